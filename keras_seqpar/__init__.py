@@ -1,0 +1,23 @@
+"""Vision networks that pay only for what they look for and for what changed."""
+
+from keras_seqpar.attention import attend, attention_input, gain_names
+from keras_seqpar.builders import build_phl, build_plain
+from keras_seqpar.cost import cost
+from keras_seqpar.cutout import cutout, with_activation
+from keras_seqpar.hierarchy import Hierarchy
+from keras_seqpar.weights import copy_weights
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Hierarchy",
+    "attend",
+    "attention_input",
+    "build_phl",
+    "build_plain",
+    "copy_weights",
+    "cost",
+    "cutout",
+    "gain_names",
+    "with_activation",
+]

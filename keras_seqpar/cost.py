@@ -1,0 +1,197 @@
+"""What a network costs: parameters, multiply-accumulates and bytes, node by node."""
+
+import dataclasses
+import math
+
+import keras
+from keras import layers as kl
+
+from keras_seqpar.cutout import find_parts
+from keras_seqpar.graph import leaf_layers, replay
+
+
+@dataclasses.dataclass(frozen=True)
+class NodeCost:
+    """The cost of one sub-network.
+
+    Args:
+        id: node id, `"trunk"` or `"head"` (what a plain network has after its trunk).
+        label: what people read.
+        kind: `"trunk"`, `"superclass"`, `"category"` or `"head"`.
+        params: parameters as papers count them: trainable ones, frozen or not, without the
+            moving statistics of batch normalisation.
+        macs: multiply-accumulates of convolutions and dense layers for one picture.
+        norm_macs: what normalisation layers would add, at one multiply-accumulate per value.
+            Not part of `macs` (batch normalisation folds into convolutions), but of the
+            counters that some papers use.
+        bytes: size of all weights as float32, moving statistics included.
+    """
+
+    id: str
+    label: str
+    kind: str
+    params: int
+    macs: int
+    norm_macs: int
+    bytes: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """The cost of a network; `print` shows it as a table.
+
+    Args:
+        name: the network's name.
+        input_shape: `(height, width, channels)` that the MACs were counted for.
+        nodes: one entry per node of the network.
+    """
+
+    name: str
+    input_shape: tuple[int, ...]
+    nodes: tuple[NodeCost, ...]
+
+    @property
+    def params(self) -> int:
+        """All parameters."""
+        return sum(node.params for node in self.nodes)
+
+    @property
+    def macs(self) -> int:
+        """All multiply-accumulates for one picture."""
+        return sum(node.macs for node in self.nodes)
+
+    @property
+    def norm_macs(self) -> int:
+        """What normalisation layers would add to `macs`."""
+        return sum(node.norm_macs for node in self.nodes)
+
+    @property
+    def bytes(self) -> int:
+        """Size of all weights as float32."""
+        return sum(node.bytes for node in self.nodes)
+
+    def __str__(self) -> str:
+        total = NodeCost(
+            "", "total", "", self.params, self.macs, self.norm_macs, self.bytes
+        )
+        width = max(12, *(len(node.label) for node in self.nodes))
+        size = "x".join(map(str, self.input_shape))
+        lines = [
+            f"{self.name} at {size}",
+            f"{'node':<{width}}  {'kind':<10} {'parameters':>13} {'MACs':>10} {'float32':>10}"
+            f" {'share':>6}",
+        ]
+        rule = "-" * len(lines[1])
+        for node in (*self.nodes, total):
+            share = node.macs / total.macs if total.macs else 0
+            row = (
+                f"{node.label:<{width}}  {node.kind:<10} {node.params:>13,} "
+                f"{_short(node.macs):>10} {_short(node.bytes, 'B'):>10} {share:>6.1%}"
+            )
+            lines += [rule, row] if node is total or node is self.nodes[0] else [row]
+        lines.append("MACs: convolutions and dense layers, for one picture; share: of the MACs.")
+        return "\n".join(lines)
+
+
+def cost(model: keras.Model, input_shape: tuple | None = None) -> Cost:
+    """Counts what each node of a network costs.
+
+    One multiply-accumulate is one MAC; only convolutions and dense layers are counted, as in
+    most papers' tables. Some counters, that of arXiv 2308.05128 among them, add normalisation:
+    `norm_macs` has it apart.
+
+    Args:
+        model: a network of this package, plain ones included.
+        input_shape: `(height, width, channels)` to count the MACs for; by default the
+            model's own.
+
+    Returns:
+        The cost per node and in all; `print(cost(model))` shows a table.
+
+    Raises:
+        TypeError: `model` is no Keras model.
+        ValueError: no network of this package, or an input size that is not known.
+
+    Example:
+
+    >>> cost(build_phl(["cat", "dog"])).params
+    10831938
+    """
+    parts = find_parts(model, allow_plain=True)
+    shape = tuple(input_shape or parts.trunk.input.shape[1:])
+    if len(shape) != 3 or not all(isinstance(n, int) and n > 0 for n in shape):
+        raise ValueError(
+            f"cost needs the size of a picture, got {shape}. "
+            "Give input_shape=(height, width, channels)."
+        )
+    macs: dict[int, tuple[int, int]] = {}  # id of a layer -> its MACs, its norm_macs
+
+    def call(layer, *args, **kwargs):
+        if isinstance(layer, keras.Model):
+            return replay(layer, args[0], call)
+        output = layer.compute_output_spec(*args, **kwargs)
+        macs[id(layer)] = _macs(layer, args[0], output), _norm_macs(layer, output)
+        return output
+
+    specs = [keras.KerasTensor((1, *x.shape[1:]), x.dtype) for x in model.inputs]
+    specs[0] = keras.KerasTensor((1, *shape), model.inputs[0].dtype)
+    replay(model, specs, call)
+
+    def node_cost(id_: str, label: str, kind: str, layers) -> NodeCost:
+        layers = list(layers)
+        weights = [w for layer in layers for w in layer.weights]
+        return NodeCost(
+            id_,
+            label,
+            kind,
+            params=sum(map(_params, layers)),
+            macs=sum(macs[id(layer)][0] for layer in layers),
+            norm_macs=sum(macs[id(layer)][1] for layer in layers),
+            bytes=4 * sum(math.prod(weight.shape) for weight in weights),
+        )
+
+    nodes = [node_cost("trunk", "trunk", "trunk", _called(parts.trunk))]
+    for node in parts.hierarchy.nodes if parts.branches else ():
+        kind = "category" if node.is_category else "superclass"
+        nodes.append(node_cost(node.id, node.label, kind, _called(parts.branches[node.id])))
+    if not parts.branches:
+        head = [x for x in model.layers if id(x) in macs]
+        nodes.append(node_cost("head", "head", "head", head))
+    return Cost(model.name, shape, tuple(nodes))
+
+
+def _called(model: keras.Model):
+    return (x for x in leaf_layers(model) if not isinstance(x, kl.InputLayer))
+
+
+def _params(layer) -> int:
+    statistics = 0
+    if isinstance(layer, kl.BatchNormalization):
+        statistics = math.prod(layer.moving_mean.shape) + math.prod(layer.moving_variance.shape)
+    return sum(math.prod(w.shape) for w in layer.weights) - statistics
+
+
+def _macs(layer, inputs, output) -> int:
+    """MACs of one layer: output positions x channels x what each output value sums over."""
+    if isinstance(layer, kl.DepthwiseConv2D):  # each output channel sees one input channel
+        return math.prod(output.shape) * math.prod(layer.kernel_size)
+    if isinstance(layer, kl.Conv2DTranspose):  # each input value is spread over one kernel
+        return math.prod(inputs.shape) * math.prod(layer.kernel_size) * output.shape[-1]
+    if isinstance(layer, kl.Conv2D):
+        channels = inputs.shape[-1] // layer.groups
+        return math.prod(output.shape) * math.prod(layer.kernel_size) * channels
+    if isinstance(layer, kl.Dense):
+        return math.prod(output.shape) * inputs.shape[-1]
+    return 0
+
+
+def _norm_macs(layer, output) -> int:
+    norms = (kl.BatchNormalization, kl.LayerNormalization)
+    return math.prod(output.shape) if isinstance(layer, norms) else 0
+
+
+def _short(count: float, unit: str = "") -> str:
+    for factor, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if count >= factor:
+            return f"{count / factor:.2f} {prefix}{unit}"
+    return f"{count:.0f} {unit}".strip()

@@ -1,0 +1,127 @@
+"""The Keras layers that SeqPar networks need beyond Keras's own."""
+
+import math
+
+import keras
+from keras import ops
+
+from keras_seqpar.hierarchy import Hierarchy
+
+
+@keras.saving.register_keras_serializable(package="keras_seqpar")
+class CategoryScores(keras.layers.Layer):
+    """Joins the logits of all categories and turns them into scores.
+
+    The last layer of every network of this package. Its configuration carries the
+    hierarchy, so that a reloaded network can still be cut, attended and costed.
+
+    Input: a list of `(batch, 1)` logits in category order, or one `(batch, categories)`
+    tensor. Output: `(batch, categories)` scores.
+
+    Args:
+        hierarchy: a `Hierarchy` or its configuration.
+        classifier_activation: name of a Keras activation, or `None` for logits. Softmax
+            over all branches' logits is equation 3 of arXiv 2308.05128. With a single
+            category softmax is the constant 1; use `"sigmoid"` for a detector.
+    """
+
+    def __init__(self, hierarchy, classifier_activation="softmax", **kwargs):
+        super().__init__(**kwargs)
+        if not isinstance(hierarchy, Hierarchy):
+            hierarchy = Hierarchy.from_config(hierarchy)
+        self.hierarchy = hierarchy
+        self.classifier_activation = classifier_activation
+        self._activation = keras.activations.get(classifier_activation)
+
+    def call(self, logits):
+        joined = ops.concatenate(logits, axis=-1) if isinstance(logits, (list, tuple)) else logits
+        return self._activation(joined)
+
+    def compute_output_shape(self, logits_shape):
+        first = logits_shape[0] if isinstance(logits_shape[0], (list, tuple)) else logits_shape
+        return (first[0], len(self.hierarchy.category_ids))
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "hierarchy": self.hierarchy.get_config(),
+            "classifier_activation": self.classifier_activation,
+        }
+
+
+@keras.saving.register_keras_serializable(package="keras_seqpar")
+class TopDownGain(keras.layers.Layer):
+    """Multiplies a branch's features by a gain (top-down attention).
+
+    One stands in every branch; where is part of the plan (after "conv 5b" in
+    arXiv 2308.05128, section 3.3). The neutral gain 1 adds no operation to the graph.
+
+    Call arguments: features `(batch, height, width, channels)` and optionally one gain
+    per picture, `(batch, 1)`, which multiplies the constant one.
+
+    Args:
+        gain: a finite number, 0 or more: above 1 favours the node, below 1 inhibits it.
+    """
+
+    def __init__(self, gain=1.0, **kwargs):
+        super().__init__(**kwargs)
+        self.gain = check_gain(gain)
+
+    def call(self, features, gains=None):
+        if self.gain != 1.0:
+            features = features * ops.cast(self.gain, features.dtype)
+        if gains is not None:
+            gains = ops.reshape(ops.cast(gains, features.dtype), (-1, 1, 1, 1))
+            features = features * gains
+        return features
+
+    def compute_output_shape(self, features_shape, gains_shape=None):
+        return features_shape
+
+    def get_config(self):
+        return {**super().get_config(), "gain": self.gain}
+
+
+@keras.saving.register_keras_serializable(package="keras_seqpar")
+class GainSplit(keras.layers.Layer):
+    """Splits a `(batch, nodes)` gains input into one `(batch, 1)` gain per node.
+
+    Args:
+        nodes: ids of the nodes that the columns belong to, in column order.
+    """
+
+    def __init__(self, nodes, **kwargs):
+        super().__init__(**kwargs)
+        self.nodes = list(nodes)
+
+    def call(self, gains):
+        return ops.split(gains, len(self.nodes), axis=-1)
+
+    def compute_output_shape(self, gains_shape):
+        return [(gains_shape[0], 1) for _ in self.nodes]
+
+    def get_config(self):
+        return {**super().get_config(), "nodes": self.nodes}
+
+
+def check_gain(gain, of: str = "") -> float:
+    """Returns `gain` as a float.
+
+    Args:
+        gain: the number to check.
+        of: whose gain it is, for the message.
+
+    Raises:
+        TypeError: no number.
+        ValueError: negative, infinite or NaN.
+    """
+    where = f" of {of!r}" if of else ""
+    if isinstance(gain, bool) or not hasattr(gain, "__float__"):
+        raise TypeError(f"The gain{where} must be a number, got {gain!r}.")
+    value = float(gain)
+    if not math.isfinite(value) or value < 0:
+        raise ValueError(
+            f"The gain{where} must be finite and not negative, got {value}. "
+            "1 is neutral, above 1 enhances, below 1 inhibits, 0 silences."
+        )
+    return value

@@ -1,0 +1,78 @@
+"""Strict copies of weights between networks, by name."""
+
+from collections.abc import Sequence
+
+import keras
+
+from keras_seqpar.graph import leaf_layers
+
+
+def named_weights(model: keras.Model) -> dict[str, keras.Variable]:
+    """All weights of a model, nested models included, as `layer/weight` -> variable.
+
+    Args:
+        model: a network of this package; its layer names are unique over all sub-models.
+
+    Returns:
+        The variables in layer order.
+
+    Raises:
+        ValueError: two layers have the same name.
+    """
+    named: dict[str, keras.Variable] = {}
+    for layer in leaf_layers(model):
+        for variable in layer.weights:
+            key = f"{layer.name}/{variable.name}"
+            if key in named and named[key] is not variable:
+                raise ValueError(f"Two weights of {model.name!r} are called {key!r}.")
+            named[key] = variable
+    return named
+
+
+def copy_weights(source: keras.Model, target: keras.Model, *, strict: bool = True) -> list[str]:
+    """Copies weights from one network to another by layer and weight name.
+
+    Never use `load_weights` between networks with different categories: Keras matches
+    layers by class and position there and puts the wrong branch's weights in silently.
+
+    Args:
+        source: where to take the weights.
+        target: where to put them.
+        strict: both must have the same names and shapes. Otherwise what fits is copied:
+            names that both have, with equal shapes.
+
+    Returns:
+        The names that were copied.
+
+    Raises:
+        ValueError: `strict`, and the two differ (the message shows how), or nothing fits.
+
+    Example:
+
+    >>> copied = copy_weights(trained, cutout_with_new_branch, strict=False)
+    """
+    have, want = named_weights(source), named_weights(target)
+    both = [key for key in want if key in have]
+    misshapen = [key for key in both if tuple(have[key].shape) != tuple(want[key].shape)]
+    fitting = [key for key in both if key not in misshapen]
+    missing = [key for key in want if key not in have]
+    extra = [key for key in have if key not in want]
+    if (strict and (missing or extra or misshapen)) or not fitting:
+        shapes = [f"{k}: {tuple(have[k].shape)} given, {tuple(want[k].shape)} wanted"
+                  for k in misshapen]
+        raise ValueError(
+            f"The weights of {source.name!r} do not fit {target.name!r}."
+            + _listing("missing in the source", missing)
+            + _listing("without a place in the target", extra)
+            + _listing("of another shape", shapes)
+        )
+    for key in fitting:
+        want[key].assign(have[key])
+    return fitting
+
+
+def _listing(title: str, names: Sequence[str], most: int = 8) -> str:
+    if not names:
+        return ""
+    rest = [f"... and {len(names) - most} more"] if len(names) > most else []
+    return f"\n  {len(names)} {title}:" + "".join(f"\n    {n}" for n in [*names[:most], *rest])
