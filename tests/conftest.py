@@ -1,0 +1,129 @@
+"""What all tests share: quiet backends, markers, and what a missing dependency means.
+
+Two rules. A test that has no meaning on a backend is deselected there (`only_backend`). A
+test that cannot run for want of something that could be there is skipped with the reason,
+and with `--no-skips`, the default where CI=true, such a skip is a failure.
+"""
+
+import os
+import pathlib
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported
+
+try:
+    import torch  # before TensorFlow: the other order can crash
+except ImportError:
+    torch = None
+
+import hypothesis
+import keras
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+hypothesis.settings.register_profile(
+    "keras_seqpar",
+    deadline=None,  # the first call of a network compiles
+    derandomize=True,
+    max_examples=20,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("keras_seqpar")
+
+
+def pytest_addoption(parser):
+    in_ci = os.environ.get("CI", "").lower() in ("1", "true")
+    parser.addoption(
+        "--no-skips",
+        action="store_true",
+        default=in_ci,
+        help="a skipped test is a failure (the default where CI=true)",
+    )
+
+
+def pytest_configure(config):
+    """Full float32 precision on accelerators too, so that comparisons mean something."""
+    backend = keras.backend.backend()
+    if torch is not None:
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = False
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_tensor_float_32_execution(False)
+    elif backend == "jax":
+        import jax
+
+        jax.config.update("jax_default_matmul_precision", "highest")
+
+
+def pytest_report_header(config):
+    return f"keras {keras.__version__} on {keras.backend.backend()}"
+
+
+def pytest_collection_modifyitems(config, items):
+    """Deselects what `only_backend` keeps for other backends."""
+    backend = keras.backend.backend()
+    kept, dropped = [], []
+    for item in items:
+        fits = all(backend in marker.args for marker in item.iter_markers("only_backend"))
+        (kept if fits else dropped).append(item)
+    if dropped:
+        config.hook.pytest_deselected(items=dropped)
+        items[:] = kept
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    return _refuse_skip(item.config, report)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector):
+    report = yield
+    return _refuse_skip(collector.config, report)
+
+
+def _refuse_skip(config, report):
+    if report.skipped and not hasattr(report, "wasxfail") and config.getoption("no_skips"):
+        report.outcome = "failed"
+        reason = report.longrepr[-1] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.longrepr = f"{report.nodeid}: a skip is a failure here (--no-skips): {reason}"
+    return report
+
+
+@pytest.fixture(scope="session")
+def backend() -> str:
+    """Name of the Keras backend: "tensorflow", "jax" or "torch"."""
+    return keras.backend.backend()
+
+
+@pytest.fixture(scope="session")
+def root() -> pathlib.Path:
+    """The folder of the repository."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared_dir() -> pathlib.Path:
+    """The folder with real data beside the repository; `tfds/` in it has Imagenette."""
+    folder = ROOT.parent / "shared"
+    if not folder.is_dir():
+        pytest.skip(f"needs the data folder {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tflite_runtime_python() -> pathlib.Path:
+    """The interpreter of an environment with tflite-runtime and without TensorFlow."""
+    path = os.environ.get("TFLITE_RUNTIME_PYTHON")
+    if not path:
+        pytest.skip("needs TFLITE_RUNTIME_PYTHON; `make test` makes that environment")
+    return pathlib.Path(path)
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    """Every test starts from the same random state, whatever ran before it."""
+    keras.utils.set_random_seed(0)
