@@ -83,7 +83,7 @@ def build_phl(
     _check_input_shape(input_shape, stem, [*stages, *longest])
 
     trunk = _trunk(family_, stages, input_shape, width, stem, include_preprocessing, init)
-    branches = {}
+    branches: dict[str, keras.Model] = {}
     for root in hierarchy.roots:
         _add_branches(branches, root, trunk.output, family_, plan, 0, len(stages), width, init)
     return assemble(

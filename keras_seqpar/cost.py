@@ -71,9 +71,7 @@ class Cost:
         return sum(node.bytes for node in self.nodes)
 
     def __str__(self) -> str:
-        total = NodeCost(
-            "", "total", "", self.params, self.macs, self.norm_macs, self.bytes
-        )
+        total = NodeCost("", "total", "", self.params, self.macs, self.norm_macs, self.bytes)
         width = max(12, *(len(node.label) for node in self.nodes))
         size = "x".join(map(str, self.input_shape))
         lines = [

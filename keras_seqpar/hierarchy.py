@@ -253,7 +253,11 @@ class Hierarchy:
 
         def config(node: Node) -> dict:
             children = [config(child) for child in node.children]
-            return {"id": node.id, "label": node.label, **({"children": children} if children else {})}
+            return {
+                "id": node.id,
+                "label": node.label,
+                **({"children": children} if children else {}),
+            }
 
         return {
             "tree": [config(root) for root in self.roots],

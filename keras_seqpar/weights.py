@@ -58,8 +58,9 @@ def copy_weights(source: keras.Model, target: keras.Model, *, strict: bool = Tru
     missing = [key for key in want if key not in have]
     extra = [key for key in have if key not in want]
     if (strict and (missing or extra or misshapen)) or not fitting:
-        shapes = [f"{k}: {tuple(have[k].shape)} given, {tuple(want[k].shape)} wanted"
-                  for k in misshapen]
+        shapes = [
+            f"{k}: {tuple(have[k].shape)} given, {tuple(want[k].shape)} wanted" for k in misshapen
+        ]
         raise ValueError(
             f"The weights of {source.name!r} do not fit {target.name!r}."
             + _listing("missing in the source", missing)
