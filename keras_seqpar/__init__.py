@@ -1,7 +1,7 @@
 """Vision networks that pay only for what they look for and for what changed."""
 
 from keras_seqpar.attention import attend, attention_input, gain_names
-from keras_seqpar.builders import build_phl, build_plain
+from keras_seqpar.builders import build_nhl, build_phl, build_plain
 from keras_seqpar.cost import cost
 from keras_seqpar.cutout import cutout, with_activation
 from keras_seqpar.hierarchy import Hierarchy
@@ -13,6 +13,7 @@ __all__ = [
     "Hierarchy",
     "attend",
     "attention_input",
+    "build_nhl",
     "build_phl",
     "build_plain",
     "copy_weights",

@@ -1,5 +1,6 @@
-"""build_phl and build_plain: family x variant x hierarchy -> keras.Model."""
+"""build_phl, build_nhl and build_plain: family x variant x hierarchy -> keras.Model."""
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 
@@ -7,9 +8,8 @@ import keras
 
 from keras_seqpar.hierarchy import Hierarchy, Node, unknown_name
 from keras_seqpar.layers import CategoryScores, GainSplit
-from keras_seqpar.resnet import STEMS
 from keras_seqpar.stages import Initializers, Stage
-from keras_seqpar.variants import Plan, get_family, get_plan
+from keras_seqpar.variants import ONE_BRANCH, Plan, get_family, get_plan
 
 # Statistics of ImageNet in 0..1 (torchvision's and timm's defaults).
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -26,6 +26,7 @@ def build_phl(
     stem: str = "standard",
     classifier_activation: str | None = "softmax",
     include_preprocessing: bool = False,
+    drop_path: float = 0.0,
     name: str | None = None,
     seed: int | None = None,
 ) -> keras.Model:
@@ -38,17 +39,19 @@ def build_phl(
     Args:
         categories: labels of the categories in the order of the logits, or a flat
             `Hierarchy`.
-        family: name of the family, for example `"resnet18"` or `"resnet50"`.
+        family: name of the family, for example `"resnet50"` or `"convnext_v2_tiny"`.
         variant: name of the plan, or a `keras_seqpar.variants.Plan`.
         input_shape: `(height, width, channels)` of a picture in pixels; height and width
             may be `None`.
         width: multiplies all channel counts; they stay multiples of 8.
-        stem: `"standard"` reduces the resolution by 4; `"small"` keeps it and suits
-            pictures of 32 to 64 pixels.
+        stem: `"standard"` reduces the resolution by 4; `"small"` suits pictures of 32 to 64
+            pixels: it keeps the resolution (ResNet) or halves it (ConvNeXt V2).
         classifier_activation: a Keras activation over all logits, `None` for logits. For a
             single category take `"sigmoid"`: softmax over one logit is always 1.
         include_preprocessing: put the normalisation into the trunk, so that the network
             takes pixels of 0 to 255. Otherwise it expects ImageNet-normalised input.
+        drop_path: rate of stochastic depth at the last block; it grows linearly with depth
+            from 0 at the first.
         name: name of the model.
         seed: makes the initial weights repeatable. A branch's depend on the seed and its
             node id only, whatever its neighbours are.
@@ -59,7 +62,7 @@ def build_phl(
     Raises:
         TypeError: an argument of the wrong type.
         ValueError: an unknown family, variant or stem, an input too small for the strides,
-            or categories that are no flat hierarchy.
+            a rate or width out of range, or categories that are no flat hierarchy.
 
     Example:
 
@@ -72,27 +75,79 @@ def build_phl(
     if hierarchy.depth != 1:
         raise ValueError(
             f"A PHL network has one split-point, but this hierarchy has {hierarchy.depth}. "
-            "Give build_phl a flat list of categories."
+            "Give build_phl a flat list of categories, or use build_nhl."
         )
-    plan = get_plan(variant)
-    family_ = get_family(family)
-    init = Initializers(_check_seed(seed))
-    _check_width(width)
-    stages = _trunk_stages(family_.stages, plan, width)
-    longest = [stage for level in plan.levels for stage in level]
-    _check_input_shape(input_shape, stem, [*stages, *longest])
+    maker = _Maker(
+        family, input_shape, width, stem, classifier_activation, include_preprocessing,
+        drop_path, name or f"phl_{family}", seed,
+    )  # fmt: skip
+    if variant == ONE_BRANCH:
+        return maker.one_branch(hierarchy)
+    return maker.seqpar(hierarchy, get_plan(variant, maker.family, split_points=1))
 
-    trunk = _trunk(family_, stages, input_shape, width, stem, include_preprocessing, init)
-    branches: dict[str, keras.Model] = {}
-    for root in hierarchy.roots:
-        _add_branches(branches, root, trunk.output, family_, plan, 0, len(stages), width, init)
-    return assemble(
-        trunk,
-        branches,
-        hierarchy,
-        classifier_activation,
-        name=name or f"phl_{family}",
-    )
+
+def build_nhl(
+    hierarchy,
+    *,
+    split_points: int | None = None,
+    family: str = "resnet50",
+    variant: str | Plan = "late_sp",
+    input_shape: tuple = (224, 224, 3),
+    width: float = 1.0,
+    stem: str = "standard",
+    classifier_activation: str | None = "softmax",
+    include_preprocessing: bool = False,
+    drop_path: float = 0.0,
+    name: str | None = None,
+    seed: int | None = None,
+) -> keras.Model:
+    """Builds an NHL network: branches of superclasses that feed branches of categories.
+
+    Kelm et al., arXiv 2308.05128, section 3.2. A category may hang at any level, also
+    directly under the trunk: it then runs the remaining levels of the plan itself.
+
+    Args:
+        hierarchy: a `Hierarchy`, or what `Hierarchy.of` reads (nested dicts and lists).
+        split_points: number of levels of the plan, at least the hierarchy's depth, which is
+            the default. A hierarchy pruned to fewer levels builds the same branches as
+            before when given its old number here.
+        family: as for `build_phl`.
+        variant: name of a plan that has this number of split-points, or a `Plan`.
+        input_shape: as for `build_phl`.
+        width: as for `build_phl`.
+        stem: as for `build_phl`.
+        classifier_activation: as for `build_phl`.
+        include_preprocessing: as for `build_phl`.
+        drop_path: as for `build_phl`.
+        name: name of the model.
+        seed: as for `build_phl`.
+
+    Returns:
+        A `keras.Model` from `(batch, height, width, channels)` to `(batch, categories)`.
+
+    Raises:
+        TypeError: an argument of the wrong type.
+        ValueError: as for `build_phl`, or a plan with fewer levels than the hierarchy.
+
+    Example:
+
+    >>> model = build_nhl({"pets": ["cat", "dog"], "vehicles": ["car", "bus"]})
+    >>> [layer.name for layer in model.layers][2:4]
+    ['branch_pets', 'branch_vehicles']
+    """
+    hierarchy = Hierarchy.of(hierarchy)
+    maker = _Maker(
+        family, input_shape, width, stem, classifier_activation, include_preprocessing,
+        drop_path, name or f"nhl_{family}", seed,
+    )  # fmt: skip
+    plan = get_plan(variant, maker.family, split_points=split_points or hierarchy.depth)
+    if len(plan.levels) < hierarchy.depth:
+        raise ValueError(
+            f"The hierarchy has {hierarchy.depth} split-points, but the plan has "
+            f"{len(plan.levels)} level(s). Give a plan with at least {hierarchy.depth} levels, "
+            "or leave split_points out."
+        )
+    return maker.seqpar(hierarchy, plan)
 
 
 def build_plain(
@@ -104,6 +159,7 @@ def build_plain(
     stem: str = "standard",
     classifier_activation: str | None = "softmax",
     include_preprocessing: bool = False,
+    drop_path: float = 0.0,
     name: str | None = None,
     seed: int | None = None,
 ) -> keras.Model:
@@ -121,6 +177,7 @@ def build_plain(
         stem: as for `build_phl`.
         classifier_activation: as for `build_phl`.
         include_preprocessing: as for `build_phl`.
+        drop_path: as for `build_phl`.
         name: name of the model.
         seed: makes the initial weights repeatable.
 
@@ -140,23 +197,11 @@ def build_plain(
         if categories < 1:
             raise ValueError(f"The number of categories must be 1 or more, got {categories}.")
         categories = [str(i) for i in range(categories)]
-    hierarchy = Hierarchy.of(categories)
-    family_ = get_family(family)
-    init = Initializers(_check_seed(seed))
-    _check_width(width)
-    stages = [stage.scaled(width) for stage in family_.stages]
-    _check_input_shape(input_shape, stem, stages)
-
-    trunk = _trunk(family_, stages, input_shape, width, stem, include_preprocessing, init)
-    inputs = _input_like(trunk)
-    x = family_.head(trunk(inputs), "")
-    count = len(hierarchy.categories)
-    x = keras.layers.Dense(count, kernel_initializer=init.truncated("logits"), name="logits")(x)
-    return keras.Model(
-        inputs,
-        _scores(hierarchy, classifier_activation)(x),
-        name=name or f"plain_{family}",
-    )
+    maker = _Maker(
+        family, input_shape, width, stem, classifier_activation, include_preprocessing,
+        drop_path, name or f"plain_{family}", seed,
+    )  # fmt: skip
+    return maker.plain(Hierarchy.of(categories))
 
 
 def assemble(
@@ -182,10 +227,10 @@ def assemble(
         The network; it shares the weights of the parts.
     """
     image = _input_like(trunk)
-    gain_of = {}
+    ids = [node.id for node in hierarchy.nodes]
     inputs = [image]
-    if any(len(branch.inputs) == 2 for branch in branches.values()):
-        ids = [node.id for node in hierarchy.nodes]
+    gain_of = {}
+    if any(len(branches[id_].inputs) == 2 for id_ in ids):
         inputs.append(keras.Input((len(ids),), name="gains"))
         gain_of = dict(zip(ids, GainSplit(ids, name="gains_by_node")(inputs[1]), strict=True))
     logits = {}
@@ -206,42 +251,133 @@ def assemble(
     return keras.Model(inputs if gain_of else image, outputs, name=name)
 
 
-def _trunk(family, stages, input_shape, width, stem, include_preprocessing, init):
-    inputs = keras.Input(tuple(input_shape), name="trunk_input")
-    x = inputs
-    if include_preprocessing:
-        x = _preprocessing(input_shape[-1])(x)
-    x = family.stem(x, stem, width, init)
-    for i, stage in enumerate(stages):
-        x = family.stage(x, stage, f"stage{i + 1}", init)
-    return keras.Model(inputs, x, name="trunk")
+class _Maker:
+    """Checks the arguments that all builders share, and makes sub-models from them."""
 
+    def __init__(
+        self, family, input_shape, width, stem, activation, preprocessing, drop_path, name, seed
+    ):
+        self.family = get_family(family)
+        self.activation = activation
+        keras.activations.get(activation)  # an unknown name fails here, not after the building
+        self.preprocessing = preprocessing
+        self.name = name
+        self.width = _number("width", width)
+        self.drop_path = _number("drop_path", drop_path, least=0, below=1)
+        if self.width == 0:
+            raise ValueError("width must be a finite number above 0, got 0.")
+        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
+            raise TypeError(f"seed must be an integer or None, got {seed!r}.")
+        self.init = Initializers(seed)
+        if stem not in self.family.stems:
+            raise ValueError(unknown_name("stem", stem, self.family.stems))
+        self.stem = stem
+        self.input_shape = input_shape
+        self.blocks = 1  # on the longest way through the network, known once it is planned
 
-def _add_branches(branches, node, features, family, plan, level, stages_above, width, init):
-    """Builds the branch of `node` and, depth first, those below it."""
-    levels = plan.levels[level:] if node.is_category else plan.levels[level : level + 1]
-    stages = [stage.scaled(width) for level_stages in levels for stage in level_stages]
-    inputs = keras.Input(features.shape[1:], name=f"{node.id}_input")
-    x = inputs
-    for i, stage in enumerate(stages):
-        stage_name = f"{node.id}_stage{stages_above + i + 1}"
-        x = family.stage(x, stage, stage_name, init, gain=f"{node.id}_gain" if i == 0 else None)
-    if node.is_category:
-        x = family.head(x, f"{node.id}_")
-        logit = f"{node.id}_logit"
-        x = keras.layers.Dense(1, kernel_initializer=init.truncated(logit), name=logit)(x)
-    branches[node.id] = keras.Model(inputs, x, name=f"branch_{node.id}")
-    for child in node.children:
-        above = stages_above + len(stages)
-        _add_branches(branches, child, x, family, plan, level + 1, above, width, init)
+    def seqpar(self, hierarchy: Hierarchy, plan: Plan) -> keras.Model:
+        """Trunk and branches."""
+        trunk_stages = self._trunk_stages(plan)
+        self._check(trunk_stages, plan.levels)
+        trunk = self._trunk(trunk_stages)
+        branches: dict[str, keras.Model] = {}
 
+        def add(node: Node, features, level: int, above: list[Stage]) -> None:
+            levels = plan.levels[level:] if node.is_category else plan.levels[level : level + 1]
+            stages = self._scaled([stage for stages in levels for stage in stages])
+            inputs = keras.Input(features.shape[1:], name=f"{node.id}_input")
+            x = self._stages(inputs, stages, f"{node.id}_", above, gain=f"{node.id}_gain")
+            if node.is_category:
+                x = self._logits(self.family.head(x, f"{node.id}_"), 1, f"{node.id}_logit")
+            branches[node.id] = keras.Model(inputs, x, name=f"branch_{node.id}")
+            for child in node.children:
+                add(child, x, level + 1, [*above, *stages])
 
-def _trunk_stages(stages: Sequence[Stage], plan: Plan, width: float) -> list[Stage]:
-    chosen = []
-    for stage, repeats in zip(stages, plan.trunk, strict=False):
-        repeats = stage.repeats if repeats is None else repeats
-        chosen.append(Stage(stage.channels, repeats, stage.stride, stage.hidden).scaled(width))
-    return chosen
+        for root in hierarchy.roots:
+            add(root, trunk.output, 0, trunk_stages)
+        return assemble(trunk, branches, hierarchy, self.activation, name=self.name)
+
+    def one_branch(self, hierarchy: Hierarchy) -> keras.Model:
+        """The control: one branch for all categories, about as many parameters as all have."""
+        plan = get_plan("late_sp", self.family, split_points=1)
+        times = math.sqrt(len(hierarchy.categories))
+        stages = [stage.scaled(self.width * times) for stage in plan.levels[0]]
+        trunk_stages = self._trunk_stages(plan)
+        self._check(trunk_stages, plan.levels)
+        trunk = self._trunk(trunk_stages)
+        inputs = keras.Input(trunk.output.shape[1:], name="all_input")
+        x = self._stages(inputs, stages, "all_", trunk_stages)
+        branch = keras.Model(inputs, self.family.head(x, "all_"), name="branch_all")
+        image = _input_like(trunk)
+        return self._classifier(image, branch(trunk(image)), hierarchy)
+
+    def plain(self, hierarchy: Hierarchy) -> keras.Model:
+        """The conventional network."""
+        stages = self._scaled(self.family.stages)
+        self._check(stages, ())
+        trunk = self._trunk(stages)
+        image = _input_like(trunk)
+        return self._classifier(image, self.family.head(trunk(image), ""), hierarchy)
+
+    def _classifier(self, image, features, hierarchy: Hierarchy) -> keras.Model:
+        logits = self._logits(features, len(hierarchy.categories), "logits")
+        return keras.Model(image, _scores(hierarchy, self.activation)(logits), name=self.name)
+
+    def _trunk(self, stages: Sequence[Stage]) -> keras.Model:
+        inputs = keras.Input(tuple(self.input_shape), name="trunk_input")
+        x = inputs
+        if self.preprocessing:
+            x = _preprocessing(self.input_shape[-1])(x)
+        x = self.family.stem(x, self.stem, self.width, self.init)
+        return keras.Model(inputs, self._stages(x, stages, "", []), name="trunk")
+
+    def _stages(self, x, stages, prefix, above, gain=None):
+        for i, stage in enumerate(stages):
+            done = sum(s.repeats for s in (*above, *stages[:i]))
+            x = self.family.stage(
+                x,
+                stage,
+                f"{prefix}stage{len(above) + i + 1}",
+                self.init,
+                drop_path=[self._drop_rate(done + j) for j in range(stage.repeats)],
+                gain=gain if i == 0 else None,
+            )
+        return x
+
+    def _drop_rate(self, block: int) -> float:
+        return self.drop_path * block / max(1, self.blocks - 1)
+
+    def _logits(self, x, count: int, name: str):
+        return keras.layers.Dense(count, kernel_initializer=self.init.truncated(name), name=name)(x)
+
+    def _scaled(self, stages: Sequence[Stage]) -> list[Stage]:
+        return [stage.scaled(self.width) for stage in stages]
+
+    def _trunk_stages(self, plan: Plan) -> list[Stage]:
+        stages = [
+            stage if repeats is None else dataclasses.replace(stage, repeats=repeats)
+            for stage, repeats in zip(self.family.stages, plan.trunk, strict=False)
+        ]
+        return self._scaled(stages)
+
+    def _check(self, trunk: Sequence[Stage], levels: Sequence[Sequence[Stage]]) -> None:
+        """Refuses an input that is too small, before anything is built."""
+        stages = [*trunk, *(stage for level in levels for stage in level)]
+        self.blocks = sum(stage.repeats for stage in stages)
+        shape, stem = self.input_shape, self.stem
+        if not isinstance(shape, (tuple, list)) or len(shape) != 3:
+            raise ValueError(f"input_shape must be (height, width, channels), got {shape!r}.")
+        if not isinstance(shape[2], int) or shape[2] < 1:
+            raise ValueError(f"input_shape needs a number of channels of 1 or more, got {shape!r}.")
+        least = self.family.stems[stem] * math.prod(stage.stride for stage in stages)
+        if all(size is None or (isinstance(size, int) and size >= least) for size in shape[:2]):
+            return
+        hint = ' or take stem="small"' if stem == "standard" else ""
+        raise ValueError(
+            f"input_shape {tuple(shape)} is too small: this network reduces the resolution "
+            f"{least} times, so height and width must be whole numbers of at least {least}. "
+            f"Take larger pictures{hint}."
+        )
 
 
 def _scores(hierarchy: Hierarchy, activation: str | None) -> CategoryScores:
@@ -261,34 +397,12 @@ def _preprocessing(channels: int) -> keras.layers.Layer:
     return keras.layers.Rescaling(scale, offset, name="preprocessing")
 
 
-def _check_seed(seed):
-    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
-        raise TypeError(f"seed must be an integer or None, got {seed!r}.")
-    return seed
-
-
-def _check_width(width) -> None:
-    if isinstance(width, bool) or not isinstance(width, (int, float)):
-        raise TypeError(f"width must be a number, got {width!r}.")
-    if not (math.isfinite(width) and width > 0):
-        raise ValueError(f"width must be a finite number above 0, got {width}.")
-
-
-def _check_input_shape(shape, stem: str, stages: Sequence[Stage]) -> None:
-    if stem not in STEMS:
-        raise ValueError(unknown_name("stem", stem, STEMS))
-    if not isinstance(shape, (tuple, list)) or len(shape) != 3:
-        raise ValueError(f"input_shape must be (height, width, channels), got {shape!r}.")
-    if not isinstance(shape[2], int) or shape[2] < 1:
-        raise ValueError(f"input_shape needs a number of channels of 1 or more, got {shape!r}.")
-    least = STEMS[stem] * math.prod(stage.stride for stage in stages)
-    for size in shape[:2]:
-        if size is None:
-            continue
-        if not isinstance(size, int) or size < least:
-            hint = ' or take stem="small"' if stem == "standard" else ""
-            raise ValueError(
-                f"input_shape {tuple(shape)} is too small: this network reduces the resolution "
-                f"{least} times, so height and width must be whole numbers of at least {least}. "
-                f"Take larger pictures{hint}."
-            )
+def _number(name: str, value, *, least: float = 0, below: float = math.inf) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} must be a number, got {value!r}.")
+    if not least <= value < below:
+        bound = f" and below {below:g}" if below < math.inf else ""
+        raise ValueError(
+            f"{name} must be a finite number of at least {least:g}{bound}, got {value}."
+        )
+    return value

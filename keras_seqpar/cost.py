@@ -153,7 +153,8 @@ def cost(model: keras.Model, input_shape: tuple | None = None) -> Cost:
         kind = "category" if node.is_category else "superclass"
         nodes.append(node_cost(node.id, node.label, kind, _called(parts.branches[node.id])))
     if not parts.branches:
-        head = [x for x in model.layers if id(x) in macs]
+        in_trunk = {id(layer) for layer in leaf_layers(parts.trunk)}
+        head = [x for x in _called(model) if id(x) not in in_trunk]
         nodes.append(node_cost("head", "head", "head", head))
     return Cost(model.name, shape, tuple(nodes))
 

@@ -104,6 +104,39 @@ class GainSplit(keras.layers.Layer):
         return {**super().get_config(), "nodes": self.nodes}
 
 
+@keras.saving.register_keras_serializable(package="keras_seqpar")
+class StochasticDepth(keras.layers.Layer):
+    """Drops the residual of whole pictures at random while training.
+
+    Huang et al., arXiv 1603.09382, in timm's arithmetic (`DropPath`): kept residuals are
+    divided by the probability to keep them, so that inference is the identity and adds no
+    operation.
+
+    Args:
+        rate: probability to drop a picture's residual, from 0 to below 1.
+        seed: seed of the choice.
+    """
+
+    def __init__(self, rate, seed=None, **kwargs):
+        super().__init__(**kwargs)
+        self.rate = rate
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def call(self, residual, training=None):
+        if not training or self.rate == 0:
+            return residual
+        shape = (ops.shape(residual)[0],) + (1,) * (len(residual.shape) - 1)
+        keep = keras.random.uniform(shape, seed=self.seed_generator) >= self.rate
+        return residual * ops.cast(keep, residual.dtype) / (1 - self.rate)
+
+    def compute_output_shape(self, residual_shape):
+        return residual_shape
+
+    def get_config(self):
+        return {**super().get_config(), "rate": self.rate, "seed": self.seed}
+
+
 def check_gain(gain, of: str = "") -> float:
     """Returns `gain` as a float.
 

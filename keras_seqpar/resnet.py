@@ -12,13 +12,14 @@ Deviation: `stem="small"` is a 3x3 convolution of stride 1 without pooling, for 
 """
 
 import dataclasses
+from collections.abc import Sequence
+from typing import ClassVar
 
 from keras import layers
 
-from keras_seqpar.layers import TopDownGain
+from keras_seqpar.layers import StochasticDepth, TopDownGain
 from keras_seqpar.stages import Initializers, Stage, scale_channels
 
-STEMS = {"standard": 4, "small": 1}  # name -> stride of the whole stem
 _FORMAT = "channels_last"
 
 
@@ -28,6 +29,17 @@ class ResNet:
 
     bottleneck: bool
     stages: tuple[Stage, ...]
+    stems: ClassVar[dict[str, int]] = {"standard": 4, "small": 1}  # name -> stride of the stem
+
+    @property
+    def kind(self) -> str:
+        """Which plans of `keras_seqpar.variants` fit: their widths differ by kind of block."""
+        return "bottleneck" if self.bottleneck else "basic"
+
+    @property
+    def scale(self) -> float:
+        """How wide the family is beside the one that the plans are written for."""
+        return 1.0
 
     @classmethod
     def make(cls, repeats: tuple[int, ...], bottleneck: bool = True) -> "ResNet":
@@ -50,7 +62,16 @@ class ResNet:
         x = layers.ZeroPadding2D(1, data_format=_FORMAT, name="stem_pool_pad")(x)  # x >= 0 here
         return layers.MaxPooling2D(3, 2, data_format=_FORMAT, name="stem_pool")(x)
 
-    def stage(self, x, stage: Stage, name: str, init: Initializers, *, gain: str | None = None):
+    def stage(
+        self,
+        x,
+        stage: Stage,
+        name: str,
+        init: Initializers,
+        *,
+        drop_path: Sequence[float] = (),
+        gain: str | None = None,
+    ):
         """A run of blocks.
 
         Args:
@@ -58,6 +79,7 @@ class ResNet:
             stage: what to build.
             name: prefix of the layer names.
             init: initialisers.
+            drop_path: rate of stochastic depth of each block; empty for none.
             gain: name of a `TopDownGain` to put after the first block's first 3x3
                 convolution, or `None`.
 
@@ -71,6 +93,7 @@ class ResNet:
                 stride=stage.stride if i == 0 else 1,
                 name=f"{name}_block{i + 1}",
                 init=init,
+                drop_path=drop_path[i] if drop_path else 0.0,
                 gain=gain if i == 0 else None,
             )
         return x
@@ -79,7 +102,7 @@ class ResNet:
         """Global average pooling: `(batch, channels)`."""
         return layers.GlobalAveragePooling2D(data_format=_FORMAT, name=f"{prefix}pool")(x)
 
-    def _block(self, x, stage: Stage, stride: int, name: str, init: Initializers, gain):
+    def _block(self, x, stage, stride, name, init, drop_path, gain):
         if self.bottleneck:
             y = _conv_norm(x, stage.hidden, 1, 1, f"{name}_conv1", init)
             y = _conv_norm(y, stage.hidden, 3, stride, f"{name}_conv2", init, gain=gain)
@@ -89,6 +112,8 @@ class ResNet:
             y = _conv_norm(y, stage.channels, 3, 1, f"{name}_conv2", init, relu=False)
         if stride != 1 or x.shape[-1] != stage.channels:
             x = _conv_norm(x, stage.channels, 1, stride, f"{name}_shortcut", init, relu=False)
+        if drop_path:
+            y = StochasticDepth(drop_path, init.seed_of(name), name=f"{name}_drop")(y)
         y = layers.Add(name=f"{name}_add")([y, x])
         return layers.ReLU(name=f"{name}_relu")(y)
 

@@ -50,15 +50,16 @@ class Initializers:
     def __init__(self, seed: int | None):
         self.seed = seed
 
-    def _seed(self, name: str) -> int | None:
+    def seed_of(self, name: str) -> int | None:
+        """The seed of the layer `name`, or `None` without a seed."""
         return None if self.seed is None else zlib.crc32(f"{self.seed}/{name}".encode())
 
     def he(self, name: str):
         """He's normal initialisation by fan-out (torchvision and timm use it for ResNet)."""
         return keras.initializers.VarianceScaling(
-            2.0, "fan_out", "untruncated_normal", seed=self._seed(name)
+            2.0, "fan_out", "untruncated_normal", seed=self.seed_of(name)
         )
 
     def truncated(self, name: str):
         """A truncated normal of deviation 0.02 (ConvNeXt V2, and the logits of both families)."""
-        return keras.initializers.TruncatedNormal(stddev=0.02, seed=self._seed(name))
+        return keras.initializers.TruncatedNormal(stddev=0.02, seed=self.seed_of(name))
