@@ -20,7 +20,11 @@ class Node:
     Args:
         label: free text, shown to people.
         children: the nodes below; empty for a category.
-        id: the name used for layers; made from the label when not given.
+        id: the name used for layers, `[a-z][a-z0-9_]*`; made from the label when not given.
+
+    Raises:
+        TypeError: the label is no string.
+        ValueError: an id of another form, or a label that cannot become one.
     """
 
     label: str
@@ -28,8 +32,14 @@ class Node:
     id: str = ""
 
     def __post_init__(self):
-        if not self.id:
+        if not self.id or not isinstance(self.label, str):
             object.__setattr__(self, "id", make_id(self.label))
+        if not re.fullmatch("[a-z][a-z0-9_]*", self.id):
+            raise ValueError(
+                f"The node id {self.id!r} of {self.label!r} is used in layer names: it must "
+                "consist of a-z, 0-9 and underscores and begin with a letter. Leave it out to "
+                "have one made from the label."
+            )
 
     @property
     def is_category(self) -> bool:
@@ -191,11 +201,17 @@ class Hierarchy:
             The node.
 
         Raises:
-            ValueError: nobody has that name; the message lists the valid ones.
+            ValueError: nobody has that name (the message lists the valid ones), or it is the
+                label of several nodes.
         """
-        if name not in self._by_name:
+        if not isinstance(name, str) or name not in self._by_name:
             labels = [node.label for node in self.nodes]
             raise ValueError(unknown_name("category or superclass", name, labels))
+        same = [node.id for node in self.nodes if node.label == name]
+        if len(same) > 1 and name not in self._by_id:
+            raise ValueError(
+                f"The label {name!r} means several nodes. Choose an id: {', '.join(same)}."
+            )
         return self._by_name[name]
 
     def select(self, names: Sequence[str]) -> tuple[str, ...]:
@@ -327,7 +343,13 @@ def _as_names(names, what: str) -> list:
             f"{what} must be a sequence of names, got {names!r}. "
             + (f"Write [{names!r}] for one." if isinstance(names, str) else "")
         )
+    _refuse_set(names)
     return list(names)
+
+
+def _refuse_set(names) -> None:
+    if isinstance(names, (set, frozenset)):
+        raise TypeError(f"A set has no order, but the logits have: give a list, got {names!r}.")
 
 
 def _read(source, above: tuple[int, ...]) -> list[Node]:
@@ -335,6 +357,7 @@ def _read(source, above: tuple[int, ...]) -> list[Node]:
     if id(source) in above:  # a YAML anchor or a Python reference can do that
         raise ValueError("The hierarchy contains itself: a superclass is its own descendant.")
     above = (*above, id(source))
+    _refuse_set(source)
     if isinstance(source, Mapping):
         return [
             Node(label) if below is None else Node(label, _children(label, below, above))
