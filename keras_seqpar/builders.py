@@ -305,9 +305,9 @@ class _Maker:
         trunk_stages = self._trunk_stages(plan)
         self._check(trunk_stages, plan.levels)
         trunk = self._trunk(trunk_stages)
-        inputs = keras.Input(trunk.output.shape[1:], name="all_input")
-        x = self._stages(inputs, stages, "all_", trunk_stages)
-        branch = keras.Model(inputs, self.family.head(x, "all_"), name="branch_all")
+        inputs = keras.Input(trunk.output.shape[1:], name="branch_input")
+        x = self._stages(inputs, stages, "branch_", trunk_stages)
+        branch = keras.Model(inputs, self.family.head(x, "branch_"), name="branch")  # no node's
         image = _input_like(trunk)
         return self._classifier(image, branch(trunk(image)), hierarchy)
 
@@ -392,7 +392,8 @@ def _preprocessing(channels: int) -> keras.layers.Layer:
     """Pixels of 0..255 to normalised input; other than 3 channels go to -1..1."""
     if channels != 3:
         return keras.layers.Rescaling(1 / 127.5, -1.0, name="preprocessing")
-    scale = [1 / (255 * s) for s in IMAGENET_STD]
+    # Of shape (1, 1, 3): Keras would turn a vector where image_data_format is channels_first.
+    scale = [[[1 / (255 * s) for s in IMAGENET_STD]]]
     offset = [-m / s for m, s in zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)]
     return keras.layers.Rescaling(scale, offset, name="preprocessing")
 

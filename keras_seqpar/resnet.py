@@ -59,8 +59,8 @@ class ResNet:
         if kind == "small":
             return _conv_norm(x, channels, 3, 1, "stem_conv", init)
         x = _conv_norm(x, channels, 7, 2, "stem_conv", init)
-        x = layers.ZeroPadding2D(1, data_format=_FORMAT, name="stem_pool_pad")(x)  # x >= 0 here
-        return layers.MaxPooling2D(3, 2, data_format=_FORMAT, name="stem_pool")(x)
+        x = layers.ZeroPadding2D(1, data_format=_FORMAT, name="stem_maxpool_pad")(x)  # x >= 0 here
+        return layers.MaxPooling2D(3, 2, data_format=_FORMAT, name="stem_maxpool")(x)
 
     def stage(
         self,

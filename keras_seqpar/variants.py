@@ -152,6 +152,11 @@ def get_plan(variant: str | Plan, family, *, split_points: int) -> Plan:
     if isinstance(variant, Plan):
         return variant
     plans = PLANS[family.kind]
+    if variant == ONE_BRANCH:
+        raise ValueError(
+            f"The variant {ONE_BRANCH!r} has one branch for all categories and no superclasses: "
+            "build it with build_phl from a flat list of categories."
+        )
     if variant not in plans:
         names = [*plans, *([ONE_BRANCH] if split_points == 1 else [])]
         raise ValueError(unknown_name("variant", variant, names))
