@@ -2,8 +2,8 @@
 
 from keras_seqpar.attention import attend, attention_input, gain_names
 from keras_seqpar.builders import build_nhl, build_phl, build_plain
-from keras_seqpar.cost import cost
-from keras_seqpar.cutout import cutout, with_activation
+from keras_seqpar.cost import compare, cost, plan
+from keras_seqpar.cutout import add_category, cutout, merge, with_activation
 from keras_seqpar.hierarchy import Hierarchy
 from keras_seqpar.weights import copy_weights
 
@@ -11,14 +11,18 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Hierarchy",
+    "add_category",
     "attend",
     "attention_input",
     "build_nhl",
     "build_phl",
     "build_plain",
+    "compare",
     "copy_weights",
     "cost",
     "cutout",
     "gain_names",
+    "merge",
+    "plan",
     "with_activation",
 ]

@@ -264,6 +264,66 @@ class Hierarchy:
             return Hierarchy([self._by_id[id_] for id_ in chosen])
         return Hierarchy([kept for root in self.roots if (kept := keep(root))], chosen)
 
+    def add(self, label: str, parent: str | None = None) -> "Hierarchy":
+        """Adds a category, last in the order of the logits.
+
+        Args:
+            label: the new category.
+            parent: label or id of the superclass to put it under; `None` puts it directly
+                under the trunk.
+
+        Returns:
+            A new hierarchy.
+
+        Raises:
+            ValueError: the name is taken, or the parent is unknown or a category.
+        """
+        new = Node(label)
+        order = (*self.category_ids, new.id)
+        if parent is None:
+            return Hierarchy([*self.roots, new], order)
+        above = self.find(parent)
+        if above.is_category:
+            raise ValueError(
+                f"{above.label!r} is a category and cannot hold {label!r}. Superclasses: "
+                f"{', '.join(node.label for node in self.superclasses) or 'none'}."
+            )
+
+        def grow(node: Node) -> Node:
+            children = tuple(map(grow, node.children)) + ((new,) if node.id == above.id else ())
+            return dataclasses.replace(node, children=children)
+
+        return Hierarchy([grow(root) for root in self.roots], order)
+
+    def merge(self, other: "Hierarchy") -> "Hierarchy":
+        """Joins two hierarchies; superclasses that both have hold the children of both.
+
+        Args:
+            other: its categories come after this one's.
+
+        Returns:
+            A new hierarchy.
+
+        Raises:
+            ValueError: both have a category of the same name, or a name means a category in
+                one and a superclass in the other.
+        """
+
+        def join(ours: Sequence[Node], theirs: Sequence[Node]) -> tuple[Node, ...]:
+            by_id = {node.id: node for node in theirs}
+            joined = []
+            for node in ours:
+                twin = by_id.pop(node.id, None)
+                if twin and not node.is_category and not twin.is_category:
+                    node = dataclasses.replace(node, children=join(node.children, twin.children))
+                elif twin:
+                    joined.append(twin)  # refused below, by name
+                joined.append(node)
+            return (*joined, *by_id.values())
+
+        order = (*self.category_ids, *other.category_ids)
+        return Hierarchy(join(self.roots, other.roots), order)
+
     def get_config(self) -> dict:
         """Returns the hierarchy as JSON-ready data; `from_config` reads it back."""
 
@@ -316,9 +376,10 @@ class Hierarchy:
 def _unique_ids(nodes: Sequence[Node]) -> dict[str, Node]:
     by_id: dict[str, Node] = {}
     for node in nodes:
-        other = by_id.setdefault(node.id, node)
-        if other is node:
+        if node.id not in by_id:
+            by_id[node.id] = node
             continue
+        other = by_id[node.id]
         if other.label == node.label:
             kinds = {other.is_category, node.is_category}
             what = "both a superclass and a category" if len(kinds) == 2 else "named twice"
