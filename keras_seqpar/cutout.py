@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_seqpar.builders import assemble
+from keras_seqpar.assembly import assemble
 from keras_seqpar.graph import leaf_layers, replay
 from keras_seqpar.hierarchy import Hierarchy, Node
 from keras_seqpar.layers import CategoryScores
