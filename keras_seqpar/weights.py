@@ -17,8 +17,11 @@ def named_weights(model: keras.Model) -> dict[str, keras.Variable]:
         The variables in layer order.
 
     Raises:
+        TypeError: `model` is no Keras model.
         ValueError: two layers have the same name.
     """
+    if not isinstance(model, keras.Model):
+        raise TypeError(f"Expected a keras.Model, got {model!r} of type {type(model).__name__}.")
     named: dict[str, keras.Variable] = {}
     for layer in leaf_layers(model):
         for variable in layer.weights:
@@ -45,6 +48,7 @@ def copy_weights(source: keras.Model, target: keras.Model, *, strict: bool = Tru
         The names that were copied.
 
     Raises:
+        TypeError: one of them is no Keras model.
         ValueError: `strict`, and the two differ (the message shows how), or nothing fits.
 
     Example:
