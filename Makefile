@@ -1,0 +1,80 @@
+# `make` lists what can be made. Needs Python 3.11, make and git; all else goes into VENV.
+
+# The first interpreter on the PATH that is new enough and can make environments.
+PYTHON ?= $(shell for p in python3.11 python3 python; do $$p -c \
+	'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' \
+	2>/dev/null && { command -v $$p; break; }; done)
+VENV ?= .venv
+RUNTIME_VENV ?= $(VENV)-tflite-runtime
+BACKENDS ?= tensorflow jax torch
+CATEGORIES ?=
+PYTEST_ARGS ?=
+
+BIN = $(VENV)/bin
+INSTALL = -m pip install -qq --no-input --disable-pip-version-check
+TORCH = $(shell grep '^torch==' constraints.txt)# by name: a build for this machine is taken
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint format wheel clean
+
+help: ## list what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/demo.done ## train on digits, cut, quantize, compare (CATEGORIES=0,1,7 to choose)
+	KERAS_BACKEND=tensorflow $(BIN)/python recipes/demo.py \
+		$(if $(CATEGORIES),--categories="$(CATEGORIES)")
+
+test: lint $(RUNTIME_VENV)/test.done ## lint, then all tests on the three backends, in turn
+	@for backend in $(BACKENDS); do \
+		echo "== tests on $$backend"; \
+		KERAS_BACKEND=$$backend \
+		TFLITE_RUNTIME_PYTHON="$(abspath $(RUNTIME_VENV))/bin/python" \
+		$(BIN)/python -m pytest $(PYTEST_ARGS) || exit $$?; \
+	done
+
+lint: $(VENV)/test.done ## style, format and types
+	$(BIN)/ruff check --quiet .
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/mypy --no-error-summary
+
+format: $(VENV)/test.done ## mend style and format where that is safe
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+wheel: $(VENV)/test.done ## build the wheel into dist/
+	$(BIN)/python -m pip wheel -q --disable-pip-version-check --no-deps -w dist .
+
+clean: ## remove environments, caches and dist/ (runs/ and out/ stay)
+	@for venv in "$(VENV)" "$(RUNTIME_VENV)"; do \
+		if [ -f "$$venv/pyvenv.cfg" ]; then rm -rf "$$venv"; fi; \
+	done
+	rm -rf dist build .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Environments. The file *.done says that an installation came to its end.
+
+%/pyvenv.cfg:
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer (with venv and pip) is on the" \
+		"PATH. Install one, or name it: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -m venv "$*"
+
+$(VENV)/demo.done: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
+	@echo "Installing into $(VENV), once: 0.9 GB to download, 3 GB on disk ..."
+	@$(BIN)/python $(INSTALL) -c constraints.txt -e '.[tensorflow,train,mobile,plots]'
+	@touch $@
+
+$(VENV)/test.done: $(VENV)/demo.done
+	@echo "Installing JAX, torch and the test tools into $(VENV), once ..."
+	@$(BIN)/python $(INSTALL) -c constraints.txt $(TORCH) \
+		-e '.[tensorflow,train,mobile,plots,jax,torch,dev]'
+	@touch $@
+
+# The interpreter of small devices: its last release needs Python 3.11 at most and NumPy 1.
+$(RUNTIME_VENV)/test.done: | $(RUNTIME_VENV)/pyvenv.cfg
+	@$(RUNTIME_VENV)/bin/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { \
+		echo "tflite-runtime 2.14 needs Python 3.11, $(RUNTIME_VENV) has another." \
+		"Name one: make clean, then make test PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@echo "Installing tflite-runtime into $(RUNTIME_VENV), once ..."
+	@$(RUNTIME_VENV)/bin/python $(INSTALL) tflite-runtime==2.14.0 numpy==1.26.4 pillow
+	@touch $@

@@ -1,0 +1,182 @@
+"""The package as others get it: public names, light import, wheel, declared dependencies."""
+
+import ast
+import email
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+
+import pytest
+
+import keras_seqpar
+
+PUBLIC = [
+    "Hierarchy",
+    "add_category",
+    "attend",
+    "attention_input",
+    "build_nhl",
+    "build_phl",
+    "build_plain",
+    "compare",
+    "copy_weights",
+    "cost",
+    "cutout",
+    "gain_names",
+    "merge",
+    "plan",
+    "with_activation",
+]
+# What neither `import keras_seqpar` nor building a network may need, besides other backends.
+OPTIONAL = {
+    *("matplotlib", "PIL", "sklearn", "tensorflow_datasets", "keras_cv", "timm", "yaml"),
+    *("ai_edge_litert", "flatbuffers", "nltk", "wn"),
+}
+BACKENDS = {"tensorflow", "jax", "torch"}
+# Data sets of tensorflow-datasets are read with TensorFlow, whatever the backend is.
+READERS = {("data.py", "tensorflow")}
+
+
+def run_python(code, cwd, **environment):
+    """Runs `code` in an interpreter of its own and returns what it prints."""
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_public_names_are_pinned_and_described():
+    assert keras_seqpar.__all__ == PUBLIC
+    undescribed = [name for name in PUBLIC if not getattr(keras_seqpar, name).__doc__]
+    assert not undescribed
+
+
+def test_import_loads_keras_and_numpy_only(root, backend, tmp_path):
+    # Keras itself loads Pillow, matplotlib and scikit-learn where they are installed, so for
+    # those it counts what comes after `import keras`.
+    code = (
+        "import json, sys, numpy, keras\n"
+        "before = set(sys.modules)\n"
+        "import keras_seqpar\n"
+        "after = set(sys.modules)\n"
+        "print(json.dumps([[n.partition('.')[0] for n in s] for s in (after - before, after)]))"
+    )
+    printed = run_python(code, tmp_path, KERAS_BACKEND=backend, PYTHONPATH=str(root))
+    ours, everything = map(set, json.loads(printed.splitlines()[-1]))
+    assert "keras_seqpar" in ours
+    assert ours - {"keras_seqpar"} <= sys.stdlib_module_names
+    if backend != "tensorflow":
+        assert not everything & {"tensorflow", "tensorflow_datasets", "keras_cv"}
+
+
+def test_networks_need_no_optional_library(root, backend, tmp_path):
+    missing = OPTIONAL | BACKENDS - {backend}
+    if backend == "tensorflow":
+        missing -= {"flatbuffers"}  # TensorFlow needs it
+    code = (
+        "import sys\n"
+        f"sys.modules.update(dict.fromkeys({sorted(missing)}))\n"  # importing these fails
+        "import keras_seqpar as sp\n"
+        "model = sp.build_phl(['cat', 'dog'], family='resnet18', width=0.125,\n"
+        "                     input_shape=(32, 32, 3), stem='small')\n"
+        "print(sp.cost(sp.cutout(model, ['dog'])).params > 0)"
+    )
+    printed = run_python(code, tmp_path, KERAS_BACKEND=backend, PYTHONPATH=str(root))
+    assert printed.splitlines()[-1] == "True"
+
+
+@pytest.mark.only_backend("tensorflow")
+def test_no_backend_is_imported_outside_mobile(root):
+    package = root / "keras_seqpar"
+    found = set()
+    for path in package.rglob("*.py"):
+        where = path.relative_to(package).as_posix()
+        for node in ast.walk(ast.parse(path.read_text(), str(path))):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.level == 0:
+                names = [node.module]
+            found |= {(where, name.partition(".")[0]) for name in names}
+    assert len(found) > 20
+    outside = {(where, name) for where, name in found if not where.startswith("mobile/")}
+    assert {(where, name) for where, name in outside if name in BACKENDS} <= READERS
+
+
+@pytest.fixture(scope="module")
+def wheel(root, tmp_path_factory):
+    """The wheel, built from the repository without a network."""
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    (path,) = folder.glob("*.whl")
+    return path
+
+
+@pytest.mark.only_backend("tensorflow")
+def test_wheel_holds_the_package_with_its_data_and_nothing_else(root, wheel):
+    inside = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    files = (path for path in (root / "keras_seqpar").rglob("*") if path.is_file())
+    wanted = {path.relative_to(root).as_posix() for path in files if path.suffix != ".pyc"}
+    assert inside == wanted
+
+
+@pytest.mark.only_backend("tensorflow")
+def test_wheel_says_what_it_is_and_needs(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        (metadata,) = (name for name in names if name.endswith(".dist-info/METADATA"))
+        assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
+        about = email.message_from_bytes(archive.read(metadata))
+    assert about["Name"] == "keras-seqpar"
+    assert about["Version"] == keras_seqpar.__version__
+    assert about["License-Expression"] == "Apache-2.0"
+    assert about["Requires-Python"] == ">=3.11"
+    core = [text for text in about.get_all("Requires-Dist") if "extra ==" not in text]
+    assert sorted(map(_distribution, core)) == ["keras", "numpy"]
+
+
+@pytest.mark.only_backend("tensorflow")
+def test_installed_wheel_builds_a_network(wheel, tmp_path):
+    site = tmp_path / "site"
+    command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-index"]
+    subprocess.run([*command, "--target", str(site), str(wheel)], check=True, timeout=300)
+    code = (
+        "import keras_seqpar as sp\n"
+        "model = sp.build_phl(['cat', 'dog', 'bird'], family='resnet18', width=0.125,\n"
+        "                     input_shape=(32, 32, 3), stem='small')\n"
+        "print(sp.__file__)\n"
+        "print(sp.cutout(model, ['bird']).output_shape)"
+    )
+    printed = run_python(code, tmp_path, PYTHONPATH=str(site)).splitlines()
+    assert printed[-2:] == [str(site / "keras_seqpar" / "__init__.py"), "(None, 1)"]
+
+
+@pytest.mark.only_backend("tensorflow")
+def test_every_dependency_has_a_tested_version(root):
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    lines = (root / "constraints.txt").read_text().splitlines()
+    pins = [line for line in lines if not line.startswith("#")]
+    assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.]+", pin) for pin in pins)
+    tested = {_distribution(pin) for pin in pins}
+    wanted = [*project["dependencies"]]
+    for name, dependencies in extras.items():
+        if name != "weights":  # timm needs a torchvision that matches the build of torch
+            wanted += dependencies
+    assert {_distribution(text) for text in wanted} <= tested
+
+
+def _distribution(requirement: str) -> str:
+    """The normalised name in a requirement such as `scikit_learn>=1.2; extra == "a"`."""
+    name = re.match(r"[A-Za-z0-9._-]+", requirement)[0]
+    return re.sub(r"[-_.]+", "-", name).lower()
