@@ -35,7 +35,7 @@ test: lint $(RUNTIME_VENV)/test.done ## lint, then all tests on the three backen
 
 lint: $(VENV)/test.done ## style, format and types
 	$(BIN)/ruff check --quiet .
-	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy --no-error-summary
 
 format: $(VENV)/test.done ## mend style and format where that is safe
@@ -60,7 +60,7 @@ clean: ## remove environments, caches and dist/ (runs/ and out/ stay)
 	@$(PYTHON) -m venv "$*"
 
 $(VENV)/demo.done: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
-	@echo "Installing into $(VENV), once: 0.9 GB to download, 3 GB on disk ..."
+	@echo "Installing into $(VENV), once: 0.8 GB to download, 3 GB on disk ..."
 	@$(BIN)/python $(INSTALL) -c constraints.txt -e '.[tensorflow,train,mobile,plots]'
 	@touch $@
 
