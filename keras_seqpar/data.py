@@ -10,11 +10,12 @@ import collections
 import concurrent.futures
 import contextlib
 import dataclasses
+import functools
 import io
 import os
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -311,7 +312,7 @@ def _imagenette(data_dir, splits) -> tuple[tuple[str, ...], dict[str, list[_Reco
                 f"({error}). Say where it lies with data_dir (--data_dir)."
             ) from error
     categories = tuple(IMAGENETTE[name] for name in builder.info.features["label"].names)
-    records = {}
+    records: dict[str, list[_Record]] = {}
     for split in splits:
         encoded = builder.as_dataset(split=split, decoders={"image": tfds.decode.SkipDecoding()})
         records[split] = [
@@ -381,18 +382,23 @@ def _archive(path: str, splits: Sequence[str], memory_limit: int) -> _Tree:
     return tree
 
 
-def _members(file: Path) -> Iterable[tuple[str, int, Callable[[], bytes]]]:
+def _members(file: Path) -> Generator[tuple[str, int, Callable[[], bytes]]]:
     """Yields name, size and a reader for every file in a .zip or .tar."""
     if zipfile.is_zipfile(file):
         with zipfile.ZipFile(file) as archive:
             for item in archive.infolist():
                 if not item.is_dir():
-                    yield item.filename, item.file_size, lambda item=item: archive.read(item)
+                    yield item.filename, item.file_size, functools.partial(archive.read, item)
     else:
-        with tarfile.open(file) as archive:
-            for item in archive:
-                if item.isfile():
-                    yield item.name, item.size, lambda item=item: archive.extractfile(item).read()
+        with tarfile.open(file) as tar:
+            for member in tar:
+                if member.isfile():
+                    yield member.name, member.size, functools.partial(_extract, tar, member)
+
+
+def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    stream = tar.extractfile(member)
+    return stream.read() if stream else b""
 
 
 def _is_picture(name: str) -> bool:
