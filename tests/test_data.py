@@ -1,0 +1,317 @@
+"""Reading pictures: what comes out, and what is said about data that is not right."""
+
+import io
+import json
+import sys
+import tarfile
+import zipfile
+
+import numpy as np
+import pytest
+
+from keras_seqpar import data
+
+Image = pytest.importorskip("PIL.Image")
+
+COLOURS = {"blue": (10, 20, 200), "green": (10, 200, 20), "red": (200, 10, 20)}
+
+
+def write(path, array, **options):
+    """Writes an array as a picture."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.asarray(array, "uint8")).save(path, **options)
+
+
+def plain(colour, height=12, width=12):
+    """A picture of one colour."""
+    return np.full((height, width, 3), colour, "uint8")
+
+
+def truncate(path):
+    """Keeps the first half of a file."""
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
+def noisy(seed, height=40, width=60):
+    """A picture that does not compress away."""
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3))
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """Two splits of three categories: one colour each, two and one pictures."""
+    for split, count in (("train", 2), ("val", 1)):
+        for name, colour in COLOURS.items():
+            for i in range(count):
+                write(tmp_path / "set" / split / name / f"{name}{i}.png", plain(colour))
+    return tmp_path / "set"
+
+
+def load(folder, size=8, **options):
+    return data.load(f"folder:{folder}", image_size=size, **options)
+
+
+def test_digits():
+    digits = data.load("digits", image_size=16)
+    assert digits.categories == tuple("0123456789")
+    assert (len(digits.train), len(digits.validation)) == (1437, 360)
+    assert not set(digits.train.names) & set(digits.validation.names)
+    # stratified: each category has its share of the fifth, to a picture
+    counts = [np.bincount(split.labels) for split in (digits.train, digits.validation)]
+    assert np.all(np.abs(counts[1] - sum(counts) / 5) < 1)
+    pictures = digits.train.read([3, 0, 3])
+    assert pictures.shape == (3, 16, 16, 3)
+    assert pictures.dtype == np.uint8
+    assert np.array_equal(pictures[0], pictures[2])
+    assert np.array_equal(pictures[..., 0], pictures[..., 2])
+    everything = digits.train.read(range(len(digits.train)))
+    assert everything.min() == 0
+    assert everything.max() == 255
+
+
+def test_digits_are_scikit_learns():
+    from sklearn.datasets import load_digits
+
+    digits = data.load("digits", image_size=8, splits=["validation"])
+    assert list(digits.splits) == ["validation"]
+    rows = [int(name[len("digits[") : -1]) for name in digits.validation.names]
+    source = load_digits()
+    assert np.array_equal(digits.validation.labels, source.target[rows])
+    grey = digits.validation.read(range(len(rows)))[..., 0]
+    np.testing.assert_allclose(grey, source.images[rows] * 255 / 16, atol=0.5)
+
+
+def test_folder(tree):
+    found = load(tree)
+    assert found.categories == ("blue", "green", "red")
+    assert found.train.labels.tolist() == [0, 0, 1, 1, 2, 2]
+    assert found.train.names[:2] == ("train/blue/blue0.png", "train/blue/blue1.png")
+    assert found.validation.names[2] == "val/red/red0.png"
+    assert found.skipped == ()
+    for split in found.splits.values():
+        for picture, label in zip(split.read(range(len(split))), split.labels, strict=True):
+            assert (picture == COLOURS[found.categories[label]]).all()
+
+
+def test_the_middle_square_is_kept(tree):
+    stripes = np.concatenate([plain(c, 30, 30) for c in COLOURS.values()], axis=1)
+    write(tree / "val" / "green" / "green0.png", stripes)
+    write(tree / "val" / "red" / "red0.png", stripes.swapaxes(0, 1))
+    pictures = load(tree, size=10).validation.read([1, 2])
+    assert (pictures[:, 2:-2, 2:-2] == COLOURS["green"]).all()  # resizing blends at the edges
+    assert np.abs(pictures.astype(int) - COLOURS["green"]).mean() < 5
+
+
+def test_a_rotation_in_exif_is_carried_out(tree):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned a quarter clockwise
+    picture = np.concatenate([plain((255, 0, 0), 16, 32), plain((0, 0, 255), 16, 32)])
+    write(tree / "val" / "red" / "red0.jpg", picture, exif=exif, quality=95)
+    (tree / "val" / "red" / "red0.png").unlink()
+    turned = load(tree, size=16).validation.read([2])[0].astype(int)
+    assert turned[8, 2, 2] > 200  # what was below is on the left
+    assert turned[8, 13, 0] > 200
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "1"])
+def test_pictures_of_all_kinds_become_rgb(tree, mode):
+    suffix = "jpg" if mode == "CMYK" else "png"
+    path = tree / "val" / "red" / f"red1.{suffix}"
+    Image.fromarray(plain((255, 255, 255))).convert(mode).save(path)
+    picture = load(tree).validation.read([3])[0]
+    assert picture.shape == (8, 8, 3)
+    assert (picture > 250).all()
+
+
+def test_large_jpegs_are_decoded_at_a_fraction_of_their_size():
+    smooth = np.kron(np.random.default_rng(0).integers(0, 256, (4, 4, 3)), np.ones((64, 64, 1)))
+    file = io.BytesIO()
+    Image.fromarray(smooth.astype("uint8")).save(file, "JPEG", quality=95)
+    small = data.decode(file.getvalue(), 16).astype(int)
+    exact = Image.fromarray(smooth.astype("uint8")).resize((16, 16), Image.Resampling.BICUBIC)
+    assert np.abs(small - np.asarray(exact, int)).mean() < 3
+
+
+@pytest.mark.parametrize("suffix", ["zip", "tar", "tar.gz"])
+@pytest.mark.parametrize("prefix", ["", "inside/it/"])
+def test_an_archive_equals_its_folder(tree, tmp_path, suffix, prefix):
+    path = tmp_path / f"set.{suffix}"
+    files = sorted(tree.rglob("*.png"), reverse=True)
+    if suffix == "zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("__MACOSX/set/val/red/._red0.png", b"no picture")
+            for file in files:
+                archive.write(file, prefix + file.relative_to(tree).as_posix())
+    else:
+        with tarfile.open(path, "w:gz" if suffix.endswith("gz") else "w") as archive:
+            for file in files:
+                archive.add(file, prefix + file.relative_to(tree).as_posix())
+    one, other = load(tree), data.load(f"archive:{path}", image_size=8)
+    assert other.categories == one.categories
+    for name, split in one.splits.items():
+        assert other.splits[name].names == split.names
+        assert np.array_equal(other.splits[name].labels, split.labels)
+        assert np.array_equal(other.splits[name].pixels, split.pixels)
+    only = data.load(f"archive:{path}", image_size=8, splits=["validation"])
+    assert np.array_equal(only.validation.pixels, one.validation.pixels)
+
+
+def test_what_does_not_fit_into_memory_is_decoded_when_read(tree):
+    kept, lazy = load(tree), load(tree, memory_limit=8 * 8 * 3 * 4)
+    assert callable(lazy.train.pixels)
+    assert not callable(lazy.validation.pixels)
+    assert np.array_equal(lazy.train.read([5, 0, 0]), kept.train.read([5, 0, 0]))
+
+
+@pytest.mark.parametrize("limit", [0, data.MEMORY_LIMIT])
+def test_unreadable_pictures_are_named_and_skipped_on_demand(tree, limit):
+    write(tree / "train" / "red" / "red1.jpg", noisy(0))
+    truncate(tree / "train" / "red" / "red1.jpg")
+    (tree / "train" / "blue" / "blue0.png").write_text("<html>404</html>")
+    Image.fromarray(np.full((9, 9), 60000, "uint16")).save(tree / "train" / "blue" / "deep.png")
+    with pytest.raises(ValueError, match="3 unreadable or truncated") as error:
+        load(tree, memory_limit=limit).train.read(range(8))
+    for words in (
+        "train/blue/blue0.png (UnidentifiedImageError",
+        "train/blue/deep.png (ValueError: more than 8 bits",
+        "train/red/red1.jpg (OSError",
+        "--skip_unreadable",
+    ):
+        assert words in str(error.value)
+    found = load(tree, memory_limit=limit, skip_unreadable=True)
+    assert set(found.skipped) == {
+        "train/blue/blue0.png",
+        "train/blue/deep.png",
+        "train/red/red1.jpg",
+    }
+    assert found.train.labels.tolist() == [0, 1, 1, 2, 2]
+    assert len(found.train.names) == len(found.train.read(range(5))) == 5
+
+
+def test_a_category_whose_pictures_are_all_unreadable(tree):
+    truncate(tree / "val" / "green" / "green0.png")
+    with pytest.raises(ValueError, match="No readable picture is left of 'green'"):
+        load(tree, skip_unreadable=True)
+
+
+def test_a_folder_that_is_not_there(tmp_path):
+    with pytest.raises(ValueError, match=r"nowhere' does not exist.*PATH/train/<category>"):
+        load(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match=r"nowhere.zip' does not exist"):
+        data.load(f"archive:{tmp_path / 'nowhere.zip'}", image_size=8)
+
+
+def test_a_folder_that_is_empty(tmp_path):
+    with pytest.raises(ValueError, match=r"There are no pictures in .*PATH/train/<category>"):
+        load(tmp_path)
+
+
+def test_splits_that_are_missing_or_empty(tree):
+    (tree / "val").rename(tree / "held_out")
+    with pytest.raises(ValueError, match=r"no validation split.*Found: held_out, train"):
+        load(tree)
+    assert len(load(tree, splits=["train"]).train) == 6
+    (tree / "val").mkdir()
+    with pytest.raises(ValueError, match=r"The folder 'val' in .* is empty"):
+        load(tree)
+
+
+def test_categories_without_pictures(tree):
+    (tree / "train" / "red" / "notes.txt").write_text("no picture")
+    for i in range(2):
+        (tree / "train" / "red" / f"red{i}.png").unlink()
+    with pytest.raises(ValueError, match=r"No pictures in train/red of .*\.jpg"):
+        load(tree)
+
+
+def test_categories_that_differ_between_splits(tree):
+    (tree / "val" / "red").rename(tree / "val" / "pink")
+    with pytest.raises(ValueError, match=r"Only in train: red\. Only in val: pink\."):
+        load(tree)
+    with pytest.raises(ValueError, match="different categories"):
+        load(tree, splits=["validation"])
+
+
+def test_archives_that_are_none_or_too_large(tree, tmp_path):
+    path = tmp_path / "set.zip"
+    path.write_bytes(b"no archive")
+    with pytest.raises(ValueError, match=r"set.zip' cannot be read"):
+        data.load(f"archive:{path}", image_size=8)
+    with tarfile.open(path, "w:gz") as archive:
+        archive.add(tree, "set")
+    with pytest.raises(ValueError, match=r"larger than 0.0 GiB. Unpack it"):
+        data.load(f"archive:{path}", image_size=8, memory_limit=10)
+    truncate(path)
+    with pytest.raises(ValueError, match=r"set.zip' cannot be read"):
+        data.load(f"archive:{path}", image_size=8)
+
+
+@pytest.mark.parametrize("spec", ["digitz", "folder:", "folder", "zip:x", ""])
+def test_unknown_specs(spec):
+    with pytest.raises(ValueError, match=r"Unknown data set .*Valid: digits, imagenette, folder:"):
+        data.load(spec, image_size=8)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"image_size": 0}, ValueError, "image_size must be 1 pixel or more, got 0"),
+        ({"image_size": 8.0}, TypeError, "image_size must be a whole number of pixels, got 8.0"),
+        (
+            {"image_size": 8, "splits": ["test"]},
+            ValueError,
+            r"\['test'\]. Valid: train, validation",
+        ),
+        ({"image_size": 8, "splits": []}, ValueError, "Valid: train, validation"),
+    ],
+)
+def test_bad_arguments(options, error, words):
+    with pytest.raises(error, match=words):
+        data.load("digits", **options)
+    with pytest.raises(TypeError, match="must be a string"):
+        data.load(None, image_size=8)
+
+
+@pytest.mark.parametrize(
+    ("spec", "library"), [("digits", "sklearn.datasets"), ("imagenette", "tensorflow_datasets")]
+)
+def test_a_missing_library_is_named_with_its_extra(monkeypatch, spec, library):
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(ImportError, match=r"keras-seqpar\[train,tensorflow\]"):
+        data.load(spec, image_size=8)
+
+
+def test_imagenette(tmp_path):
+    """A very small Imagenette, in the files that tensorflow-datasets makes of the real one."""
+    tf = pytest.importorskip("tensorflow")
+    tfds = pytest.importorskip("tensorflow_datasets")
+    folder = tmp_path / "imagenette" / "160px-v2" / "1.0.0"
+    folder.mkdir(parents=True)
+    builder = tfds.builder("imagenette/160px-v2", data_dir=tmp_path / "elsewhere")
+    splits = []
+    for split, labels in (("train", [3, *range(10)]), ("validation", range(10))):
+        path = folder / f"imagenette-{split}.tfrecord-00000-of-00001"
+        with tf.io.TFRecordWriter(str(path)) as writer:
+            for label in labels:
+                example = {"image": plain((label * 20, 0, 0), 20, 30), "label": label}
+                writer.write(builder.info.features.serialize_example(example))
+        splits.append(
+            {
+                "name": split,
+                "numBytes": str(path.stat().st_size),
+                "shardLengths": [str(len(labels))],
+                "filepathTemplate": "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}",
+            }
+        )
+    info = {"name": "imagenette", "version": "1.0.0", "fileFormat": "tfrecord", "splits": splits}
+    (folder / "dataset_info.json").write_text(json.dumps(info))
+    builder.info.features.save_config(str(folder))
+
+    found = data.load("imagenette", image_size=8, data_dir=tmp_path)
+    assert found.categories[:3] == ("tench", "English springer", "cassette player")
+    assert found.train.labels.tolist() == [3, *range(10)]
+    assert found.train.names[:2] == ("train[0]", "train[1]")
+    red = found.train.read(range(11))[:, 4, 4, 0].astype(int)
+    assert np.abs(red - 20 * found.train.labels).max() <= 3  # JPEG
+    assert len(found.validation) == 10
