@@ -1,13 +1,16 @@
 """Vision networks that pay only for what they look for and for what changed."""
 
-from keras_seqpar.attention import attend, attention_input, gain_names
-from keras_seqpar.builders import build_nhl, build_phl, build_plain
-from keras_seqpar.cost import compare, cost, plan
-from keras_seqpar.cutout import add_category, cutout, merge, with_activation
-from keras_seqpar.hierarchy import Hierarchy
-from keras_seqpar.weights import copy_weights
+import importlib.util
 
 __version__ = "0.1.0"
+
+if importlib.util.find_spec("keras"):  # on a device without it, keras_seqpar.mobile.run works
+    from keras_seqpar.attention import attend, attention_input, gain_names
+    from keras_seqpar.builders import build_nhl, build_phl, build_plain
+    from keras_seqpar.cost import compare, cost, plan
+    from keras_seqpar.cutout import add_category, cutout, merge, with_activation
+    from keras_seqpar.hierarchy import Hierarchy
+    from keras_seqpar.weights import copy_weights
 
 __all__ = [
     "Hierarchy",

@@ -1,0 +1,87 @@
+"""Rewrites a converted .tflite file: stable names, and nothing stored twice.
+
+A flatbuffer as in TensorFlow's schema.fbs, through the classes that LiteRT generates from it.
+"""
+
+import collections
+from collections.abc import Sequence
+
+import flatbuffers
+import numpy as np
+
+
+def rewrite(
+    content: bytes, *, outputs: Sequence[str], description: str
+) -> tuple[bytes, dict[str, int]]:
+    """Names and shrinks a model; what it computes stays bit for bit the same.
+
+    Small networks with many branches consist of tensors by the hundred, and what surrounds
+    the weights weighs as much as they do. Two things go. Names: the converter's are paths of
+    100 characters that say everything twice; the layer's name stays. Zero points: per-channel
+    weights and biases carry one 8-byte zero per channel; equal vectors are written once and
+    shared, as the format allows. Measured on a ResNet-50 PHL of width 0.25 with 10 branches,
+    int8: 1,707,480 bytes before, 1,446,000 after (its float32 file: 5,044,000).
+
+    Args:
+        content: a model with one signature.
+        outputs: names for the outputs, in order.
+        description: stored as the model's description.
+
+    Returns:
+        The new file, and how often it uses each operation.
+
+    Raises:
+        ValueError: the model needs operations that are not built into TFLite.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
+    names = {code: name for name, code in vars(schema.BuiltinOperator).items()}
+    graph, signature = model.subgraphs[0], model.signatureDefs[0]
+    codes = [max(op.builtinCode, op.deprecatedBuiltinCode) for op in model.operatorCodes]
+    custom = [op.customCode for op in model.operatorCodes if op.customCode]
+    if custom:
+        raise ValueError(
+            "The network needs operations that are not built into TFLite: "
+            f"{', '.join(name.decode() for name in custom)}."
+        )
+    for tensor in graph.tensors:
+        tensor.name = _short(tensor.name)
+    for entry, output in zip(signature.outputs, outputs, strict=True):
+        entry.name = output.encode()
+    for entry in (*signature.inputs, *signature.outputs):
+        graph.tensors[entry.tensorIndex].name = entry.name
+    # Pictures first, then gains, whatever order the converter chose.
+    graph.inputs = sorted(graph.inputs, key=lambda i: graph.tensors[i].name != b"image")
+    model.description = description.encode()
+    builder = _SharingBuilder(len(content) + 1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    used = collections.Counter(names[codes[op.opcodeIndex]] for op in graph.operators)
+    return bytes(builder.Output()), dict(used.most_common())
+
+
+def _short(name: bytes) -> bytes:
+    """`net/branch/layer/Relu;net/branch/...` -> `layer`."""
+    path = name.split(b";")[0].split(b"/")
+    return path[-2] if len(path) > 1 else path[0]
+
+
+class _SharingBuilder(flatbuffers.Builder):
+    """Writes equal vectors once, and bytes (weights) at multiples of 16."""
+
+    def __init__(self, size: int):
+        super().__init__(size)
+        self._written: dict[tuple[str, bytes], int] = {}
+
+    def CreateNumpyVector(self, x):
+        key = (x.dtype.str, x.tobytes())
+        if key not in self._written:
+            if x.dtype == np.uint8:  # schema.fbs: data:[ubyte] (force_align: 16)
+                self.StartVector(1, x.size, 16)
+                self.head -= x.size
+                self.Bytes[self.head : self.head + x.size] = key[1]
+                self.vectorNumElems = x.size
+                self._written[key] = self.EndVector()
+            else:
+                self._written[key] = super().CreateNumpyVector(x)
+        return self._written[key]

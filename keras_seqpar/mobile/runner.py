@@ -1,0 +1,289 @@
+"""Runs a .tflite file in whichever interpreter is installed. Needs NumPy only.
+
+No TensorFlow and no Keras here: this is what goes onto a device.
+"""
+
+import importlib
+import importlib.metadata
+import json
+import os
+import struct
+import time
+from pathlib import Path
+
+import numpy as np
+
+# Distribution and module of every interpreter, in the order of preference.
+INTERPRETERS = {
+    "ai-edge-litert": "ai_edge_litert.interpreter",
+    "tflite-runtime": "tflite_runtime.interpreter",
+    "tensorflow": "tensorflow.lite",
+}
+LABELS_SUFFIX = ".labels.txt"
+
+
+class Runner:
+    """A .tflite file that is loaded and ready to run.
+
+    It takes what the Keras network takes and gives what it gives: integers at the file's
+    inputs and outputs are scaled here.
+
+    Args:
+        path: a .tflite file; labels are read from `<name>.labels.txt` beside it.
+        threads: number of CPU threads.
+        interpreter: a name in `INTERPRETERS`; by default the first that is installed.
+
+    Attributes:
+        path: the file.
+        interpreter: name and version of the interpreter.
+        threads: number of CPU threads.
+        input_shape: `(batch, height, width, channels)`, all fixed.
+        labels: one per output in order, or `None` where there is no label file.
+        about: what `convert` wrote into the file: name of the network, quantization, `mean`
+            and `std` of its input in pixels; empty for other files.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is truncated or no .tflite file for pictures, or its label file does
+            not fit; `threads` is below 1; `interpreter` is unknown.
+        ImportError: no interpreter is installed.
+
+    Example:
+
+    >>> runner = Runner("digits.tflite")
+    >>> scores = runner(pictures)  # (n, height, width, channels) -> (n, categories)
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        *,
+        threads: int = 1,
+        interpreter: str | None = None,
+    ):
+        if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
+            raise ValueError(f"threads must be a whole number of 1 or more, got {threads!r}.")
+        self.path = Path(path)
+        self.threads = threads
+        self.about = _read(self.path)
+        self.interpreter, engine = _find(interpreter)
+        try:
+            self._engine = engine(str(self.path), num_threads=threads)
+            self._engine.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise ValueError(
+                f"{self.interpreter} cannot load {str(self.path)!r}: {error} The file is damaged, "
+                "or the interpreter too old for it."
+            ) from error
+        inputs = self._engine.get_input_details()
+        outputs = self._engine.get_output_details()
+        if len(inputs) > 2 or len(inputs[0]["shape"]) != 4 or len(outputs) != 1:
+            shapes = [tuple(map(int, x["shape"])) for x in (*inputs, *outputs)]
+            raise ValueError(
+                f"{str(self.path)!r} is no network for pictures: its inputs and outputs have the "
+                f"shapes {shapes}. Wanted: (batch, height, width, channels), perhaps gains "
+                "(batch, nodes), and one output."
+            )
+        self._image, self._gains = inputs[0], inputs[1] if len(inputs) == 2 else None
+        self._scores = outputs[0]
+        self.input_shape = tuple(map(int, self._image["shape"]))
+        self.labels = _read_labels(self.path, int(self._scores["shape"][-1]))
+
+    @property
+    def input_dtype(self) -> np.dtype:
+        """What the file's picture input holds: float32, uint8 or int8."""
+        return np.dtype(self._image["dtype"])
+
+    def __call__(self, pictures: np.ndarray, gains: np.ndarray | None = None) -> np.ndarray:
+        """Runs the network.
+
+        Args:
+            pictures: `(n, height, width, channels)`, in the range that the Keras network takes.
+            gains: for a network with a gains input, one `(nodes,)` vector for all pictures;
+                neutral by default.
+
+        Returns:
+            `(n, outputs)` float32.
+
+        Raises:
+            ValueError: pictures or gains of another shape, or gains for a network without.
+        """
+        pictures = np.asarray(pictures)
+        batch, *shape = self.input_shape
+        if list(pictures.shape[1:]) != shape or not len(pictures):
+            raise ValueError(
+                f"{self.path.name} takes pictures of shape (n, {', '.join(map(str, shape))}), "
+                f"got {pictures.shape}."
+            )
+        self._set_gains(gains)
+        scores = []
+        for start in range(0, len(pictures), batch):
+            some = pictures[start : start + batch]
+            fill = np.resize(some, (batch, *shape)) if len(some) < batch else some
+            scores.append(self._run(_encode(fill, self._image))[: len(some)])
+        return np.concatenate(scores)
+
+    def latency(self, runs: int = 50, warm_up: int = 10) -> np.ndarray:
+        """Measures how long a run takes, input and output included.
+
+        Args:
+            runs: how many to measure.
+            warm_up: how many to do before.
+
+        Returns:
+            `(runs,)` milliseconds.
+        """
+        low, high = (0, 256) if self.input_dtype != np.int8 else (-128, 128)
+        noise = np.random.default_rng(0).integers(low, high, self.input_shape)
+        picture = noise.astype(self.input_dtype)
+        self._set_gains(None)
+        times = []
+        for _ in range(warm_up + runs):
+            start = time.perf_counter()
+            self._run(picture)
+            times.append(1e3 * (time.perf_counter() - start))
+        return np.array(times[warm_up:])
+
+    def _set_gains(self, gains) -> None:
+        if self._gains is None:
+            if gains is not None:
+                raise ValueError(f"{self.path.name} has no gains input.")
+            return
+        shape = tuple(map(int, self._gains["shape"]))
+        gains = np.ones(shape[1:]) if gains is None else np.asarray(gains)
+        if gains.shape != shape[1:]:
+            raise ValueError(f"gains must have the shape {shape[1:]}, got {gains.shape}.")
+        gains = np.broadcast_to(gains, shape)
+        self._engine.set_tensor(self._gains["index"], _encode(gains, self._gains))
+
+    def _run(self, picture: np.ndarray) -> np.ndarray:
+        self._engine.set_tensor(self._image["index"], picture)
+        self._engine.invoke()
+        scores = self._engine.get_tensor(self._scores["index"])
+        scale, zero = self._scores["quantization"]
+        if scores.dtype.kind in "iu":
+            return ((scores.astype("int32") - zero) * np.float32(scale)).astype("float32")
+        return scores
+
+
+def _encode(values: np.ndarray, detail: dict) -> np.ndarray:
+    """Scales values to the integers of an input; floats stay."""
+    dtype = np.dtype(detail["dtype"])
+    scale, zero = detail["quantization"]
+    if dtype.kind not in "iu" or not scale:
+        return values.astype(dtype)
+    if (values.dtype, dtype, scale, zero) == (np.uint8, np.uint8, 1, 0):
+        return values
+    limits = np.iinfo(dtype)
+    return np.clip(np.round(values / scale) + zero, limits.min, limits.max).astype(dtype)
+
+
+def _find(name: str | None):
+    """Returns name with version, and the class, of an interpreter."""
+    if name is not None and name not in INTERPRETERS:
+        raise ValueError(f"Unknown interpreter {name!r}. Valid: {', '.join(INTERPRETERS)}.")
+    reasons = []
+    for candidate in INTERPRETERS if name is None else [name]:
+        try:
+            engine = importlib.import_module(INTERPRETERS[candidate]).Interpreter
+        except ImportError as error:
+            reasons.append(f"{candidate} ({error})")
+            continue
+        try:
+            version = importlib.metadata.version(candidate)
+        except importlib.metadata.PackageNotFoundError:  # tensorflow-cpu and the like
+            version = importlib.import_module(INTERPRETERS[candidate].split(".")[0]).__version__
+        return f"{candidate} {version}", engine
+    raise ImportError(
+        f"No interpreter for .tflite files can be imported: {'; '.join(reasons)}. "
+        "Install one: pip install ai-edge-litert"
+    )
+
+
+def _read_labels(path: Path, outputs: int) -> tuple[str, ...] | None:
+    file = path.with_name(path.stem + LABELS_SUFFIX)
+    if not file.is_file():
+        return None
+    labels = tuple(file.read_text("utf-8").removesuffix("\n").split("\n"))
+    if len(labels) != outputs:
+        raise ValueError(
+            f"{str(file)!r} has {len(labels)} labels, but {path.name} has {outputs} outputs. "
+            "The two belong to different conversions: convert again."
+        )
+    return labels
+
+
+def _read(path: Path) -> dict:
+    """Checks that a file is complete, and reads its description.
+
+    tflite-runtime crashes the whole process on a truncated file, hence this check. It follows
+    every table and vector that holds names, shapes, scales or weights (a flatbuffer as in
+    TensorFlow's schema.fbs) and makes sure that they end inside the file.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file {str(path)!r}.")
+    data = path.read_bytes()
+    if data[4:8] != b"TFL3":
+        raise ValueError(
+            f"{str(path)!r} is no .tflite file: it begins with {data[:8]!r}. Make one with "
+            "keras_seqpar.mobile.convert or tflite/convert.py."
+        )
+
+    def number(form: str, at: int) -> int:
+        if at < 0:
+            raise struct.error
+        return struct.unpack_from(form, data, at)[0]
+
+    def field(table: int, index: int) -> int | None:
+        """Where what the table's field points to begins."""
+        vtable = table - number("<i", table)
+        if 4 + 2 * index >= number("<H", vtable):
+            return None
+        offset = number("<H", vtable + 4 + 2 * index)
+        return table + offset + number("<I", table + offset) if offset else None
+
+    def vector(table: int, index: int, width: int) -> tuple[int, int]:
+        """First byte and length of a vector; nothing of it lies beyond the end."""
+        start = field(table, index)
+        if start is None:
+            return 0, 0
+        length = number("<I", start)
+        if start + 4 + width * length > len(data):
+            raise struct.error
+        return start + 4, length
+
+    def tables(table: int, index: int) -> list[int]:
+        start, length = vector(table, index, 4)
+        return [at + number("<I", at) for at in range(start, start + 4 * length, 4)]
+
+    try:
+        model = number("<I", 0)
+        for code in tables(model, 1):
+            vector(code, 1, 1)  # custom code
+        for graph in tables(model, 2):
+            for tensor in tables(graph, 0):
+                vector(tensor, 0, 4)  # shape
+                vector(tensor, 3, 1)  # name
+                scales = field(tensor, 4)
+                if scales is not None:
+                    for index, width in enumerate((4, 4, 4, 8)):
+                        vector(scales, index, width)  # min, max, scale, zero point
+            for operator in tables(graph, 3):
+                vector(operator, 1, 4)  # inputs
+                vector(operator, 2, 4)  # outputs
+                field(operator, 4)  # options
+        for buffer in tables(model, 4):
+            vector(buffer, 0, 1)
+        for entry in tables(model, 6):
+            vector(entry, 0, 1)  # metadata
+        start, length = vector(model, 3, 1)
+    except struct.error:
+        raise ValueError(
+            f"{str(path)!r} is truncated or damaged: it has {len(data):,} bytes and refers to "
+            "more. Copy or convert it again."
+        ) from None
+    try:
+        about = json.loads(data[start : start + length].decode())
+    except ValueError:  # a file from elsewhere: free text
+        about = {}
+    return about if isinstance(about, dict) else {}

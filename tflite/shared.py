@@ -1,0 +1,62 @@
+"""What the commands in this folder share: reading networks and the pictures they name."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+
+import keras_seqpar as ks
+from keras_seqpar import data, mobile
+
+SEED = 0  # of the choice among more pictures than are wanted
+
+
+def load_network(path: str, categories: Sequence[str]) -> keras.Model:
+    """Loads a network and cuts `categories` out of it; all of them where none is named."""
+    if not Path(path).is_file():
+        raise ValueError(f"There is no file {path}.")
+    try:
+        model = keras.models.load_model(path, compile=False)
+    except Exception as error:  # what Keras raises depends on what it finds in the file
+        raise ValueError(f"{path} is no readable .keras file: {error}") from error
+    return ks.cutout(model, [c.strip() for c in categories]) if categories else model
+
+
+def load_dataset(spec: str, data_dir: str | None, model: keras.Model) -> data.Dataset:
+    """Loads a data set at the size that the network takes."""
+    height, width = model.inputs[0].shape[1:3]
+    if height is None or height != width:
+        raise ValueError(f"The network takes pictures of {height} x {width}; wanted is a square.")
+    return data.load(spec, image_size=height, data_dir=data_dir)
+
+
+def pictures_of(
+    dataset: data.Dataset, split: str, model: keras.Model, most: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures of the network's categories, as it takes them, and their output indices.
+
+    Args:
+        dataset: the data set.
+        split: "train" or "validation".
+        model: the network.
+        most: how many to choose at random; 0 for all.
+
+    Returns:
+        `(n, height, width, 3)` pictures and `(n,)` indices.
+    """
+    labels = mobile.labels_of(model)
+    if labels is None:
+        raise ValueError(f"The model {model.name!r} is no network of this package: no labels.")
+    if unknown := [label for label in labels if label not in dataset.categories]:
+        raise ValueError(
+            f"The network's categories {', '.join(unknown)} are not in the data set "
+            f"{dataset.name!r}, which has {', '.join(dataset.categories)}."
+        )
+    output = np.full(len(dataset.categories), -1)
+    output[[dataset.categories.index(label) for label in labels]] = range(len(labels))
+    wanted = output[dataset.splits[split].labels]
+    chosen = np.flatnonzero(wanted >= 0)
+    if most and most < len(chosen):
+        chosen = np.sort(np.random.default_rng(SEED).choice(chosen, most, replace=False))
+    return mobile.from_pixels(model, dataset.splits[split].read(chosen)), wanted[chosen]
