@@ -37,8 +37,9 @@ OPTIONAL = {
     *("ai_edge_litert", "flatbuffers", "nltk", "wn"),
 }
 BACKENDS = {"tensorflow", "jax", "torch"}
-# Data sets of tensorflow-datasets are read with TensorFlow, whatever the backend is.
-READERS = {("data.py", "tensorflow")}
+# Files of a framework are read with that framework, whatever the backend is: data sets of
+# tensorflow-datasets, and weights that torch has saved.
+READERS = {("data.py", "tensorflow"), ("weights/timm.py", "torch")}
 
 
 def run_python(code, cwd, **environment):
