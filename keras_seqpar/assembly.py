@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
 
@@ -74,10 +74,8 @@ class Maker:
         keras.activations.get(activation)  # an unknown name fails here, not after the building
         self.preprocessing = preprocessing
         self.name = name
-        self.width = _number("width", width)
-        self.drop_path = _number("drop_path", drop_path, least=0, below=1)
-        if self.width == 0:
-            raise ValueError("width must be a finite number above 0, got 0.")
+        self.width = _number("width", width, "above 0", lambda x: 0 < x < math.inf)
+        self.drop_path = _number("drop_path", drop_path, "from 0 to below 1", lambda x: 0 <= x < 1)
         if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
             raise TypeError(f"seed must be an integer or None, got {seed!r}.")
         self.init = Initializers(seed)
@@ -210,12 +208,9 @@ def _preprocessing(channels: int) -> keras.layers.Layer:
     return keras.layers.Rescaling(scale, offset, name="preprocessing")
 
 
-def _number(name: str, value, *, least: float = 0, below: float = math.inf) -> float:
+def _number(name: str, value, allowed: str, fits: Callable[[float], bool]) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{name} must be a number, got {value!r}.")
-    if not least <= value < below:
-        bound = f" and below {below:g}" if below < math.inf else ""
-        raise ValueError(
-            f"{name} must be a finite number of at least {least:g}{bound}, got {value}."
-        )
+    if not fits(value):
+        raise ValueError(f"{name} must be a finite number {allowed}, got {value}.")
     return value

@@ -35,8 +35,8 @@ def build_phl(
         input_shape: `(height, width, channels)` of a picture in pixels; height and width
             may be `None`.
         width: multiplies all channel counts; they stay multiples of 8.
-        stem: `"standard"` reduces the resolution by 4; `"small"` suits pictures of 32 to 64
-            pixels: it keeps the resolution (ResNet) or halves it (ConvNeXt V2).
+        stem: `"standard"` reduces the resolution by 4; `"small"` keeps it and suits
+            pictures of 32 to 64 pixels.
         classifier_activation: a Keras activation over all logits, `None` for logits. For a
             single category take `"sigmoid"`: softmax over one logit is always 1.
         include_preprocessing: put the normalisation into the trunk, so that the network
@@ -131,7 +131,13 @@ def build_nhl(
         family, input_shape, width, stem, classifier_activation, include_preprocessing,
         drop_path, name or f"nhl_{family}", seed,
     )  # fmt: skip
-    plan = get_plan(variant, maker.family, split_points=split_points or hierarchy.depth)
+    if split_points is None:
+        split_points = hierarchy.depth
+    elif isinstance(split_points, bool) or not isinstance(split_points, int) or split_points < 1:
+        raise ValueError(
+            f"split_points must be a whole number of 1 or more, or None, got {split_points!r}."
+        )
+    plan = get_plan(variant, maker.family, split_points=split_points)
     if len(plan.levels) < hierarchy.depth:
         raise ValueError(
             f"The hierarchy has {hierarchy.depth} split-points, but the plan has "
@@ -184,7 +190,7 @@ def build_plain(
     >>> build_plain("resnet50", 10).count_params()
     23581642
     """
-    if isinstance(categories, int):
+    if isinstance(categories, int) and not isinstance(categories, bool):
         if categories < 1:
             raise ValueError(f"The number of categories must be 1 or more, got {categories}.")
         categories = [str(i) for i in range(categories)]

@@ -52,7 +52,9 @@ class Initializers:
 
     def seed_of(self, name: str) -> int | None:
         """The seed of the layer `name`, or `None` without a seed."""
-        return None if self.seed is None else zlib.crc32(f"{self.seed}/{name}".encode())
+        if self.seed is None:
+            return None
+        return zlib.crc32(f"{self.seed}/{name}".encode()) >> 1  # torch takes 31 bits
 
     def he(self, name: str):
         """He's normal initialisation by fan-out (torchvision and timm use it for ResNet)."""
