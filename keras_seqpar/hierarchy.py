@@ -138,6 +138,8 @@ class Hierarchy:
                 f"The category order {list(self.category_ids)} is no reordering of the tree's "
                 f"leaves {leaves}."
             )
+        if len(leaves) == len(self.nodes):  # flat: the order is the tree's
+            self.roots = self.nodes = tuple(self._by_id[id_] for id_ in self.category_ids)
 
     @classmethod
     def of(cls, source) -> "Hierarchy":
@@ -260,8 +262,6 @@ class Hierarchy:
             children = tuple(kept for child in node.children if (kept := keep(child)))
             return dataclasses.replace(node, children=children) if children else None
 
-        if all(node.is_category for node in self.roots):  # flat: the tree follows the order too
-            return Hierarchy([self._by_id[id_] for id_ in chosen])
         return Hierarchy([kept for root in self.roots if (kept := keep(root))], chosen)
 
     def add(self, label: str, parent: str | None = None) -> "Hierarchy":
