@@ -5,6 +5,7 @@
 
 import functools
 import json
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 
 import keras
@@ -102,13 +103,18 @@ def leaves(model: keras.Model) -> Iterator[keras.layers.Layer]:
 
 
 def randomize(model: keras.Model, seed: int = 0) -> None:
-    """Sets all weights, moving statistics included, to values that no initialiser gives."""
-    rng = np.random.default_rng(seed)
+    """Sets all weights, moving statistics included, to values that no initialiser gives.
+
+    They depend on the seed and on the names of layer and weight only.
+    """
     for layer in leaves(model):
         for weight in layer.weights:
+            key = f"{seed}/{layer.name}/{weight.name}"
+            rng = np.random.default_rng(zlib.crc32(key.encode()))
             shape = tuple(weight.shape)
             if weight.name.endswith("kernel"):
-                value = rng.normal(size=shape) * np.sqrt(2 / np.prod(shape[:-1]))
+                gain = 0.2 if isinstance(layer, keras.layers.Dense) else 1  # keeps softmax soft
+                value = rng.normal(size=shape) * gain * np.sqrt(2 / np.prod(shape[:-1]))
             elif weight.name in ("gamma", "moving_variance"):
                 value = rng.uniform(0.5, 1.5, shape)
             else:
@@ -116,9 +122,14 @@ def randomize(model: keras.Model, seed: int = 0) -> None:
             weight.assign(value.astype("float32"))
 
 
+def array(x) -> np.ndarray:
+    """A tensor or variable as an array of its own."""
+    return np.array(ops.convert_to_numpy(ops.convert_to_tensor(x)))
+
+
 def values(model: keras.Model) -> list[np.ndarray]:
     """All weights as arrays, copied."""
-    return [np.array(ops.convert_to_numpy(weight)) for weight in model.weights]
+    return [array(weight) for weight in model.weights]
 
 
 def same_values(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> bool:
@@ -185,7 +196,7 @@ def gradients(
         found = [v.value.grad for v in variables]
         for v in variables:
             v.value.grad = None
-    return [None if g is None else np.array(ops.convert_to_numpy(g)) for g in found]
+    return [None if g is None else array(g) for g in found]
 
 
 def reached(model: keras.Model, inputs, loss: Callable = weighted_sum, variables=None, **kwargs):
