@@ -7,6 +7,8 @@ from keras import ops
 
 from keras_seqpar.hierarchy import Hierarchy
 
+_TINIEST = 1e-24  # the square of a norm that cannot matter beside GlobalResponseNorm's epsilon
+
 
 @keras.saving.register_keras_serializable(package="keras_seqpar")
 class CategoryScores(keras.layers.Layer):
@@ -110,7 +112,7 @@ class StochasticDepth(keras.layers.Layer):
 
     Huang et al., arXiv 1603.09382, in timm's arithmetic (`DropPath`): kept residuals are
     divided by the probability to keep them, so that inference is the identity and adds no
-    operation.
+    operation. A frozen one (`trainable=False`) drops nothing.
 
     Args:
         rate: probability to drop a picture's residual, from 0 to below 1.
@@ -124,7 +126,7 @@ class StochasticDepth(keras.layers.Layer):
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def call(self, residual, training=None):
-        if not training or self.rate == 0:
+        if not training or not self.trainable or self.rate == 0:  # frozen: as at inference
             return residual
         shape = (ops.shape(residual)[0],) + (1,) * (len(residual.shape) - 1)
         keep = keras.random.uniform(shape, seed=self.seed_generator) >= self.rate
@@ -135,6 +137,45 @@ class StochasticDepth(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "rate": self.rate, "seed": self.seed}
+
+
+@keras.saving.register_keras_serializable(package="keras_seqpar")
+class GlobalResponseNorm(keras.layers.Layer):
+    """Global response normalisation of ConvNeXt V2.
+
+    Woo et al., arXiv 2301.00808, section 3.3 and its reference code: with `g` the L2 norm of
+    each channel over all positions, `x + gamma * x * g / (mean(g) + epsilon) + beta`, the mean
+    taken over the channels. `gamma` and `beta`, one value per channel, start at 0, so that a
+    new layer is the identity. The norms are computed in float32 at least.
+
+    Input and output: `(batch, height, width, channels)`.
+
+    Args:
+        epsilon: what keeps the quotient finite where all values are 0.
+    """
+
+    def __init__(self, epsilon=1e-6, **kwargs):
+        super().__init__(**kwargs)
+        self.epsilon = epsilon
+
+    def build(self, input_shape):
+        channels = (input_shape[-1],)
+        self.gamma = self.add_weight(name="gamma", shape=channels, initializer="zeros")
+        self.beta = self.add_weight(name="beta", shape=channels, initializer="zeros")
+
+    def call(self, x):
+        wide = ops.cast(x, keras.backend.result_type(x.dtype, "float32"))
+        squares = ops.sum(ops.square(wide), axis=(1, 2), keepdims=True)
+        # GELU makes channels that are exactly 0; the root's gradient there would be NaN.
+        norms = ops.sqrt(ops.maximum(squares, _TINIEST))
+        factor = norms / (ops.mean(norms, axis=-1, keepdims=True) + self.epsilon)
+        return x + self.gamma * (x * ops.cast(factor, x.dtype)) + self.beta
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "epsilon": self.epsilon}
 
 
 def check_gain(gain, of: str = "") -> float:
