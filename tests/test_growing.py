@@ -16,7 +16,7 @@ def hierarchy(model: keras.Model) -> sp.Hierarchy:
     return model.get_layer("categories").hierarchy
 
 
-@settings(max_examples=8)
+@settings(max_examples=5)
 @given(st.data())
 def test_adding_keeps_all_logits_and_removing_is_the_identity(data):
     tree = data.draw(harness.trees(max_depth=3, max_categories=4))
@@ -99,7 +99,7 @@ def test_no_category_to_build_like():
         sp.add_category(model, "tree")
 
 
-@settings(max_examples=6)
+@settings(max_examples=4)
 @given(st.data())
 def test_merging_what_was_cut_apart(data):
     tree = data.draw(harness.trees(max_depth=3, max_categories=5).filter(_several))
