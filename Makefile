@@ -8,7 +8,7 @@ VENV ?= .venv
 RUNTIME_VENV ?= $(VENV)-tflite-runtime
 BACKENDS ?= tensorflow jax torch
 CATEGORIES ?=
-PYTEST_ARGS ?=
+PYTEST_ARGS ?= -n 2 --dist loadfile
 
 BIN = $(VENV)/bin
 INSTALL = -m pip install -qq --no-input --disable-pip-version-check
