@@ -1,0 +1,147 @@
+"""The whole way on scikit-learn's digits: train, cut out, quantize, verify, compare.
+
+    make demo                                    # sets everything up and runs this
+    python recipes/demo.py --categories 0,1,7    # the categories of the cutout
+    python recipes/demo.py --reuse               # another cutout without training again
+
+Trains a small PHL network on ten categories and the plain network of its family beside it,
+cuts the chosen categories out of the former without retraining, converts all three to int8
+and runs the files in the LiteRT interpreter beside Keras.
+"""
+
+import os
+
+os.environ["KERAS_BACKEND"] = "tensorflow"  # the converter's
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import dataclasses
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import train
+from absl import app, flags, logging
+
+import keras_seqpar as ks
+from keras_seqpar import data, mobile
+
+CATEGORIES = flags.DEFINE_list("categories", ["3", "5", "8"], "What the cutout keeps.")
+OUTPUT = flags.DEFINE_string("output", "runs/demo", "Folder of everything that is made.")
+REUSE = flags.DEFINE_bool("reuse", False, "Take the networks that an earlier demo trained.")
+
+IMAGE_SIZE = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One network of the table."""
+
+    name: str
+    cost: ks.cost
+    report: mobile.Report
+    accuracy: float
+
+
+def trained(variant: str, folder: Path) -> keras.Model:
+    """Trains one network with the defaults of train.py, or loads the one that is there."""
+    best = folder / "best.keras"
+    if not (REUSE.value and best.exists()):
+        train.train(
+            *train.read_flags(
+                ["--dataset=digits", f"--variant={variant}", f"--output={folder}", "--overwrite"]
+            )
+        )
+    return keras.models.load_model(best)
+
+
+def measure(name: str, model, file: Path, digits: data.Dataset, kept: tuple[str, ...]) -> Row:
+    """Converts a network to int8, checks the file, and scores it on the kept categories."""
+    labels = model.layers[-1].hierarchy.categories
+    made = mobile.convert(
+        model,
+        file,
+        quantization="int8",
+        calibration=pictures_of(digits.train, digits.categories, labels, labels)[0][:300],
+        input_dtype="uint8",
+    )
+    pictures, wanted = pictures_of(digits.validation, digits.categories, labels, labels)
+    report = mobile.verify(made.path, model, pictures, wanted).check()
+    pictures, wanted = pictures_of(digits.validation, digits.categories, kept, labels)
+    scores = mobile.Runner(made.path)(pictures)
+    return Row(name, ks.cost(model), report, float(np.mean(scores.argmax(-1) == wanted)))
+
+
+def pictures_of(split: data.Split, of_data, wanted, outputs) -> tuple[np.ndarray, np.ndarray]:
+    """The pictures of the wanted categories, and which output should name each of them."""
+    output_of = [outputs.index(label) if label in wanted else -1 for label in of_data]
+    answers = np.array(output_of)[split.labels]
+    return split.read(np.flatnonzero(answers >= 0)), answers[answers >= 0]
+
+
+def table(rows: list[Row], kept: tuple[str, ...]) -> str:
+    """The networks side by side; in brackets the change against the plain network."""
+    plain = rows[-1]
+    titles = [row.name for row in rows]
+    lines = {
+        "parameters": [(f"{r.cost.params:,}", r.cost.params) for r in rows],
+        "MACs": [(f"{r.cost.macs / 1e6:.2f} M", r.cost.macs) for r in rows],
+        "int8 file": [(f"{r.report.bytes / 1e3:.0f} kB", r.report.bytes) for r in rows],
+        "latency": [(f"{r.report.milliseconds:.2f} ms", r.report.milliseconds) for r in rows],
+    }
+    text = [f"{'':<22}" + "".join(f"{title:>22}" for title in titles)]
+    for name, cells in lines.items():
+        base = cells[-1][1]
+        shown = [
+            value if row is plain else f"{value} ({number / base - 1:+.0%})"
+            for row, (value, number) in zip(rows, cells, strict=True)
+        ]
+        text.append(f"{name:<22}" + "".join(f"{cell:>22}" for cell in shown))
+    for name, values in {
+        f"accuracy on {','.join(kept)}": [row.accuracy for row in rows],
+        "agreement with Keras": [row.report.agreement for row in rows],
+    }.items():
+        text.append(f"{name:<22}" + "".join(f"{value:>22.1%}" for value in values))
+    interpreter = plain.report.interpreter
+    text.append(
+        f"In brackets: against the plain network. Latency: {interpreter}, 1 thread, this machine.\n"
+        "Accuracy and agreement: the int8 files on validation pictures."
+    )
+    return "\n".join(text)
+
+
+def main(_) -> None:
+    """Runs the demo."""
+    logging.set_verbosity(logging.WARNING)
+    digits = data.load("digits", image_size=IMAGE_SIZE)
+    kept = ks.Hierarchy.of(digits.categories).prune([c.strip() for c in CATEGORIES.value])
+    folder = Path(OUTPUT.value)
+    folder.mkdir(parents=True, exist_ok=True)
+    print(f"Training a PHL network on {len(digits.categories)} categories ...")
+    full = trained("late_sp", folder / "phl")
+    print("Training the plain network of the family ...")
+    plain = trained(train.PLAIN, folder / "plain")
+    cutout = ks.cutout(full, kept.categories)
+    cutout.save(folder / "cutout.keras")
+    print(f"\n{ks.cost(cutout)}\n\nConverting three networks to int8 ...")
+    networks = {"full net": full, "cutout": cutout, "plain net": plain}
+    rows = [
+        measure(name, model, folder / f"{name.split()[0]}.tflite", digits, kept.categories)
+        for name, model in networks.items()
+    ]
+    print(f"\n{table(rows, kept.categories)}")
+    print(
+        f"""
+The files are in {folder}. Next:
+  python recipes/demo.py --reuse --categories 0,1,7
+  python recipes/evaluate.py {folder}/phl/best.keras --dataset digits --categories 3,5,8
+  python recipes/train.py --dataset folder:PATH     (PATH/train/<category>/*.jpg, ...)
+  docs/guide.md: nested networks, attention, growing, budgets"""
+    )
+
+
+if __name__ == "__main__":
+    try:
+        app.run(main)
+    except ValueError as error:
+        sys.exit(f"Error: {error}")
