@@ -35,7 +35,7 @@ def test_counts_are_the_published_ones(family):
 
 
 def test_families_are_complete():
-    assert list(FAMILIES) == list(PUBLISHED)
+    assert [name for name in FAMILIES if not name.endswith("_v1")] == list(PUBLISHED)
 
 
 def test_the_arithmetic_is_timms():
