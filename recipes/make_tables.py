@@ -19,7 +19,7 @@ from pathlib import Path
 
 from options import Options
 
-from keras_seqpar.hierarchies.corpora import Synset, open_corpus
+from keras_seqpar.hierarchies.corpora import Corpus, Synset, open_corpus
 from keras_seqpar.hierarchies.wordnet import superclasses, unique_labels
 
 LEVELS = (2, 3, 4)
@@ -77,9 +77,9 @@ def make(chosen: types.SimpleNamespace) -> None:
     write(
         out / "wordnet_nouns.tsv",
         f"The {len(synsets)} synsets of WordNet 3.0 that are in ImageNet-1k or above it, each "
-        "with its first hypernym.",
-        ["wnid", "hypernym", "lemmas"],
-        (synset_row(synsets[id_]) for id_ in sorted(synsets)),
+        "with its first hypernym, its words, and which of each word's meanings it is.",
+        ["wnid", "hypernym", "lemmas", "senses"],
+        (synset_row(synsets[id_], corpus) for id_ in sorted(synsets)),
     )
     lines = (Path(chosen.wordnet) / "data.noun").read_text("utf-8").splitlines()
     licence = [re.sub(r"^ +\d+ ?", "", line).rstrip() for line in lines if line.startswith(" ")]
@@ -94,8 +94,10 @@ def joined(words: Iterable[str]) -> str:
     return " > ".join(words)
 
 
-def synset_row(synset: Synset) -> list[str]:
-    return [synset.id, *(synset.hypernyms[:1] or [""]), "|".join(synset.lemmas)]
+def synset_row(synset: Synset, corpus: Corpus) -> list[str]:
+    senses = [corpus.senses(lemma).index(synset.id) + 1 for lemma in synset.lemmas]
+    above = synset.hypernyms[0] if synset.hypernyms else ""
+    return [synset.id, above, "|".join(synset.lemmas), "|".join(map(str, senses))]
 
 
 def write(path: Path, what: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -13,8 +13,6 @@ import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from keras_seqpar.hierarchy import make_id
-
 MOST_BYTES = 100_000_000  # of one file; WordNet 3.0's data.noun has 15 million
 MOST_STEPS = 100  # from a synset up to the root; WordNet 3.0 has at most 19
 _WHAT = (
@@ -63,13 +61,18 @@ class Corpus:
         """The synsets from the root down to `id_`, along the first hypernym of each.
 
         Raises:
-            ValueError: the hypernyms run in a circle.
+            ValueError: a synset is missing, or the hypernyms run in a circle.
         """
-        path = [self.synset(id_)]
-        while path[0].hypernyms:
-            path.insert(0, self.synset(path[0].hypernyms[0]))
-            if len(path) > MOST_STEPS:
-                raise ValueError(f"{self.name}: the hypernyms of {id_} run in a circle.")
+        path: list[Synset] = []
+        above = (id_,)
+        try:
+            while above:
+                path.insert(0, self.synset(above[0]))
+                above = path[0].hypernyms
+                if len(path) > MOST_STEPS:
+                    raise ValueError(f"{self.name}: the hypernyms of {id_} run in a circle.")
+        except KeyError as error:
+            raise ValueError(f"{self.name} is broken: it has no synset {error}.") from error
         return path
 
 
@@ -131,27 +134,17 @@ def _read(path: Path, name: str) -> bytes:
 
 @functools.cache
 def _extract() -> Corpus:
-    synsets = {}
-    senses: dict[str, list[str]] = {}
-    for wnid, hypernym, lemmas in table("wordnet_nouns.tsv"):
+    synsets: dict[str, Synset] = {}
+    ranked: dict[str, list[tuple[int, str]]] = {}
+    for wnid, hypernym, lemmas, ranks in table("wordnet_nouns.tsv"):
         above = (hypernym,) if hypernym else ()
         synsets[wnid] = Synset(wnid, tuple(lemmas.split("|")), above)
-    labels = {row[0]: row[1] for row in table("imagenet1k.tsv")}
-    # ImageNet's labels first, then other words for its categories, then what lies above them
-    for names in (
-        {wnid: [label] for wnid, label in labels.items()},
-        {wnid: synsets[wnid].lemmas for wnid in labels},
-        {wnid: synset.lemmas for wnid, synset in synsets.items() if wnid not in labels},
-    ):
-        found: dict[str, list[str]] = {}
-        for wnid, words in names.items():
-            for word in words:
-                found.setdefault(make_id(word), []).append(wnid)
-        senses = {**found, **senses}
+        for word, rank in zip(synsets[wnid].lemmas, ranks.split("|"), strict=True):
+            ranked.setdefault(word.lower(), []).append((int(rank), wnid))
     return Corpus(
         "the package's extract of WordNet 3.0",
         synsets.__getitem__,
-        lambda noun: senses.get(make_id(noun), []),
+        lambda noun: [wnid for _, wnid in sorted(ranked.get(noun.strip().lower(), []))],
         lambda wnid: wnid,
         lambda: [word for synset in synsets.values() for word in synset.lemmas],
     )

@@ -9,6 +9,7 @@ Files are read as data and never run. Nothing of a YAML file is constructed, so 
 do nothing; anchors and aliases are refused, as they can make a small file endless.
 """
 
+import functools
 import json
 import os
 import reprlib
@@ -83,20 +84,14 @@ def to_file(hierarchy: Hierarchy, path) -> None:
         raise TypeError(f"Expected a Hierarchy, got {hierarchy!r}. Make one with Hierarchy.of.")
     path = Path(path)
     check_suffix(path)
+    labels = [node.label for node in hierarchy.nodes]
     data = _written(hierarchy.roots)
-    if _is_config(data) or len(data) < len(hierarchy.roots) or Hierarchy.of(data) != hierarchy:
+    if _is_config(data) or len(set(labels)) < len(labels) or Hierarchy.of(data) != hierarchy:
         data = hierarchy.get_config()
-    if path.suffix.lower() == ".json":
-        text = json.dumps(data, indent=1, ensure_ascii=False) + "\n"
-    else:
-        text = _pyyaml().safe_dump(data, sort_keys=False, allow_unicode=True)
     try:
-        content = text.encode("utf-8")
-        same = _parse(content, path) == hierarchy
+        content = _encoded(data, path, hierarchy)
     except (ValueError, TypeError) as error:
         raise ValueError(f"This hierarchy cannot be written to {path}: {error}") from error
-    if not same:
-        raise ValueError(f"This hierarchy cannot be written to {path}: labels would change.")
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         part.write_bytes(content)
@@ -120,6 +115,20 @@ def _written(nodes):
     if all(node.is_category for node in nodes):
         return [node.label for node in nodes]
     return {node.label: _written(node.children) if node.children else None for node in nodes}
+
+
+def _encoded(data, path: Path, hierarchy: Hierarchy) -> bytes:
+    """The file's content; refuses what would not be read back as it was."""
+    if path.suffix.lower() == ".json":
+        texts = [json.dumps(data, indent=1, ensure_ascii=False) + "\n"]
+    else:  # PyYAML's unicode output is not sound for rare line breaks (\x85): escape all then
+        dump = functools.partial(_pyyaml().safe_dump, data, sort_keys=False)
+        texts = [dump(allow_unicode=True), dump()]
+    for text in texts:
+        content = text.encode("utf-8")
+        if _parse(content, path) == hierarchy:
+            return content
+    raise ValueError("a label would change.")
 
 
 def _parse(content: bytes, path: Path) -> Hierarchy:

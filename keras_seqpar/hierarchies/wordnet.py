@@ -38,8 +38,9 @@ def from_wordnet(names, *, levels: int = 2, corpus=None) -> Hierarchy:
         names: the categories in the order of the logits: nouns as WordNet has them
             ("golden retriever") or ids of WordNet 3.0 as ImageNet uses them ("n02099601"),
             or a mapping label -> noun or id, for labels of your own.
-            Of a noun's meanings the most usual one that is a physical thing is taken; give
-            an id for another.
+            Labels of ImageNet-1k mean what they mean there. Of another noun's meanings the
+            most usual one is taken that ImageNet-1k has something of, or else the most usual
+            one that is a physical thing. Give an id where another one is meant.
         levels: split-points wanted, 2 to 4. There are fewer where WordNet knows no finer
             grouping (all breeds of domestic cat stand side by side).
         corpus: where to look, as for `open_corpus`; by default an extract of WordNet that
@@ -88,9 +89,10 @@ def look_up(names, corpus: Corpus) -> dict[str, Synset]:
     """
     if isinstance(names, Mapping):
         check_labels(list(names))
-        return {label: _find(name, corpus) for label, name in names.items()}
+        found = _find(list(names.values()), corpus)
+        return dict(zip(names, found, strict=True))
     names = check_labels(names)
-    found = [_find(name, corpus) for name in names]
+    found = _find(names, corpus)
     known = {row[0]: row[1] for row in table("imagenet1k.tsv")}
     labels = [
         known.get(name, synset.lemmas[0]) if _is_wnid(name) else name
@@ -251,32 +253,47 @@ def partition(paths: Sequence[Sequence[str]], target: int) -> list[str | None]:
     return [next((id_ for id_ in reversed(path) if id_ in chosen), None) for path in paths]
 
 
-def _find(name: str, corpus: Corpus) -> Synset:
-    if not isinstance(name, str):
-        raise TypeError(f"A category must be a noun or an id of WordNet, got {name!r}.")
-    if _is_wnid(name):
-        try:
+def _find(names: Sequence[str], corpus: Corpus) -> list[Synset]:
+    try:
+        labels = {make_id(row[1]): corpus.of_wnid(row[0]) for row in table("imagenet1k.tsv")}
+        depicted = {corpus.of_wnid(row[0]) for row in table("wordnet_nouns.tsv")}
+    except ValueError:  # another version of WordNet
+        labels, depicted = {}, set()
+
+    def find(name: str) -> Synset:
+        if not isinstance(name, str):
+            raise TypeError(f"A category must be a noun or an id of WordNet, got {name!r}.")
+        if _is_wnid(name):
             return corpus.synset(corpus.of_wnid(name))
-        except KeyError:
-            raise ValueError(f"{corpus.name} has no synset {name!r}.{_elsewhere(corpus)}") from None
-    senses = corpus.senses(name)
-    if not senses:
-        raise ValueError(
-            f"{corpus.name} has no noun {name!r}.{suggestions(name, corpus)} Map the label to "
-            f"another noun or an id, {{{name!r}: ...}}, or change it.{_elsewhere(corpus)}"
-        )
-    for id_ in senses:
-        path = corpus.path(id_)
-        if any("physical entity" in synset.lemmas for synset in path):
-            return path[-1]
-    return corpus.synset(senses[0])
+        if make_id(name) in labels:
+            return corpus.synset(labels[make_id(name)])
+        senses = corpus.senses(name)
+        if not senses:
+            raise ValueError(
+                f"{corpus.name} has no noun {name!r}.{suggestions(name, corpus)} Map the label to "
+                f"another noun or an id, {{{name!r}: ...}}, or change it.{_hint(corpus)}"
+            )
+        choices = [id_ for id_ in senses if id_ in depicted] or [
+            id_
+            for id_ in senses
+            if any("physical entity" in synset.lemmas for synset in corpus.path(id_))
+        ]
+        return corpus.synset((choices or senses)[0])
+
+    found = []
+    for name in names:
+        try:
+            found.append(find(name))
+        except KeyError as error:
+            raise ValueError(f"{corpus.name} has no synset {error}.{_hint(corpus)}") from error
+    return found
 
 
 def _is_wnid(name: str) -> bool:
     return re.fullmatch(r"n\d{8}", name) is not None
 
 
-def _elsewhere(corpus: Corpus) -> str:
+def _hint(corpus: Corpus) -> str:
     if not corpus.name.startswith("the package's"):
         return ""
     return " All of WordNet is in corpora of nltk and wn: say with corpus where one lies."
