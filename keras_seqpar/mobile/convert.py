@@ -103,7 +103,9 @@ def convert(
         path: where to write, ending in `.tflite`; the folder must exist.
         quantization: `"float32"`; `"float16"`, half the size; `"dynamic"`, int8 weights and
             float32 activations, a quarter of the size and nearly float; `"int8"`, weights
-            (per channel) and activations in int8, for integer hardware.
+            (per channel) and activations in int8, for integer hardware. Operations without
+            an int8 kernel stay float between QUANTIZE and DEQUANTIZE: none in ResNets, the
+            normalisations of ConvNeXt V2.
         calibration: for int8, real pictures `(n, height, width, channels)` as the network
             takes them, uint8 or floats; 100 to 500 are enough. They set the ranges of the
             activations: what lies beyond is clipped.
@@ -143,11 +145,12 @@ def convert(
     if quantization == "int8":
         calibration = _check_calibration(model, calibration, shape)
     names = _check_labels(model, labels)
+
+    from keras_seqpar.mobile.flatbuffer import rewrite  # needs the [mobile] extra, as TensorFlow
+
     content = _tflite(
         in_float32(model), shape, quantization, calibration, input_dtype, output_dtype
     )
-
-    from keras_seqpar.mobile.flatbuffer import rewrite
 
     known = normalisation(model)
     about = {

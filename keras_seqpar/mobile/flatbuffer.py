@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import flatbuffers
 import numpy as np
+from ai_edge_litert import schema_py_generated as schema
 
 
 def rewrite(
@@ -33,8 +34,6 @@ def rewrite(
     Raises:
         ValueError: the model needs operations that are not built into TFLite.
     """
-    from ai_edge_litert import schema_py_generated as schema
-
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
     names = {code: name for name, code in vars(schema.BuiltinOperator).items()}
     graph, signature = model.subgraphs[0], model.signatureDefs[0]

@@ -28,12 +28,16 @@ class Bounds:
     min_agreement: float
 
 
-# float32 differs by the order of summation and by how batch normalisation folds.
+# A few times what was measured on trained ResNet-18 PHLs (digits at 32 pixels, accuracy 99 %,
+# and Imagenette at 64 pixels, half trained, 55 %): largest errors of 2e-6, 0.005, 0.06, 0.13 and
+# least agreements of 1, 1, 0.987, 0.977. float32 differs by the order of summation and by batch
+# normalisation, which folds into convolutions; an accelerator that rounds products (TF32) differs
+# more.
 BOUNDS = {
-    "float32": Bounds(1e-4, 0.99),
+    "float32": Bounds(1e-5, 0.99),
     "float16": Bounds(1e-2, 0.99),
-    "dynamic": Bounds(0.25, 0.97),
-    "int8": Bounds(0.5, 0.97),
+    "dynamic": Bounds(0.2, 0.97),
+    "int8": Bounds(0.4, 0.97),
 }
 
 

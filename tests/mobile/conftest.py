@@ -1,0 +1,61 @@
+"""A network trained on digits, and pictures for it: what the mobile tests measure on."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+
+import keras_seqpar as sp
+from keras_seqpar import data
+
+CATEGORIES = ("0", "1", "3", "5", "8")
+KEPT = ("8", "3", "5")  # of the cutout, not in the order of the network
+SIZE = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A trained network, a cutout of it, and pictures of the cutout's categories."""
+
+    net: keras.Model
+    cutout: keras.Model
+    calibration: np.ndarray
+    pictures: np.ndarray
+    labels: np.ndarray
+
+
+@pytest.fixture(scope="session")
+def trained() -> Trained:
+    """Trains for about 20 s."""
+    keras.utils.set_random_seed(0)
+    digits = data.load("digits", image_size=SIZE)
+    net = sp.build_phl(
+        CATEGORIES,
+        family="resnet18",
+        width=0.25,
+        input_shape=(SIZE, SIZE, 3),
+        stem="small",
+        include_preprocessing=True,
+        seed=0,
+    )
+    pictures, labels = choose(digits, digits.train, CATEGORIES)
+    epochs, batch = 6, 64
+    steps = epochs * (len(pictures) // batch + 1)
+    net.compile(
+        keras.optimizers.AdamW(keras.optimizers.schedules.CosineDecay(3e-3, steps)),
+        loss="sparse_categorical_crossentropy",
+        jit_compile=False,  # compiling would take longer than training
+    )
+    net.fit(pictures, labels, epochs=epochs, batch_size=batch, verbose=0)
+    calibration, _ = choose(digits, digits.train, KEPT)
+    return Trained(
+        net, sp.cutout(net, KEPT), calibration[:200], *choose(digits, digits.validation, KEPT)
+    )
+
+
+def choose(digits: data.Dataset, split: data.Split, categories) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures of the categories, and the index of each one's category among them."""
+    names = np.array(digits.categories)[split.labels]
+    chosen = np.flatnonzero(np.isin(names, categories))
+    return split.read(chosen), np.array([categories.index(name) for name in names[chosen]])

@@ -1,0 +1,234 @@
+"""Running files: any interpreter, damaged files, and a device without TensorFlow and Keras."""
+
+import json
+import os
+import subprocess
+import sys
+
+import harness
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_seqpar import data, mobile
+from keras_seqpar.mobile import run, runner
+
+pytestmark = pytest.mark.only_backend("tensorflow")
+
+
+@pytest.fixture(scope="module")
+def int8(trained, tmp_path_factory):
+    """The int8 cutout of the digits network, uint8 in and out."""
+    return mobile.convert(
+        trained.cutout,
+        tmp_path_factory.mktemp("int8") / "digits.tflite",
+        quantization="int8",
+        calibration=trained.calibration,
+        input_dtype="uint8",
+        output_dtype="uint8",
+    ).path
+
+
+def copy_of(path, folder, content=None):
+    """A file of its own, without labels."""
+    copy = folder / "copy.tflite"
+    copy.write_bytes(path.read_bytes() if content is None else content)
+    return copy
+
+
+def test_runner(int8, trained):
+    loaded = mobile.Runner(int8, threads=2)
+    assert loaded.threads == 2 and loaded.interpreter.startswith("ai-edge-litert 2.")
+    assert loaded.input_shape == (1, 32, 32, 3) and loaded.input_dtype == np.uint8
+    assert loaded.labels == ("8", "3", "5")
+    assert loaded.about == {
+        "network": trained.cutout.name,
+        "quantization": "int8",
+        "mean": [0.0] * 3,
+        "std": [1.0] * 3,
+    }
+    scores = loaded(trained.pictures[:5])
+    assert scores.shape == (5, 3) and scores.dtype == np.float32
+    assert np.array_equal(scores, loaded(trained.pictures[:5].astype("float32")))
+    assert loaded.latency(runs=7, warm_up=1).shape == (7,)
+    for pictures in (trained.pictures[0], trained.pictures[:, :9], trained.pictures[:0]):
+        with pytest.raises(ValueError, match=r"takes pictures of shape \(n, 32, 32, 3\), got"):
+            loaded(pictures)
+    with pytest.raises(ValueError, match="no gains input"):
+        loaded(trained.pictures, np.ones(3))
+    for threads in (0, 1.5, True):
+        with pytest.raises(ValueError, match="threads must be .* got"):
+            mobile.Runner(int8, threads=threads)
+
+
+def test_tensorflow_as_interpreter(int8, trained):
+    loaded = mobile.Runner(int8, interpreter="tensorflow")
+    assert loaded.interpreter.startswith("tensorflow 2.")
+    wanted = mobile.Runner(int8)(trained.pictures[:20])
+    assert np.abs(loaded(trained.pictures[:20]) - wanted).max() <= 0.1
+
+
+def test_interpreters_that_are_not_there(int8, monkeypatch):
+    with pytest.raises(ValueError, match="'pytorch'. Valid: ai-edge-litert, tflite-runtime"):
+        mobile.Runner(int8, interpreter="pytorch")
+    monkeypatch.setattr(runner, "INTERPRETERS", {"a": "no_such_a", "b": "no_such_b.c"})
+    with pytest.raises(ImportError, match=r"a \(No module.*b \(No.*pip install ai-edge-litert"):
+        mobile.Runner(int8)
+
+
+@pytest.mark.parametrize("kind", ["converted here", "as TensorFlow writes it"])
+def test_truncated_files_are_refused(int8, trained, tmp_path, kind):
+    content = int8.read_bytes()
+    if kind != "converted here":
+        import tensorflow as tf
+
+        content = tf.lite.TFLiteConverter.from_keras_model(trained.cutout).convert()
+    rng = np.random.default_rng(0)
+    mobile.Runner(copy_of(int8, tmp_path, content))
+    for length in (0, 7, 8, 30, *rng.integers(8, len(content), 40), len(content) - 20):
+        path = copy_of(int8, tmp_path, content[:length])
+        with pytest.raises(ValueError, match=r"copy.tflite' is (truncated|no \.tflite file)"):
+            runner.Runner(path)
+
+
+def test_other_files_are_refused(int8, trained, tmp_path):
+    with pytest.raises(ValueError, match=r"no \.tflite file: it begins with b'PK"):
+        saved = tmp_path / "net.keras"
+        trained.cutout.save(saved)
+        mobile.Runner(saved)
+    with pytest.raises(FileNotFoundError, match="There is no file"):
+        mobile.Runner(tmp_path)
+    noise = np.random.default_rng(0).bytes(5000)
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        damaged = rng.bytes(4) + b"TFL3" + rng.bytes(3000) if seed % 2 else noise
+        with pytest.raises(ValueError, match="truncated|no .tflite file"):
+            runner.Runner(copy_of(int8, tmp_path, damaged))
+
+
+def test_labels_of_another_file_are_refused(int8, tmp_path):
+    path = copy_of(int8, tmp_path)
+    assert mobile.Runner(path).labels is None
+    (tmp_path / "copy.labels.txt").write_text("cat\ndog\n")
+    with pytest.raises(ValueError, match="has 2 labels, but copy.tflite has 3 outputs"):
+        mobile.Runner(path)
+
+
+def test_command(int8, trained, tmp_path, capsys):
+    picture = tmp_path / "digit.png"
+    Image.fromarray(trained.pictures[0]).save(picture)
+    assert run.main([str(int8), str(picture), "--top", "1"]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert "ai-edge-litert" in shown[0]
+    assert shown[1].startswith(f"{picture}: {'835'[trained.labels[0]]} ")
+    assert run.main([str(int8), str(int8)]) == 1
+    assert "cannot identify image file" in capsys.readouterr().err
+    assert run.main(["nowhere.tflite", str(picture)]) == 1
+    assert "There is no file 'nowhere.tflite'" in capsys.readouterr().err
+
+
+def test_pictures_are_read_as_for_training(int8, tmp_path):
+    """Including the normalisation, where the network does not do it itself."""
+    net = harness.network(harness.LABELS[:2])
+    picture = tmp_path / "a.png"
+    noise = np.random.default_rng(0).integers(0, 256, (50, 70, 3)).astype("uint8")
+    Image.fromarray(noise).save(picture)
+    loaded = mobile.Runner(mobile.convert(net, tmp_path / "net.tflite").path)
+    pixels = data.decode(picture, 32)[None]
+    assert np.allclose(run.read_picture(loaded, picture), mobile.from_pixels(net, pixels))
+    assert np.array_equal(run.read_picture(mobile.Runner(int8), picture), pixels)
+    loaded.about.clear()
+    with pytest.raises(ValueError, match="does not say how its pictures are normalised"):
+        run.read_picture(loaded, picture)
+    loaded.input_shape = (1, 32, 48, 3)
+    with pytest.raises(ValueError, match="32 x 48 x 3; this command reads square"):
+        run.read_picture(loaded, picture)
+
+
+def reference_kernels(path, pictures) -> np.ndarray:
+    """LiteRT without XNNPACK: the kernels that define what an int8 file computes."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    engine = Interpreter(
+        str(path),
+        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+    )
+    engine.allocate_tensors()
+    scores = []
+    for picture in pictures:
+        engine.set_tensor(engine.get_input_details()[0]["index"], picture[None])
+        engine.invoke()
+        scores.append(engine.get_tensor(engine.get_output_details()[0]["index"])[0])
+    return np.array(scores)
+
+
+DEVICE = """
+import importlib.util, json, sys
+import numpy as np
+for name in ("keras", "tensorflow", "ai_edge_litert"):
+    assert importlib.util.find_spec(name) is None, name
+from keras_seqpar.mobile import Runner
+runner = Runner(sys.argv[1])
+np.save(sys.argv[3], runner(np.load(sys.argv[2])))
+print(json.dumps([runner.interpreter, runner.labels, np.__version__]))
+"""
+
+
+def on_device(python, *arguments) -> subprocess.CompletedProcess:
+    """Runs Python in the environment of tflite-runtime, with this package on its path."""
+    done = subprocess.run(
+        [str(python), *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": str(data.Path(data.__file__).parent.parent)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def test_tflite_runtime_computes_the_same(tflite_runtime_python, int8, trained, tmp_path):
+    np.save(tmp_path / "in.npy", trained.pictures)
+    done = on_device(
+        tflite_runtime_python, "-c", DEVICE, int8, tmp_path / "in.npy", tmp_path / "out.npy"
+    )
+    interpreter, labels, numpy = json.loads(done.stdout)
+    assert interpreter == "tflite-runtime 2.14.0" and numpy.startswith("1.")
+    assert labels == ["8", "3", "5"]
+    scores = np.load(tmp_path / "out.npy")
+    # The same kernels give the same bits; XNNPACK, LiteRT's default, rounds otherwise.
+    assert np.array_equal(scores, reference_kernels(int8, trained.pictures) / np.float32(256))
+    fast = mobile.Runner(int8)(trained.pictures)
+    assert np.mean(fast.argmax(-1) == scores.argmax(-1)) >= 0.99
+    assert np.abs(fast - scores).max() <= 0.1
+    assert np.mean(scores.argmax(-1) == trained.labels) >= 0.97
+
+
+def test_command_on_a_device(tflite_runtime_python, int8, trained, tmp_path):
+    picture = tmp_path / "digit.jpg"
+    Image.fromarray(trained.pictures[3]).save(picture, quality=95)
+    done = on_device(
+        tflite_runtime_python, "-m", "keras_seqpar.mobile.run", int8, picture, "--top", 1
+    )
+    first, second = done.stdout.splitlines()
+    assert "tflite-runtime 2.14.0" in first
+    assert second.startswith(f"{picture}: {'835'[trained.labels[3]]} ")
+    assert "Traceback" not in done.stderr
+
+
+def test_damaged_files_do_not_crash_tflite_runtime(tflite_runtime_python, int8, tmp_path):
+    """Given a truncated file, it dies without a message; the runner looks first."""
+    code = (
+        "import sys\n"
+        "from keras_seqpar.mobile import Runner\n"
+        "content = open(sys.argv[1], 'rb').read()\n"
+        "for share in (0.01, 0.2, 0.5, 0.9, 0.9999):\n"
+        "    open(sys.argv[2], 'wb').write(content[: int(share * len(content))])\n"
+        "    try:\n"
+        "        Runner(sys.argv[2])\n"
+        "    except ValueError as error:\n"
+        "        print('truncated' in str(error))\n"
+    )
+    done = on_device(tflite_runtime_python, "-c", code, int8, tmp_path / "cut.tflite")
+    assert done.stdout.split() == ["True"] * 5
+    assert sys.executable != str(tflite_runtime_python)

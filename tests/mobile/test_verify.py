@@ -1,0 +1,131 @@
+"""Verification: a report that says what is, and a file that disagrees does not pass."""
+
+import dataclasses
+
+import harness
+import keras
+import numpy as np
+import pytest
+
+import keras_seqpar as sp
+from keras_seqpar import mobile
+
+pytestmark = pytest.mark.only_backend("tensorflow")
+
+
+def pixels(count=20, seed=0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (count, 32, 32, 3)).astype("uint8")
+
+
+@pytest.fixture(scope="module")
+def net():
+    return harness.network(harness.LABELS[:3], include_preprocessing=True)
+
+
+@pytest.fixture(scope="module")
+def path(net, tmp_path_factory):
+    path = tmp_path_factory.mktemp("net") / "net.tflite"
+    return mobile.convert(net, path, quantization="float32").path
+
+
+def test_report(trained, tmp_path):
+    made = mobile.convert(trained.cutout, tmp_path / "net.tflite", quantization="float32")
+    report = mobile.verify(
+        made.path, trained.cutout, trained.pictures, trained.labels, threads=2
+    ).check()
+    runner = mobile.Runner(made.path)
+    scores = runner(trained.pictures)
+    wanted = harness.predict(trained.cutout, trained.pictures.astype("float32"))
+    assert report.accuracy == np.mean(scores.argmax(-1) == trained.labels)
+    assert report.keras_accuracy == np.mean(wanted.argmax(-1) == trained.labels)
+    assert report.agreement == 1 and report.pictures == len(trained.pictures)
+    spread = wanted.max() - wanted.min()
+    assert report.max_error == pytest.approx(np.abs(scores - wanted).max() / spread, abs=1e-6)
+    assert report.mean_error <= report.max_error
+    assert report.bytes == made.path.stat().st_size
+    assert 0 < report.milliseconds < 1000
+    assert report.interpreter.startswith("ai-edge-litert 2.")
+    assert report.threads == 2 and report.quantization == "float32"
+    assert report.bounds == mobile.BOUNDS["float32"]
+    lines = str(report).splitlines()
+    assert lines[0] == (
+        f"net.tflite (float32) in {report.interpreter}, beside Keras on 109 pictures"
+    )
+    assert "  top-1 agreement      100.00%  >= 99.00%" in lines
+    assert any(line.endswith("ms, 2 threads, 50 runs") for line in lines)
+
+
+def test_error_is_relative_to_the_range_of_the_outputs(net, tmp_path):
+    logits = sp.with_activation(net, None)
+    made = mobile.convert(logits, tmp_path / "net.tflite", quantization="float16")
+    report = mobile.verify(made.path, logits, pixels())
+    difference = mobile.Runner(made.path)(pixels()) - harness.predict(
+        logits, pixels().astype("float32")
+    )
+    wanted = harness.predict(logits, pixels().astype("float32"))
+    spread = wanted.max() - wanted.min()
+    assert report.max_error == pytest.approx(np.abs(difference).max() / spread, rel=0.05)
+    assert report.accuracy is None and "accuracy" not in str(report)
+
+
+def test_another_network_is_found_out(net, path):
+    other = sp.cutout(net, harness.LABELS[:3], copy=True)
+    harness.randomize(other, seed=7)
+    report = mobile.verify(path, other, pixels())
+    assert report.problems
+    with pytest.raises(ValueError, match=r"net.tflite disagrees with Keras: the largest error, "):
+        report.check()
+    reversed_ = sp.cutout(net, harness.LABELS[2::-1])
+    report = mobile.verify(path, reversed_, pixels())
+    assert any("top-1 agreement with Keras" in problem for problem in report.problems)
+
+
+def test_bounds_can_be_set(net, path):
+    assert mobile.verify(path, net, pixels(), max_error=0.0, min_agreement=1.0).bounds == (
+        mobile.Bounds(0.0, 1.0)
+    )
+    report = dataclasses.replace(mobile.verify(path, net, pixels()), max_error=float("nan"))
+    assert "the largest error, nan" in report.problems[0]
+    report = dataclasses.replace(report, max_error=0.0, agreement=0.5)
+    assert report.problems == [
+        "the top-1 agreement with Keras, 50.00% of 20 pictures, is below 99.00%"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "error", "message"),
+    [
+        (pixels() / 255, None, ValueError, "images of float64 in .* Multiply them by 255"),
+        (pixels()[:, :16], None, ValueError, r"images must have .*\(n, 32, 32, 3\), got"),
+        (pixels(), [0.0] * 20, TypeError, "whole numbers, got float64"),
+        (pixels(), [0, 1], ValueError, r"shape \(20,\), got \(2,\)"),
+        (pixels(), [3] * 20, ValueError, "lie in 0 .. 2, .* some lie in 3 .. 3"),
+        (pixels(), [-1] * 20, ValueError, "lie in 0 .. 2"),
+    ],
+)
+def test_errors(net, path, images, labels, error, message):
+    with pytest.raises(error, match=message):
+        mobile.verify(path, net, images, labels)
+
+
+def test_files_and_networks_that_do_not_fit(net, path, tmp_path):
+    with pytest.raises(FileNotFoundError, match="no file .*nowhere.tflite"):
+        mobile.verify(tmp_path / "nowhere.tflite", net, pixels())
+    with pytest.raises(TypeError, match="got 'net.keras'"):
+        mobile.verify(path, "net.keras", pixels())
+    with pytest.raises(ValueError, match="gives 3 scores per picture, the model .* 2"):
+        mobile.verify(path, sp.cutout(net, harness.LABELS[:2]), pixels())
+    trunk = keras.Model(net.inputs, net.get_layer("trunk")(net.inputs[0]))
+    with pytest.raises(ValueError, match=r"Only scores \(n, categories\)"):
+        mobile.verify(path, trunk, pixels())
+
+
+def test_files_from_elsewhere_need_bounds(net, path, tmp_path):
+    import tensorflow as tf
+
+    other = tmp_path / "other.tflite"
+    other.write_bytes(tf.lite.TFLiteConverter.from_keras_model(net).convert())
+    with pytest.raises(ValueError, match="does not say how .* Give max_error and min_agreement"):
+        mobile.verify(other, net, pixels())
+    report = mobile.verify(other, net, pixels(), max_error=1e-5, min_agreement=1).check()
+    assert report.quantization == "unknown"
