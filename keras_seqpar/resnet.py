@@ -3,9 +3,13 @@
 He et al., arXiv 1512.03385, in the arithmetic of timm's `resnet.py` (its defaults): the
 stride sits in the 3x3 convolution of a bottleneck ("v1.5"), convolutions have no bias,
 batch normalisation has epsilon 1e-5 and momentum 0.9, padding is symmetric.
-`keras.applications.ResNet50` differs: stride in the first 1x1 convolution, biases, epsilon
-1.001e-5. Scales of the normalisations start at 1 as in torchvision; timm starts the last
-one of each block at 0.
+Scales of the normalisations start at 1 as in torchvision; timm starts the last one of each
+block at 0.
+
+The families `resnet50_v1`, `resnet101_v1` and `resnet152_v1` have the stride in the first 1x1
+convolution instead, as published and as in `keras.applications.ResNet50`, so that its weights
+fit. Its other differences (biases in front of the normalisations, epsilon 1.001e-5) are another
+way to write the same function: `keras_seqpar.weights.from_keras_applications` converts them.
 
 Deviation: `stem="small"` is a 3x3 convolution of stride 1 without pooling, for pictures of
 32 to 64 pixels (section 4.2 of the ResNet paper uses such a stem on CIFAR).
@@ -29,6 +33,7 @@ class ResNet:
 
     bottleneck: bool
     stages: tuple[Stage, ...]
+    stride_in: int = 2  # which convolution of a bottleneck has the stride: 2, or 1 for "v1"
     stems: ClassVar[dict[str, int]] = {"standard": 4, "small": 1}  # name -> stride of the stem
 
     @property
@@ -42,7 +47,9 @@ class ResNet:
         return 1.0
 
     @classmethod
-    def make(cls, repeats: tuple[int, ...], bottleneck: bool = True) -> "ResNet":
+    def make(
+        cls, repeats: tuple[int, ...], bottleneck: bool = True, stride_in: int = 2
+    ) -> "ResNet":
         """The four stages of table 1 of arXiv 1512.03385, given how often blocks repeat."""
         sizes = (64, 128, 256, 512)
         return cls(
@@ -51,6 +58,7 @@ class ResNet:
                 Stage(4 * size if bottleneck else size, n, 1 if i == 0 else 2, hidden=size)
                 for i, (size, n) in enumerate(zip(sizes, repeats, strict=True))
             ),
+            stride_in,
         )
 
     def stem(self, x, kind: str, width: float, init: Initializers):
@@ -104,8 +112,9 @@ class ResNet:
 
     def _block(self, x, stage, stride, name, init, drop_path, gain):
         if self.bottleneck:
-            y = _conv_norm(x, stage.hidden, 1, 1, f"{name}_conv1", init)
-            y = _conv_norm(y, stage.hidden, 3, stride, f"{name}_conv2", init, gain=gain)
+            strides = (stride, 1) if self.stride_in == 1 else (1, stride)
+            y = _conv_norm(x, stage.hidden, 1, strides[0], f"{name}_conv1", init)
+            y = _conv_norm(y, stage.hidden, 3, strides[1], f"{name}_conv2", init, gain=gain)
             y = _conv_norm(y, stage.channels, 1, 1, f"{name}_conv3", init, relu=False)
         else:
             y = _conv_norm(x, stage.channels, 3, stride, f"{name}_conv1", init, gain=gain)
@@ -125,6 +134,9 @@ FAMILIES = {
     "resnet101": ResNet.make((3, 4, 23, 3)),
     "resnet152": ResNet.make((3, 8, 36, 3)),
     "resnet200": ResNet.make((3, 24, 36, 3)),
+    "resnet50_v1": ResNet.make((3, 4, 6, 3), stride_in=1),
+    "resnet101_v1": ResNet.make((3, 4, 23, 3), stride_in=1),
+    "resnet152_v1": ResNet.make((3, 8, 36, 3), stride_in=1),
 }
 
 

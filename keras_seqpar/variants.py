@@ -24,11 +24,11 @@ Plans of ConvNeXt V2 are written for `tiny` and scale with the family's first st
 
 import dataclasses
 
-from keras_seqpar import resnet
+from keras_seqpar import convnext_v2, resnet
 from keras_seqpar.hierarchy import unknown_name
 from keras_seqpar.stages import Stage
 
-FAMILIES = {**resnet.FAMILIES}
+FAMILIES = {**resnet.FAMILIES, **convnext_v2.FAMILIES}
 ONE_BRANCH = "1branch"
 
 
@@ -111,6 +111,25 @@ PLANS: dict[str, dict[str, tuple[Plan, ...]]] = {
                     (Stage(96, 1, hidden=48),),
                     (Stage(96, 1, hidden=48), Stage(256, 2, 2, hidden=64)),
                 ),
+            ),
+        ),
+    },
+    "convnext_v2": {
+        "late_sp": (
+            Plan(_LATE, ((Stage(96, 3, 2),),)),
+            Plan(_LATE, ((Stage(96, 1, 2),), (Stage(96, 1),))),
+            Plan(_LATE, ((Stage(96, 1, 2),), (Stage(96, 1),), (Stage(96, 1),))),
+            Plan(_LATE, ((Stage(96, 1, 2),), (Stage(96, 1),), (Stage(96, 1),), (Stage(96, 1),))),
+        ),
+        "small": (Plan(_LATE, ((Stage(64, 2, 2),),)),),
+        "big": (Plan(_LATE, ((Stage(192, 3, 2),),)),),
+        "early": (
+            Plan(_EARLY, ((Stage(96, 2, 2), Stage(192, 1, 2)),)),
+            Plan(_EARLY, ((Stage(96, 2, 2),), (Stage(192, 1, 2),))),
+            Plan(_EARLY, ((Stage(96, 1, 2),), (Stage(96, 1),), (Stage(192, 1, 2),))),
+            Plan(
+                _EARLY,
+                ((Stage(96, 1, 2),), (Stage(96, 1),), (Stage(192, 1, 2),), (Stage(192, 1),)),
             ),
         ),
     },

@@ -1,6 +1,6 @@
 """Strict copies of weights between networks, by name."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import keras
 
@@ -56,24 +56,43 @@ def copy_weights(source: keras.Model, target: keras.Model, *, strict: bool = Tru
     >>> copied = copy_weights(trained, cutout_with_new_branch, strict=False)
     """
     have, want = named_weights(source), named_weights(target)
-    both = [key for key in want if key in have]
-    misshapen = [key for key in both if tuple(have[key].shape) != tuple(want[key].shape)]
-    fitting = [key for key in both if key not in misshapen]
+    fitting = [key for key in want if key in have and _shape(have[key]) == _shape(want[key])]
+    if strict or not fitting:
+        refuse_difference(have, want, f"The weights of {source.name!r} do not fit {target.name!r}.")
+    for key in fitting:
+        want[key].assign(have[key])
+    return fitting
+
+
+def refuse_difference(have: Mapping, want: Mapping, title: str) -> None:
+    """Compares two sets of named arrays or variables.
+
+    Args:
+        have: the source's.
+        want: the target's.
+        title: first line of the message.
+
+    Raises:
+        ValueError: they differ in names or shapes; the message lists how.
+    """
     missing = [key for key in want if key not in have]
     extra = [key for key in have if key not in want]
-    if (strict and (missing or extra or misshapen)) or not fitting:
-        shapes = [
-            f"{k}: {tuple(have[k].shape)} given, {tuple(want[k].shape)} wanted" for k in misshapen
-        ]
+    shapes = [
+        f"{key}: {_shape(have[key])} given, {_shape(want[key])} wanted"
+        for key in want
+        if key in have and _shape(have[key]) != _shape(want[key])
+    ]
+    if missing or extra or shapes:
         raise ValueError(
-            f"The weights of {source.name!r} do not fit {target.name!r}."
+            title
             + _listing("missing in the source", missing)
             + _listing("without a place in the target", extra)
             + _listing("of another shape", shapes)
         )
-    for key in fitting:
-        want[key].assign(have[key])
-    return fitting
+
+
+def _shape(value) -> tuple[int, ...]:
+    return tuple(value.shape)
 
 
 def _listing(title: str, names: Sequence[str], most: int = 8) -> str:

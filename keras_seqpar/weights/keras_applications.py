@@ -1,0 +1,168 @@
+"""Weights of keras.applications: ResNet-50, -101 and -152.
+
+Their arithmetic is not timm's, and this is where it differs:
+
+- The stride of a block sits in its first 1x1 convolution. No choice of weights makes up for
+  that, so the weights go into the families `resnet50_v1`, `resnet101_v1`, `resnet152_v1` only.
+- Convolutions have biases in front of the normalisations. A bias is subtracted from the
+  moving mean that follows: the same function.
+- Epsilon is 1.001e-5, not 1e-5. The difference is added to the moving variances: the same
+  function.
+- The input is BGR in 0..255 minus the mean colour, not divided by a deviation. The first
+  kernel is permuted and scaled, and what the means differ by (half a grey level at most) goes
+  into the first moving mean: the same function but for the outermost pixels of the features,
+  as padding with zeros stands for another colour there.
+"""
+
+import re
+
+import keras
+import numpy as np
+
+from keras_seqpar.assembly import IMAGENET_MEAN, IMAGENET_STD
+from keras_seqpar.graph import leaf_layers
+from keras_seqpar.hierarchy import unknown_name
+from keras_seqpar.weights.copies import named_weights
+from keras_seqpar.weights.filling import Filled, fill, find_target
+
+NAMES = ("ResNet50", "ResNet101", "ResNet152")
+# What keras.applications.resnet.preprocess_input subtracts, in the order red, green, blue.
+_MEAN_COLOUR = (123.68, 116.779, 103.939)
+_EPSILON = 1e-5  # of the families here
+
+
+def from_keras_applications(
+    model: keras.Model, source, *, classifier: bool = True, convert_input: bool = True
+) -> Filled:
+    """Fills a plain network, or the trunk of a SeqPar network, with a ResNet of Keras.
+
+    For the families `resnet50_v1`, `resnet101_v1` and `resnet152_v1`, strictly by name, like
+    `from_timm`. The result computes the same function as the source; the module's docstring
+    says what differs in how.
+
+    Args:
+        model: a network of this package, or its sub-model `trunk` alone.
+        source: a `keras.applications.ResNet50`, `ResNet101` or `ResNet152`, fine-tuned or not,
+            or one of these names, whose ImageNet weights Keras downloads.
+        classifier: whether the layer `logits` of a plain network is filled; `False` for
+            other categories than the source's.
+        convert_input: change the first layer so that it takes ImageNet-normalised input, as
+            all networks of this package do. `False` keeps the source's own input: BGR in
+            0..255 minus the mean colour.
+
+    Returns:
+        What was filled, what was left, and what of the source was not needed.
+
+    Raises:
+        TypeError: `model` is no Keras model, or `source` neither a model nor a name.
+        ValueError: the source does not fit (the message names what is missing, extra and
+            misshapen) or is another network, or the weights cannot be downloaded.
+
+    Example:
+
+    >>> model = build_phl(["cat", "dog"], family="resnet50_v1")
+    >>> print(from_keras_applications(model, "ResNet50"))
+    """
+    target = find_target(model)
+    if target.strided_kernel == 3:
+        raise ValueError(
+            f"{model.name!r} has its strides in 3x3 convolutions, the ResNets of "
+            "keras.applications in the 1x1: the weights would fit and compute something else. "
+            "Build the family resnet50_v1, resnet101_v1 or resnet152_v1."
+        )
+    if isinstance(source, str):
+        source = _download(source, with_classifier=target.plain and classifier)
+    if not isinstance(source, keras.Model):
+        raise TypeError(
+            f"source must be a keras.Model or one of {', '.join(NAMES)}, got {source!r:.60}."
+        )
+    _refuse_others(source)
+    arrays, original = _translate(source)
+    if convert_input:
+        _convert_input(arrays, source)
+    name = f"keras.applications:{source.name}"
+    return fill(target, arrays, name, classifier=classifier, original=original)
+
+
+def _download(name: str, *, with_classifier: bool) -> keras.Model:
+    _refuse_family(name)
+    if name not in NAMES:
+        raise ValueError(unknown_name("network of keras.applications", name, NAMES))
+    try:
+        return getattr(keras.applications, name)(include_top=with_classifier)
+    except Exception as error:  # no network, an incomplete download, a wrong checksum, ...
+        raise ValueError(f"Keras cannot load the ImageNet weights of {name}: {error}") from error
+
+
+def _refuse_others(source: keras.Model) -> None:
+    layers = {layer.name for layer in leaf_layers(source)}
+    if {"conv1_conv", "conv1_bn", "conv2_block1_1_conv"} <= layers:
+        return
+    _refuse_family(source.name)
+    raise ValueError(
+        f"The model {source.name!r} is no ResNet of keras.applications: {', '.join(NAMES)} fit."
+    )
+
+
+def _refuse_family(name: str) -> None:
+    lower = name.lower()
+    if "convnext" in lower:
+        raise ValueError(
+            f"{name!r} is a ConvNeXt of the first version: it scales layers instead of "
+            "normalising global responses, so its weights fit no ConvNeXt V2. Use from_timm."
+        )
+    if "resnet" in lower and "v2" in lower:
+        raise ValueError(
+            f"{name!r} is a ResNet V2: it normalises in front of the convolutions, so its "
+            f"weights fit no ResNet here. Use {', '.join(NAMES)}."
+        )
+
+
+def _translate(source: keras.Model) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The source's weights under this package's names, and those names -> the source's."""
+    arrays, original = {}, {}
+    values = {
+        key: np.array(keras.ops.convert_to_numpy(variable.value), "float32")
+        for key, variable in named_weights(source).items()
+    }
+    epsilons = {x.name: x.epsilon for x in leaf_layers(source) if hasattr(x, "epsilon")}
+    for key, value in values.items():
+        layer, weight = key.split("/")
+        if layer.endswith("_conv") and weight == "bias":
+            continue  # in the moving mean
+        if weight == "moving_mean":
+            value = value - values[f"{layer.removesuffix('_bn')}_conv/bias"]
+        if weight == "moving_variance":
+            value = value + np.float32(epsilons[layer] - _EPSILON)
+        ours = f"{_our_name(layer)}/{weight}"
+        arrays[ours], original[ours] = value, key
+    return arrays, original
+
+
+def _our_name(layer: str) -> str:
+    """This package's name of a layer, or its own where it has none."""
+    layer = {"predictions": "logits", "conv1_conv": "stem_conv", "conv1_bn": "stem_conv_norm"}.get(
+        layer, layer
+    )
+    if found := re.fullmatch(r"conv(\d)_block(\d+)_(\d)_(conv|bn)", layer):
+        stage, block, part, kind = found.groups()
+        name = f"conv{part}" if part != "0" else "shortcut"
+        return f"stage{int(stage) - 1}_block{block}_{name}{'_norm' if kind == 'bn' else ''}"
+    return layer
+
+
+def _convert_input(arrays: dict[str, np.ndarray], source: keras.Model) -> None:
+    """Makes the first layer take what the networks of this package take."""
+    kernel = arrays["stem_conv/kernel"]
+    if kernel.shape[2] != 3:
+        raise ValueError(
+            f"{source.name!r} takes {kernel.shape[2]} channels; only the input of colour "
+            "pictures can be converted. Give convert_input=False."
+        )
+    kernel = kernel[:, :, ::-1]  # blue, green, red -> red, green, blue
+    # What the source sees of a normalised value z: 255 (z deviation + mean) - its mean colour.
+    scale = 255 * np.array(IMAGENET_STD)
+    offset = 255 * np.array(IMAGENET_MEAN) - np.array(_MEAN_COLOUR)
+    bias = np.einsum("hwio,i->o", kernel, offset)
+    arrays["stem_conv/kernel"] = (kernel * scale[:, None]).astype("float32")
+    arrays["stem_conv_norm/moving_mean"] -= bias.astype("float32")
