@@ -1,10 +1,10 @@
+import harness
 import keras
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import harness
 import keras_seqpar as sp
 
 NESTED = {"pets": ["cat", "dog"], "vehicles": {"road": ["car", "bus"], "ship": None}, "tree": None}
@@ -73,7 +73,7 @@ def cut_labels(model):
 @settings(max_examples=4)
 @given(st.data())
 def test_a_cut_of_a_cut_equals_one_cut(data):
-    model, names, columns = drawn(data)
+    model, names, _ = drawn(data)
     first = sp.cutout(model, names)
     again = data.draw(harness.choices(first.get_layer("categories").hierarchy))
     labels = first.get_layer("categories").hierarchy.select(again)
@@ -168,8 +168,9 @@ def test_with_activation_takes_plain_networks_too():
     assert [id(w) for w in bare.weights] == [id(w) for w in model.weights]
     want = harness.softmax(harness.predict(bare, x))
     assert harness.error(harness.predict(model, x), want) < 1e-6
-    assert np.array_equal(harness.predict(sp.with_activation(bare, "softmax"), x),
-                          harness.predict(model, x))
+    assert np.array_equal(
+        harness.predict(sp.with_activation(bare, "softmax"), x), harness.predict(model, x)
+    )
 
 
 # Shared and own weights.
@@ -240,7 +241,9 @@ def test_many_cutouts_do_not_disturb_the_source(tmp_path):
         sp.attention_input(model)
     assert harness.config_of(model) == config
     assert np.array_equal(harness.predict(harness.reload(model, tmp_path), x), scores)
-    assert np.array_equal(harness.predict(harness.reload(cut, tmp_path), x), harness.predict(cut, x))
+    assert np.array_equal(
+        harness.predict(harness.reload(cut, tmp_path), x), harness.predict(cut, x)
+    )
 
 
 def test_names_of_cutouts():
