@@ -147,7 +147,7 @@ def measure(network: keras.Model, dataset: data.Dataset, split: str, batch_size:
 
     report = {
         "categories": list(labels),
-        "parameters": sp.cost(network).params,
+        "parameters": sp.cost(network, pictures.read([0]).shape[1:]).params,
         "own": figures(own)
         | {"per_category": {n: figures(truth == i) for i, n in enumerate(labels)}},
     }

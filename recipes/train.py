@@ -146,7 +146,7 @@ def read_flags(argv: list[str]) -> tuple[types.SimpleNamespace, dict | None]:
     if chosen.hierarchy and chosen.variant == PLAIN:
         raise ValueError(f"--variant {PLAIN} has no branches: leave out --hierarchy.")
     if chosen.freeze_trunk and not chosen.init:
-        raise ValueError("--freeze_trunk needs a trained trunk: --init FILE.keras.")
+        raise ValueError("--freeze_trunk needs a trained trunk: --init timm:NAME, or FILE.keras.")
     return chosen, before
 
 

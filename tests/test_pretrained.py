@@ -5,6 +5,7 @@ import json
 import pickle
 import sys
 import types
+from unittest import mock
 
 import harness
 import keras
@@ -14,12 +15,19 @@ from references import timm_nets
 
 import keras_seqpar as sp
 from keras_seqpar import weights
-from keras_seqpar.stages import Stage
+from keras_seqpar.stages import Initializers, Stage
 from keras_seqpar.variants import Plan
 
 IN_STAGE_3 = Plan((None, None, 1), ((Stage(64, 1, 2, hidden=32),),))
 LABELS = [str(i) for i in range(timm_nets.CATEGORIES)]
 WIDTH = {"resnet18": 0.125, "resnet50": 0.125, "resnet101": 0.125, "convnextv2_atto": 0.2}
+
+
+@pytest.fixture(autouse=True)
+def _zeros(monkeypatch):
+    """No test needs initial values, and computing them takes long on JAX."""
+    for kind in ("he", "truncated"):
+        monkeypatch.setattr(Initializers, kind, lambda self, name: "zeros")
 
 
 @functools.cache
@@ -331,12 +339,17 @@ def test_unknown_names_are_refused_before_timm_is_asked(monkeypatch):
 # keras.applications.
 
 
+def _zeros_of(self, shape, dtype=None):
+    return keras.ops.zeros(shape, dtype)
+
+
 @functools.cache
 def keras_net() -> keras.Model:
     """keras.applications.ResNet50 with random weights; logits."""
-    base = keras.applications.ResNet50(
-        weights=None, include_top=False, pooling="avg", input_shape=(None, None, 3)
-    )
+    with mock.patch.object(keras.initializers.GlorotUniform, "__call__", _zeros_of):
+        base = keras.applications.ResNet50(
+            weights=None, include_top=False, pooling="avg", input_shape=(None, None, 3)
+        )
     logits = keras.layers.Dense(10, name="predictions")(base.output)
     net = keras.Model(base.input, logits, name="resnet50")
     harness.randomize(net)

@@ -238,7 +238,10 @@ def _check_options(quantization, input_dtype, output_dtype, batch_size) -> None:
 
 def _picture_shape(model: keras.Model, image_size) -> tuple[int, int, int]:
     """The fixed `(height, width, channels)` of the file's input; checks all inputs."""
-    inputs, outputs = list(model.inputs or []), list(model.outputs or [])
+    try:
+        inputs, outputs = list(model.inputs or []), list(model.outputs or [])
+    except AttributeError:  # a Sequential model that is not built
+        inputs, outputs = [], []
     if not inputs:
         raise ValueError(
             f"The model {model.name!r} has no known inputs: build it, or write it as a functional "

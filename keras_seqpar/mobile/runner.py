@@ -17,7 +17,7 @@ import numpy as np
 INTERPRETERS = {
     "ai-edge-litert": "ai_edge_litert.interpreter",
     "tflite-runtime": "tflite_runtime.interpreter",
-    "tensorflow": "tensorflow.lite",
+    "tensorflow": "tensorflow",
 }
 LABELS_SUFFIX = ".labels.txt"
 
@@ -185,8 +185,8 @@ def _find(name: str | None):
     reasons = []
     for candidate in INTERPRETERS if name is None else [name]:
         try:
-            engine = importlib.import_module(INTERPRETERS[candidate]).Interpreter
-        except ImportError as error:
+            engine = _engine(candidate)
+        except (ImportError, AttributeError) as error:
             reasons.append(f"{candidate} ({error})")
             continue
         try:
@@ -198,6 +198,12 @@ def _find(name: str | None):
         f"No interpreter for .tflite files can be imported: {'; '.join(reasons)}. "
         "Install one: pip install ai-edge-litert"
     )
+
+
+def _engine(name: str):
+    """The class of an interpreter."""
+    module = importlib.import_module(INTERPRETERS[name])
+    return (module.lite if name == "tensorflow" else module).Interpreter
 
 
 def _read_labels(path: Path, outputs: int) -> tuple[str, ...] | None:

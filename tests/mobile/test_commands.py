@@ -1,9 +1,13 @@
 """tflite/convert.py and tflite/verify.py as people call them."""
 
+import importlib
 import os
 import subprocess
 import sys
 
+import harness
+import keras
+import numpy as np
 import pytest
 
 from keras_seqpar import mobile
@@ -60,23 +64,40 @@ def test_a_disagreement_leaves_no_file(root, best, tmp_path):
     assert os.listdir(tmp_path / "out") == []
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["nowhere.keras"], "There is no file nowhere.keras"),
-        (["broken.keras"], "broken.keras is no readable .keras file"),
-        (["cut.keras"], "cut.keras is no readable .keras file"),
-        (["best.keras", "--categories", "3,9"], "Unknown category '9'"),
-    ],
-)
-def test_errors(root, best, tmp_path, arguments, message):
-    (tmp_path / "broken.keras").write_bytes(b"no zip file")
+@pytest.fixture
+def shared(root, monkeypatch):
+    """The module beside the commands."""
+    monkeypatch.syspath_prepend(str(root / "tflite"))
+    return importlib.import_module("shared")
+
+
+def test_networks_that_cannot_be_read(shared, best, tmp_path):
+    with pytest.raises(ValueError, match=r"There is no file nowhere.keras\."):
+        shared.load_network("nowhere.keras", [])
     content = best.read_bytes()
-    (tmp_path / "cut.keras").write_bytes(content[: len(content) // 2])
-    (tmp_path / "best.keras").write_bytes(content)
-    before = sorted(os.listdir(tmp_path))
-    done = call(root, "convert.py", *arguments, "--dataset", "digits", folder=tmp_path)
-    assert done.returncode == 1
-    assert f"Error: {message}" in done.stderr and "No file was written." in done.stderr
-    assert "Traceback" not in done.stderr
-    assert sorted(os.listdir(tmp_path)) == before
+    for damaged in (b"no zip file", b"", content[: len(content) // 2], content[:-10]):
+        path = tmp_path / "damaged.keras"
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match="damaged.keras is no readable .keras file"):
+            shared.load_network(str(path), [])
+    with pytest.raises(ValueError, match="Unknown category.*'9'.*0, 1, 3, 5, 8"):
+        shared.load_network(str(best), ["3", "9"])
+
+
+def test_pictures_are_those_of_the_networks_categories(shared, trained):
+    digits = shared.load_dataset("digits", None, trained.cutout)
+    pictures, labels = shared.pictures_of(digits, "validation", trained.cutout)
+    assert np.array_equal(pictures, trained.pictures)
+    assert np.array_equal(labels, trained.labels)
+    some, labels = shared.pictures_of(digits, "train", trained.cutout, 30)
+    assert some.shape == (30, 32, 32, 3) and set(labels) == {0, 1, 2}
+    letters = harness.network(["3", "x"], include_preprocessing=True)
+    with pytest.raises(ValueError, match="categories x are not in the data set 'digits'"):
+        shared.pictures_of(digits, "train", letters)
+    other = keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Flatten()], name="other")
+    with pytest.raises(ValueError, match="'other' is no network of this package: no labels"):
+        shared.pictures_of(digits, "train", other)
+    with pytest.raises(ValueError, match="32 x 48; wanted is a square"):
+        shared.load_dataset(
+            "digits", None, keras.Sequential([keras.Input((32, 48, 3)), keras.layers.Flatten()])
+        )

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.only_backend("tensorflow")
 
 
 def pixels(count=20, seed=0) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, (count, 32, 32, 3)).astype("uint8")
+    return np.random.default_rng(seed).integers(0, 256, (count, 16, 16, 3)).astype("uint8")
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,7 @@ def test_bounds_can_be_set(net, path):
     ("images", "labels", "error", "message"),
     [
         (pixels() / 255, None, ValueError, "images of float64 in .* Multiply them by 255"),
-        (pixels()[:, :16], None, ValueError, r"images must have .*\(n, 32, 32, 3\), got"),
+        (pixels()[:, :8], None, ValueError, r"images must have .*\(n, 16, 16, 3\), got"),
         (pixels(), [0.0] * 20, TypeError, "whole numbers, got float64"),
         (pixels(), [0, 1], ValueError, r"shape \(20,\), got \(2,\)"),
         (pixels(), [3] * 20, ValueError, "lie in 0 .. 2, .* some lie in 3 .. 3"),
