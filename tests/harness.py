@@ -156,7 +156,12 @@ def weighted_sum(outputs, seed: int = 0):
 
 
 def gradients(
-    model: keras.Model, inputs, loss: Callable = weighted_sum, variables=None, training=False
+    model: keras.Model,
+    inputs,
+    loss: Callable = weighted_sum,
+    variables=None,
+    training=False,
+    compiled=False,
 ) -> list[np.ndarray | None]:
     """Gradients of `loss(model(inputs))`, by the backend's own means.
 
@@ -166,6 +171,8 @@ def gradients(
         loss: from outputs to a scalar.
         variables: for what; by default the model's trainable variables.
         training: whether to call the model in training mode.
+        compiled: compile as a whole in JAX: quicker for a network of sizes that no other test
+            has, slower where the operations of other tests can be used again.
 
     Returns:
         One array per variable, `None` where the loss does not depend on it at all.
@@ -186,7 +193,8 @@ def gradients(
         def run(trainable):
             return loss(model.stateless_call(trainable, state, inputs, training=training)[0])
 
-        all_ = jax.grad(run)([v.value for v in model.trainable_variables])
+        gradient = jax.jit(jax.grad(run)) if compiled else jax.grad(run)
+        all_ = gradient([v.value for v in model.trainable_variables])
         of = {id(v): g for v, g in zip(model.trainable_variables, all_, strict=True)}
         found = [of.get(id(v)) for v in variables]
     else:
@@ -249,21 +257,25 @@ def check_network(model: keras.Model, folder, *, gradient: bool = True) -> None:
     assert np.array_equal(predict(again, *inputs), scores)
     if gradient:
         given = inputs if len(inputs) == 2 else inputs[0]
-        assert all(reached(sp.with_activation(model, None), given))
+        assert all(reached(sp.with_activation(model, None), given, compiled=True))
 
 
 @st.composite
 def trees(draw, max_depth: int = 4, max_categories: int = 6) -> sp.Hierarchy:
-    """Random hierarchies, uneven ones included, categories in any order of the logits."""
-    count = draw(st.integers(1, max_categories))
+    """Random hierarchies, uneven ones included, categories in any order of the logits.
+
+    What is tried first are nested trees of some size, since every example costs a network.
+    """
+    count = draw(st.sampled_from([n for n in (4, 5, 3, 6, 2, 1) if n <= max_categories]))
+    depths = [n for n in (3, 4, 2, 1) if n <= max_depth]
     names = iter(range(100))
 
     def grow(leaves: int, depth: int) -> list:
         """`leaves` categories under one node that may go `depth` levels down."""
         items = []
         while leaves:
-            size = draw(st.integers(1, leaves))
-            if depth > 1 and draw(st.booleans()):
+            size = leaves - draw(st.integers(0, leaves - 1))
+            if depth > 1 and draw(st.sampled_from((True, False))):
                 items.append({f"super {next(names)}": grow(size, depth - 1)})
             else:
                 size = 1
@@ -271,7 +283,7 @@ def trees(draw, max_depth: int = 4, max_categories: int = 6) -> sp.Hierarchy:
             leaves -= size
         return items
 
-    tree = sp.Hierarchy.of(grow(count, draw(st.integers(1, max_depth))))
+    tree = sp.Hierarchy.of(grow(count, draw(st.sampled_from(depths))))
     return sp.Hierarchy(tree.roots, draw(st.permutations(tree.category_ids)))
 
 

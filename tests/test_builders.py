@@ -79,7 +79,7 @@ def test_networks_work(family, options, tree, tmp_path):
             "resnet18", ["cat", "dog"], width=0.125, stem="small", input_shape=(16, 16, 3)
         ),
         lambda: sp.build_plain(
-            "convnext_v2_atto", 3, width=0.25, input_shape=(32, 32, 1), include_preprocessing=True
+            "convnext_v2_atto", 3, width=0.05, input_shape=(32, 32, 1), include_preprocessing=True
         ),
         lambda: sp.build_phl(
             ["all", "cat", "branch"],
@@ -105,7 +105,7 @@ def test_networks_without_branches_work(build, tmp_path):
 def test_random_hierarchies_work(tmp_path_factory, tree, family):
     model = harness.network(tree, family=family)
     assert model.get_layer("categories").hierarchy == tree
-    harness.check_network(model, tmp_path_factory.mktemp("tree"))
+    harness.check_network(model, tmp_path_factory.mktemp("tree"), gradient=False)
 
 
 @settings(max_examples=3)
@@ -122,8 +122,8 @@ def test_gradients_of_one_category_reach_its_path_and_nothing_else(data):
 
 @pytest.mark.parametrize("tree", [["cat", "dog"], NESTED], ids=["phl", "nhl"])
 def test_gradients_in_training_mode_reach_everything(tree):
-    model = sp.with_activation(harness.network(tree, size=24), None)
-    assert all(harness.reached(model, harness.pictures(model, 4), training=True))
+    model = sp.with_activation(harness.network(tree), None)
+    assert all(harness.reached(model, harness.pictures(model), training=True))
 
 
 def test_through_softmax_every_branch_learns_from_every_category():
@@ -187,8 +187,15 @@ def test_hostile_labels_do_not_collide(stem, tmp_path):
 # Configuration, types and formats.
 
 
-@pytest.mark.parametrize("name", ["mixed_bfloat16", "mixed_float16", "float16", "float64"])
-@pytest.mark.parametrize("family", ["resnet18", "convnext_v2_atto"])
+@pytest.mark.parametrize(
+    ("name", "family"),
+    [
+        ("mixed_bfloat16", "convnext_v2_atto"),
+        ("mixed_float16", "resnet18"),
+        ("float16", "convnext_v2_atto"),
+        ("float64", "resnet18"),
+    ],
+)
 def test_dtype_policies_survive(name, family, policy, tmp_path):
     tree = {"pets": ["cat", "dog"], "car": None}
     policy(name)

@@ -9,11 +9,13 @@ import keras_seqpar as sp
 
 NESTED = {"pets": ["cat", "dog"], "vehicles": {"road": ["car", "bus"], "ship": None}, "tree": None}
 
+FAMILIES = ["resnet18", "resnet50", "convnext_v2_atto"]
+
 # Networks differ in everything that a cutout could depend on; sizes are few, because JAX
 # compiles once per shape.
 NETWORKS = st.fixed_dictionaries(
     {
-        "family": st.sampled_from(["resnet18", "resnet50", "convnext_v2_atto"]),
+        "family": st.sampled_from(FAMILIES),
         "width": st.sampled_from([0.125, 0.25]),
         "stem": st.sampled_from(["small", "standard"]),
         "classifier_activation": st.sampled_from(["softmax", "sigmoid", None]),
@@ -90,12 +92,13 @@ def test_a_cut_of_a_cut_equals_one_cut(data):
 @settings(max_examples=4)
 @given(st.data())
 def test_gradients_on_a_cutout_reach_the_trunk_and_the_kept_branches_only(data):
-    model, names, _ = drawn(data)
-    tree = model.get_layer("categories").hierarchy
+    tree = data.draw(harness.trees())
+    model = harness.network(tree, family=data.draw(st.sampled_from(FAMILIES)))
+    names = data.draw(harness.choices(tree))
     cut = sp.with_activation(sp.cutout(model, names), None)
     kept = {node.id for id_ in tree.select(names) for node in tree.path(tree.find(id_))}
     wanted = harness.variables_of(model, kept)
-    x = harness.pictures(model, 4)
+    x = harness.pictures(model)
     assert {id(v) for v in cut.trainable_variables} == wanted
     reached = harness.reached(cut, x, variables=model.trainable_variables)
     assert reached == [id(v) in wanted for v in model.trainable_variables]

@@ -244,6 +244,15 @@ def test_other_precisions_become_float32(dtype):
     assert keras.backend.standardize_dtype(kernel.dtype) == "float32"
 
 
+def test_half_precision_in_safetensors(tmp_path):
+    path = tmp_path / "net.safetensors"
+    pytest.importorskip("safetensors.torch").save_file(tensors("bfloat16"), path)
+    model = build(plain=True)
+    weights.from_timm(model, path)
+    kernel = harness.array(weights.named_weights(model)["logits/kernel"])
+    assert np.array_equal(kernel, tensors("bfloat16")["fc.weight"].float().numpy().T)
+
+
 def write(path, values) -> None:
     if path.suffix == ".npz":
         np.savez(path, **values)

@@ -175,7 +175,7 @@ def _read_file(path: Path) -> Mapping:
             with np.load(path, allow_pickle=False) as file:
                 return dict(file)
         if path.suffix == ".safetensors":
-            from safetensors.numpy import load_file
+            from safetensors.numpy import load_file  # bfloat16 too: ml_dtypes came with Keras
 
             return load_file(path)
         import torch
