@@ -3,7 +3,8 @@
 Their arithmetic is not timm's, and this is where it differs:
 
 - The stride of a block sits in its first 1x1 convolution. No choice of weights makes up for
-  that, so the weights go into the families `resnet50_v1`, `resnet101_v1`, `resnet152_v1` only.
+  that, so the weights go into the families `resnet50_v1`, `resnet101_v1`, `resnet152_v1` only
+  (with random weights at 64 pixels, `resnet50` gives logits that are off by 38 %).
 - Convolutions have biases in front of the normalisations. A bias is subtracted from the
   moving mean that follows: the same function.
 - Epsilon is 1.001e-5, not 1e-5. The difference is added to the moving variances: the same
@@ -11,7 +12,7 @@ Their arithmetic is not timm's, and this is where it differs:
 - The input is BGR in 0..255 minus the mean colour, not divided by a deviation. The first
   kernel is permuted and scaled, and what the means differ by (half a grey level at most) goes
   into the first moving mean: the same function but for the outermost pixels of the features,
-  as padding with zeros stands for another colour there.
+  as padding with zeros stands for another colour there (logits off by 0.014 %, same setting).
 """
 
 import re
