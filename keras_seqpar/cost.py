@@ -113,7 +113,8 @@ def cost(model: keras.Model, input_shape: tuple | None = None) -> Cost:
 
     Raises:
         TypeError: `model` is no Keras model.
-        ValueError: no network of this package, or an input size that is not known.
+        ValueError: no network of this package, an input size that is not known, or another number
+            of channels than the model takes.
 
     Example:
 
@@ -126,6 +127,11 @@ def cost(model: keras.Model, input_shape: tuple | None = None) -> Cost:
         raise ValueError(
             f"cost needs the size of a picture, got {shape}. "
             "Give input_shape=(height, width, channels)."
+        )
+    channels = parts.trunk.input.shape[-1]
+    if shape[-1] != channels:
+        raise ValueError(
+            f"The model {model.name!r} takes pictures of {channels} channels, got {shape}."
         )
     macs: dict[int, tuple[int, int]] = {}  # id of a layer -> its MACs, its norm_macs
 

@@ -42,7 +42,8 @@ class Plan:
         levels: for each split-point, the stages of a branch below it.
 
     Raises:
-        ValueError: no trunk stage, no level, or a level without stages.
+        ValueError: no trunk stage, no level, a level without stages, or a stage whose blocks
+            do not repeat at least once.
     """
 
     trunk: tuple[int | None, ...]
@@ -54,6 +55,13 @@ class Plan:
                 "A plan needs at least one trunk stage, one level, and one stage in each level, "
                 f"got trunk={self.trunk}, levels={self.levels}."
             )
+        below = [stage.repeats for level in self.levels for stage in level]
+        for repeats in (*(n for n in self.trunk if n is not None), *below):
+            if isinstance(repeats, bool) or not isinstance(repeats, int) or repeats < 1:
+                raise ValueError(
+                    "The repeats in a plan's trunk and levels must be whole numbers of 1 or more "
+                    f"(None in the trunk for all of a stage), got {repeats!r}."
+                )
 
 
 _LATE = (None, None, None)
@@ -165,10 +173,20 @@ def get_plan(variant: str | Plan, family, *, split_points: int) -> Plan:
         The plan, its widths scaled to the family.
 
     Raises:
-        ValueError: unknown, or not there with so many split-points; the message lists the
-            valid ones.
+        ValueError: unknown, or not there with so many split-points (the message lists the
+            valid ones), or a `Plan` that does not fit the family.
     """
     if isinstance(variant, Plan):
+        if len(variant.trunk) > len(family.stages):
+            raise ValueError(
+                f"The plan's trunk has {len(variant.trunk)} stages, but the family has "
+                f"{len(family.stages)}; got trunk={variant.trunk}."
+            )
+        if family.kind == "bottleneck" and not all(s.hidden for x in variant.levels for s in x):
+            raise ValueError(
+                "A family of bottleneck blocks needs stages with hidden channels, got "
+                f"levels={variant.levels}. Give every Stage a `hidden` above 0."
+            )
         return variant
     plans = PLANS[family.kind]
     if variant == ONE_BRANCH:

@@ -203,7 +203,7 @@ def test_a_plan_is_taken_as_it_is():
 def test_a_trunk_that_the_family_does_not_have_is_refused(trunk):
     with pytest.raises(ValueError, match=r"trunk .*got"):
         harness.build(["a"], variant=Plan(trunk, ((Stage(64, 1),),)))
-    with pytest.raises(ValueError, match=r"repeats .* got 0"):
+    with pytest.raises(ValueError, match=r"The repeats in .* got 0"):
         Plan((1,), ((Stage(64, 0),),))
 
 
