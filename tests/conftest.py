@@ -13,6 +13,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is impor
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+# TensorFlow 2.21's oneDNN kernels crash now and then in training of networks this narrow.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 # JAX compiles every operation of every shape: quickly, since each runs only a few times.
 os.environ.setdefault(
     "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
