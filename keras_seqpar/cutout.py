@@ -294,14 +294,20 @@ def _same_weights(what: str, a: keras.Model, b: keras.Model) -> None:
     ours, theirs = named_weights(a), named_weights(b)
     differing = [key for key in {**ours, **theirs} if key not in ours or key not in theirs]
     differing += [key for key in ours if key in theirs and not _equal(ours[key], theirs[key])]
-    names = [[(layer.name, type(layer)) for layer in leaf_layers(model)] for model in (a, b)]
-    if names[0] == names[1] and not differing:
+    layers = [[_traits(layer) for layer in leaf_layers(model)] for model in (a, b)]
+    if layers[0] == layers[1] and not differing:
         return
     shown = ", ".join(differing[:5]) or "their layers"
     raise ValueError(
         f"The {what} differ ({shown}{', ...' if len(differing) > 5 else ''}): only networks that "
         "grew on the same one can be merged. Cut both from one net, or train with a frozen trunk."
     )
+
+
+def _traits(layer: keras.layers.Layer) -> tuple:
+    """What a layer does beside its weights, where two nets of this package can differ."""
+    values = [str(getattr(layer, key, None)) for key in ("strides", "gain", "scale", "offset")]
+    return (layer.name, type(layer), *values)
 
 
 def _equal(a, b) -> bool:

@@ -128,6 +128,13 @@ def test_merging_refuses_other_trunks_and_superclasses():
         sp.merge(sp.cutout(model, ["cat"]), other)
 
 
+def test_merging_refuses_other_gains_of_a_common_superclass():
+    model = harness.network(NESTED)
+    keen = sp.attend(sp.cutout(model, ["dog"]), {"pets": 2.0})
+    with pytest.raises(ValueError, match=r"The branches of 'pets' differ \(their layers\)"):
+        sp.merge(sp.cutout(model, ["cat"]), keen)
+
+
 def test_merging_refuses_the_same_category_twice():
     model = harness.network(NESTED)
     with pytest.raises(ValueError, match="'cat' is named twice"):
