@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -203,7 +204,7 @@ def _download(name: str) -> tuple[Mapping, str, tuple[str, ...]]:
             "state dict."
         ) from error
     try:
-        net = timm.create_model(name, pretrained=True)
+        net: Any = timm.create_model(name, pretrained=True)
     except Exception as error:  # no such weights, no network, an incomplete download, ...
         raise ValueError(f"timm cannot load the weights {name!r}: {error}") from error
     licence = net.pretrained_cfg.get("license")
