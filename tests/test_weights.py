@@ -60,6 +60,14 @@ def test_copies_are_independent():
     assert not harness.same_values(harness.values(target), before)
 
 
+def test_copies_outlive_what_keras_does_with_the_source():
+    """On JAX, `predict` frees the arrays that it was given: a copy must not be one of them."""
+    source, target = harness.build(["a", "b"]), harness.build(["a", "b"], seed=5)
+    copy_weights(source, target)
+    source.predict(harness.pictures(source), verbose=0)
+    assert harness.same_values(harness.values(target), harness.values(source))
+
+
 def test_a_loose_copy_takes_what_fits():
     source = harness.network()
     labels = [*harness.LABELS[1:3], "new"]

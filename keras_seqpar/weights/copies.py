@@ -60,7 +60,7 @@ def copy_weights(source: keras.Model, target: keras.Model, *, strict: bool = Tru
     if strict or not fitting:
         refuse_difference(have, want, f"The weights of {source.name!r} do not fit {target.name!r}.")
     for key in fitting:
-        want[key].assign(have[key])
+        want[key].assign(keras.ops.copy(have[key]))  # JAX would share, and `fit` frees, the array
     return fitting
 
 
