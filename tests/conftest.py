@@ -36,6 +36,7 @@ hypothesis.settings.register_profile(
     deadline=None,  # the first call of a network compiles
     derandomize=True,
     max_examples=20,
+    phases=[phase for phase in hypothesis.Phase if phase is not hypothesis.Phase.explain],  # slow
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("keras_seqpar")
