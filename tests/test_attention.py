@@ -25,21 +25,25 @@ def below(tree: sp.Hierarchy, names) -> set[int]:
     return {i for i, id_ in enumerate(tree.category_ids) if id_ in nodes}
 
 
-def by_hand(model: keras.Model, x, gains: dict) -> np.ndarray:
+def by_hand(model: keras.Model, x, gains: dict, after: dict | None = None) -> np.ndarray:
     """Logits with gains (node id -> number or one per picture), layer by layer.
 
-    Walks the sub-models and multiplies behind each gain layer.
+    Walks the sub-models and multiplies behind each gain layer, or behind the layer that `after`
+    names for a node.
     """
     tree = tree_of(model)
 
     def run(part, features):
         """A branch, its features multiplied behind the gain layer."""
-        gain = gains.get(part.name.removeprefix("branch_"))
+        id_ = part.name.removeprefix("branch_")
+        gain = gains.get(id_)
         factor = np.reshape(np.asarray(1.0 if gain is None else gain, "float32"), (-1, 1, 1, 1))
+        factor = keras.ops.convert_to_tensor(factor)
+        place = f"{id_}_{(after or {}).get(id_, 'gain')}"
 
         def call(layer, *args, **kwargs):
             y = layer(*args, **kwargs)
-            return y * factor if isinstance(layer, TopDownGain) else y
+            return y * factor if layer.name == place else y
 
         return replay(part, features, call)
 
@@ -225,7 +229,100 @@ def test_networks_of_mixed_precision_can_be_steered(tree):
         assert np.array_equal(steered, harness.logits(constant, x))
 
 
+# Gains at other layers.
+
+
+@pytest.mark.parametrize("after", ["stage3_block1_relu", "stage3_block1_shortcut"])
+def test_gains_act_after_the_layer_named(after):
+    model = harness.network()
+    x = harness.pictures(model)
+    ids = tree_of(model).category_ids
+    moved = sp.attend(model, {"tench": 2, "chain saw": 0.5}, after=after)
+    gains, places = {"tench": 2, "chain_saw": 0.5}, dict.fromkeys(ids, after)
+    assert harness.error(harness.logits(moved, x), by_hand(model, x, gains, places)) < 1e-6
+    assert not np.array_equal(harness.logits(moved, x), harness.logits(sp.attend(model, gains), x))
+    gains = np.array([[2, 1, 0.5, 0], [1, 3, 1, 0.9]], "float32")
+    steered = harness.logits(sp.attention_input(model, after=after), x, gains)
+    columns = dict(zip(ids, gains.T, strict=True))
+    assert harness.error(steered, by_hand(model, x, columns, places)) < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("family", "place"),
+    [("resnet18", "conv1"), ("resnet50", "conv2"), ("convnext_v2_atto", "norm")],
+)
+def test_naming_the_plans_place_changes_nothing(family, place):
+    model = harness.network(family=family)
+    gains, after = {"tench": 1.5, "chain saw": 1}, f"stage3_block1_{place}"
+    here = sp.attend(model, gains, after=after)
+    assert harness.config_of(here) == harness.config_of(sp.attend(model, gains))
+    steered = sp.attention_input(model, after=after)
+    assert harness.config_of(steered) == harness.config_of(sp.attention_input(model))
+
+
+def test_networks_with_moved_gains_are_networks_like_others(tmp_path):
+    model = harness.network(NESTED)
+    config, x = harness.config_of(model), harness.pictures(model)
+    gains = {"vehicles": 1.5, "bus": 0.5, "cat": 2}
+    moved = sp.attend(model, {"vehicles": 1.5}, after="stage3_block1_relu")
+    moved = sp.attend(moved, {"bus": 0.5, "cat": 2}, after="stage5_block1_conv2")
+    places = {"vehicles": "stage3_block1_relu"}
+    places |= dict.fromkeys(["bus", "cat"], "stage5_block1_conv2")
+    want = by_hand(model, x, gains, places)
+    assert harness.error(harness.logits(moved, x), want) < 1e-6
+    assert {id(w) for w in moved.weights} == {id(w) for w in model.weights}
+    assert sp.cost(moved).nodes == sp.cost(model).nodes
+    # saved, cut, copied
+    loaded = harness.reload(moved, tmp_path)
+    for cut in (
+        sp.cutout(loaded, ["bus", "cat"]),
+        sp.cutout(moved, ["bus", "cat"], copy=True),
+    ):
+        assert harness.error(harness.logits(cut, x), want[:, [3, 0]]) < 1e-6
+    harness.check_network(moved, tmp_path)
+    # attended again where the gains are now, with an input as well, and moved back
+    again = by_hand(model, x, {**gains, "cat": 3}, places)
+    assert harness.error(harness.logits(sp.attend(loaded, {"cat": 3}), x), again) < 1e-6
+    ones = np.ones((2, 9), "float32")
+    ones[:, sp.gain_names(model).index("cat")] = 1.5
+    for steerable in (
+        sp.attention_input(loaded),
+        sp.attend(
+            sp.attend(sp.attention_input(model), {"vehicles": 1.5}, after="stage3_block1_relu"),
+            {"bus": 0.5, "cat": 2},
+            after="stage5_block1_conv2",
+        ),
+    ):
+        assert harness.error(harness.logits(steerable, x, ones), again) < 1e-6
+    back = moved
+    for name, stage in (("vehicles", 3), ("cat", 4), ("bus", 5)):
+        back = sp.attend(back, {name: 1}, after=f"stage{stage}_block1_conv1")
+    assert harness.config_of(back) == harness.config_of(model) == config
+
+
 # Errors.
+
+
+@pytest.mark.parametrize(
+    ("names", "after", "kind", "text"),
+    [
+        (["cat"], "stage5_block1_cnv1", ValueError, "Did you mean 'stage5_block1_conv1'? Valid: "),
+        (["cat"], "cat_stage5_block1_conv1", ValueError, "Unknown layer to act after 'cat_stage5"),
+        (["cat"], "pool", ValueError, "Unknown layer to act after 'pool'."),  # no positions left
+        (["cat"], "gain", ValueError, "Unknown layer to act after 'gain'."),
+        (["cat", "ship"], "stage3_block1_conv1", ValueError, "Unknown layer"),
+        (["pets", "cat"], "stage3_block1_conv1", ValueError, "name fewer nodes"),
+        (["cat"], 3, TypeError, "after must be the name of a layer, got 3."),
+    ],
+)
+def test_places_that_are_not_there_are_refused(names, after, kind, text):
+    with pytest.raises(kind, match=re.escape(text)):
+        sp.attend(harness.network(NESTED), dict.fromkeys(names, 2), after=after)
+
+
+def test_an_input_acts_after_layers_of_all_branches_only():
+    with pytest.raises(ValueError, match="These branches have no layer in common"):
+        sp.attention_input(harness.network(NESTED), after="stage4_block1_conv1")
 
 
 @pytest.mark.parametrize(
