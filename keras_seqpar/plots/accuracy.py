@@ -1,0 +1,204 @@
+"""Measured accuracy: against cost, against the gain of top-down attention, category by category."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from keras_seqpar.plots import figure as figures
+
+MOST_NUMBERS = 20  # beyond so many categories a confusion matrix shows colours only
+
+
+def pareto(
+    points: Sequence[Mapping],
+    path=None,
+    *,
+    cost: str = "multiply-accumulates (MACs) per picture",
+    title: str | None = None,
+):
+    """Draws accuracy against cost: cutouts beside plain networks.
+
+    A line joins the points of a group that no other point of the group beats in both.
+
+    Args:
+        points: one mapping per network: `"name"`, `"group"` (for example "cutouts"), `"cost"`
+            above 0, and `"top1"` from 0 to 1.
+        path: file to save the figure to (.png, .svg or .pdf); `None` for none.
+        cost: what the costs are, with their unit: the label of the axis.
+        title: text above the figure.
+
+    Returns:
+        The `matplotlib.figure.Figure`.
+
+    Raises:
+        ValueError: no point, one that lacks something or has an impossible value, or a kind of
+            file that matplotlib does not know.
+        ImportError: matplotlib is not installed.
+
+    Example:
+
+    >>> pareto([{"name": "5 of 10", "group": "cutouts", "cost": 3.6e9, "top1": 0.96}])
+    """
+    if not points:
+        raise ValueError("Give at least one point: name, group, cost and top1 of a network.")
+    for point in points:
+        _need(point, ("name", "group", "cost", "top1"), "A point")
+        if not point["cost"] > 0 or not 0 <= point["top1"] <= 1:
+            raise ValueError(f"cost must be above 0 and top1 from 0 to 1, got {dict(point)}.")
+    from matplotlib.ticker import EngFormatter
+
+    figure = figures.new(6.5, 4.2)
+    axes = figure.subplots()
+    for i, group in enumerate(dict.fromkeys(point["group"] for point in points)):
+        colour, marker, line = figures.STYLES[i % len(figures.STYLES)]
+        own = [point for point in points if point["group"] == group]
+        best = _frontier(own)
+        axes.plot([p["cost"] for p in best], _percent(p["top1"] for p in best), line, color=colour)
+        costs, top1 = [p["cost"] for p in own], _percent(p["top1"] for p in own)
+        axes.plot(costs, top1, marker, color=colour, label=str(group))
+        for point in own:
+            axes.annotate(
+                str(point["name"]),
+                (point["cost"], 100 * point["top1"]),
+                (4, 4),
+                textcoords="offset points",
+                fontsize=8,
+                parse_math=False,
+            )
+    axes.set_xlabel(cost)
+    axes.set_ylabel("top-1 accuracy (%)")
+    axes.xaxis.set_major_formatter(EngFormatter())
+    axes.margins(0.12)
+    axes.grid(color="0.9")
+    figures.legend(axes)
+    return figures.finish(figure, path, title)
+
+
+def attention(sweeps: Mapping | Sequence[Mapping], path=None, *, title: str | None = None):
+    """Draws top-1 against the gain: right cue with its peak, wrong cue, inhibition.
+
+    Args:
+        sweeps: one sweep, or several that are drawn side by side, as `recipes/attention.py`
+            writes them. Each has `"gains"`, `"right"` and `"wrong"` (top-1 from 0 to 1 at each
+            gain), `"neutral"` (top-1 without gains), and if it likes `"name"`, `"peak"` and
+            `"inhibition"` with `"gains"`, `"top1"` and `"absent"`, the number of categories
+            inhibited.
+        path: file to save the figure to (.png, .svg or .pdf); `None` for none.
+        title: text above the figure.
+
+    Returns:
+        The `matplotlib.figure.Figure`.
+
+    Raises:
+        ValueError: no sweep, one that lacks something, or a kind of file that matplotlib does
+            not know.
+        ImportError: matplotlib is not installed.
+
+    Example:
+
+    >>> report = json.loads(open("attention.json").read())
+    >>> figure = attention(report["sweeps"], "attention.png")
+    """
+    sweeps = [sweeps] if isinstance(sweeps, Mapping) else list(sweeps)
+    if not sweeps:
+        raise ValueError("Give at least one sweep, as recipes/attention.py --json writes them.")
+    for sweep in sweeps:
+        _need(sweep, ("gains", "neutral", "right", "wrong"), "A sweep")
+    figure = figures.new(5 * len(sweeps) + 0.5, 4)
+    panels = figure.subplots(1, len(sweeps), sharey=True, squeeze=False)[0]
+    for axes, sweep in zip(panels, sweeps, strict=True):
+        gains, right = np.array(sweep["gains"]), np.array(sweep["right"])
+        axes.axhline(100 * sweep["neutral"], color="0.5", lw=1, label="no gains")
+        lines = [("right cue", gains, right), ("wrong cue", gains, sweep["wrong"])]
+        if inhibition := sweep.get("inhibition"):
+            text = f"{inhibition['absent']} absent inhibited"
+            lines.append((text, inhibition["gains"], inhibition["top1"]))
+        for (label, x, y), (colour, marker, line) in zip(lines, figures.STYLES, strict=False):
+            if any(value is not None for value in y):
+                (drawn,) = axes.plot(x, _percent(y), line, color=colour, label=label)
+                drawn.set(marker=marker, markersize=3)
+        peak = sweep.get("peak") or {"gain": gains[right.argmax()], "top1": right.max()}
+        at, top1 = peak["gain"], 100 * peak["top1"]
+        axes.plot(at, top1, "*", color="black", markersize=11, zorder=3)
+        axes.annotate(
+            f"peak: {top1:.1f} % at {at:g}",
+            (at, top1),
+            (0, 7),
+            textcoords="offset points",
+            ha="center",
+            fontsize=8,
+        )
+        axes.set_title(str(sweep.get("name", "")), fontsize=9, parse_math=False)
+        axes.set_xlabel("gain (factor on the features)")
+        axes.margins(y=0.12)
+        axes.grid(color="0.9")
+        figures.legend(axes)
+    panels[0].set_ylabel("top-1 accuracy (%)")
+    return figures.finish(figure, path, title)
+
+
+def confusion(matrix, labels: Sequence[str], path=None, *, title: str | None = None):
+    """Draws a confusion matrix: which category is taken for which.
+
+    Args:
+        matrix: `(categories, categories)` counts; a row per true category, a column per
+            category named by the network. Colours and numbers show each row's shares in %.
+        labels: the categories' labels, in the same order.
+        path: file to save the figure to (.png, .svg or .pdf); `None` for none.
+        title: text above the figure.
+
+    Returns:
+        The `matplotlib.figure.Figure`.
+
+    Raises:
+        ValueError: no square matrix, not as many labels, values that are no counts, or a kind
+            of file that matplotlib does not know.
+        ImportError: matplotlib is not installed.
+
+    Example:
+
+    >>> figure = confusion([[48, 2], [5, 45]], ["cat", "dog"], "confusion.png")
+    """
+    counts = np.asarray(matrix, "float64")
+    if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or not counts.size:
+        raise ValueError(f"The matrix must be (categories, categories), got {counts.shape}.")
+    if len(labels) != len(counts):
+        raise ValueError(f"The matrix has {len(counts)} categories, got {len(labels)} labels.")
+    if not np.isfinite(counts).all() or (counts < 0).any():
+        raise ValueError("The matrix must hold counts of 0 or more.")
+    shares = 100 * counts / np.maximum(counts.sum(-1, keepdims=True), 1e-30)
+    size = min(14.0, 2.5 + 0.42 * len(labels))
+    figure = figures.new(size + 1, size)
+    axes = figure.subplots()
+    image = axes.imshow(shares, cmap="cividis", vmin=0, vmax=100)
+    if len(labels) <= MOST_NUMBERS:
+        for (row, column), share in np.ndenumerate(shares):
+            colour = "white" if share < 60 else "black"
+            axes.text(column, row, f"{share:.0f}", ha="center", va="center", color=colour, size=8)
+    ticks, names = range(len(labels)), [str(label) for label in labels]
+    style = {"fontsize": 8 if len(labels) <= 50 else 3, "parse_math": False}
+    axes.set_xticks(ticks, names, rotation=90, **style)
+    axes.set_yticks(ticks, names, **style)
+    axes.set_xlabel("category named by the network")
+    axes.set_ylabel("true category")
+    figure.colorbar(image, ax=axes, label="share of the true category's pictures (%)")
+    return figures.finish(figure, path, title)
+
+
+def _frontier(points: Sequence[Mapping]) -> list[Mapping]:
+    """The points that are more accurate than all cheaper ones, cheapest first."""
+    best: list[Mapping] = []
+    for point in sorted(points, key=lambda p: (p["cost"], -p["top1"])):
+        if not best or point["top1"] > best[-1]["top1"]:
+            best.append(point)
+    return best
+
+
+def _percent(values) -> list[float]:
+    return [np.nan if value is None else 100 * value for value in values]
+
+
+def _need(item, keys: Sequence[str], what: str) -> None:
+    missing = [key for key in keys if not isinstance(item, Mapping) or key not in item]
+    if missing:
+        raise ValueError(f"{what} needs {', '.join(keys)}; {', '.join(missing)} missing: {item!r}.")

@@ -1,0 +1,129 @@
+"""What each category's branch sees in a picture."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_seqpar.cutout import Parts, find_parts
+from keras_seqpar.graph import replay
+from keras_seqpar.layers import TopDownGain
+from keras_seqpar.mobile.network import from_pixels
+from keras_seqpar.plots import figure as figures
+
+MOST_MAPS, COLUMNS = 20, 6
+PLACES = ("gain", "last")
+
+
+def feature_maps(
+    model: keras.Model, picture, path=None, *, at: str = "gain", title: str | None = None
+):
+    """Draws what each category's branch sees: its mean absolute features over the picture.
+
+    Figure 5 of arXiv 2308.05128 shows such maps. All have one scale, so that strengths can be
+    compared. To choose categories, give a cutout; beyond 20 those with the highest scores are
+    shown.
+
+    Args:
+        model: a SeqPar network.
+        picture: `(height, width, channels)` uint8, pixels of 0 to 255, of the size that the
+            network takes; they are normalised here if the network wants that.
+        path: file to save the figure to (.png, .svg or .pdf); `None` for none.
+        at: `"gain"` for the features behind the branch's gain, `"last"` for those that it pools.
+        title: text above the figure.
+
+    Returns:
+        The `matplotlib.figure.Figure`.
+
+    Raises:
+        TypeError: `model` is no Keras model, or the picture no array of uint8.
+        ValueError: no SeqPar network, a picture of another size, an unknown place, or a kind
+            of file that matplotlib does not know.
+        ImportError: matplotlib is not installed.
+
+    Example:
+
+    >>> figure = feature_maps(cutout(model, ["cat", "dog"]), picture, "maps.png")
+    """
+    parts = find_parts(model)
+    if at not in PLACES:
+        raise ValueError(f"Unknown place {at!r}. Valid: {', '.join(PLACES)}.")
+    picture = _check(model, picture)
+    scores, maps = _look(model, parts, from_pixels(model, picture[None]), at)
+    labels = parts.hierarchy.categories
+    shown = range(len(labels))
+    if len(labels) > MOST_MAPS:
+        shown = np.argsort(-scores)[:MOST_MAPS].tolist()
+    panels = len(shown) + 1
+    columns = min(COLUMNS, panels)
+    rows = -(-panels // columns)
+    figure = figures.new(1.9 * columns + 1, 2.2 * rows + 0.3)
+    axes = figure.subplots(rows, columns, squeeze=False).reshape(-1)
+    height, width = picture.shape[:2]
+    extent = (-0.5, width - 0.5, height - 0.5, -0.5)
+    brightest = max(float(maps[i].max()) for i in shown) or 1.0
+    grey = picture.mean(-1)
+    for panel in axes:
+        panel.set_axis_off()
+    axes[0].imshow(picture if picture.shape[-1] == 3 else grey, cmap="gray", vmin=0, vmax=255)
+    axes[0].set_title("picture", fontsize=9)
+    for panel, i in zip(axes[1:], shown, strict=False):
+        panel.imshow(grey, cmap="gray", vmin=0, vmax=255)
+        image = panel.imshow(
+            maps[i],
+            cmap="viridis",
+            vmin=0,
+            vmax=brightest,
+            alpha=0.65,
+            extent=extent,
+            interpolation="bilinear",
+        )
+        panel.set_title(f"{labels[i]}\n{scores[i]:.3g}", fontsize=9, parse_math=False)
+    figure.colorbar(image, ax=list(axes), label="mean absolute feature", shrink=0.8)
+    return figures.finish(figure, path, title)
+
+
+def _look(model: keras.Model, parts: Parts, inputs: np.ndarray, at: str):
+    """Runs a network; returns its scores and each category's map, `(height, width)`."""
+    found = {}
+    owner = {f"branch_{id_}": id_ for id_ in parts.branches}
+
+    def call(layer, *args, **kwargs):
+        id_ = owner.get(layer.name)
+        if id_ is None:
+            return layer(*args, **kwargs)
+
+        def inside(layer, *args, **kwargs):
+            y = layer(*args, **kwargs)
+            if len(y.shape) == 4 and (at == "last" or isinstance(layer, TopDownGain)):
+                found[id_] = y
+            return y
+
+        return replay(layer, args[0], inside)
+
+    given = [ops.convert_to_tensor(inputs, dtype=model.inputs[0].dtype)]
+    if len(model.inputs) > 1:  # a gains input, left neutral
+        given.append(ops.ones((1, len(owner))))
+    outputs = replay(model, given, call)
+    scores = ops.convert_to_numpy(outputs)[0]
+    maps = [
+        np.abs(ops.convert_to_numpy(ops.cast(found[id_], "float32"))[0]).mean(-1)
+        for id_ in parts.hierarchy.category_ids
+    ]
+    return scores, maps
+
+
+def _check(model: keras.Model, picture) -> np.ndarray:
+    picture = np.asarray(picture)
+    if picture.dtype != np.uint8:
+        raise TypeError(
+            f"The picture must hold pixels of 0 to 255 as uint8, got {picture.dtype}. "
+            "Normalisation is done here."
+        )
+    wanted = model.inputs[0].shape[1:]
+    if picture.ndim != 3 or any(
+        want not in (None, have) for want, have in zip(wanted, picture.shape, strict=True)
+    ):
+        hint = " Give one picture: pictures[0]." if picture.ndim == 4 else ""
+        shape = ", ".join("any" if side is None else str(side) for side in wanted)
+        raise ValueError(f"The picture must have the shape ({shape}), got {picture.shape}.{hint}")
+    return picture

@@ -1,0 +1,54 @@
+"""What all figures share: colours, numbers with units, saving."""
+
+import os
+from pathlib import Path
+
+# Colours that colour-blind people tell apart: Okabe and Ito, "Color Universal Design" (2008).
+BLUE, ORANGE, GREEN, VERMILLION, PURPLE = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"
+# Of groups, in order: colour, marker, line.
+STYLES = (
+    (BLUE, "o", "-"),
+    (VERMILLION, "s", "--"),
+    (GREEN, "^", ":"),
+    (ORANGE, "D", "-."),
+    (PURPLE, "v", "--"),
+)
+
+
+def short(count: float) -> str:
+    """A number with a prefix in place of its zeros, for example "1.14 M"."""
+    from matplotlib.ticker import EngFormatter
+
+    return EngFormatter(places=2)(count).strip()
+
+
+def new(width: float, height: float):
+    """An empty figure of so many inches that finds room for its labels by itself."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def finish(figure, path, title: str | None = None):
+    """Adds the title, saves the figure if there is a path, and returns it."""
+    if title:
+        figure.suptitle(title, fontsize=11, parse_math=False)
+    if path is not None:
+        save(figure, Path(path))
+    return figure
+
+
+def save(figure, path: Path) -> None:
+    """Saves under a temporary name first: the file appears whole or not at all."""
+    part = path.with_name(f".{os.getpid()}.{path.name}")  # the ending says what kind it is
+    try:
+        figure.savefig(part, dpi=120)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def legend(axes) -> None:
+    """A legend whose labels are free text."""
+    for text in axes.legend(fontsize=8, framealpha=0.8).get_texts():
+        text.set_parse_math(False)
