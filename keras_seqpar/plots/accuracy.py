@@ -49,6 +49,7 @@ def pareto(
 
     figure = figures.new(6.5, 4.2)
     axes = figure.subplots()
+    middle = (min(p["cost"] for p in points) + max(p["cost"] for p in points)) / 2
     for i, group in enumerate(dict.fromkeys(point["group"] for point in points)):
         colour, marker, line = figures.STYLES[i % len(figures.STYLES)]
         own = [point for point in points if point["group"] == group]
@@ -57,11 +58,13 @@ def pareto(
         costs, top1 = [p["cost"] for p in own], _percent(p["top1"] for p in own)
         axes.plot(costs, top1, marker, color=colour, label=str(group))
         for point in own:
+            left = point["cost"] <= middle  # names reach inwards
             axes.annotate(
                 str(point["name"]),
                 (point["cost"], 100 * point["top1"]),
-                (4, 4),
+                (4 if left else -4, 4),
                 textcoords="offset points",
+                ha="left" if left else "right",
                 fontsize=8,
                 parse_math=False,
             )
@@ -104,9 +107,15 @@ def attention(sweeps: Mapping | Sequence[Mapping], path=None, *, title: str | No
         raise ValueError("Give at least one sweep, as recipes/attention.py --json writes them.")
     for sweep in sweeps:
         _need(sweep, ("gains", "neutral", "right", "wrong"), "A sweep")
-    figure = figures.new(5 * len(sweeps) + 0.5, 4)
-    panels = figure.subplots(1, len(sweeps), sharey=True, squeeze=False)[0]
-    for axes, sweep in zip(panels, sweeps, strict=True):
+    columns = min(len(sweeps), 3)
+    rows = -(-len(sweeps) // columns)
+    figure = figures.new(5 * columns + 0.5, 4 * rows)
+    panels = figure.subplots(rows, columns, sharey=True, squeeze=False)
+    for row in panels:
+        row[0].set_ylabel("top-1 accuracy (%)")
+    for axes in panels.flat[len(sweeps) :]:
+        axes.set_axis_off()
+    for axes, sweep in zip(panels.flat, sweeps, strict=False):
         gains, right = np.array(sweep["gains"]), np.array(sweep["right"])
         axes.axhline(100 * sweep["neutral"], color="0.5", lw=1, label="no gains")
         lines = [("right cue", gains, right), ("wrong cue", gains, sweep["wrong"])]
@@ -120,12 +129,13 @@ def attention(sweeps: Mapping | Sequence[Mapping], path=None, *, title: str | No
         peak = sweep.get("peak") or {"gain": gains[right.argmax()], "top1": right.max()}
         at, top1 = peak["gain"], 100 * peak["top1"]
         axes.plot(at, top1, "*", color="black", markersize=11, zorder=3)
+        left = 2 * at <= gains[0] + gains[-1]
         axes.annotate(
             f"peak: {top1:.1f} % at {at:g}",
             (at, top1),
-            (0, 7),
+            (-4 if left else 4, 7),
             textcoords="offset points",
-            ha="center",
+            ha="left" if left else "right",
             fontsize=8,
         )
         axes.set_title(str(sweep.get("name", "")), fontsize=9, parse_math=False)
@@ -133,7 +143,6 @@ def attention(sweeps: Mapping | Sequence[Mapping], path=None, *, title: str | No
         axes.margins(y=0.12)
         axes.grid(color="0.9")
         figures.legend(axes)
-    panels[0].set_ylabel("top-1 accuracy (%)")
     return figures.finish(figure, path, title)
 
 

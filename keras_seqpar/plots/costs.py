@@ -65,13 +65,14 @@ def cost_curve(
             kept, sums.mean(0), marker=marker, markersize=4, color=figures.BLUE, label="cutouts"
         )
         axes.fill_between(kept, sums.min(0), sums.max(0), color=figures.BLUE, alpha=0.2, lw=0)
+        most = sums.max()
         if of_plain is not None:
-            axes.axhline(
-                getattr(of_plain, key), color=figures.VERMILLION, ls="--", label="plain network"
-            )
+            across = getattr(of_plain, key)
+            axes.axhline(across, color=figures.VERMILLION, ls="--", label="plain network")
+            most = max(most, across)
         axes.set_xlabel("kept categories")
         axes.set_ylabel(label)
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.08 * most)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.yaxis.set_major_formatter(_engineering())
         axes.grid(color="0.9")
