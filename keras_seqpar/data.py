@@ -20,6 +20,8 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from keras_seqpar.hierarchy import unknown_name
+
 SPECS = ("digits", "imagenette", "folder:PATH", "archive:PATH.zip", "archive:PATH.tar")
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 SPLITS = {"train": ("train", "training"), "validation": ("validation", "val", "valid", "test")}
@@ -157,6 +159,48 @@ def load(
         made[name], bad = _split(pictures, categories, image_size, memory_limit, skip_unreadable)
         skipped += bad
     return Dataset(spec, categories, made, tuple(skipped))
+
+
+def only(dataset: Dataset, categories: Sequence[str]) -> Dataset:
+    """Keeps some categories of a data set.
+
+    Args:
+        dataset: the data set.
+        categories: labels to keep, in the order wanted.
+
+    Returns:
+        A data set of their pictures alone, in the order they had.
+
+    Raises:
+        ValueError: an unknown or a repeated label, or none.
+
+    Example:
+
+    >>> only(load("digits", image_size=32), ["3", "8"]).categories
+    ('3', '8')
+    """
+    known = list(dataset.categories)
+    for label in categories:
+        if label not in known:
+            raise ValueError(unknown_name("category", label, known))
+    if not categories or len(set(categories)) < len(categories):
+        raise ValueError(f"Name every category once, and one at least; got {list(categories)}.")
+    new = np.full(len(known), -1, "int32")
+    new[[known.index(label) for label in categories]] = range(len(categories))
+    splits = {}
+    for name, split in dataset.splits.items():
+        rows = np.flatnonzero(new[split.labels] >= 0)
+        pixels = functools.partial(_read_rows, split, rows) if callable(split.pixels) else None
+        splits[name] = Split(
+            tuple(split.names[i] for i in rows),
+            new[split.labels[rows]],
+            split.pixels[rows] if pixels is None else pixels,
+        )
+    return Dataset(dataset.name, tuple(categories), splits, dataset.skipped)
+
+
+def _read_rows(split: Split, rows: np.ndarray, indices: np.ndarray) -> np.ndarray:
+    return split.read(rows[indices])
 
 
 # What a source lists: (name, category index, encoded picture or where it lies).

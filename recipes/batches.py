@@ -3,18 +3,31 @@
 import augment
 import keras
 import numpy as np
+import trainer
+from devices import ALONE
 
 from keras_seqpar import data
 
 
 class TrainingBatches(keras.utils.PyDataset):
-    """Shuffled batches: all that is random in one is a function of (seed, epoch, step)."""
+    """Shuffled batches: all that is random in one is a function of (seed, epoch, step).
 
-    def __init__(self, split: data.Split, policy: augment.Policy, categories: int, chosen):
+    Args:
+        split: the pictures.
+        policy: what to do to them.
+        categories: number of categories.
+        chosen: all flags of the training.
+        devices: what the batches are for; each process gets its own part of every batch.
+    """
+
+    def __init__(
+        self, split: data.Split, policy: augment.Policy, categories: int, chosen, devices=ALONE
+    ):
         super().__init__()
         self.split, self.policy, self.categories = split, policy, categories
-        self.size, self.count = chosen.image_size, chosen.batch_size
+        self.size, self.count, self.devices = chosen.image_size, chosen.batch_size, devices
         self.smoothing, self.seed = chosen.label_smoothing, chosen.seed
+        self.subsets = chosen.subset_loss > 0
         self.stored = split.read([0]).shape[1]
         self.begin(0)
 
@@ -34,23 +47,41 @@ class TrainingBatches(keras.utils.PyDataset):
         chosen = self.order[step * self.count : (step + 1) * self.count]
         pictures = augment.equalize(self.split.read(chosen), equalized)
         labels = np.eye(self.categories)[self.split.labels[chosen]]
-        labels = own[:, None] * labels + (1 - own[:, None]) * labels[::-1]
+        pieces = labels.reshape(self.devices.pieces, -1, self.categories)
+        partners = pieces[:, ::-1].reshape(labels.shape)  # as `Augment` mixes within a piece
+        labels = own[:, None] * labels + (1 - own[:, None]) * partners
+        if self.subsets:
+            rows = np.concatenate([rows, trainer.subsets(rng, labels)], axis=1)
         labels = (1 - self.smoothing) * labels + self.smoothing / self.categories
-        return (pictures, rows), labels.astype("float32")
+        pictures, rows, labels = map(self.devices.own, (pictures, rows, labels.astype("float32")))
+        return (pictures, rows), labels
 
 
 class ValidationBatches(keras.utils.PyDataset):
-    """All pictures in order, beside rows that change nothing."""
+    """All pictures in order, beside rows that change nothing.
 
-    def __init__(self, split: data.Split, columns: int, categories: int, batch_size: int):
+    Every batch is full: pictures that fill up the last one have no weight, and the others'
+    weights make up for them, so that means over batches are means over the pictures.
+    """
+
+    def __init__(
+        self, split: data.Split, columns: int, categories: int, batch_size: int, devices=ALONE
+    ):
         super().__init__()
-        self.split, self.columns = split, columns
+        self.split, self.columns, self.devices = split, columns, devices
         self.categories, self.count = categories, batch_size
 
     def __len__(self) -> int:
         return -(-len(self.split) // self.count)
 
     def __getitem__(self, step: int):
-        chosen = np.arange(len(self.split))[step * self.count : (step + 1) * self.count]
+        chosen = np.arange(step * self.count, (step + 1) * self.count)
+        weights = np.where(chosen < len(self.split), len(self) * self.count / len(self.split), 0)
+        chosen = np.minimum(chosen, len(self.split) - 1)
         labels = np.eye(self.categories, dtype="float32")[self.split.labels[chosen]]
-        return (self.split.read(chosen), np.zeros((len(chosen), self.columns), "float32")), labels
+        rows = np.zeros((self.count, self.columns), "float32")
+        batch = self.split.read(chosen), rows, labels, weights.astype("float32")
+        if self.devices.joined:
+            batch = map(self.devices.own, batch)
+        pictures, rows, labels, weights = batch
+        return (pictures, rows), labels, weights

@@ -28,6 +28,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from devices import ALONE
 
 import keras_seqpar
 from keras_seqpar.cutout import find_parts
@@ -193,15 +194,17 @@ class Checkpoint(keras.callbacks.Callback):
         folder: the run folder.
         snapshot: returns the network to save, ready for use, with the current weights.
         on_epoch: called with the number of the epoch that begins, from 0.
+        devices: the devices that train; only their first process writes.
     """
 
-    def __init__(self, folder: Path, snapshot, on_epoch):
+    def __init__(self, folder: Path, snapshot, on_epoch, devices=ALONE):
         super().__init__()
+        self.devices = devices
         self.folder, self.snapshot, self.on_epoch = folder, snapshot, on_epoch
         self.path = folder / "checkpoint.npz"
         self.history: list[dict[str, float]] = []
         self.diverged = False
-        self._log = open_tensorboard(folder / "tensorboard")
+        self._log = open_tensorboard(folder / "tensorboard") if devices.first else None
 
     @property
     def epoch(self) -> int:
@@ -218,16 +221,19 @@ class Checkpoint(keras.callbacks.Callback):
         self._started = time.perf_counter()
 
     def on_epoch_end(self, epoch, logs=None):
-        if not math.isfinite(logs["loss"]):
+        logs = {name: float(value) for name, value in logs.items()}
+        logs |= {name: self.devices.mean(logs[name]) for name in ("loss", "accuracy")}
+        if not (math.isfinite(logs["loss"]) and math.isfinite(logs["val_loss"])):
             self.diverged = True
             return
-        line = {"epoch": epoch + 1}
-        line |= {name: float(value) for name, value in logs.items()}
+        line = {"epoch": epoch + 1} | logs
         line["learning_rate"] = float(
             keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)
         )
         line["seconds"] = round(time.perf_counter() - self._started, 2)
         self.history.append(line)
+        if not self.devices.first:
+            return
         if self.best is line:
             save_model(self.snapshot(), self.folder / "best.keras")
         self._save()

@@ -1,7 +1,7 @@
 """Trains a SeqPar network, or a plain one, on labelled pictures, with Keras's own `fit`.
 
     python recipes/train.py
-    python recipes/train.py --dataset imagenette --epochs 40 --output runs/imagenette
+    python recipes/train.py --setting two_cores --data_dir DIR --output runs/imagenette
     python recipes/train.py --dataset folder:PATH --family resnet50 --image_size 224
     python recipes/train.py --resume --output runs/imagenette
 
@@ -15,11 +15,14 @@ import types
 from pathlib import Path
 
 import augment
+import devices
 import keras
 import numpy as np
 import run_folder
+import settings
 from batches import TrainingBatches, ValidationBatches
 from options import Options
+from trainer import JIT, make_trainer
 
 import keras_seqpar as sp
 from keras_seqpar import data, hierarchies, weights
@@ -51,9 +54,14 @@ def make_options() -> Options:
         | {"learning_rate": "adamw: 0.002, sgd: 0.05", "output": "runs/<data set>"},
     )
     options.group(
+        "Setting",
+        ("enum", "setting", None, "Defaults for a purpose, see recipes/settings.", settings.NAMES),
+    )
+    options.group(
         "Data",
         ("string", "dataset", "digits", f"What to train on: {', '.join(data.SPECS)}."),
         ("string", "data_dir", None, "Where tensorflow-datasets keeps its data."),
+        ("list", "categories", None, "Train on these only: labels, with commas between."),
         ("integer", "image_size", None, "Side of the square pictures in pixels.", 1),
         ("boolean", "skip_unreadable", False, "Leave out pictures that cannot be decoded."),
     )
@@ -77,9 +85,14 @@ def make_options() -> Options:
         ("float", "warmup_epochs", 1.0, "Linear warm-up; at most a quarter of the run.", 0.0),
         ("float", "weight_decay", 0.05, "Decoupled; spares biases and normalisations.", 0.0),
         ("float", "label_smoothing", 0.0, "Part of a label that goes to all categories.", 0.0),
+        ("float", "subset_loss", 0.0, "Share of the loss over random subsets, 0 to 1.", 0.0),
+        ("string", "teacher", None, "A .keras file to learn from as well (distillation)."),
+        ("float", "distillation", 0.5, "Share of the teacher's part in the loss, 0 to 1.", 0.0),
+        ("float", "temperature", 2.0, "Divides the logits that teacher and network compare.", 0.0),
         ("enum", "mixed_precision", "off", "Type of the features.", [*PRECISIONS]),
         ("enum", "jit", "auto", "Compile the step with XLA; auto is Keras's choice.", [*JIT]),
         ("integer", "seed", 0, "Of weights, order and augmentation.", 0),
+        ("integer", "devices", 1, "Devices that share every batch, see recipes/devices.py.", 1),
     )
     options.group(
         "Augmentation",
@@ -104,7 +117,6 @@ FREEZE = (
 )
 STEMS = ("auto", "standard", "small")
 PRECISIONS = ("off", "float16", "bfloat16")
-JIT = {"auto": "auto", "on": True, "off": False}
 
 
 def read_flags(argv: list[str]) -> tuple[types.SimpleNamespace, dict | None]:
@@ -129,6 +141,10 @@ def read_flags(argv: list[str]) -> tuple[types.SimpleNamespace, dict | None]:
             if name not in given and name not in PLACES:
                 setattr(chosen, name, value)
         chosen.data_dir = chosen.data_dir or before["flags"].get("data_dir")
+    elif chosen.setting:
+        for name, value in settings.read(chosen.setting).items():
+            if name not in given:
+                setattr(chosen, name, value)
     for name, defaults in DEFAULTS.items():
         if getattr(chosen, name) is None:
             setattr(chosen, name, defaults[chosen.dataset != "digits"])
@@ -143,6 +159,11 @@ def read_flags(argv: list[str]) -> tuple[types.SimpleNamespace, dict | None]:
         raise ValueError(f"--learning_rate must be above 0, got {chosen.learning_rate}.")
     if not chosen.label_smoothing < 1:
         raise ValueError(f"--label_smoothing must be below 1, got {chosen.label_smoothing}.")
+    for name in ("subset_loss", "distillation"):
+        if not 0 <= getattr(chosen, name) <= 1:
+            raise ValueError(f"--{name} must be 0 to 1, got {getattr(chosen, name)}.")
+    if not 0 < chosen.temperature < float("inf"):
+        raise ValueError(f"--temperature must be above 0, got {chosen.temperature}.")
     if chosen.hierarchy and chosen.variant == PLAIN:
         raise ValueError(f"--variant {PLAIN} has no branches: leave out --hierarchy.")
     if chosen.freeze_trunk and not chosen.init:
@@ -158,6 +179,8 @@ def load_data(chosen) -> data.Dataset:
     other = data.load(
         chosen.dataset, image_size=chosen.image_size, splits=["validation"], **options
     )
+    if chosen.categories:
+        one, other = data.only(one, chosen.categories), data.only(other, chosen.categories)
     if len(one.categories) < 2:
         raise ValueError(
             f"{chosen.dataset!r} has the category {one.categories[0]!r} only. Training needs two "
@@ -244,49 +267,6 @@ def features_of(network: keras.Model, split: data.Split) -> data.Split | None:
     return data.Split(split.names, split.labels, np.concatenate(parts))
 
 
-def make_optimizer(chosen, steps: int, variables) -> keras.optimizers.Optimizer:
-    """Returns the optimizer with its schedule: linear warm-up, then half a cosine to 0.
-
-    Args:
-        chosen: all flags.
-        steps: steps per epoch.
-        variables: what is trained.
-    """
-    warmup = round(chosen.warmup_epochs * steps)
-    schedule = keras.optimizers.schedules.CosineDecay(
-        0.0 if warmup else chosen.learning_rate,
-        decay_steps=chosen.epochs * steps - warmup,
-        warmup_target=chosen.learning_rate if warmup else None,
-        warmup_steps=warmup,
-    )
-    decay = {"weight_decay": chosen.weight_decay or None}
-    if chosen.optimizer == "sgd":
-        optimizer = keras.optimizers.SGD(schedule, momentum=0.9, nesterov=True, **decay)
-    else:
-        optimizer = keras.optimizers.AdamW(schedule, **decay)
-    optimizer.exclude_from_weight_decay([v for v in variables if len(v.shape) < 2])
-    return optimizer
-
-
-def make_trainer(network: keras.Model, policy: augment.Policy, chosen, steps: int) -> keras.Model:
-    """Puts the augmentation in front of a network that returns logits, and compiles both."""
-    rows = keras.Input((policy.columns,), name="rows")
-    if network.inputs[0].name == "features":  # computed once, so there is nothing to augment
-        pictures = keras.Input(network.input.shape[1:], name="pictures")
-        changed = pictures
-    else:
-        pictures = keras.Input((None, None, 3), dtype="uint8", name="pictures")
-        changed = augment.Augment(policy, chosen.image_size, name="augment")(pictures, rows)
-    trainer = keras.Model([pictures, rows], network(changed), name="trainer")
-    trainer.compile(
-        make_optimizer(chosen, steps, network.trainable_variables),
-        loss=keras.losses.CategoricalCrossentropy(from_logits=True),
-        metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
-        jit_compile=JIT[chosen.jit],
-    )
-    return trainer
-
-
 def train(chosen, before: dict | None = None) -> run_folder.Checkpoint:
     """Trains as the flags say.
 
@@ -305,7 +285,8 @@ def train(chosen, before: dict | None = None) -> run_folder.Checkpoint:
     policy = augment.Policy(
         chosen.flip, chosen.crop_scale, chosen.randaugment, chosen.mixup, chosen.cutmix
     )
-    if not before:
+    team = devices.use(chosen.devices, chosen.batch_size)
+    if not before and team.first:
         run_folder.start(folder, overwrite=chosen.overwrite)
     dataset = load_data(chosen)
     categories = dataset.categories
@@ -314,30 +295,34 @@ def train(chosen, before: dict | None = None) -> run_folder.Checkpoint:
         run_folder.check_same(folder, before, about, PLACES)
 
     keras.utils.set_random_seed(chosen.seed)
-    saved = build(chosen, categories, "softmax")
-    precision = keras.config.dtype_policy()
-    if chosen.mixed_precision != "off":
-        keras.config.set_dtype_policy(f"mixed_{chosen.mixed_precision}")
-    network = build(chosen, categories, None)
-    keras.config.set_dtype_policy(precision)
+    with team.scope():
+        saved = build(chosen, categories, "softmax")
+        precision = keras.config.dtype_policy()
+        if chosen.mixed_precision != "off":
+            keras.config.set_dtype_policy(f"mixed_{chosen.mixed_precision}")
+        network = build(chosen, categories, None)
+        keras.config.set_dtype_policy(precision)
     if chosen.init:
         initialise(network, chosen.init)
     network.get_layer("trunk").trainable = not chosen.freeze_trunk
-    run_folder.write_flags(folder, about)
+    if team.first:
+        run_folder.write_flags(folder, about)
 
     def snapshot() -> keras.Model:
         sp.copy_weights(network, saved)
         return saved
 
     trained, splits = network, [dataset.train, dataset.validation]
-    if chosen.freeze_trunk and policy == augment.Policy():
+    if chosen.freeze_trunk and policy == augment.Policy() and not chosen.teacher:
         features = [features_of(network, split) for split in splits]
         if all(features):
             trained, splits = behind_trunk(network), features
-    batches = TrainingBatches(splits[0], policy, len(categories), chosen)
-    validation = ValidationBatches(splits[1], policy.columns, len(categories), chosen.batch_size)
-    trainer = make_trainer(trained, policy, chosen, len(batches))
-    checkpoint = run_folder.Checkpoint(folder, snapshot, batches.begin)
+    batches = TrainingBatches(splits[0], policy, len(categories), chosen, team)
+    with team.scope():
+        trainer, columns = make_trainer(trained, policy, chosen, categories, len(batches))
+    team.connect(trainer.trainable_variables)
+    validation = ValidationBatches(splits[1], columns, len(categories), chosen.batch_size, team)
+    checkpoint = run_folder.Checkpoint(folder, snapshot, batches.begin, team)
     if before:
         checkpoint.restore(trainer)
     print(
@@ -358,15 +343,16 @@ def train(chosen, before: dict | None = None) -> run_folder.Checkpoint:
         initial_epoch=checkpoint.epoch,
         callbacks=[keras.callbacks.TerminateOnNaN(), checkpoint],
         shuffle=False,  # TrainingBatches does
-        verbose=1 if sys.stdout.isatty() else 2,
+        verbose=(1 if sys.stdout.isatty() else 2) if team.first else 0,
     )
     if checkpoint.diverged:
         raise ValueError(
             f"The loss became infinite or NaN in epoch {checkpoint.epoch + 1}. Try a lower "
             f"--learning_rate (it was {chosen.learning_rate:g}), or --mixed_precision off."
         )
-    run_folder.save_model(snapshot(), folder / "last.keras")
-    run_folder.write_curves(folder / "curves.png", checkpoint.history)
+    if team.first:
+        run_folder.save_model(snapshot(), folder / "last.keras")
+        run_folder.write_curves(folder / "curves.png", checkpoint.history)
     return checkpoint
 
 

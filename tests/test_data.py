@@ -273,6 +273,39 @@ def test_bad_arguments(options, error, words):
         data.load(None, image_size=8)
 
 
+def test_some_categories_of_a_data_set():
+    digits = data.load("digits", image_size=8)
+    some = data.only(digits, ["8", "3"])
+    assert some.categories == ("8", "3")
+    for name, split in digits.splits.items():
+        rows = np.flatnonzero(np.isin(split.labels, (3, 8)))
+        kept = some.splits[name]
+        assert kept.names == tuple(split.names[i] for i in rows)
+        assert np.array_equal(kept.labels, (split.labels[rows] == 3).astype("int32"))
+        assert np.array_equal(kept.read(range(len(rows))), split.read(rows))
+
+
+def test_some_categories_of_pictures_that_are_decoded_when_read(tree):
+    whole, lazy = (data.load(f"folder:{tree}", image_size=8, memory_limit=n) for n in (10**9, 0))
+    label = whole.categories[-1]
+    one, other = (data.only(dataset, [label]).train for dataset in (whole, lazy))
+    assert callable(other.pixels)
+    assert np.array_equal(other.read(range(len(one))), one.read(range(len(one))))
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        (["3", "x"], "Unknown category 'x'"),
+        (["3", "3"], "Name every category once"),
+        ([], "and one at least"),
+    ],
+)
+def test_categories_that_cannot_be_chosen(labels, words):
+    with pytest.raises(ValueError, match=words):
+        data.only(data.load("digits", image_size=8), labels)
+
+
 @pytest.mark.parametrize(
     ("spec", "library"), [("digits", "sklearn.datasets"), ("imagenette", "tensorflow_datasets")]
 )

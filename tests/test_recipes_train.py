@@ -2,6 +2,7 @@
 
 import csv
 import errno
+import importlib
 import json
 import os
 import pathlib
@@ -26,7 +27,9 @@ Image = pytest.importorskip("PIL.Image")
 import augment  # noqa: E402
 import batches  # noqa: E402
 import run_folder  # noqa: E402
+import settings  # noqa: E402
 import train  # noqa: E402
+import trainer  # noqa: E402
 
 CATEGORIES = {"bright": 170, "dark": 80}
 SIZE = 16
@@ -404,6 +407,48 @@ def test_a_loss_that_becomes_infinite_ends_the_run(pictures, tmp_path, capsys):
     assert not (folder / "checkpoint.npz").exists()
 
 
+def test_some_categories_alone(pictures, tmp_path, capsys):
+    for label in ("grey", "white"):
+        for split in ("train", "validation"):
+            (tmp_path / "data" / split / label).mkdir(parents=True)
+            for path in (pictures / split / "dark").iterdir():
+                (tmp_path / "data" / split / label / path.name).write_bytes(path.read_bytes())
+    for split in ("train", "validation"):
+        (tmp_path / "data" / split / "dark").symlink_to(pictures / split / "dark")
+    arguments = simple(tmp_path / "data", tmp_path / "run", "--categories=white,dark")
+    assert train.main(arguments) == 0
+    assert "2 categories, 20 pictures to train on, 6 to validate on" in capsys.readouterr().out
+    network = keras.models.load_model(tmp_path / "run" / "last.keras")
+    assert network.get_layer("categories").hierarchy.categories == ("white", "dark")
+    assert train.main(simple(tmp_path / "data", tmp_path / "x", "--categories=whit,dark")) == 1
+    assert "Unknown category 'whit'. Did you mean 'white'?" in capsys.readouterr().err
+
+
+def test_subsets_and_a_teacher_in_one_run(finished, pictures, tmp_path):
+    more = ("--subset_loss=0.5", f"--teacher={finished / 'best.keras'}", "--distillation=0.3")
+    assert train.main(flags(pictures, tmp_path / "run", *more)) == 0
+    (tmp_path / "run" / "checkpoint.npz").unlink()
+    assert train.main([f"--output={tmp_path / 'run'}", "--resume"]) == 0  # from the beginning
+    trunk = {name for name in named_weights(_trunk(finished))}
+    assert trunk < set(weights_of(tmp_path / "run" / "last.keras"))  # without the teacher
+
+
+# Settings
+
+
+@pytest.mark.parametrize("name", settings.NAMES)
+def test_a_setting_gives_defaults_and_flags_win(name, pictures):
+    given = settings.read(name)
+    about = importlib.import_module(f"settings.{name}").__doc__
+    assert f"--setting {name}" in about
+    chosen, _ = train.read_flags([f"--setting={name}"])
+    assert given.items() <= vars(chosen).items()
+    arguments = [f"--setting={name}", f"--dataset=folder:{pictures}", "--width=0.375"]
+    chosen, _ = train.read_flags(arguments)
+    wanted = given | {"dataset": f"folder:{pictures}", "width": 0.375}
+    assert wanted.items() <= vars(chosen).items()
+
+
 # Flags and data that are refused
 
 
@@ -415,6 +460,11 @@ def test_a_loss_that_becomes_infinite_ends_the_run(pictures, tmp_path, capsys):
         (["--optimizer=adam"], "value should be one of <adamw|sgd>"),
         (["--learning_rate=0"], "--learning_rate must be above 0, got 0.0"),
         (["--learning_rate=nan"], "--learning_rate must be above 0, got nan"),
+        (["--subset_loss=1.5"], "--subset_loss must be 0 to 1, got 1.5"),
+        (["--distillation=nan"], "--distillation must be 0 to 1, got nan"),
+        (["--temperature=0"], "--temperature must be above 0, got 0.0"),
+        (["--setting=two_core"], "value should be one of <"),
+        (["--devices=3"], "A batch of 64 cannot be split evenly over 3 devices"),
         (["--label_smoothing=1"], "--label_smoothing must be below 1, got 1.0"),
         (["--crop_scale=0"], "crop_scale must be above 0 and at most 1, got 0.0"),
         (["--randaugment=11"], "randaugment must be 0 to 10, got 11.0"),
@@ -460,7 +510,7 @@ def test_help_lists_all_flags_in_groups(capsys):
 
 def test_the_schedule_rises_and_falls():
     chosen, _ = train.read_flags(["--epochs=10", "--warmup_epochs=2", "--learning_rate=0.1"])
-    rate = train.make_optimizer(chosen, 5, [])._learning_rate
+    rate = trainer.make_optimizer(chosen, 5, [])._learning_rate
     rates = [float(ops.convert_to_numpy(rate(step))) for step in range(51)]
     np.testing.assert_allclose(rates[:11], np.arange(11) / 100, atol=1e-7)
     cosine = 0.05 * (1 + np.cos(np.pi * np.arange(41) / 40))
@@ -500,6 +550,9 @@ def test_an_epoch_shows_no_picture_twice(pictures):
 def test_validation_batches_are_all_pictures_in_order(pictures):
     split = data.load(f"folder:{pictures}", image_size=SIZE).validation
     made = batches.ValidationBatches(split, 11, 2, 4)
-    assert [len(labels) for _, labels in made] == [4, 2]
-    shown = np.concatenate([x for (x, _), _ in made])
-    assert np.array_equal(shown, split.read(range(6)))
+    read = [made[step] for step in range(len(made))]
+    shown = np.concatenate([x for (x, _), _, _ in read])
+    labels, weights = (np.concatenate([item[i] for item in read]) for i in (1, 2))
+    assert np.array_equal(shown[:6], split.read(range(6)))
+    assert np.array_equal(labels[:6].argmax(-1), split.labels)
+    assert weights == pytest.approx([8 / 6] * 6 + [0, 0])  # so that means over 8 are means over 6

@@ -1,0 +1,161 @@
+"""Data-parallel training on several devices, by each backend's own means.
+
+JAX: `keras.distribution.DataParallel`, on one machine or, with the variables
+KERAS_DISTRIBUTION_JOB_ADDRESSES, _NUM_PROCESSES and _PROCESS_ID set, on several. A batch is
+computed as one, batch statistics included.
+
+TensorFlow: `tf.distribute.MirroredStrategy`, on one machine. Without GPUs the processor stands
+in for as many devices as asked for.
+
+torch: one process per device, on one machine or several, started by torch's own launcher:
+
+    torchrun --nproc_per_node 4 recipes/train.py --devices 4 ...
+
+On TensorFlow and torch each device has its own batch statistics.
+"""
+
+import contextlib
+import dataclasses
+import os
+
+import keras
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Devices:
+    """What a process has to know of the devices that train together.
+
+    Args:
+        count: number of devices, over all processes.
+        process: number of this process, from 0.
+        processes: number of processes; each gets its part of every batch.
+        pieces: number of pieces of a batch that are computed on their own.
+        joined: whether the processes compute every batch together, as one.
+        strategy: TensorFlow's strategy, or `None`.
+    """
+
+    count: int = 1
+    process: int = 0
+    processes: int = 1
+    pieces: int = 1
+    joined: bool = False
+    strategy: object = None
+
+    @property
+    def first(self) -> bool:
+        """Whether this process is the one that writes files."""
+        return self.process == 0
+
+    def scope(self):
+        """The context to build and compile networks in."""
+        return self.strategy.scope() if self.strategy else contextlib.nullcontext()
+
+    def own(self, batch: np.ndarray) -> np.ndarray:
+        """This process's part of a batch."""
+        size = len(batch) // self.processes
+        return batch[self.process * size : (self.process + 1) * size]
+
+    def connect(self, variables) -> None:
+        """Makes the processes average their gradients (torch; elsewhere the backend does)."""
+        if keras.backend.backend() != "torch" or self.processes == 1:
+            return
+        import torch.distributed as dist
+
+        def average(parameter) -> None:
+            dist.all_reduce(parameter.grad)
+            parameter.grad /= self.processes
+
+        for variable in variables:
+            dist.broadcast(variable.value.data, 0)
+            variable.value.register_post_accumulate_grad_hook(average)
+
+    def mean(self, value: float) -> float:
+        """The mean of a number over all processes."""
+        if keras.backend.backend() != "torch" or self.processes == 1:
+            return value
+        import torch
+        import torch.distributed as dist
+
+        total = torch.tensor(value, dtype=torch.float64)
+        dist.all_reduce(total)
+        return float(total) / self.processes
+
+
+ALONE = Devices()
+
+
+def use(count: int, batch_size: int) -> Devices:
+    """Prepares the backend; call it before anything else touches the devices.
+
+    Args:
+        count: number of devices, over all processes.
+        batch_size: pictures per step, over all devices.
+
+    Raises:
+        ValueError: not so many devices, or the batch cannot be split evenly.
+    """
+    if batch_size % count:
+        raise ValueError(
+            f"A batch of {batch_size} cannot be split evenly over {count} devices. Choose a "
+            f"--batch_size that is a multiple of {count}."
+        )
+    if count == 1:
+        return ALONE
+    return {"jax": _jax, "tensorflow": _tensorflow, "torch": _torch}[keras.backend.backend()](count)
+
+
+def _jax(count: int) -> Devices:
+    if "KERAS_DISTRIBUTION_JOB_ADDRESSES" in os.environ:
+        keras.distribution.initialize()
+    import jax
+
+    found = keras.distribution.list_devices()
+    if len(found) != count:
+        raise ValueError(
+            f"JAX has {len(found)} devices ({', '.join(found)}), --devices says {count}. To "
+            "simulate them on a processor: "
+            f"XLA_FLAGS=--xla_force_host_platform_device_count={count}."
+        )
+    keras.distribution.set_distribution(
+        keras.distribution.DataParallel(devices=found, auto_shard_dataset=False)
+    )
+    return Devices(count, jax.process_index(), jax.process_count(), joined=True)
+
+
+def _tensorflow(count: int) -> Devices:
+    import tensorflow as tf
+
+    gpus = len(tf.config.list_physical_devices("GPU"))
+    if gpus:
+        if gpus < count:
+            raise ValueError(f"TensorFlow has {gpus} GPUs, --devices says {count}.")
+        names = [f"GPU:{i}" for i in range(count)]
+    else:
+        names = [f"CPU:{i}" for i in range(count)]
+        (processor,) = tf.config.list_physical_devices("CPU")
+        parts = [tf.config.LogicalDeviceConfiguration()] * count
+        try:
+            tf.config.set_logical_device_configuration(processor, parts)
+        except RuntimeError as error:  # TensorFlow has begun already
+            if len(tf.config.list_logical_devices("CPU")) < count:
+                raise ValueError(
+                    f"TensorFlow cannot make {count} devices of the processor any more: {error}"
+                ) from error
+    return Devices(count, pieces=count, strategy=tf.distribute.MirroredStrategy(names))
+
+
+def _torch(count: int) -> Devices:
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    if processes != count:
+        raise ValueError(
+            f"There are {processes} processes, --devices says {count}. On torch each device has "
+            f"one: torchrun --nproc_per_node {count} recipes/train.py --devices {count} ..."
+        )
+    import torch
+    import torch.distributed as dist
+
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    dist.init_process_group()
+    return Devices(count, dist.get_rank(), processes, pieces=count)

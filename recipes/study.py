@@ -1,0 +1,345 @@
+"""Trains several networks under the same budget and compares them: one command per study.
+
+    python recipes/study.py baselines -- --setting two_cores --data_dir DIR
+    python recipes/study.py baselines --seeds 3 -- --dataset folder:PATH --epochs 40
+    python recipes/study.py nesting -- --dataset folder:PATH --epochs 20
+
+What follows `--` are flags of recipes/train.py, the same for every network. The studies:
+
+    baselines   a SeqPar network and its cutouts; the plain network trained on all categories;
+                the plain network trained on each subset alone (arXiv 2308.05128, table 2)
+    training    the SeqPar network trained plainly, with losses over subsets, with a teacher
+    nesting     one level and one branch; superclasses of like, unlike, random and WordNet's
+                categories; 2, 3 and 4 split-points (table 4)
+
+Networks lie in --output: those that are finished are not trained again, and one that was
+interrupted is resumed. The network of the last epoch is measured, so that nothing is chosen on
+the pictures it is measured on. Tables are in Markdown; means over the seeds, and in brackets
+their standard deviation.
+"""
+
+import dataclasses
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import evaluate
+import keras
+import numpy as np
+import run_folder
+import train
+from options import Options
+
+import keras_seqpar as sp
+from keras_seqpar import data, hierarchies
+from keras_seqpar.cutout import find_parts
+
+TRAIN = Path(__file__).with_name("train.py")
+ROUNDS = 50  # of the latency: every file once per round, the median is taken
+
+
+def make_options() -> Options:
+    """All flags."""
+    options = Options(__doc__, first="study")
+    options.group(
+        "Study",
+        ("integer", "seeds", 1, "Networks per case; their seeds are 0, 1, ...", 1),
+        ("list", "subset", None, "Labels of the cutout; default: both halves of the categories."),
+        ("string", "output", "runs/studies", "Folder for the networks and the results."),
+        ("boolean", "int8", True, "baselines: also convert to int8 and measure (TensorFlow)."),
+    )
+    return options
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """What all cases of a study share.
+
+    Args:
+        shared: flags of train.py.
+        folder: where the networks lie.
+        seeds: how many networks per case.
+        dataset: the data, both splits.
+        subsets: name -> labels of a cutout.
+    """
+
+    shared: Sequence[str]
+    folder: Path
+    seeds: int
+    dataset: data.Dataset
+    subsets: Mapping[str, tuple[str, ...]]
+
+    def network(self, case: str, flags: Sequence[str], seed: int) -> keras.Model:
+        """Trains a network, or resumes that, or loads the finished one."""
+        folder = self.folder / f"{case.replace(' ', '_')}-{seed}"
+        last = folder / "last.keras"
+        if not last.exists():
+            print(f"== {case}, seed {seed}", flush=True)
+            resume = ["--resume"] if (folder / "flags.json").exists() else []
+            started = time.perf_counter()
+            done = subprocess.run(
+                [sys.executable, TRAIN, *self.shared, *flags]
+                + [f"--seed={seed}", f"--output={folder}", *resume]
+            )
+            if done.returncode:
+                raise ValueError(f"The training of {case!r} failed: see above.")
+            print(f"== {time.perf_counter() - started:.0f} s", flush=True)
+        return run_folder.load_model(last)
+
+
+def baselines(study: Study) -> dict[str, list[str]]:
+    """Name -> flags of the networks of table 2."""
+    plain = f"--variant={train.PLAIN}"
+    own = {
+        f"plain on {name}": [plain, f"--categories={','.join(labels)}"]
+        for name, labels in study.subsets.items()
+    }
+    return {"seqpar": [], "plain on all": [plain], **own}
+
+
+def training(study: Study) -> dict[str, list[str]]:
+    """Name -> flags: what is added to plain training, alone and together."""
+    plain = [f"--variant={train.PLAIN}"]
+    study.network("plain on all", plain, 0)
+    teacher = [f"--teacher={study.folder / 'plain_on_all-0' / 'last.keras'}"]
+    subset = ["--subset_loss=0.5"]
+    return {
+        "seqpar": [],
+        "subset loss": subset,
+        "teacher": teacher,
+        "subset loss and teacher": [*subset, *teacher],
+    }
+
+
+def nesting(study: Study) -> dict[str, list[str]]:
+    """Name -> flags: the same categories under different superclasses."""
+    labels = study.dataset.categories
+    features = _features(study.network("seqpar", [], 0), study.dataset)
+    made = {
+        "similar, 2 levels": hierarchies.similarity(labels, features=features, levels=2),
+        "dissimilar, 2 levels": hierarchies.dissimilar(labels, features=features, levels=2),
+        "random, 2 levels": hierarchies.random(labels, levels=2, seed=0),
+        "similar, 3 levels": hierarchies.similarity(labels, features=features, levels=3),
+        "similar, 4 levels": hierarchies.similarity(labels, features=features, levels=4),
+    }
+    try:
+        made["WordNet, 2 levels"] = hierarchies.from_wordnet(labels, levels=2)
+    except ValueError as error:
+        print(f"Without WordNet's superclasses: {error}")
+    cases = {"seqpar": [], "one branch": ["--variant=1branch"]}
+    for name, hierarchy in made.items():
+        path = study.folder / f"{name.replace(', ', '_').replace(' ', '_')}.json"
+        hierarchies.to_file(hierarchy, path)
+        cases[name] = [f"--hierarchy={path}"]
+    return cases
+
+
+STUDIES: dict[str, Callable[[Study], dict[str, list[str]]]] = {
+    "baselines": baselines,
+    "training": training,
+    "nesting": nesting,
+}
+
+
+def _features(network: keras.Model, dataset: data.Dataset) -> np.ndarray:
+    """Mean trunk features of the training pictures of each category, `(categories, channels)`."""
+    trunk, split = find_parts(network).trunk, dataset.train
+    total = np.zeros((len(dataset.categories), trunk.output.shape[-1]))
+    for start in range(0, len(split), 64):
+        rows = np.arange(start, min(len(split), start + 64))
+        found = keras.ops.convert_to_numpy(trunk.predict_on_batch(split.read(rows)))
+        np.add.at(total, split.labels[rows], found.mean((1, 2)))
+    return total / np.bincount(split.labels)[:, None]
+
+
+def accuracies(network: keras.Model, study: Study) -> dict[str, float]:
+    """Top-1 of a network on validation pictures.
+
+    Returns:
+        `all`: of all categories, where the network has them. For each subset it has: `NAME`,
+        the categories outside it left out, as a cutout does.
+    """
+    known = find_parts(network, allow_plain=True).hierarchy.categories
+    pictures = data.only(study.dataset, known).validation
+    logits = evaluate.run(network, pictures, 64)
+    found = {}
+    if set(known) == set(study.dataset.categories):
+        found["all"] = float(np.mean(logits.argmax(-1) == pictures.labels))
+    for name, labels in study.subsets.items():
+        if set(labels) <= set(known):
+            columns = np.array([known.index(label) for label in labels])
+            rows = np.isin(pictures.labels, columns)
+            said = columns[logits[rows][:, columns].argmax(-1)]
+            found[name] = float(np.mean(said == pictures.labels[rows]))
+    return found
+
+
+def run(study: Study, cases: Mapping[str, Sequence[str]]) -> tuple[dict, dict[str, keras.Model]]:
+    """Trains and measures all cases.
+
+    Returns:
+        Case -> accuracies over the seeds and costs; case -> its network of seed 0.
+    """
+    results, first = {}, {}
+    for case, flags in cases.items():
+        found: dict[str, list[float]] = {}
+        for seed in range(study.seeds):
+            network = study.network(case, flags, seed)
+            for name, value in accuracies(network, study).items():
+                found.setdefault(name, []).append(value)
+            if seed == 0:
+                first[case] = network
+            else:
+                del network
+        results[case] = {"top1": found, "cost": costs(first[case], study)}
+    return results, first
+
+
+def costs(network: keras.Model, study: Study) -> dict[str, dict[str, int]]:
+    """Parameters and MACs of a network (`all`) and, where it can be cut, of its cutouts."""
+    parts = find_parts(network, allow_plain=True)
+    networks = {"all": network}
+    if parts.branches:
+        networks |= {name: sp.cutout(network, labels) for name, labels in study.subsets.items()}
+    counted = {name: sp.cost(one) for name, one in networks.items()}
+    return {name: {"params": c.params, "macs": c.macs} for name, c in counted.items()}
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean in percent, and the standard deviation over the seeds in brackets."""
+    text = f"{100 * np.mean(values):.2f}"
+    return text + (f" ({100 * np.std(values, ddof=1):.2f})" if len(values) > 1 else "")
+
+
+def table(results: Mapping, subsets: Mapping) -> str:
+    """All cases side by side, in Markdown."""
+    titles = ["network", "top-1, all", *(f"top-1, {name}" for name in subsets)]
+    titles += ["parameters", "MMACs", "cutout's parameters", "cutout's MMACs"]
+    lines = [titles, ["---"] * len(titles)]
+    for case, result in results.items():
+        cells = [case] + [
+            spread(result["top1"][name]) if name in result["top1"] else "-"
+            for name in ("all", *subsets)
+        ]
+        whole = result["cost"]["all"]
+        cut = [result["cost"][name] for name in subsets if name in result["cost"]]
+        cells += [f"{whole['params']:,}", f"{whole['macs'] / 1e6:.1f}"]
+        cells += [_mean(cut, "params", 1, ",.0f"), _mean(cut, "macs", 1e6, ".1f")]
+        lines.append(cells)
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _mean(costs: Sequence[Mapping], what: str, unit: float, form: str) -> str:
+    return format(np.mean([c[what] for c in costs]) / unit, form) if costs else "-"
+
+
+def measure_int8(study: Study, networks: Mapping[str, keras.Model]) -> dict[str, dict]:
+    """Converts the networks of the baselines and their cutouts to int8 and measures the files.
+
+    Returns:
+        Name -> bytes, milliseconds (median on 1 thread, the files in turn) and top-1 on the
+        validation pictures of the file's own categories.
+    """
+    from keras_seqpar import mobile
+
+    wanted = dict(networks)
+    for name, labels in study.subsets.items():
+        wanted[f"cutout of {name}"] = sp.cutout(networks["seqpar"], labels)
+    results, runners, picture = {}, {}, study.dataset.validation.read([0])
+    for name, network in wanted.items():
+        known = find_parts(network, allow_plain=True).hierarchy.categories
+        own = data.only(study.dataset, known)
+        rows = np.random.default_rng(0).permutation(len(own.train))[:300]
+        made = mobile.convert(
+            network,
+            study.folder / f"{name.replace(' ', '_')}.tflite",
+            quantization="int8",
+            calibration=own.train.read(rows),
+            input_dtype="uint8",
+        )
+        runner = runners[name] = mobile.Runner(made.path)
+        said = runner(own.validation.read(range(len(own.validation)))).argmax(-1)
+        results[name] = {
+            "bytes": Path(made.path).stat().st_size,
+            "top1": float(np.mean(said == own.validation.labels)),
+        }
+    times: dict[str, list[float]] = {name: [] for name in runners}
+    for _ in range(ROUNDS):
+        for name, runner in runners.items():
+            started = time.perf_counter()
+            runner(picture)
+            times[name].append(time.perf_counter() - started)
+    for name in results:
+        results[name]["milliseconds"] = 1e3 * float(np.median(times[name]))
+    return results
+
+
+def int8_table(int8: Mapping[str, Mapping], results: Mapping) -> str:
+    """The files side by side, each against the three networks of the paper's table 2."""
+
+    def against(name: str, other: str) -> str:
+        if other == name:
+            return "-"
+        parts = [(costs_of(name)[key] / costs_of(other)[key] - 1) for key in ("params", "macs")] + [
+            int8[name][key] / int8[other][key] - 1 for key in ("bytes", "milliseconds")
+        ]
+        return " / ".join(f"{100 * part:+.1f}" for part in parts)
+
+    def costs_of(name: str) -> Mapping:
+        if name.startswith("cutout of "):
+            return results["seqpar"]["cost"][name.removeprefix("cutout of ")]
+        return results[name]["cost"]["all"]
+
+    titles = ["int8 file", "top-1", "kB", "ms"]
+    titles += [f"against {other} (parameters / MACs / bytes / ms, %)" for other in _BASES]
+    lines = [titles, ["---"] * len(titles)]
+    for name, found in int8.items():
+        cells = [name, f"{100 * found['top1']:.2f}", f"{found['bytes'] / 1e3:,.0f}"]
+        cells += [f"{found['milliseconds']:.2f}", *(against(name, other) for other in _BASES)]
+        lines.append(cells)
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+_BASES = ("seqpar", "plain on all")  # a plain network has nearly the same cost on a subset
+
+
+def main(argv: list[str]) -> int:
+    """Runs the command line; returns the exit status."""
+    argv, shared = (
+        (argv[: argv.index("--")], argv[argv.index("--") + 1 :]) if "--" in argv else (argv, [])
+    )
+    try:
+        chosen, _ = make_options().parse(argv)
+        if chosen.study not in STUDIES:
+            raise ValueError(f"Unknown study {chosen.study!r}. Valid: {', '.join(STUDIES)}.")
+        flags, _ = train.read_flags(shared)
+        folder = Path(chosen.output)
+        folder.mkdir(parents=True, exist_ok=True)
+        flags.crop_scale = 1  # pictures for measuring: stored as large as the network takes them
+        dataset = train.load_data(flags)
+        labels = dataset.categories
+        half = len(labels) // 2
+        subsets = {"first half": labels[:half], "second half": labels[half:]}
+        if chosen.subset:
+            data.only(dataset, chosen.subset)  # known labels only
+            subsets = {"subset": tuple(chosen.subset)}
+        study = Study(shared, folder, chosen.seeds, dataset, subsets)
+        results, networks = run(study, STUDIES[chosen.study](study))
+        print(f"\n{table(results, subsets)}")
+        if chosen.study == "baselines" and chosen.int8:
+            int8 = measure_int8(study, networks)
+            print(f"\n{int8_table(int8, results)}")
+            results["int8"] = int8
+        with run_folder.replacing(folder / f"{chosen.study}.json") as temporary:
+            temporary.write_text(json.dumps(results, indent=2) + "\n", "utf-8")
+    except (ValueError, ImportError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

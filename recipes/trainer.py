@@ -1,0 +1,187 @@
+"""The model that `fit` trains: augmentation, network and losses.
+
+The loss is the cross-entropy over all categories, and on request over some, and a teacher's.
+
+A cutout's scores are the softmax over the kept logits only. `subsets` trains for that: each
+picture's loss is also taken over a random subset of the categories with its own among them.
+`Teacher` puts a trained network beside the one that learns (distillation).
+"""
+
+import augment
+import keras
+import numpy as np
+import run_folder
+from keras import ops
+
+import keras_seqpar as sp
+from keras_seqpar.cutout import find_parts
+from keras_seqpar.hierarchy import make_id
+
+JIT = {"auto": "auto", "on": True, "off": False}
+LEFT_OUT = -1e9  # logit of a category outside the subset: exp() of it is 0 in float32
+
+
+def subsets(rng: np.random.Generator, labels: np.ndarray) -> np.ndarray:
+    """Draws a subset of the categories for every picture.
+
+    Its size is uniform from 2 to all; a picture's own categories are always in it.
+
+    Args:
+        rng: where the random numbers come from.
+        labels: `(pictures, categories)`: above 0 where a picture shows the category.
+
+    Returns:
+        `(pictures, categories)` float32: 1 for kept, 0 for left out.
+    """
+    count, categories = labels.shape
+    order = np.argsort(rng.uniform(size=labels.shape) - (labels > 0), axis=1)  # own ones first
+    size = rng.integers(min(2, categories), categories + 1, count)
+    size = np.maximum(size, (labels > 0).sum(axis=1))
+    kept = np.zeros(labels.shape, "float32")
+    np.put_along_axis(kept, order, (np.arange(categories) < size[:, None]), axis=1)
+    return kept
+
+
+class Teacher(keras.layers.Layer):
+    """A trained network that looks at the training pictures; it does not learn.
+
+    Call argument: pictures `(batch, size, size, 3)` of 0 to 255. Returns its logits in
+    training, and zeros at validation, where nobody asks for them.
+
+    Args:
+        network: a network of this package that takes pixels.
+        categories: labels, in the order of the logits wanted.
+
+    Raises:
+        ValueError: it does not know all of the categories.
+    """
+
+    def __init__(self, network: keras.Model, categories, **kwargs):
+        super().__init__(dtype="float32", **kwargs)
+        hierarchy = find_parts(network, allow_plain=True).hierarchy
+        known = [make_id(label) for label in hierarchy.categories]
+        wanted = [make_id(label) for label in categories]
+        if missing := [n for n, id_ in zip(categories, wanted, strict=True) if id_ not in known]:
+            raise ValueError(
+                f"The teacher does not know {', '.join(missing)}. It must be trained on all "
+                "categories of the data."
+            )
+        self.columns = [known.index(id_) for id_ in wanted]
+        self.network = sp.with_activation(network, None)
+        self.trainable = False
+
+    def call(self, pictures, training=False):
+        if not training:
+            return ops.zeros((ops.shape(pictures)[0], len(self.columns)))
+        return ops.take(self.network(pictures, training=False), self.columns, axis=-1)
+
+    def compute_output_shape(self, pictures_shape):
+        return (pictures_shape[0], len(self.columns))
+
+
+class Trainer(keras.Model):
+    """A network in training: Keras's `fit`, with the losses of this file.
+
+    Its inputs are the pictures and, per picture, a row of numbers; the last columns of a row
+    are the subset where there is one. Its outputs are the logits, and the teacher's behind
+    them where there is one.
+
+    Args:
+        inputs: pictures and rows.
+        outputs: `(batch, categories)`, or twice as wide with a teacher.
+        subset_loss: the share of the loss over subsets, 0 to 1.
+        distillation: the share of the teacher's part in the loss, 0 to 1.
+        temperature: divides the logits of both before they are compared; the loss is
+            multiplied by its square (Hinton et al., arXiv 1503.02531, section 2).
+    """
+
+    def __init__(
+        self, inputs, outputs, *, subset_loss=0.0, distillation=0.0, temperature=1.0, **kwargs
+    ):
+        super().__init__(inputs, outputs, **kwargs)
+        self.subset_loss, self.distillation = subset_loss, distillation
+        self.temperature = temperature
+        self._cross_entropy = keras.losses.CategoricalCrossentropy(from_logits=True)
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        categories = y.shape[-1]
+        logits = ops.cast(y_pred[:, :categories], "float32")
+        loss = super().compute_loss(x, y, logits, sample_weight, training)
+        if not training:
+            return loss
+        if self.subset_loss:
+            kept = x[1][:, -categories:]
+            inside = y * kept
+            inside = inside / ops.sum(inside, axis=-1, keepdims=True)
+            part = self._cross_entropy(inside, ops.where(kept > 0, logits, LEFT_OUT))
+            loss = (1 - self.subset_loss) * loss + self.subset_loss * part
+        if self.distillation:
+            taught = ops.cast(y_pred[:, categories:], "float32") / self.temperature
+            part = self._cross_entropy(ops.softmax(taught), logits / self.temperature)
+            part = part * self.temperature**2
+            loss = (1 - self.distillation) * loss + self.distillation * part
+        return loss
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        return super().compute_metrics(x, y, y_pred[:, : y.shape[-1]], sample_weight)
+
+
+def make_optimizer(chosen, steps: int, variables) -> keras.optimizers.Optimizer:
+    """Returns the optimizer with its schedule: linear warm-up, then half a cosine to 0.
+
+    Args:
+        chosen: all flags.
+        steps: steps per epoch.
+        variables: what is trained.
+    """
+    warmup = round(chosen.warmup_epochs * steps)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        0.0 if warmup else chosen.learning_rate,
+        decay_steps=chosen.epochs * steps - warmup,
+        warmup_target=chosen.learning_rate if warmup else None,
+        warmup_steps=warmup,
+    )
+    decay = {"weight_decay": chosen.weight_decay or None}
+    if chosen.optimizer == "sgd":
+        optimizer = keras.optimizers.SGD(schedule, momentum=0.9, nesterov=True, **decay)
+    else:
+        optimizer = keras.optimizers.AdamW(schedule, **decay)
+    optimizer.exclude_from_weight_decay([v for v in variables if len(v.shape) < 2])
+    return optimizer
+
+
+def make_trainer(network: keras.Model, policy: augment.Policy, chosen, categories, steps: int):
+    """Puts the augmentation in front of a network that returns logits, and compiles both.
+
+    Args:
+        network: the network, or its branches alone (see `behind_trunk`).
+        policy: the augmentation.
+        chosen: all flags.
+        categories: labels, in the order of the logits.
+        steps: steps per epoch.
+
+    Returns:
+        The compiled model, and how many numbers a picture's row has.
+    """
+    columns = policy.columns + (len(categories) if chosen.subset_loss else 0)
+    rows = keras.Input((columns,), name="rows")
+    if network.inputs[0].name == "features":  # computed once, so there is nothing to augment
+        pictures = keras.Input(network.input.shape[1:], name="pictures")
+        changed = pictures
+    else:
+        pictures = keras.Input((None, None, 3), dtype="uint8", name="pictures")
+        changed = augment.Augment(policy, chosen.image_size, name="augment")(pictures, rows)
+    outputs = network(changed)
+    options = {"subset_loss": chosen.subset_loss}
+    if chosen.teacher:
+        teacher = Teacher(run_folder.load_model(chosen.teacher), categories, name="teacher")
+        outputs = keras.ops.concatenate([outputs, teacher(changed)], axis=-1)
+        options |= {"distillation": chosen.distillation, "temperature": chosen.temperature}
+    trainer = Trainer([pictures, rows], outputs, name="trainer", **options)
+    trainer.compile(
+        make_optimizer(chosen, steps, network.trainable_variables),
+        loss=keras.losses.CategoricalCrossentropy(from_logits=True),
+        weighted_metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+        jit_compile=JIT[chosen.jit],
+    )
+    return trainer, columns
