@@ -10,6 +10,8 @@ if importlib.util.find_spec("keras"):  # on a device without it, keras_seqpar.mo
     from keras_seqpar.cost import compare, cost, plan
     from keras_seqpar.cutout import add_category, cutout, merge, with_activation
     from keras_seqpar.hierarchy import Hierarchy
+    from keras_seqpar.presets import load_preset, preset_names
+    from keras_seqpar.unknowns import fit_threshold, none_of_these, with_threshold
     from keras_seqpar.weights import copy_weights
 
 __all__ = [
@@ -24,8 +26,13 @@ __all__ = [
     "copy_weights",
     "cost",
     "cutout",
+    "fit_threshold",
     "gain_names",
+    "load_preset",
     "merge",
+    "none_of_these",
     "plan",
+    "preset_names",
     "with_activation",
+    "with_threshold",
 ]

@@ -9,6 +9,7 @@ import keras
 from keras_seqpar.hierarchy import Hierarchy, Node, unknown_name
 from keras_seqpar.layers import CategoryScores, GainSplit
 from keras_seqpar.stages import Initializers, Stage
+from keras_seqpar.thresholds import Threshold
 from keras_seqpar.variants import Plan, get_family, get_plan
 
 # Statistics of ImageNet in 0..1 (torchvision's and timm's defaults).
@@ -22,6 +23,7 @@ def assemble(
     hierarchy: Hierarchy,
     classifier_activation: str | None,
     *,
+    threshold: Threshold | None = None,
     name: str,
 ) -> keras.Model:
     """Joins a trunk and branches to a network.
@@ -33,6 +35,7 @@ def assemble(
             with the nodes in `hierarchy.nodes` order.
         hierarchy: says which branch feeds which.
         classifier_activation: what to apply to the joined logits.
+        threshold: where "none of these" begins, if that is known.
         name: name of the model.
 
     Returns:
@@ -58,7 +61,7 @@ def assemble(
     features = trunk(image)
     for root in hierarchy.roots:
         run(root, features)
-    scores = _scores(hierarchy, classifier_activation)
+    scores = make_scores(hierarchy, classifier_activation, threshold)
     outputs = scores([logits[id_] for id_ in hierarchy.category_ids])
     return keras.Model(inputs if gain_of else image, outputs, name=name)
 
@@ -131,7 +134,7 @@ class Maker:
 
     def _classifier(self, image, features, hierarchy: Hierarchy) -> keras.Model:
         logits = self._logits(features, len(hierarchy.categories), "logits")
-        return keras.Model(image, _scores(hierarchy, self.activation)(logits), name=self.name)
+        return keras.Model(image, make_scores(hierarchy, self.activation)(logits), name=self.name)
 
     def _trunk(self, stages: Sequence[Stage]) -> keras.Model:
         inputs = keras.Input(tuple(self.input_shape), name="trunk_input")
@@ -190,8 +193,11 @@ class Maker:
         )
 
 
-def _scores(hierarchy: Hierarchy, activation: str | None) -> CategoryScores:
-    return CategoryScores(hierarchy, activation, dtype="float32", name="categories")
+def make_scores(
+    hierarchy: Hierarchy, activation: str | None, threshold: Threshold | None = None
+) -> CategoryScores:
+    """The last layer of a network."""
+    return CategoryScores(hierarchy, activation, threshold, dtype="float32", name="categories")
 
 
 def _input_like(trunk: keras.Model):

@@ -11,11 +11,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_seqpar.assembly import assemble
+from keras_seqpar.assembly import assemble, make_scores
 from keras_seqpar.graph import leaf_layers, replay
 from keras_seqpar.hierarchy import Hierarchy, Node
 from keras_seqpar.layers import CategoryScores
 from keras_seqpar.stages import Initializers
+from keras_seqpar.thresholds import Threshold
 from keras_seqpar.weights import copy_weights, named_weights
 
 SAME = "same"  # keep the source's classifier activation
@@ -30,12 +31,14 @@ class Parts:
         branches: node id -> sub-model, in `hierarchy.nodes` order; empty for a plain network.
         hierarchy: the hierarchy.
         classifier_activation: the activation over the logits.
+        threshold: where "none of these" begins, if the network stores it.
     """
 
     trunk: keras.Model
     branches: Mapping[str, keras.Model]
     hierarchy: Hierarchy
     classifier_activation: str | None
+    threshold: Threshold | None = None
 
 
 def find_parts(model: keras.Model, *, allow_plain: bool = False) -> Parts:
@@ -68,7 +71,13 @@ def find_parts(model: keras.Model, *, allow_plain: bool = False) -> Parts:
             f"The model {model.name!r} is a plain network: its categories share all layers, so "
             "it has no branches. Build a SeqPar network with keras_seqpar.build_phl."
         )
-    return Parts(layers["trunk"], branches, scores.hierarchy, scores.classifier_activation)
+    return Parts(
+        layers["trunk"],
+        branches,
+        scores.hierarchy,
+        scores.classifier_activation,
+        scores.threshold,
+    )
 
 
 def rebuild(
@@ -79,13 +88,19 @@ def rebuild(
     classifier_activation: str | None = SAME,
     name: str,
 ) -> keras.Model:
-    """Assembles parts again, with some of them replaced; weights are shared."""
+    """Assembles parts again, with some of them replaced; weights are shared.
+
+    A stored threshold is kept only where all logits stay what they were: it was fitted on them.
+    """
     activation = classifier_activation
+    tree = parts.hierarchy if hierarchy is None else hierarchy
+    same = branches is None and sorted(tree.category_ids) == sorted(parts.hierarchy.category_ids)
     return assemble(
         parts.trunk,
         parts.branches if branches is None else branches,
-        parts.hierarchy if hierarchy is None else hierarchy,
+        tree,
         parts.classifier_activation if activation == SAME else activation,
+        threshold=parts.threshold if same else None,
         name=name,
     )
 
@@ -102,7 +117,8 @@ def cutout(
 
     The logits equal the same columns of the source's logits; the scores are the activation
     over the kept logits (equation 3 of arXiv 2308.05128). The source stays as it is. The
-    result is not compiled.
+    result is not compiled. A threshold for "none of these" (`with_threshold`) was fitted on all
+    logits of the source, so a cutout with fewer of them has none: fit it anew.
 
     Args:
         model: a SeqPar network, or a cutout of one.
@@ -154,12 +170,20 @@ def with_activation(model: keras.Model, classifier_activation: str | None) -> ke
 
     >>> logits = with_activation(build_plain("resnet18", 10, width=0.125), None)
     """
+    return with_scores(model, classifier_activation, find_parts(model, allow_plain=True).threshold)
+
+
+def with_scores(
+    model: keras.Model, classifier_activation: str | None, threshold: Threshold | None
+) -> keras.Model:
+    """The same network, plain ones included, with another layer `categories`."""
     parts = find_parts(model, allow_plain=True)
     if parts.branches:
-        return rebuild(parts, classifier_activation=classifier_activation, name=model.name)
-    scores = CategoryScores(
-        parts.hierarchy, classifier_activation, dtype="float32", name="categories"
-    )
+        changed = dataclasses.replace(
+            parts, classifier_activation=classifier_activation, threshold=threshold
+        )
+        return rebuild(changed, name=model.name)
+    scores = make_scores(parts.hierarchy, classifier_activation, threshold)
     return keras.Model(model.inputs[0], scores(model.layers[-1].input), name=model.name)
 
 

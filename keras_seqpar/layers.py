@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_seqpar.hierarchy import Hierarchy
+from keras_seqpar.thresholds import Threshold
 
 _TINIEST = 1e-24  # the square of a norm that cannot matter beside GlobalResponseNorm's epsilon
 
@@ -25,19 +26,21 @@ class CategoryScores(keras.layers.Layer):
         classifier_activation: name of a Keras activation, or `None` for logits. Softmax
             over all branches' logits is equation 3 of arXiv 2308.05128. With a single
             category softmax is the constant 1; use `"sigmoid"` for a detector.
+        threshold: the `Threshold` fitted on these logits, its configuration, or `None`. It
+            changes no score: it travels with the network (see `NoneOfThese`).
     """
 
-    def __init__(self, hierarchy, classifier_activation="softmax", **kwargs):
+    def __init__(self, hierarchy, classifier_activation="softmax", threshold=None, **kwargs):
         super().__init__(**kwargs)
         if not isinstance(hierarchy, Hierarchy):
             hierarchy = Hierarchy.from_config(hierarchy)
         self.hierarchy = hierarchy
         self.classifier_activation = classifier_activation
+        self.threshold = Threshold.of(threshold)
         self._activation = keras.activations.get(classifier_activation)
 
     def call(self, logits):
-        joined = ops.concatenate(logits, axis=-1) if isinstance(logits, (list, tuple)) else logits
-        return self._activation(joined)
+        return self._activation(_joined(logits))
 
     def compute_output_shape(self, logits_shape):
         first = logits_shape[0] if isinstance(logits_shape[0], (list, tuple)) else logits_shape
@@ -48,7 +51,44 @@ class CategoryScores(keras.layers.Layer):
             **super().get_config(),
             "hierarchy": self.hierarchy.get_config(),
             "classifier_activation": self.classifier_activation,
+            "threshold": self.threshold and self.threshold.get_config(),
         }
+
+
+@keras.saving.register_keras_serializable(package="keras_seqpar")
+class NoneOfThese(keras.layers.Layer):
+    """Says whether a picture shows none of the categories: 1 where it does not, else 0.
+
+    Input: logits as for `CategoryScores`. Output: `(batch, 1)` float32.
+
+    Args:
+        threshold: the `Threshold` fitted on these logits, or its configuration.
+    """
+
+    def __init__(self, threshold, **kwargs):
+        super().__init__(**kwargs)
+        threshold = Threshold.of(threshold)
+        if threshold is None:
+            raise TypeError("NoneOfThese needs a threshold, got None.")
+        self.threshold = threshold
+
+    def call(self, logits):
+        logits, value = _joined(logits), self.threshold.value
+        if self.threshold.score == "max_logit":
+            none = ops.max(logits, axis=-1, keepdims=True) < value
+        else:
+            # T log sum exp(z / T) < value, in a form that cannot overflow and needs no logarithm:
+            # the sum of exp((z - value) / T) is below 1. One logit at the value is enough for 1.
+            above = ops.minimum((logits - value) / self.threshold.temperature, 0.0)
+            none = ops.sum(ops.exp(above), axis=-1, keepdims=True) < 1.0
+        return ops.cast(none, "float32")
+
+    def compute_output_shape(self, logits_shape):
+        first = logits_shape[0] if isinstance(logits_shape[0], (list, tuple)) else logits_shape
+        return (first[0], 1)
+
+    def get_config(self):
+        return {**super().get_config(), "threshold": self.threshold.get_config()}
 
 
 @keras.saving.register_keras_serializable(package="keras_seqpar")
@@ -176,6 +216,11 @@ class GlobalResponseNorm(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "epsilon": self.epsilon}
+
+
+def _joined(logits):
+    """Logits of all categories in one tensor."""
+    return ops.concatenate(logits, axis=-1) if isinstance(logits, (list, tuple)) else logits
 
 
 def check_gain(gain, of: str = "") -> float:

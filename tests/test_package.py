@@ -27,10 +27,15 @@ PUBLIC = [
     "copy_weights",
     "cost",
     "cutout",
+    "fit_threshold",
     "gain_names",
+    "load_preset",
     "merge",
+    "none_of_these",
     "plan",
+    "preset_names",
     "with_activation",
+    "with_threshold",
 ]
 # What neither `import keras_seqpar` nor building a network may need, besides other backends.
 OPTIONAL = {
