@@ -1,0 +1,191 @@
+"""Makes a preset that comes with the package from a trained network.
+
+    python recipes/make_preset.py runs/imagenette/best.keras --name imagenette_small \
+        --licence "Apache-2.0; trained on ..." --data_dir DIR
+
+How to build the network, and what it was trained with, is read from the flags.json beside it. The
+preset is made in memory first: what it computes is compared with the trained network, and its
+accuracy is measured, with its float16 weights, on the validation pictures. Only then are the two
+files written to keras_seqpar/presets/. Above 6 MB it is refused. KERAS_BACKEND chooses the backend.
+"""
+
+import math
+import sys
+from pathlib import Path
+
+import evaluate
+import keras
+import numpy as np
+import run_folder
+from options import Options
+
+from keras_seqpar import data, presets
+from keras_seqpar.cutout import find_parts
+from keras_seqpar.mobile.network import normalisation, takes_pixels
+
+MOST_BYTES = 6_000_000
+# Largest difference of any logit, relative to the range of all: some times what float16 kernels
+# do to a deep network, far below what another stride or gain does.
+MOST_ERROR = 0.02
+COMPARED = 256  # pictures at most
+# Flags that say where things lie, or how the run was called: not what was trained.
+PLACES = ("data_dir", "output", "resume", "overwrite")
+
+
+def make_options() -> Options:
+    """All flags."""
+    options = Options(__doc__, {"dataset": "what it was trained on"}, first="model")
+    options.group(
+        "Preset",
+        ("string", "name", None, "What to call it: lower-case letters, digits, underscores."),
+        ("string", "licence", None, "Licence of the weights, and what the data's owners ask for."),
+        ("string", "folder", None, "Where to write; default: the package."),
+    )
+    options.group(
+        "Data",
+        ("string", "dataset", None, f"What to measure on: {', '.join(data.SPECS)}."),
+        ("string", "data_dir", None, "Where tensorflow-datasets keeps its data."),
+        ("integer", "batch_size", 64, "Pictures per step.", 1),
+    )
+    return options
+
+
+def recipe_of(network: keras.Model, flags: dict) -> tuple[str, dict]:
+    """The builder and its arguments that make such a network.
+
+    Args:
+        network: a network that recipes/train.py has trained.
+        flags: its flags.
+
+    Raises:
+        ValueError: the flags are of another program.
+    """
+    parts = find_parts(network, allow_plain=True)
+    lacking = [k for k in ("family", "variant", "width", "stem", "dataset") if k not in flags]
+    if lacking:
+        raise ValueError(f"flags.json lacks {', '.join(lacking)}: it is not of recipes/train.py.")
+    arguments = {
+        "family": flags["family"],
+        "input_shape": list(network.inputs[0].shape[1:]),
+        "width": flags["width"],
+        "stem": flags["stem"],
+        "classifier_activation": parts.classifier_activation,
+        "include_preprocessing": takes_pixels(network) is True,
+        "name": network.name,
+    }
+    if flags["variant"] == "plain":
+        return "build_plain", arguments
+    arguments["variant"] = flags["variant"]
+    return "build_phl" if parts.hierarchy.depth == 1 else "build_nhl", arguments
+
+
+def portable(flags: dict) -> dict:
+    """Flags without the paths of one machine: of absolute paths the last part is kept."""
+
+    def short(value):
+        if not isinstance(value, str):
+            return value
+        kind, colon, path = value.rpartition(":")
+        return f"{kind}{colon}{Path(path).name if Path(path).is_absolute() else path}"
+
+    return {name: short(value) for name, value in flags.items() if name not in PLACES}
+
+
+def compare(network: keras.Model, twin: keras.Model, pictures: data.Split, batch: int) -> float:
+    """The largest difference of any logit, relative to the range of the network's.
+
+    Raises:
+        ValueError: the two are not the same network.
+    """
+    rows = np.unique(np.linspace(0, len(pictures) - 1, COMPARED).astype(int))
+    names = tuple(pictures.names[row] for row in rows)
+    some = data.Split(names, pictures.labels[rows], pictures.read(rows))
+    want, got = (evaluate.run(net, some, batch) for net in (network, twin))
+    error = float(np.abs(got - want).max() / max(np.ptp(want), 1e-30))
+    if not error <= MOST_ERROR:  # also where it is NaN
+        raise ValueError(
+            f"The preset computes something else: its logits differ by {error:.1%} of their range. "
+            "The flags.json beside the network does not describe it, or it has constant gains "
+            "(attend), which presets do not keep."
+        )
+    return error
+
+
+def make(chosen) -> Path:
+    """Makes the preset that the flags describe, and prints what it is.
+
+    Returns:
+        Its JSON file.
+
+    Raises:
+        ValueError: bad input, or a preset that is too large or computes something else.
+        OSError: it could not be written.
+    """
+    if not chosen.name or not chosen.licence:
+        raise ValueError("A preset needs --name and --licence.")
+    presets.check_name(chosen.name)
+    network = run_folder.load_model(chosen.model)
+    flags = run_folder.read_flags(Path(chosen.model).parent)["flags"]
+    builder, arguments = recipe_of(network, flags)
+    mean, std = normalisation(network)
+    spec = chosen.dataset or flags["dataset"]
+    facts, content = presets.pack(
+        network,
+        builder=builder,
+        arguments=arguments,
+        normalisation={
+            "takes": "pixels 0 to 255, RGB"
+            if arguments["include_preprocessing"]
+            else "(pixels - mean) / std, RGB",
+            "mean": mean,
+            "std": std,
+        },
+        data={"name": portable({"dataset": spec})["dataset"], "trained_with": portable(flags)},
+        licence=chosen.licence,
+    )
+    if len(content) > MOST_BYTES:
+        raise ValueError(
+            f"The weights have {len(content):,} bytes; a preset may have {MOST_BYTES:,}. Train a "
+            f"network of {math.sqrt(MOST_BYTES / len(content)):.2f} times the width or less."
+        )
+    twin = presets.restore(facts, content)
+    dataset = data.load(
+        spec,
+        image_size=evaluate.image_size(network, None),
+        data_dir=chosen.data_dir or flags.get("data_dir"),
+        splits=["validation"],
+    )
+    error = compare(network, twin, dataset.validation, chosen.batch_size)
+    found = [
+        evaluate.measure(net, dataset, "validation", chosen.batch_size) for net in (network, twin)
+    ]
+    facts["accuracy"] = {
+        "top1": found[1]["own"]["top1"],
+        "top1_before": found[0]["own"]["top1"],
+        "pictures": found[1]["own"]["pictures"],
+        "split": "validation",
+        "command": f"python recipes/make_preset.py {Path(chosen.model).name} --name {chosen.name}",
+    }
+    folder = Path(chosen.folder) if chosen.folder else presets.FOLDER
+    path = presets.write(chosen.name, facts, content, folder=folder)
+    print(
+        f"{path}: {found[1]['parameters']:,} parameters, {len(content):,} bytes of weights, "
+        f"top-1 {found[1]['own']['top1']:.2%} on {found[1]['own']['pictures']} pictures "
+        f"({found[0]['own']['top1']:.2%} in float32); logits differ by {error:.2e} of their range."
+    )
+    return path
+
+
+def main(argv: list[str]) -> int:
+    """Runs the command line; returns the exit status."""
+    try:
+        chosen, _ = make_options().parse(argv)
+        make(chosen)
+    except (ValueError, ImportError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
