@@ -1,4 +1,4 @@
-"""Keras network -> .tflite file. TensorFlow is imported here, when it is needed."""
+"""Keras network -> .tflite file and label file."""
 
 import contextlib
 import dataclasses
@@ -6,22 +6,23 @@ import json
 import os
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import keras
 import numpy as np
 
 from keras_seqpar.hierarchy import unknown_name
+from keras_seqpar.mobile.converter import samples, to_tflite
 from keras_seqpar.mobile.network import (
     check_pictures,
     in_float32,
     labels_of,
     normalisation,
     parts_of,
-    takes_pixels,
 )
-from keras_seqpar.mobile.runner import LABELS_SUFFIX
+from keras_seqpar.mobile.runner import LABELS_SUFFIX, NONE
+from keras_seqpar.unknowns import none_of_these
 
 QUANTIZATIONS = ("float32", "float16", "dynamic", "int8")
 DTYPES = ("float32", "uint8", "int8")
@@ -92,9 +93,11 @@ def convert(
     """Writes a network as a .tflite file with built-in operations only.
 
     The file's input is called `image`, its output `scores`; all shapes are fixed. A network
-    with a gains input keeps it as the input `gains`, `(batch_size, nodes)`. A network in
-    mixed precision is converted in float32. Networks from elsewhere convert too; they have
-    no labels and nothing says how their pictures are normalised.
+    with a gains input keeps it as the input `gains`, `(batch_size, nodes)`. One that stores a
+    threshold (`with_threshold`) gets a second output, `none_of_these`, `(batch_size, 1)`: 1 where
+    the picture shows none of the categories, else 0. A network in mixed precision is converted in
+    float32. Networks from elsewhere convert too; they have no labels and nothing says how their
+    pictures are normalised.
 
     Needs Keras on the TensorFlow backend. A `.keras` file saved on any backend loads there.
 
@@ -111,7 +114,8 @@ def convert(
             activations: what lies beyond is clipped.
         input_dtype: for int8, `"uint8"` or `"int8"` make the file take integers: for a
             network that takes pixels, uint8 are the pixels (scale 1, zero point 0).
-        output_dtype: for int8, likewise.
+        output_dtype: for int8, likewise, of the scores. `none_of_these` is decided on the logits
+            inside the file, and is float32 in every one.
         batch_size: the fixed number of pictures per run.
         image_size: `(height, width)`, for a network that takes pictures of any size.
         labels: write `<name>.labels.txt`, one label per line in the order of the outputs; a
@@ -132,7 +136,7 @@ def convert(
     >>> made = convert(cutout(model, ["cat", "dog"]), "pets.tflite", quantization="int8",
     ...                calibration=pictures, input_dtype="uint8")
     """
-    parts_of(model)  # TypeError
+    parts = parts_of(model)  # TypeError
     path = _check_path(path)
     _check_options(quantization, input_dtype, output_dtype, batch_size)
     backend = keras.config.backend()
@@ -148,77 +152,32 @@ def convert(
 
     from keras_seqpar.mobile.flatbuffer import rewrite  # needs the [mobile] extra, as TensorFlow
 
-    content = _tflite(
-        in_float32(model), shape, quantization, calibration, input_dtype, output_dtype
-    )
-
+    network, outputs = in_float32(model), ["scores"]
     known = normalisation(model)
     about = {
         "network": model.name,
         "quantization": quantization,
         **({"mean": known[0], "std": known[1]} if known else {}),
     }
-    content, operations = rewrite(content, outputs=["scores"], description=json.dumps(about))
+    if parts and parts.threshold:
+        network = none_of_these(network)
+        outputs.append(NONE)
+        about[NONE] = parts.threshold.get_config()
+    content = to_tflite(
+        network,
+        shape,
+        quantization,
+        lambda: samples(model, calibration, batch_size),
+        input_dtype,
+        output_dtype,
+    )
+    content, operations = rewrite(content, outputs=outputs, description=json.dumps(about))
     labels_path = None
     if names:
         labels_path = _labels_path(path)
         _write(labels_path, "".join(f"{name}\n" for name in names).encode())
     _write(path, content)
     return Converted(path, labels_path, quantization, len(content), operations)
-
-
-def _tflite(model, shape, quantization, calibration, input_dtype, output_dtype) -> bytes:
-    """Runs TensorFlow's converter."""
-    import tensorflow as tf
-
-    # In TensorFlow since 2.0 and in use by its own converter, but without a public name. With
-    # constants in place of variables a conversion takes 6 s where a SavedModel takes 36 s
-    # (ResNet-50 with 10 branches, 2 cores).
-    from tensorflow.python.framework.convert_to_constants import (
-        convert_variables_to_constants_v2,
-    )
-
-    specs = [tf.TensorSpec(shape, "float32", name="image")]
-    if len(model.inputs) == 2:
-        nodes = model.inputs[1].shape[-1]
-        specs.append(tf.TensorSpec((shape[0], nodes), "float32", name="gains"))
-    traced = tf.function(
-        lambda *inputs: model(list(inputs) if len(inputs) > 1 else inputs[0], training=False),
-        autograph=False,
-    ).get_concrete_function(*specs)
-    holder = tf.Module()
-    holder.run = convert_variables_to_constants_v2(traced)
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([holder.run], holder)
-    if quantization != "float32":
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    if quantization == "float16":
-        converter.target_spec.supported_types = [tf.float16]
-    if quantization == "int8":
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        converter.inference_input_type = tf.as_dtype(input_dtype)
-        converter.inference_output_type = tf.as_dtype(output_dtype)
-        converter.representative_dataset = lambda: _samples(model, calibration, shape[0])
-    try:
-        with warnings.catch_warnings():
-            # The calibrator uses TensorFlow's interpreter, which tells its users to move.
-            warnings.filterwarnings("ignore", ".*tf.lite.Interpreter is deprecated.*")
-            return converter.convert()
-    except Exception as error:  # the converter raises errors of many kinds
-        raise ValueError(
-            f"TensorFlow cannot convert the model {model.name!r} to {quantization} with TFLite's "
-            f"built-in operations: {error}"
-        ) from error
-
-
-def _samples(model, calibration: np.ndarray, batch: int) -> Iterator[list[np.ndarray]]:
-    for start in range(0, len(calibration), batch):
-        some = calibration[np.arange(start, start + batch) % len(calibration)].astype("float32")
-        if start == 0 and (takes_pixels(model) or calibration.dtype == np.uint8):
-            # The input must span all pixels, so that uint8 input has scale 1 and zero point 0,
-            # whatever the brightest picture is: one pixel of one picture, channel by channel,
-            # becomes black and one white. That leaves the activations as they are.
-            some[0, 0, 0], some[0, -1, -1] = 0, 255
-        yield [some]
 
 
 def _check_options(quantization, input_dtype, output_dtype, batch_size) -> None:

@@ -25,7 +25,7 @@ def rewrite(
 
     Args:
         content: a model with one signature.
-        outputs: names for the outputs, in order.
+        outputs: names for the outputs, in the order in which the network gives them.
         description: stored as the model's description.
 
     Returns:
@@ -46,8 +46,10 @@ def rewrite(
         )
     for tensor in graph.tensors:
         tensor.name = _short(tensor.name)
+    signature.outputs.sort(key=lambda entry: entry.name)  # output_0, output_1
     for entry, output in zip(signature.outputs, outputs, strict=True):
         entry.name = output.encode()
+    graph.outputs = [entry.tensorIndex for entry in signature.outputs]
     for entry in (*signature.inputs, *signature.outputs):
         graph.tensors[entry.tensorIndex].name = entry.name
     # Pictures first, then gains, whatever order the converter chose.
@@ -57,6 +59,37 @@ def rewrite(
     builder.Finish(model.Pack(builder), b"TFL3")
     used = collections.Counter(names[codes[op.opcodeIndex]] for op in graph.operators)
     return bytes(builder.Output()), dict(used.most_common())
+
+
+def without_ranges(content: bytes) -> bytes:
+    """Removes the calibrated ranges of what only the second output needs.
+
+    Args:
+        content: a calibrated model of two outputs.
+
+    Returns:
+        The same model; what has no range stays in floats when it is quantized.
+    """
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
+    graph, signature = model.subgraphs[0], model.signatureDefs[0]
+    inputs_of = {index: op.inputs for op in graph.operators for index in op.outputs}
+
+    def needed(index: int) -> set[int]:
+        found, waiting = set(), [index]
+        while waiting:
+            index = waiting.pop()
+            if index >= 0 and index not in found:  # -1 stands for an input that is left out
+                found.add(index)
+                waiting.extend(inputs_of.get(index, ()))
+        return found
+
+    outputs = sorted(signature.outputs, key=lambda entry: entry.name)  # output_0, output_1
+    first, second = (needed(entry.tensorIndex) for entry in outputs)
+    for index in second - first:
+        graph.tensors[index].quantization = None
+    builder = flatbuffers.Builder(len(content) + 1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
 
 
 def _short(name: bytes) -> bytes:

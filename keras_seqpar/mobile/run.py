@@ -12,6 +12,8 @@ import numpy as np
 from keras_seqpar.data import decode
 from keras_seqpar.mobile.runner import INTERPRETERS, Runner
 
+NOTHING = "none of these"  # said of a picture that a file with that output does not know
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command.
@@ -33,8 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         runner = Runner(options.file, threads=options.threads, interpreter=options.interpreter)
         print(f"{options.file} in {runner.interpreter}, {runner.threads} thread(s)")
         for picture in options.pictures:
-            scores = runner(read_picture(runner, picture))[0]
-            print(f"{picture}: {describe(scores, runner.labels, options.top)}")
+            scores, none = runner.decide(read_picture(runner, picture))
+            text = describe(scores[0], runner.labels, options.top)
+            print(f"{picture}: {text if none is None or not none[0] else f'{NOTHING} ({text})'}")
     except (ImportError, OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1

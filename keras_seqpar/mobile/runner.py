@@ -20,6 +20,7 @@ INTERPRETERS = {
     "tensorflow": "tensorflow",
 }
 LABELS_SUFFIX = ".labels.txt"
+NONE = "none_of_these"  # output of files whose network stores a threshold
 
 
 class Runner:
@@ -40,7 +41,8 @@ class Runner:
         input_shape: `(batch, height, width, channels)`, all fixed.
         labels: one per output in order, or `None` where there is no label file.
         about: what `convert` wrote into the file: name of the network, quantization, `mean`
-            and `std` of its input in pixels; empty for other files.
+            and `std` of its input in pixels, `none_of_these` with the threshold if it stores one;
+            empty for other files.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -77,15 +79,17 @@ class Runner:
             ) from error
         inputs = self._engine.get_input_details()
         outputs = self._engine.get_output_details()
-        if len(inputs) > 2 or len(inputs[0]["shape"]) != 4 or len(outputs) != 1:
+        none = [output for output in outputs if output["name"] == NONE]
+        scores = [output for output in outputs if output["name"] != NONE]
+        if len(inputs) > 2 or len(inputs[0]["shape"]) != 4 or len(scores) != 1:
             shapes = [tuple(map(int, x["shape"])) for x in (*inputs, *outputs)]
             raise ValueError(
                 f"{str(self.path)!r} is no network for pictures: its inputs and outputs have the "
                 f"shapes {shapes}. Wanted: (batch, height, width, channels), perhaps gains "
-                "(batch, nodes), and one output."
+                "(batch, nodes), and one output, perhaps none_of_these beside it."
             )
         self._image, self._gains = inputs[0], inputs[1] if len(inputs) == 2 else None
-        self._scores = outputs[0]
+        self._scores, self._none = scores[0], none[0] if none else None
         self.input_shape = tuple(map(int, self._image["shape"]))
         self.labels = _read_labels(self.path, int(self._scores["shape"][-1]))
 
@@ -108,6 +112,24 @@ class Runner:
         Raises:
             ValueError: pictures or gains of another shape, or gains for a network without.
         """
+        return self.decide(pictures, gains)[0]
+
+    def decide(
+        self, pictures: np.ndarray, gains: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Runs the network and says which pictures show none of its categories.
+
+        Args:
+            pictures: `(n, height, width, channels)`, in the range that the Keras network takes.
+            gains: as for a call.
+
+        Returns:
+            `(n, outputs)` float32 scores, and `(n,)` bool, or `None` where the file has no output
+            `none_of_these`.
+
+        Raises:
+            ValueError: as for a call.
+        """
         pictures = np.asarray(pictures)
         batch, *shape = self.input_shape
         if list(pictures.shape[1:]) != shape or not len(pictures):
@@ -116,12 +138,15 @@ class Runner:
                 f"got {pictures.shape}."
             )
         self._set_gains(gains)
-        scores = []
+        scores, none = [], []
         for start in range(0, len(pictures), batch):
             some = pictures[start : start + batch]
             fill = np.resize(some, (batch, *shape)) if len(some) < batch else some
-            scores.append(self._run(_encode(fill, self._image))[: len(some)])
-        return np.concatenate(scores)
+            self._run(_encode(fill, self._image))
+            scores.append(self._read(self._scores)[: len(some)])
+            if self._none:
+                none.append(self._read(self._none)[: len(some), 0] > 0.5)
+        return np.concatenate(scores), np.concatenate(none) if none else None
 
     def latency(self, runs: int = 50, warm_up: int = 10) -> np.ndarray:
         """Measures how long a run takes, input and output included.
@@ -141,6 +166,7 @@ class Runner:
         for _ in range(warm_up + runs):
             start = time.perf_counter()
             self._run(picture)
+            self._read(self._scores)
             times.append(1e3 * (time.perf_counter() - start))
         return np.array(times[warm_up:])
 
@@ -156,14 +182,17 @@ class Runner:
         gains = np.broadcast_to(gains, shape)
         self._engine.set_tensor(self._gains["index"], _encode(gains, self._gains))
 
-    def _run(self, picture: np.ndarray) -> np.ndarray:
+    def _run(self, picture: np.ndarray) -> None:
         self._engine.set_tensor(self._image["index"], picture)
         self._engine.invoke()
-        scores = self._engine.get_tensor(self._scores["index"])
-        scale, zero = self._scores["quantization"]
-        if scores.dtype.kind in "iu":
-            return ((scores.astype("int32") - zero) * np.float32(scale)).astype("float32")
-        return scores
+
+    def _read(self, output: dict) -> np.ndarray:
+        """The values of an output in float32."""
+        values = self._engine.get_tensor(output["index"])
+        scale, zero = output["quantization"]
+        if values.dtype.kind in "iu":
+            return ((values.astype("int32") - zero) * np.float32(scale)).astype("float32")
+        return values
 
 
 def _encode(values: np.ndarray, detail: dict) -> np.ndarray:

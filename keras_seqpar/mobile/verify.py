@@ -7,8 +7,9 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_seqpar.mobile.network import check_pictures, in_float32
+from keras_seqpar.mobile.network import check_pictures, in_float32, parts_of
 from keras_seqpar.mobile.runner import Runner
+from keras_seqpar.unknowns import none_of_these
 
 RUNS = 50  # of which the median latency is taken
 BATCH = 32  # pictures per call of the Keras network
@@ -21,7 +22,8 @@ class Bounds:
     Args:
         max_error: largest difference of any score, relative to the range (largest minus
             smallest) of all of Keras's scores.
-        min_agreement: least share of pictures on which both name the same category first.
+        min_agreement: least share of pictures on which both name the same category first, and
+            on which both decide the same about none of these.
     """
 
     max_error: float
@@ -54,6 +56,9 @@ class Report:
         mean_error: the mean of these differences.
         accuracy: of the file; `None` without labels.
         keras_accuracy: of the Keras network; `None` without labels.
+        none_agreement: share of pictures on which both decide the same about none of these; `None`
+            where the network stores no threshold.
+        rejected: share of pictures that the file says show none of these; `None` likewise.
         bytes: size of the file.
         milliseconds: median latency of one run.
         interpreter: name and version of the interpreter.
@@ -69,6 +74,8 @@ class Report:
     mean_error: float
     accuracy: float | None
     keras_accuracy: float | None
+    none_agreement: float | None
+    rejected: float | None
     bytes: int
     milliseconds: float
     interpreter: str
@@ -84,11 +91,15 @@ class Report:
                 f"the largest error, {self.max_error:.2g} of the output range, is above "
                 f"{self.bounds.max_error:g}"
             )
-        if not self.agreement >= self.bounds.min_agreement:
-            found.append(
-                f"the top-1 agreement with Keras, {self.agreement:.2%} of {self.pictures} "
-                f"pictures, is below {self.bounds.min_agreement:.2%}"
-            )
+        shares = {"top-1 agreement": self.agreement}
+        if self.none_agreement is not None:
+            shares["agreement on none of these"] = self.none_agreement
+        for name, share in shares.items():
+            if not share >= self.bounds.min_agreement:
+                found.append(
+                    f"the {name} with Keras, {share:.2%} of {self.pictures} pictures, is below "
+                    f"{self.bounds.min_agreement:.2%}"
+                )
         return found
 
     def check(self) -> "Report":
@@ -110,6 +121,9 @@ class Report:
         ]
         if self.accuracy is not None:
             rows.append(("accuracy", f"{self.accuracy:.2%}", f"Keras {self.keras_accuracy:.2%}"))
+        if self.none_agreement is not None:
+            note = f">= {self.bounds.min_agreement:.2%}, it rejects {self.rejected:.2%}"
+            rows.append(("none of these", f"{self.none_agreement:.2%}", note))
         rows += [
             ("size", f"{self.bytes:,}", "bytes"),
             ("median latency", f"{self.milliseconds:.2f}", f"ms, {threads}, {RUNS} runs"),
@@ -135,7 +149,8 @@ def verify(
 ) -> Report:
     """Runs a file and its Keras network on the same pictures.
 
-    A network in mixed precision is compared in float32, a gains input is neutral. Runs on
+    A network in mixed precision is compared in float32, a gains input is neutral. Where the
+    network stores a threshold, the decisions about none of these are compared as well. Runs on
     every backend.
 
     Args:
@@ -165,11 +180,19 @@ def verify(
     runner = Runner(path, threads=threads, interpreter=interpreter)
     images = check_pictures(model, images, runner.input_shape[1:], "images")
     bounds = _bounds(runner, max_error, min_agreement)
-    expected = _keras_scores(in_float32(model), images)
+    parts, network = parts_of(model), in_float32(model)
+    if parts and parts.threshold:
+        network = none_of_these(network)
+    expected, *decided = _keras_outputs(network, images)
     if expected.ndim != 2:
         raise ValueError(f"Only scores (n, categories) can be verified, got {expected.shape}.")
     labels = _check_labels(labels, expected)
-    scores = runner(images)
+    scores, none = runner.decide(images)
+    if bool(decided) != (none is not None):
+        raise ValueError(
+            f"Only one of {str(path)!r} and the model {model.name!r} says none of these: the file "
+            "was made of another network, or before it stored a threshold (with_threshold)."
+        )
     if scores.shape != expected.shape:
         raise ValueError(
             f"{str(path)!r} gives {scores.shape[1]} scores per picture, the model {model.name!r} "
@@ -187,6 +210,8 @@ def verify(
         mean_error=float(errors.mean()),
         accuracy=None if labels is None else float((top == labels).mean()),
         keras_accuracy=None if labels is None else float((keras_top == labels).mean()),
+        none_agreement=None if none is None else float((none == (decided[0][:, 0] > 0.5)).mean()),
+        rejected=None if none is None else float(none.mean()),
         bytes=runner.path.stat().st_size,
         milliseconds=float(np.median(runner.latency(RUNS))),
         interpreter=runner.interpreter,
@@ -209,15 +234,17 @@ def _bounds(runner: Runner, max_error: float | None, min_agreement: float | None
     return Bounds(max_error, min_agreement)
 
 
-def _keras_scores(model: keras.Model, images: np.ndarray) -> np.ndarray:
-    """The scores of the Keras network, `(n, categories)`; gains are neutral."""
-    scores = []
+def _keras_outputs(model: keras.Model, images: np.ndarray) -> list[np.ndarray]:
+    """The outputs of the Keras network, each `(n, ...)`; gains are neutral."""
+    found = []
     for start in range(0, len(images), BATCH):
         some = images[start : start + BATCH].astype("float32")
         if len(model.inputs) == 2:
             some = [some, np.ones((len(some), model.inputs[1].shape[-1]), "float32")]
-        scores.append(keras.ops.convert_to_numpy(model(some, training=False)))
-    return np.concatenate(scores)
+        outputs = model(some, training=False)
+        outputs = outputs if isinstance(outputs, (list, tuple)) else [outputs]
+        found.append([keras.ops.convert_to_numpy(output) for output in outputs])
+    return [np.concatenate(some) for some in zip(*found, strict=True)]
 
 
 def _check_labels(labels, scores: np.ndarray) -> np.ndarray | None:

@@ -1,0 +1,252 @@
+"""The output none_of_these of converted files: there, exact, and right in int8."""
+
+import dataclasses
+import os
+import subprocess
+
+import harness
+import numpy as np
+import pytest
+from PIL import Image
+
+import keras_seqpar as sp
+from keras_seqpar import data, mobile
+from keras_seqpar.mobile import run
+from keras_seqpar.unknowns import SCORES, threshold_of
+
+pytestmark = pytest.mark.only_backend("tensorflow")
+
+INTEGERS = {"input_dtype": "uint8", "output_dtype": "uint8"}
+
+
+SIZE = 32  # of the digits
+
+
+def noise(count=60, seed=0, size=16) -> np.ndarray:
+    """Random pictures of different brightness: (count, size, size, 3) uint8."""
+    rng = np.random.default_rng(seed)
+    bright = rng.uniform(0.2, 1, (count, 1, 1, 3))
+    return (rng.integers(0, 256, (count, size, size, 3)) * bright).astype("uint8")
+
+
+def interpreter(path):
+    """LiteRT's own class, to see what any client sees."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    engine = Interpreter(str(path))
+    engine.allocate_tensors()
+    return engine
+
+
+@pytest.fixture(scope="module")
+def foreign(trained):
+    """Validation pictures of the digits that the cutout cannot name."""
+    digits = data.load("digits", image_size=SIZE, splits=["validation"])
+    names = np.array(digits.categories)[digits.validation.labels]
+    return digits.validation.read(np.flatnonzero(~np.isin(names, mobile.labels_of(trained.cutout))))
+
+
+@pytest.fixture(scope="module")
+def stored(trained):
+    """Score -> the cutout with a threshold that keeps 95 % of its own pictures."""
+    logits = harness.logits(trained.cutout, trained.calibration.astype("float32"))
+    return {
+        score: sp.with_threshold(trained.cutout, sp.fit_threshold(logits, score=score))
+        for score in SCORES
+    }
+
+
+@pytest.fixture(scope="module")
+def files(trained, stored, tmp_path_factory):
+    """(quantization, score) -> the converted cutout; int8 with uint8 in and out."""
+    folder = tmp_path_factory.mktemp("none")
+    cases = [(kind, "energy") for kind in mobile.QUANTIZATIONS] + [("int8", "max_logit")]
+    return {
+        (kind, score): mobile.convert(
+            stored[score],
+            folder / f"{kind}-{score}.tflite",
+            quantization=kind,
+            calibration=trained.calibration,
+            **(INTEGERS if kind == "int8" else {}),
+        )
+        for kind, score in cases
+    }
+
+
+CASES = [*((kind, "energy") for kind in mobile.QUANTIZATIONS), ("int8", "max_logit")]
+
+
+@pytest.mark.parametrize("case", CASES, ids="-".join)
+def test_decisions_agree_with_keras(files, stored, trained, foreign, case):
+    pictures = np.concatenate([trained.pictures, foreign])
+    report = mobile.verify(files[case].path, stored[case[1]], pictures, min_agreement=0.9)
+    assert report.none_agreement >= (0.97 if case[0] == "int8" else 0.99)
+    assert report.rejected > 0.1
+    wanted = threshold_of(stored[case[1]]).rejects(
+        harness.logits(trained.cutout, pictures.astype("float32"))
+    )
+    scores, none = mobile.Runner(files[case].path).decide(pictures)
+    assert scores.shape == (len(pictures), 3) and none.shape == (len(pictures),)
+    assert none.dtype == bool
+    assert report.none_agreement == pytest.approx(np.mean(none == wanted), abs=0.01)
+    own = len(trained.pictures)
+    assert none[own:].mean() > none[:own].mean() + 0.1  # it knows what it does not know
+
+
+@pytest.mark.parametrize("case", CASES, ids="-".join)
+def test_interface(files, case):
+    engine = interpreter(files[case].path)
+    scores, none = engine.get_output_details()
+    assert (scores["name"], none["name"]) == ("scores", "none_of_these")
+    assert scores["shape"].tolist() == [1, 3] and none["shape"].tolist() == [1, 1]
+    assert none["dtype"] == np.float32 and none["quantization"] == (0.0, 0)
+    engine.invoke()  # on zeros
+    assert engine.get_tensor(none["index"])[0, 0] in (0, 1)
+    assert engine.get_signature_list() == {
+        "serving_default": {"inputs": ["image"], "outputs": ["none_of_these", "scores"]}
+    }
+    about = mobile.Runner(files[case].path).about["none_of_these"]
+    assert about["score"] == case[1] and np.isfinite(about["value"])
+
+
+@pytest.mark.parametrize("kind", ["float32", "int8"])
+def test_scores_are_those_of_a_file_without_it(files, trained, foreign, tmp_path, kind):
+    """Bit for bit: the decision changes nothing in how the network is quantized."""
+    made = mobile.convert(
+        trained.cutout,
+        tmp_path / "net.tflite",
+        quantization=kind,
+        calibration=trained.calibration,
+        **(INTEGERS if kind == "int8" else {}),
+    )
+    runner = mobile.Runner(made.path)
+    scores, none = runner.decide(foreign)
+    assert none is None and "none_of_these" not in runner.about
+    assert np.array_equal(scores, mobile.Runner(files[kind, "energy"].path)(foreign))
+    assert files[kind, "energy"].bytes < made.bytes + 3000
+
+
+@pytest.mark.parametrize("score", SCORES)
+def test_int8_decides_without_calibrated_ranges(files, score):
+    """In floats; the largest of int8 logits is exact in int8 as well."""
+    wanted = {"energy": {"EXP", "SUM", "DEQUANTIZE"}, "max_logit": {"REDUCE_MAX"}}[score]
+    assert wanted | {"LESS", "CAST"} <= set(files["int8", score].operations)
+    details = interpreter(files["int8", score].path).get_tensor_details()
+    inner = [d for d in details if d["name"].startswith("none_of_these")]
+    assert len(inner) >= 3
+    if score == "energy":
+        assert {d["dtype"] for d in inner} == {np.float32, np.bool_}
+    else:
+        (logits,) = (d for d in details if d["name"].startswith("categories"))
+        integers = [d for d in inner if d["dtype"] == np.int8]
+        assert [d["quantization"] for d in integers] == [logits["quantization"]]
+
+
+@pytest.mark.parametrize("dtypes", [{}, INTEGERS], ids=["float32", "uint8"])
+def test_int8_rejects_what_calibration_never_showed(trained, foreign, tmp_path, dtypes):
+    """Calibration keeps all its pictures: the range of a quantized output would be 0 to 0."""
+    net = trained.cutout
+    logits = harness.logits(net, trained.calibration.astype("float32"))
+    net = sp.with_threshold(net, sp.fit_threshold(logits, keep=1.0))
+    made = mobile.convert(
+        net,
+        tmp_path / "net.tflite",
+        quantization="int8",
+        calibration=trained.calibration,
+        **dtypes,
+    )
+    assert not threshold_of(net).rejects(logits).any()
+    wanted = threshold_of(net).rejects(harness.logits(net, foreign.astype("float32")))
+    none = mobile.Runner(made.path).decide(foreign)[1]
+    assert wanted.mean() > 0.5
+    assert np.mean(none == wanted) >= 0.97
+
+
+def test_other_networks(tmp_path):
+    """A gains input, a plain network, and a category that is called none of these."""
+    labels = ["none of these", "cat"]
+    plain = sp.build_plain(
+        "resnet18", labels, input_shape=(16, 16, 3), width=0.125, stem="small",
+        include_preprocessing=True, seed=0,
+    )  # fmt: skip
+    harness.randomize(plain)
+    named = harness.network(labels, include_preprocessing=True)
+    pictures = noise(60)
+    for i, (net, kind) in enumerate(
+        [
+            (plain, "int8"),
+            (named, "int8"),
+            (sp.with_activation(sp.cutout(named, ["cat"]), "sigmoid"), "int8"),
+            (sp.attention_input(named), "dynamic"),
+        ]
+    ):
+        inputs = [pictures.astype("float32")]
+        if len(net.inputs) > 1:
+            inputs.append(np.ones((60, 2), "float32"))
+        net = sp.with_threshold(net, sp.fit_threshold(harness.logits(net, *inputs), keep=0.5))
+        made = mobile.convert(
+            net, tmp_path / f"{i}.tflite", quantization=kind, calibration=pictures
+        )
+        report = mobile.verify(made.path, net, pictures, min_agreement=0.85)
+        assert report.rejected == pytest.approx(0.5, abs=0.15)
+        assert report.none_agreement >= 0.85
+
+
+def test_batches(stored, trained, tmp_path):
+    made = mobile.convert(
+        stored["energy"], tmp_path / "net.tflite", quantization="float32", batch_size=4
+    )
+    none = mobile.Runner(made.path).decide(trained.pictures[:7])[1]
+    wanted = threshold_of(stored["energy"]).rejects(
+        harness.logits(trained.cutout, trained.pictures[:7].astype("float32"))
+    )
+    assert np.array_equal(none, wanted)
+
+
+def test_a_disagreement_is_found_out(files, stored, trained):
+    path = files["float32", "energy"].path
+    net = stored["energy"]
+    other = sp.with_threshold(net, dataclasses.replace(threshold_of(net), value=1e3))
+    report = mobile.verify(path, other, trained.pictures)
+    assert report.agreement == 1 and report.none_agreement < 0.5
+    with pytest.raises(ValueError, match="the agreement on none of these with Keras, .* of 109"):
+        report.check()
+    assert "  none of these " in str(mobile.verify(path, net, trained.pictures).check())
+    with pytest.raises(ValueError, match="Only one of .* says none of these.*with_threshold"):
+        mobile.verify(path, trained.cutout, trained.pictures)
+
+
+def test_command(files, trained, tmp_path, capsys):
+    path = files["int8", "energy"].path
+    Image.fromarray(trained.pictures[0]).save(tmp_path / "own.png")
+    Image.fromarray(np.full((SIZE, SIZE, 3), 128, "uint8")).save(tmp_path / "grey.png")
+    runner = mobile.Runner(path)
+    grey = runner.decide(np.full((1, SIZE, SIZE, 3), 128, "uint8"))[1][0]
+    assert run.main([str(path), str(tmp_path / "own.png"), str(tmp_path / "grey.png")]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[1].startswith(f"{tmp_path / 'own.png'}: {'835'[trained.labels[0]]} ")
+    assert ("none of these (" in shown[2]) == grey
+
+
+DEVICE = """
+import sys
+import numpy as np
+from keras_seqpar.mobile import Runner
+np.save(sys.argv[3], Runner(sys.argv[1]).decide(np.load(sys.argv[2]))[1])
+"""
+
+
+def test_tflite_runtime_decides_the_same(tflite_runtime_python, root, files, foreign, tmp_path):
+    np.save(tmp_path / "in.npy", foreign)
+    for kind in ("float32", "int8"):
+        path = files[kind, "energy"].path
+        command = [tflite_runtime_python, "-c", DEVICE, path, "in.npy", "out.npy"]
+        subprocess.run(
+            list(map(str, command)),
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(root)},
+            check=True,
+            timeout=300,
+        )
+        none = mobile.Runner(path).decide(foreign)[1]
+        assert np.mean(np.load(tmp_path / "out.npy") == none) >= 0.97
