@@ -1,0 +1,244 @@
+"""Fits and measures "none of these" for a cutout: how well does it know what it cannot name?
+
+    python recipes/unknowns.py runs/digits/best.keras --categories 0,1,7
+    python recipes/unknowns.py runs/imagenette/best.keras --dataset imagenette \
+        --categories "tench,church,golf ball" --save out/three.keras --plot out/roc.png
+
+The pictures of one split, those of the kept categories and the foreign ones alike, are halved at
+random: one half fits a threshold for each score, the other measures it. AUROC is how often an own
+picture scores above a foreign one. With --save the cutout is written with the threshold of
+--score; files that tflite/convert.py makes of it have an output none_of_these.
+
+Foreign pictures in the field may be of other kinds than those here: then keep a fixed share of the
+own ones (--keep 0.95), which does not look at them. KERAS_BACKEND chooses the backend.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import evaluate
+import numpy as np
+import run_folder
+from options import Options
+
+import keras_seqpar as sp
+from keras_seqpar import data
+from keras_seqpar.cutout import find_parts
+from keras_seqpar.unknowns import KEEP, SCORES, Roc, Threshold, known_score, roc
+
+
+def make_options() -> Options:
+    """All flags."""
+    options = Options(__doc__, first="model")
+    options.group(
+        "What to fit",
+        ("list", "categories", None, "Labels to cut out, with commas between; default: all."),
+        (
+            "float",
+            "keep",
+            None,
+            "Least share of own pictures to keep; default: what has the highest balanced accuracy.",
+        ),
+        ("float", "temperature", 1.0, "Of the energy."),
+        ("integer", "seed", 0, "Of the halves.", 0),
+    )
+    options.group(
+        "Data",
+        ("string", "dataset", "digits", f"What to measure on: {', '.join(data.SPECS)}."),
+        ("enum", "split", "validation", "Which of its splits.", [*data.SPLITS]),
+        ("string", "data_dir", None, "Where tensorflow-datasets keeps its data."),
+        ("integer", "image_size", None, "Side of the pictures; default: the network's.", 1),
+        ("boolean", "skip_unreadable", False, "Leave out pictures that cannot be decoded."),
+        ("integer", "batch_size", 64, "Pictures per step.", 1),
+    )
+    options.group(
+        "Results",
+        ("string", "json", None, "Write everything to this file, too."),
+        ("string", "plot", None, "Draw the ROC of both scores: .png, .svg or .pdf."),
+        ("string", "save", None, "Write the cutout with its threshold to this .keras file."),
+        ("enum", "score", "energy", "Which threshold to save.", [*SCORES]),
+    )
+    return options
+
+
+def halves(labels: np.ndarray, seed: int) -> np.ndarray:
+    """Halves pictures at random, category by category.
+
+    Args:
+        labels: `(pictures,)` category of each.
+        seed: of the choice.
+
+    Returns:
+        `(pictures,)` bool: in the half that fits. The other has at most one more of a category.
+    """
+    rng = np.random.default_rng(seed)
+    fits = np.zeros(len(labels), bool)
+    for label in np.unique(labels):
+        here = rng.permutation(np.flatnonzero(labels == label))
+        fits[here[: len(here) // 2]] = True
+    return fits
+
+
+def measure(logits: np.ndarray, truth: np.ndarray, threshold: Threshold) -> tuple[dict, Roc]:
+    """Measures a threshold on pictures that it was not fitted on.
+
+    Args:
+        logits: `(pictures, categories)`.
+        truth: `(pictures,)` index of the true category, -1 for foreign pictures.
+        threshold: what to measure.
+
+    Returns:
+        JSON-ready figures, and the curve. `top1` is over the own pictures and ignores the
+        threshold; `top1_kept` counts a rejected one as wrong; `accuracy` and
+        `accuracy_without` are over all pictures, a foreign one being right when rejected.
+    """
+    own = truth >= 0
+    right = logits.argmax(-1) == truth
+    kept = ~threshold.rejects(logits)
+    scores = known_score(logits, threshold.score, threshold.temperature)
+    curve = roc(scores[own], scores[~own])
+    figures = {
+        "threshold": threshold.get_config(),
+        "auroc": curve.area,
+        f"foreign_kept_at_{KEEP:g}": curve.foreign_at(KEEP),
+        "own": int(own.sum()),
+        "own_kept": float(kept[own].mean()),
+        "foreign": int((~own).sum()),
+        "foreign_rejected": float((~kept[~own]).mean()),
+        "top1": float(right[own].mean()),
+        "top1_kept": float((right & kept)[own].mean()),
+        "accuracy_without": float(right.mean()),
+        "accuracy": float(np.where(own, right & kept, ~kept).mean()),
+    }
+    return figures, curve
+
+
+ROWS = {
+    "AUROC": "auroc",
+    f"foreign kept where {KEEP:.0%} of own are": f"foreign_kept_at_{KEEP:g}",
+    "own pictures kept": "own_kept",
+    "foreign pictures rejected": "foreign_rejected",
+    "top-1 of own, no rejection": "top1",
+    "top-1 of own, rejected are wrong": "top1_kept",
+    "accuracy over all, no rejection": "accuracy_without",
+    "accuracy over all": "accuracy",
+}
+
+
+def table(reports: dict[str, dict]) -> str:
+    """Draws the figures of the scores side by side."""
+    width = max(map(len, ROWS))
+    lines = [f"  {'':{width}}" + "".join(f"{score:>11}" for score in reports)]
+    for title, key in ROWS.items():
+        cells = (f"{report[key]:.2%}" for report in reports.values())
+        lines.append(f"  {title:{width}}" + "".join(f"{cell:>11}" for cell in cells))
+    values = (f"{report['threshold']['value']:.3f}" for report in reports.values())
+    lines.append(f"  {'threshold':{width}}" + "".join(f"{value:>11}" for value in values))
+    return "\n".join(lines)
+
+
+def draw(path: Path, curves: dict[str, Roc], reports: dict[str, dict]) -> None:
+    """Draws the ROC of all scores, with the point of each threshold."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.8, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for score, curve in curves.items():
+        (line,) = axes.plot(curve.foreign, curve.own, label=f"{score}, AUROC {curve.area:.3f}")
+        report = reports[score]
+        axes.plot(1 - report["foreign_rejected"], report["own_kept"], "o", color=line.get_color())
+    axes.plot([0, 1], [0, 1], ":", color="0.6")
+    axes.set(xlabel="foreign pictures kept", ylabel="own pictures kept", aspect="equal")
+    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower right")
+    with run_folder.replacing(path) as temporary:
+        figure.savefig(temporary, dpi=120)
+
+
+def fit(chosen) -> dict:
+    """Fits and measures as the flags say, prints and writes what was found.
+
+    Returns:
+        The report: `network`, `categories`, and score -> figures.
+
+    Raises:
+        ValueError: bad input.
+    """
+    for name, endings in (("save", [".keras"]), ("plot", [".png", ".svg", ".pdf"])):
+        path = getattr(chosen, name)
+        if path and Path(path).suffix not in endings:
+            raise ValueError(f"--{name} must end in {' or '.join(endings)}, got {path!r}.")
+    network = run_folder.load_model(chosen.model)
+    if chosen.categories:
+        network = sp.cutout(network, chosen.categories)
+    dataset = data.load(
+        chosen.dataset,
+        image_size=evaluate.image_size(network, chosen.image_size),
+        data_dir=chosen.data_dir,
+        skip_unreadable=chosen.skip_unreadable,
+        splits=[chosen.split],
+    )
+    pictures = dataset.splits[chosen.split]
+    truth = evaluate.match(network, dataset)[pictures.labels]
+    fits = halves(pictures.labels, chosen.seed)
+    for half, what in ((fits, "fit"), (~fits, "measure")):
+        counts = {"own": (half & (truth >= 0)).sum(), "foreign": (half & (truth < 0)).sum()}
+        if not all(counts.values()):
+            raise ValueError(
+                f"The half to {what} on has {counts['own']} own and {counts['foreign']} foreign "
+                "pictures; it needs both. Cut fewer categories out with --categories, or take "
+                "data with pictures of other categories, at least two of each."
+            )
+    logits = evaluate.run(network, pictures, chosen.batch_size)
+    thresholds, reports, curves = {}, {}, {}
+    for score in SCORES:
+        thresholds[score] = sp.fit_threshold(
+            logits[fits & (truth >= 0)],
+            logits[fits & (truth < 0)],
+            score=score,
+            temperature=chosen.temperature if score == "energy" else 1.0,
+            keep=chosen.keep,
+        )
+        reports[score], curves[score] = measure(logits[~fits], truth[~fits], thresholds[score])
+    labels = find_parts(network, allow_plain=True).hierarchy.categories
+    first = reports[SCORES[0]]
+    print(
+        f"\n{', '.join(labels)}: fitted on {int(fits.sum())} pictures of {dataset.name}, "
+        f"{chosen.split}, measured on {first['own']} own and {first['foreign']} foreign ones"
+    )
+    print(table(reports))
+    if chosen.plot:
+        draw(_place(chosen.plot), curves, reports)
+        print(f"ROC: {chosen.plot}")
+    if chosen.save:
+        stored = sp.with_threshold(network, thresholds[chosen.score])
+        run_folder.save_model(stored, _place(chosen.save))
+        print(f"Network with the threshold of {chosen.score}: {chosen.save}")
+    report = {"network": chosen.model, "categories": list(labels), "seed": chosen.seed, **reports}
+    if chosen.json:
+        with run_folder.replacing(_place(chosen.json)) as temporary:
+            temporary.write_text(json.dumps(report, indent=2) + "\n", "utf-8")
+    return report
+
+
+def _place(path: str) -> Path:
+    """Where to write; makes the folder."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    return Path(path)
+
+
+def main(argv: list[str]) -> int:
+    """Runs the command line; returns the exit status."""
+    try:
+        chosen, _ = make_options().parse(argv)
+        fit(chosen)
+    except (ValueError, ImportError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
