@@ -19,6 +19,7 @@ their standard deviation.
 """
 
 import dataclasses
+import functools
 import json
 import subprocess
 import sys
@@ -118,22 +119,26 @@ def nesting(study: Study) -> dict[str, list[str]]:
     """Name -> flags: the same categories under different superclasses."""
     labels = study.dataset.categories
     features = _features(study.network("seqpar", [], 0), study.dataset)
-    made = {
-        "similar, 2 levels": hierarchies.similarity(labels, features=features, levels=2),
-        "dissimilar, 2 levels": hierarchies.dissimilar(labels, features=features, levels=2),
-        "random, 2 levels": hierarchies.random(labels, levels=2, seed=0),
-        "similar, 3 levels": hierarchies.similarity(labels, features=features, levels=3),
-        "similar, 4 levels": hierarchies.similarity(labels, features=features, levels=4),
+    alike = functools.partial(hierarchies.similarity, labels, features=features)
+    makers = {
+        "similar, 2 levels": functools.partial(alike, levels=2),
+        "dissimilar, 2 levels": functools.partial(
+            hierarchies.dissimilar, labels, features=features, levels=2
+        ),
+        "random, 2 levels": functools.partial(hierarchies.random, labels, levels=2, seed=0),
+        "WordNet, 2 levels": functools.partial(hierarchies.from_wordnet, labels, levels=2),
+        "similar, 3 levels": functools.partial(alike, levels=3),
+        "similar, 4 levels": functools.partial(alike, levels=4),
     }
-    try:
-        made["WordNet, 2 levels"] = hierarchies.from_wordnet(labels, levels=2)
-    except ValueError as error:
-        print(f"Without WordNet's superclasses: {error}")
     cases = {"seqpar": [], "one branch": ["--variant=1branch"]}
-    for name, hierarchy in made.items():
+    for name, make in makers.items():
         path = study.folder / f"{name.replace(', ', '_').replace(' ', '_')}.json"
-        hierarchies.to_file(hierarchy, path)
-        cases[name] = [f"--hierarchy={path}"]
+        try:
+            hierarchies.to_file(make(), path)
+        except ValueError as error:  # too few categories, or none that WordNet knows
+            print(f"Without {name!r}: {error}")
+        else:
+            cases[name] = [f"--hierarchy={path}"]
     return cases
 
 

@@ -441,9 +441,11 @@ def test_a_setting_gives_defaults_and_flags_win(name, pictures):
     given = settings.read(name)
     about = importlib.import_module(f"settings.{name}").__doc__
     assert f"--setting {name}" in about
-    chosen, _ = train.read_flags([f"--setting={name}"])
+    init = ["--init=timm:resnet50"] if given.get("freeze_trunk") else []
+    chosen, _ = train.read_flags([f"--setting={name}", *init])
     assert given.items() <= vars(chosen).items()
     arguments = [f"--setting={name}", f"--dataset=folder:{pictures}", "--width=0.375"]
+    arguments += init
     chosen, _ = train.read_flags(arguments)
     wanted = given | {"dataset": f"folder:{pictures}", "width": 0.375}
     assert wanted.items() <= vars(chosen).items()

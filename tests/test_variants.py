@@ -93,9 +93,10 @@ def test_phl_variants_stay_within_the_papers_figures():
 
 
 @pytest.mark.only_backend("tensorflow")
-def test_early_saves_parameters_and_macs_against_the_plain_network():
-    params, macs, _ = totals("resnet50", "early", 0, 5)
-    plain = sp.cost(sp.build_plain("resnet50", 5))
+@pytest.mark.parametrize("family", ["resnet18", "resnet50"])
+def test_early_saves_parameters_and_macs_against_the_plain_network(family):
+    params, macs, _ = totals(family, "early", 0, 5)
+    plain = sp.cost(sp.build_plain(family, 5))
     assert params <= 0.6 * plain.params
     assert macs <= 0.6 * plain.macs
 

@@ -1,6 +1,6 @@
 """A small PHL network on two processor cores, from scratch.
 
-    KERAS_BACKEND=tensorflow python recipes/train.py --setting two_cores --data_dir DIR
+KERAS_BACKEND=tensorflow python recipes/train.py --setting two_cores --data_dir DIR
 """
 
 FLAGS = {
