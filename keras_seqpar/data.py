@@ -190,11 +190,12 @@ def only(dataset: Dataset, categories: Sequence[str]) -> Dataset:
     splits = {}
     for name, split in dataset.splits.items():
         rows = np.flatnonzero(new[split.labels] >= 0)
-        pixels = functools.partial(_read_rows, split, rows) if callable(split.pixels) else None
         splits[name] = Split(
             tuple(split.names[i] for i in rows),
             new[split.labels[rows]],
-            split.pixels[rows] if pixels is None else pixels,
+            functools.partial(_read_rows, split, rows)
+            if callable(split.pixels)
+            else split.pixels[rows],
         )
     return Dataset(dataset.name, tuple(categories), splits, dataset.skipped)
 
