@@ -6,6 +6,7 @@ PYTHON ?= $(shell for p in python3.11 python3 python; do $$p -c \
 	2>/dev/null && { command -v $$p; break; }; done)
 VENV ?= .venv
 RUNTIME_VENV ?= $(VENV)-tflite-runtime
+MEDIAPIPE_VENV ?= $(VENV)-mediapipe
 BACKENDS ?= tensorflow jax torch
 CATEGORIES ?=
 PYTEST_ARGS ?= -n 2 --dist loadfile
@@ -25,11 +26,12 @@ demo: $(VENV)/demo.done ## train on digits, cut, quantize, compare (CATEGORIES=0
 	KERAS_BACKEND=tensorflow $(BIN)/python recipes/demo.py \
 		$(if $(CATEGORIES),--categories="$(CATEGORIES)")
 
-test: lint $(RUNTIME_VENV)/test.done ## lint, then all tests on the three backends, in turn
+test: lint $(RUNTIME_VENV)/test.done $(MEDIAPIPE_VENV)/test.done ## lint, then all tests on the three backends, in turn
 	@for backend in $(BACKENDS); do \
 		echo "== tests on $$backend"; \
 		KERAS_BACKEND=$$backend \
 		TFLITE_RUNTIME_PYTHON="$(abspath $(RUNTIME_VENV))/bin/python" \
+		MEDIAPIPE_PYTHON="$(abspath $(MEDIAPIPE_VENV))/bin/python" \
 		$(BIN)/python -m pytest $(PYTEST_ARGS) || exit $$?; \
 	done
 
@@ -46,7 +48,7 @@ wheel: $(VENV)/test.done ## build the wheel into dist/
 	$(BIN)/python -m pip wheel -q --disable-pip-version-check --no-deps -w dist .
 
 clean: ## remove environments, caches and dist/ (runs/ and out/ stay)
-	@for venv in "$(VENV)" "$(RUNTIME_VENV)"; do \
+	@for venv in "$(VENV)" "$(RUNTIME_VENV)" "$(MEDIAPIPE_VENV)"; do \
 		if [ -f "$$venv/pyvenv.cfg" ]; then rm -rf "$$venv"; fi; \
 	done
 	rm -rf dist build .pytest_cache .ruff_cache .mypy_cache .hypothesis
@@ -77,4 +79,10 @@ $(RUNTIME_VENV)/test.done: | $(RUNTIME_VENV)/pyvenv.cfg
 		"Name one: make clean, then make test PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@echo "Installing tflite-runtime into $(RUNTIME_VENV), once ..."
 	@$(RUNTIME_VENV)/bin/python $(INSTALL) tflite-runtime==2.14.0 numpy==1.26.4 pillow
+	@touch $@
+
+# A client that nobody here wrote, which needs a newer absl-py than the training tools take.
+$(MEDIAPIPE_VENV)/test.done: | $(MEDIAPIPE_VENV)/pyvenv.cfg
+	@echo "Installing MediaPipe into $(MEDIAPIPE_VENV), once ..."
+	@$(MEDIAPIPE_VENV)/bin/python $(INSTALL) mediapipe==1.2.2
 	@touch $@

@@ -134,6 +134,15 @@ def tflite_runtime_python() -> pathlib.Path:
     return pathlib.Path(path)
 
 
+@pytest.fixture(scope="session")
+def mediapipe_python() -> pathlib.Path:
+    """The interpreter of an environment with MediaPipe, which knows nothing of this package."""
+    path = os.environ.get("MEDIAPIPE_PYTHON")
+    if not path:
+        pytest.skip("needs MEDIAPIPE_PYTHON; `make test` makes that environment")
+    return pathlib.Path(path)
+
+
 @pytest.fixture(autouse=True)
 def _seeded():
     """Every test starts from the same random state, whatever ran before it."""

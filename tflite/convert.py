@@ -5,8 +5,8 @@
 
 writes out/best-c3-c5-c8-int8.tflite and its label file. Int8 is calibrated on training pictures
 of the kept categories. The file then runs in the LiteRT interpreter on their validation
-pictures, beside Keras: where the two disagree more than the bounds allow, the command fails
-and leaves no file behind.
+pictures, beside Keras: where the two disagree more than the bounds allow, or the accuracy drops by
+more than --max_accuracy_drop, the command fails and leaves no file behind.
 """
 
 import os
@@ -23,27 +23,25 @@ from absl import app, flags, logging
 
 from keras_seqpar import Hierarchy, mobile
 
+COMPARE = shared.comparison_flags()
 CATEGORIES = flags.DEFINE_list("categories", [], "What the cutout keeps; all by default.")
 QUANTIZATION = flags.DEFINE_enum("quantization", "dynamic", mobile.QUANTIZATIONS, "How small.")
 INPUT_DTYPE = flags.DEFINE_enum("input_dtype", "float32", mobile.DTYPES, "For int8: of the input.")
 OUTPUT_DTYPE = flags.DEFINE_enum(
     "output_dtype", "float32", mobile.DTYPES, "For int8: of the scores."
 )
-DATASET = flags.DEFINE_string(
-    "dataset", None, "Real pictures: digits, imagenette, folder:PATH, archive:PATH.", required=True
-)
-DATA_DIR = flags.DEFINE_string("data_dir", None, "Where tensorflow-datasets keeps its data.")
 CALIBRATION = flags.DEFINE_integer(
-    "calibration", 300, "For int8: how many training pictures set the ranges.", lower_bound=1
+    "calibration",
+    300,
+    "For int8 and int16x8: how many training pictures set the ranges.",
+    lower_bound=1,
 )
-PICTURES = flags.DEFINE_integer(
-    "pictures", 0, "How many validation pictures to compare on; 0 for all.", lower_bound=0
+QUANTIZER = flags.DEFINE_enum(
+    "quantizer", "tensorflow", mobile.QUANTIZERS, "What quantizes: dynamic, int8 by either."
 )
-MAX_ERROR = flags.DEFINE_float(
-    "max_error", None, "Largest error allowed, relative to the output range."
-)
-MIN_AGREEMENT = flags.DEFINE_float("min_agreement", None, "Least top-1 agreement, 0 to 1.")
-THREADS = flags.DEFINE_integer("threads", 1, "CPU threads of the interpreter.", lower_bound=1)
+DESCRIPTION = flags.DEFINE_string("description", None, "For the metadata: what the file is.")
+AUTHOR = flags.DEFINE_string("author", None, "For the metadata.")
+LICENCE = flags.DEFINE_string("licence", None, "For the metadata: of the weights.")
 OUTPUT = flags.DEFINE_string("output", "out", "A folder, made if need be, or NAME.tflite.")
 
 
@@ -64,10 +62,10 @@ def main(arguments: list[str]) -> None:
         raise app.UsageError("Name one .keras file.")
     logging.set_verbosity(logging.ERROR)
     model = shared.load_network(arguments[1], CATEGORIES.value)
-    dataset = shared.load_dataset(DATASET.value, DATA_DIR.value, model)
-    images, labels = shared.pictures_of(dataset, "validation", model, PICTURES.value)
+    dataset = shared.load_dataset(COMPARE.dataset.value, COMPARE.data_dir.value, model)
+    images, labels = shared.pictures_of(dataset, "validation", model, COMPARE.pictures.value)
     calibration = None
-    if QUANTIZATION.value == "int8":
+    if QUANTIZATION.value in ("int8", "int16x8"):
         calibration, _ = shared.pictures_of(dataset, "train", model, CALIBRATION.value)
     path = target(Path(arguments[1]), mobile.labels_of(model))
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".convert-") as folder:
@@ -78,15 +76,20 @@ def main(arguments: list[str]) -> None:
             calibration=calibration,
             input_dtype=INPUT_DTYPE.value,
             output_dtype=OUTPUT_DTYPE.value,
+            quantizer=QUANTIZER.value,
+            description=DESCRIPTION.value,
+            author=AUTHOR.value,
+            licence=LICENCE.value,
         )
         report = mobile.verify(
             made.path,
             model,
             images,
             labels,
-            max_error=MAX_ERROR.value,
-            min_agreement=MIN_AGREEMENT.value,
-            threads=THREADS.value,
+            max_error=COMPARE.max_error.value,
+            min_agreement=COMPARE.min_agreement.value,
+            max_accuracy_drop=COMPARE.max_accuracy_drop.value,
+            threads=COMPARE.threads.value,
         )
         print(report)
         report.check()

@@ -1,15 +1,50 @@
-"""What the commands in this folder share: reading networks and the pictures they name."""
+"""What the commands in this folder share: flags, reading networks and the pictures they name."""
 
+import sys
+import types
 from collections.abc import Sequence
 from pathlib import Path
 
 import keras
 import numpy as np
+from absl import flags
 
 import keras_seqpar as ks
 from keras_seqpar import data, mobile
 
 SEED = 0  # of the choice among more pictures than are wanted
+
+
+def comparison_flags() -> types.SimpleNamespace:
+    """Defines the flags of commands that compare a file with its network on real pictures."""
+    # Flags belong to the module that defines them, and a command's help shows its own and these.
+    defined = types.SimpleNamespace(
+        dataset=flags.DEFINE_string(
+            "dataset",
+            None,
+            "Real pictures: digits, imagenette, folder:PATH, archive:PATH.",
+            required=True,
+        ),
+        data_dir=flags.DEFINE_string("data_dir", None, "Where tensorflow-datasets keeps its data."),
+        pictures=flags.DEFINE_integer(
+            "pictures", 0, "Validation pictures to compare on; 0 for all.", lower_bound=0
+        ),
+        max_error=flags.DEFINE_float(
+            "max_error", None, "Largest error allowed, relative to the output range."
+        ),
+        min_agreement=flags.DEFINE_float("min_agreement", None, "Least top-1 agreement, 0 to 1."),
+        max_accuracy_drop=flags.DEFINE_float(
+            "max_accuracy_drop",
+            None,
+            "How far the accuracy may lie below Keras's: 0.01 is one point.",
+            lower_bound=0,
+        ),
+        threads=flags.DEFINE_integer(
+            "threads", 1, "CPU threads of the interpreter.", lower_bound=1
+        ),
+    )
+    flags.adopt_module_key_flags(sys.modules[__name__])
+    return defined
 
 
 def load_network(path: str, categories: Sequence[str]) -> keras.Model:

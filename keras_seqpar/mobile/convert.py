@@ -1,81 +1,29 @@
 """Keras network -> .tflite file and label file."""
 
-import contextlib
-import dataclasses
 import json
 import os
-import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import keras
 import numpy as np
 
-from keras_seqpar.hierarchy import unknown_name
+from keras_seqpar.cutout import Parts
 from keras_seqpar.mobile.converter import samples, to_tflite
+from keras_seqpar.mobile.files import Converted, check_options, check_path, write
 from keras_seqpar.mobile.network import (
     check_pictures,
     in_float32,
     labels_of,
     normalisation,
     parts_of,
+    takes_pixels,
 )
-from keras_seqpar.mobile.runner import LABELS_SUFFIX, NONE
+from keras_seqpar.mobile.pictures import check_spread
+from keras_seqpar.mobile.quantize import check_no_gains, no_calibration, quantized, say_few
+from keras_seqpar.mobile.reading import Contents
+from keras_seqpar.mobile.runner import NONE
 from keras_seqpar.unknowns import none_of_these
-
-QUANTIZATIONS = ("float32", "float16", "dynamic", "int8")
-DTYPES = ("float32", "uint8", "int8")
-# Fewer pictures than this leave the ranges of the activations to chance.
-FEW_PICTURES = 50
-
-
-@dataclasses.dataclass(frozen=True)
-class Converted:
-    """A converted network; `print` shows it in a line.
-
-    Args:
-        path: the .tflite file.
-        labels_path: the label file beside it, one label per line in the order of the
-            outputs, or `None`.
-        quantization: one of `QUANTIZATIONS`.
-        bytes: size of the .tflite file.
-        operations: name of a TFLite operation -> how often the file uses it.
-    """
-
-    path: Path
-    labels_path: Path | None
-    quantization: str
-    bytes: int
-    operations: Mapping[str, int]
-
-    def __str__(self) -> str:
-        labels = f", labels in {self.labels_path.name}" if self.labels_path else ", no labels"
-        count = sum(self.operations.values())
-        return f"{self.path}: {self.quantization}, {self.bytes:,} bytes, {count} operations{labels}"
-
-    def move(self, path: str | os.PathLike) -> "Converted":
-        """Moves the file and its labels on one file system, replacing what is there.
-
-        Args:
-            path: the new place, ending in `.tflite`.
-
-        Returns:
-            The record of the moved files.
-
-        Raises:
-            ValueError: the folder does not exist, or `path` does not end in `.tflite`.
-        """
-        path = _check_path(path)
-        labels = _labels_path(path)
-        if self.labels_path:
-            os.replace(self.labels_path, labels)
-        else:
-            labels.unlink(missing_ok=True)  # of a file that was there before
-        os.replace(self.path, path)
-        return dataclasses.replace(
-            self, path=path, labels_path=labels if self.labels_path else None
-        )
 
 
 def convert(
@@ -89,6 +37,10 @@ def convert(
     batch_size: int = 1,
     image_size: tuple[int, int] | None = None,
     labels: bool | Sequence[str] = True,
+    quantizer: str = "tensorflow",
+    description: str | None = None,
+    author: str | None = None,
+    licence: str | None = None,
 ) -> Converted:
     """Writes a network as a .tflite file with built-in operations only.
 
@@ -99,6 +51,12 @@ def convert(
     float32. Networks from elsewhere convert too; they have no labels and nothing says how their
     pictures are normalised.
 
+    The file describes itself in TFLite metadata: its labels, the normalisation of its pictures,
+    and the hierarchy. MediaPipe Tasks and Android's tools read these; `zipfile` opens the files
+    `labels.txt` and `hierarchy.json` in it. MediaPipe's ImageClassifier takes files with batch 1,
+    without gains input, of networks that take pixels, with float32 or uint8 pictures; with
+    `none_of_these`, only float32 scores.
+
     Needs Keras on the TensorFlow backend. A `.keras` file saved on any backend loads there.
 
     Args:
@@ -108,9 +66,12 @@ def convert(
             float32 activations, a quarter of the size and nearly float; `"int8"`, weights
             (per channel) and activations in int8, for integer hardware. Operations without
             an int8 kernel stay float between QUANTIZE and DEQUANTIZE: none in ResNets, the
-            normalisations of ConvNeXt V2.
-        calibration: for int8, real pictures `(n, height, width, channels)` as the network
-            takes them, uint8 or floats; 100 to 500 are enough. They set the ranges of the
+            normalisations of ConvNeXt V2; `"int16x8"`, int8 weights and 16-bit activations: near
+            to float, but interpreters have only slow reference kernels for it on CPUs (11.4 ms
+            where int8 takes 0.11 ms: ResNet-18 PHL of width 0.25 at 32 pixels), so it is for
+            hardware that knows it.
+        calibration: for int8 and int16x8, real pictures `(n, height, width, channels)` as the
+            network takes them, uint8 or floats; 100 to 500 are enough. They set the ranges of the
             activations: what lies beyond is clipped.
         input_dtype: for int8, `"uint8"` or `"int8"` make the file take integers: for a
             network that takes pixels, uint8 are the pixels (scale 1, zero point 0).
@@ -118,8 +79,14 @@ def convert(
             inside the file, and is float32 in every one.
         batch_size: the fixed number of pictures per run.
         image_size: `(height, width)`, for a network that takes pictures of any size.
-        labels: write `<name>.labels.txt`, one label per line in the order of the outputs; a
-            sequence of labels replaces the network's own.
+        labels: write `<name>.labels.txt`, one label per line in the order of the outputs, and
+            the same into the file; a sequence of labels replaces the network's own. `False`
+            leaves out the hierarchy as well.
+        quantizer: `"tensorflow"`, TensorFlow's converter, or `"ai_edge"`, ai-edge-quantizer, for
+            dynamic and int8. `keras_seqpar.mobile.quantize` is the latter alone.
+        description: what the metadata says about the file; by default what it was made of.
+        author: for the metadata.
+        licence: for the metadata: under which the weights may be used, an SPDX identifier, say.
 
     Returns:
         What was written.
@@ -137,8 +104,11 @@ def convert(
     ...                calibration=pictures, input_dtype="uint8")
     """
     parts = parts_of(model)  # TypeError
-    path = _check_path(path)
-    _check_options(quantization, input_dtype, output_dtype, batch_size)
+    path = check_path(path)
+    _check_options(quantization, input_dtype, output_dtype, batch_size, quantizer)
+    for name, text in (("description", description), ("author", author), ("licence", licence)):
+        if text is not None and not isinstance(text, str):
+            raise TypeError(f"{name} must be a text, got {text!r}.")
     backend = keras.config.backend()
     if backend != "tensorflow":
         raise RuntimeError(
@@ -146,11 +116,14 @@ def convert(
             "KERAS_BACKEND=tensorflow before Keras is imported and load the .keras file there."
         )
     shape = (batch_size, *_picture_shape(model, image_size))
-    if quantization == "int8":
-        calibration = _check_calibration(model, calibration, shape)
+    if quantization in ("int8", "int16x8"):
+        calibration = _check_calibration(model, calibration, shape, quantization)
+    _check_meaning(model, parts, quantization, input_dtype)
     names = _check_labels(model, labels)
 
-    from keras_seqpar.mobile.flatbuffer import rewrite  # needs the [mobile] extra, as TensorFlow
+    # These need the [mobile] extra, as TensorFlow.
+    from keras_seqpar.mobile.flatbuffer import rewrite
+    from keras_seqpar.mobile.metadata import append, associated_files, metadata
 
     network, outputs = in_float32(model), ["scores"]
     known = normalisation(model)
@@ -163,34 +136,52 @@ def convert(
         network = none_of_these(network)
         outputs.append(NONE)
         about[NONE] = parts.threshold.get_config()
+    has_gains = len(model.inputs) > 1
+    files = associated_files(
+        labels=names,
+        gains=[node.label for node in parts.hierarchy.nodes] if parts and has_gains else (),
+        none=NONE in outputs,
+        hierarchy=parts.hierarchy if parts and names else None,
+    )
     content = to_tflite(
         network,
         shape,
-        quantization,
+        "float32" if quantizer == "ai_edge" else quantization,
         lambda: samples(model, calibration, batch_size),
         input_dtype,
         output_dtype,
     )
-    content, operations = rewrite(content, outputs=outputs, description=json.dumps(about))
-    labels_path = None
-    if names:
-        labels_path = _labels_path(path)
-        _write(labels_path, "".join(f"{name}\n" for name in names).encode())
-    _write(path, content)
-    return Converted(path, labels_path, quantization, len(content), operations)
+    content, operations = rewrite(
+        content,
+        outputs=outputs,
+        description=json.dumps(about),
+        metadata=metadata(
+            files,
+            name=model.name,
+            description=description or f"Scores {model.outputs[0].shape[-1]} categories.",
+            author=author,
+            licence=licence,
+            channels=shape[-1],
+            normalisation=known,
+            has_gains=has_gains,
+            has_none=NONE in outputs,
+        ),
+    )
+    if quantizer == "ai_edge":
+        contents = Contents(about, names or None, files)
+        content, operations = quantized(
+            content, contents, quantization, calibration, batch_size, input_dtype, output_dtype
+        )
+    else:
+        content = append(content, files)
+    text = "".join(f"{name}\n" for name in names).encode() if names else None
+    return Converted(path, write(path, content, text), quantization, len(content), operations)
 
 
-def _check_options(quantization, input_dtype, output_dtype, batch_size) -> None:
-    if quantization not in QUANTIZATIONS:
-        raise ValueError(unknown_name("quantization", quantization, QUANTIZATIONS))
-    for name, dtype in (("input_dtype", input_dtype), ("output_dtype", output_dtype)):
-        if dtype not in DTYPES:
-            raise ValueError(unknown_name(name, dtype, DTYPES))
-        if dtype != "float32" and quantization != "int8":
-            raise ValueError(
-                f"{name}={dtype!r} needs quantization='int8'; a {quantization} file computes in "
-                "floats, so its inputs and outputs are float32."
-            )
+def _check_options(
+    quantization, input_dtype, output_dtype, batch_size, quantizer="tensorflow"
+) -> None:
+    check_options(quantization, input_dtype, output_dtype, quantizer)
     if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
         raise ValueError(f"batch_size must be a whole number of 1 or more, got {batch_size!r}.")
 
@@ -238,31 +229,33 @@ def _picture_shape(model: keras.Model, image_size) -> tuple[int, int, int]:
     return (*size, shape[2])
 
 
-def _check_calibration(model, calibration, shape) -> np.ndarray:
-    if len(model.inputs) > 1:
-        raise ValueError(
-            "A network with a gains input cannot become int8: gains above those calibrated would "
-            "be clipped silently. Take quantization='dynamic', or set constant gains with "
-            "keras_seqpar.attend."
-        )
+def _check_calibration(model, calibration, shape, quantization="int8") -> np.ndarray:
+    check_no_gains(len(model.inputs) > 1, quantization)
     if calibration is None:
-        raise ValueError(
-            "quantization='int8' needs calibration: some hundred real pictures of the kind that "
-            "the network will see, as an array (n, height, width, channels)."
-        )
+        raise no_calibration(quantization)
     calibration = check_pictures(model, calibration, shape[1:], "calibration pictures")
-    if calibration.min() == calibration.max():
+    check_spread(calibration)
+    say_few(calibration)
+    return calibration
+
+
+def _check_meaning(
+    model: keras.Model, parts: Parts | None, quantization: str, input_dtype: str
+) -> None:
+    """Refuses what cannot be right, and warns of what other tools would get wrong."""
+    if quantization == "int16x8" and parts and parts.threshold:
         raise ValueError(
-            f"All values of the calibration pictures are {calibration.min()}: these are no real "
-            "pictures, so the ranges of the activations would be wrong."
+            f"The model {model.name!r} stores a threshold for none of these, which int16x8 files "
+            "cannot decide on in floats. Take another quantization, or remove the threshold: "
+            "keras_seqpar.with_threshold(model, None)."
         )
-    if len(calibration) < FEW_PICTURES:
+    if input_dtype == "uint8" and takes_pixels(model) is False:
         warnings.warn(
-            f"Calibration on {len(calibration)} picture(s): the ranges of the activations may be "
-            f"too narrow. Take {FEW_PICTURES} or more, of every category.",
+            f"The model {model.name!r} takes normalised input, so the file's uint8 pictures are "
+            "no pixels: MediaPipe and Android's tools, which feed pixels, get wrong scores. Build "
+            "the network with include_preprocessing=True.",
             stacklevel=3,
         )
-    return calibration
 
 
 def _check_labels(model: keras.Model, labels) -> tuple[str, ...]:
@@ -290,42 +283,3 @@ def _check_labels(model: keras.Model, labels) -> tuple[str, ...]:
             f"The label {broken[0]!r} does not fit into a label file of one line per label."
         )
     return names
-
-
-def _check_path(path: str | os.PathLike) -> Path:
-    path = Path(path).expanduser()
-    if path.suffix != ".tflite":
-        raise ValueError(f"The path must end in .tflite, got {str(path)!r}.")
-    if path.is_dir():
-        raise ValueError(f"{str(path)!r} is a folder. Name a file.")
-    if not path.parent.is_dir():
-        raise ValueError(f"The folder {str(path.parent)!r} does not exist. Make it first.")
-    if not os.access(path.parent, os.W_OK):
-        raise ValueError(f"The folder {str(path.parent)!r} is not writable.")
-    return path
-
-
-def _labels_path(path: Path) -> Path:
-    return path.with_name(path.stem + LABELS_SUFFIX)
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Writes a file under a temporary name first, so that it is whole or not there."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

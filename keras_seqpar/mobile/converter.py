@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from keras_seqpar.mobile.network import takes_pixels
+from keras_seqpar.mobile.pictures import batches
 
 
 def to_tflite(
@@ -57,11 +58,19 @@ def to_tflite(
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if quantization == "float16":
         converter.target_spec.supported_types = [tf.float16]
-    if quantization == "int8":
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    if quantization in ("int8", "int16x8"):
+        converter.representative_dataset = calibration
+        kinds = tf.lite.OpsSet
+        converter.target_spec.supported_ops = (
+            [kinds.TFLITE_BUILTINS_INT8]
+            if quantization == "int8"
+            else [
+                kinds.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,
+                kinds.TFLITE_BUILTINS,  # float, where there is no kernel of that kind
+            ]
+        )
         converter.inference_input_type = tf.as_dtype(input_dtype)
         converter.inference_output_type = tf.as_dtype(output_dtype)
-        converter.representative_dataset = calibration
     keep_float = quantization == "int8" and len(model.outputs) > 1
     try:
         with warnings.catch_warnings():
@@ -97,9 +106,8 @@ def _with_float_decision(converter) -> bytes:
 
 def samples(model: keras.Model, calibration, batch: int) -> Iterator[list[np.ndarray]]:
     """Yields calibration pictures, an array, in batches of one size, as the network takes them."""
-    for start in range(0, len(calibration), batch):
-        some = calibration[np.arange(start, start + batch) % len(calibration)].astype("float32")
-        if start == 0 and (takes_pixels(model) or calibration.dtype == np.uint8):
+    for i, some in enumerate(batches(calibration, batch)):
+        if i == 0 and (takes_pixels(model) or calibration.dtype == np.uint8):
             # The input must span all pixels, so that uint8 input has scale 1 and zero point 0,
             # whatever the brightest picture is: one pixel of one picture, channel by channel,
             # becomes black and one white. That leaves the activations as they are.

@@ -10,9 +10,15 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from keras_seqpar.mobile.reading import METADATA
+
 
 def rewrite(
-    content: bytes, *, outputs: Sequence[str], description: str
+    content: bytes,
+    *,
+    outputs: Sequence[str] | None = None,
+    description: str,
+    metadata: bytes | None = None,
 ) -> tuple[bytes, dict[str, int]]:
     """Names and shrinks a model; what it computes stays bit for bit the same.
 
@@ -25,8 +31,10 @@ def rewrite(
 
     Args:
         content: a model with one signature.
-        outputs: names for the outputs, in the order in which the network gives them.
+        outputs: names for the outputs, in the order in which the network gives them; `None` for
+            a model that was rewritten before, whose names stay.
         description: stored as the model's description.
+        metadata: stored as TFLite metadata (`metadata.py`); `None` keeps what is there.
 
     Returns:
         The new file, and how often it uses each operation.
@@ -34,16 +42,82 @@ def rewrite(
     Raises:
         ValueError: the model needs operations that are not built into TFLite.
     """
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
+    model = unpack(content)
+    used = operations(model)
+    if outputs is not None:
+        _rename(model, outputs)
+    model.description = description.encode()
+    if metadata is not None:
+        _store(model, METADATA, metadata)
+    builder = _SharingBuilder(len(content) + 1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output()), used
+
+
+def operations(model: schema.ModelT) -> dict[str, int]:
+    """How often a model uses each operation.
+
+    Args:
+        model: any.
+
+    Returns:
+        Name of the operation -> count, the most frequent first.
+
+    Raises:
+        ValueError: the model needs operations that are not built into TFLite: custom ones, or
+            TensorFlow's own ("flex").
+    """
     names = {code: name for name, code in vars(schema.BuiltinOperator).items()}
-    graph, signature = model.subgraphs[0], model.signatureDefs[0]
     codes = [max(op.builtinCode, op.deprecatedBuiltinCode) for op in model.operatorCodes]
-    custom = [op.customCode for op in model.operatorCodes if op.customCode]
-    if custom:
+    if foreign := [
+        (op.customCode or b"CUSTOM").decode()
+        for op, code in zip(model.operatorCodes, codes, strict=True)
+        if op.customCode or code == schema.BuiltinOperator.CUSTOM
+    ]:
         raise ValueError(
-            "The network needs operations that are not built into TFLite: "
-            f"{', '.join(name.decode() for name in custom)}."
+            f"The network needs operations that are not built into TFLite: {', '.join(foreign)}."
         )
+    used = collections.Counter(
+        names[codes[op.opcodeIndex]] for graph in model.subgraphs for op in graph.operators
+    )
+    return dict(used.most_common())
+
+
+def unpack(content: bytes) -> schema.ModelT:
+    """The model as objects."""
+    return schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
+
+
+def pack(model: schema.ModelT) -> bytes:
+    """The model as a flatbuffer."""
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def inline(content: bytes) -> bytes:
+    """Moves weights that lie behind the flatbuffer into it.
+
+    ai-edge-quantizer writes them there (`Buffer.offset` of schema.fbs). Whoever unpacks and
+    packs such a model drops them, and nothing says so.
+
+    Args:
+        content: a model.
+
+    Returns:
+        The same model; every buffer holds its data.
+    """
+    model = unpack(content)
+    for buffer in model.buffers:
+        if buffer.offset > 1:  # 0 and 1 stand for no data outside
+            end = buffer.offset + buffer.size
+            buffer.data = np.frombuffer(content[buffer.offset : end], "uint8")
+            buffer.offset = buffer.size = 0
+    return pack(model)
+
+
+def _rename(model: schema.ModelT, outputs: Sequence[str]) -> None:
+    graph, signature = model.subgraphs[0], model.signatureDefs[0]
     for tensor in graph.tensors:
         tensor.name = _short(tensor.name)
     signature.outputs.sort(key=lambda entry: entry.name)  # output_0, output_1
@@ -54,11 +128,14 @@ def rewrite(
         graph.tensors[entry.tensorIndex].name = entry.name
     # Pictures first, then gains, whatever order the converter chose.
     graph.inputs = sorted(graph.inputs, key=lambda i: graph.tensors[i].name != b"image")
-    model.description = description.encode()
-    builder = _SharingBuilder(len(content) + 1024)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    used = collections.Counter(names[codes[op.opcodeIndex]] for op in graph.operators)
-    return bytes(builder.Output()), dict(used.most_common())
+
+
+def _store(model: schema.ModelT, name: bytes, data: bytes) -> None:
+    """Stores data under a name, in place of what has that name."""
+    kept = [entry for entry in model.metadata or [] if entry.name != name]
+    entry = schema.MetadataT(name=name, buffer=len(model.buffers))
+    model.buffers.append(schema.BufferT(data=np.frombuffer(data, "uint8")))
+    model.metadata = [*kept, entry]
 
 
 def without_ranges(content: bytes) -> bytes:
@@ -70,7 +147,7 @@ def without_ranges(content: bytes) -> bytes:
     Returns:
         The same model; what has no range stays in floats when it is quantized.
     """
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
+    model = unpack(content)
     graph, signature = model.subgraphs[0], model.signatureDefs[0]
     inputs_of = {index: op.inputs for op in graph.operators for index in op.outputs}
 
@@ -87,9 +164,7 @@ def without_ranges(content: bytes) -> bytes:
     first, second = (needed(entry.tensorIndex) for entry in outputs)
     for index in second - first:
         graph.tensors[index].quantization = None
-    builder = flatbuffers.Builder(len(content) + 1024)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
+    return pack(model)
 
 
 def _short(name: bytes) -> bytes:

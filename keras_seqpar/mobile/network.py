@@ -8,9 +8,7 @@ import numpy as np
 from keras_seqpar.assembly import IMAGENET_MEAN, IMAGENET_STD
 from keras_seqpar.cutout import Parts, find_parts
 from keras_seqpar.graph import leaf_layers
-
-# Normalised pixels lie in -2.2 .. 2.7; larger values than this are pixels by mistake.
-MOST_NORMALISED = 10
+from keras_seqpar.mobile.pictures import check_array
 
 
 def parts_of(model: keras.Model) -> Parts | None:
@@ -105,35 +103,7 @@ def check_pictures(
         TypeError: no array of uint8 or floats.
         ValueError: another shape, no picture, NaN, or a range that the network does not take.
     """
-    pictures = np.asarray(pictures)
-    if pictures.dtype != np.uint8 and pictures.dtype.kind != "f":
-        raise TypeError(f"{what} must be an array of uint8 or floats, got {pictures.dtype}.")
-    if pictures.ndim != 4 or any(
-        want not in (None, have) for want, have in zip(size, pictures.shape[1:], strict=False)
-    ):
-        hint = " Add a batch axis: pictures[None]." if pictures.ndim == 3 else ""
-        wanted = ", ".join("any" if s is None else str(s) for s in size)
-        raise ValueError(f"{what} must have the shape (n, {wanted}), got {pictures.shape}.{hint}")
-    if not len(pictures):
-        raise ValueError(f"{what} must be one or more, got none.")
-    low, high = float(pictures.min()), float(pictures.max())
-    if not np.isfinite([low, high]).all():
-        raise ValueError(f"{what} must be finite, but some values are NaN or infinite.")
-    pixels = takes_pixels(model)
-    found = f"{what} of {pictures.dtype} in {low:g} .. {high:g} do not fit"
-    if pixels and pictures.dtype.kind == "f":
-        takes = f"the model {model.name!r}, which takes pixels of 0 to 255 and normalises them"
-        if low < 0 or high > 255:
-            raise ValueError(f"{found} {takes}. Give the pixels themselves.")
-        if high <= 1:
-            raise ValueError(f"{found} {takes}. Multiply them by 255.")
-    if pixels is False and (pictures.dtype == np.uint8 or max(-low, high) > MOST_NORMALISED):
-        raise ValueError(
-            f"{found} the model {model.name!r}, which takes normalised input. Normalise them with "
-            "keras_seqpar.mobile.from_pixels(model, pixels), or build the network with "
-            "include_preprocessing=True."
-        )
-    return pictures
+    return check_array(pictures, size, what, takes_pixels(model), f"the model {model.name!r}")
 
 
 def in_float32(model: keras.Model) -> keras.Model:

@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0, or 1 where something was wrong.
     """
     parser = argparse.ArgumentParser(prog="python -m keras_seqpar.mobile.run")
-    parser.add_argument("file", help="a .tflite file; labels are read from NAME.labels.txt")
+    parser.add_argument("file", help="a .tflite file, perhaps with NAME.labels.txt beside")
     parser.add_argument("pictures", nargs="+", help="JPEG, PNG, ...")
     parser.add_argument("--top", type=int, default=3, help="how many categories to show")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")

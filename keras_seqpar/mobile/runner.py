@@ -5,13 +5,13 @@ No TensorFlow and no Keras here: this is what goes onto a device.
 
 import importlib
 import importlib.metadata
-import json
 import os
-import struct
 import time
 from pathlib import Path
 
 import numpy as np
+
+from keras_seqpar.mobile.reading import lines, read
 
 # Distribution and module of every interpreter, in the order of preference.
 INTERPRETERS = {
@@ -30,7 +30,8 @@ class Runner:
     inputs and outputs are scaled here.
 
     Args:
-        path: a .tflite file; labels are read from `<name>.labels.txt` beside it.
+        path: a .tflite file; labels are read from `<name>.labels.txt` beside it, and where there
+            is none, from the file's own metadata.
         threads: number of CPU threads.
         interpreter: a name in `INTERPRETERS`; by default the first that is installed.
 
@@ -39,7 +40,7 @@ class Runner:
         interpreter: name and version of the interpreter.
         threads: number of CPU threads.
         input_shape: `(batch, height, width, channels)`, all fixed.
-        labels: one per output in order, or `None` where there is no label file.
+        labels: one per score in order, or `None` where neither has any.
         about: what `convert` wrote into the file: name of the network, quantization, `mean`
             and `std` of its input in pixels, `none_of_these` with the threshold if it stores one;
             empty for other files.
@@ -67,7 +68,8 @@ class Runner:
             raise ValueError(f"threads must be a whole number of 1 or more, got {threads!r}.")
         self.path = Path(path)
         self.threads = threads
-        self.about = _read(self.path)
+        contents = read(self.path)
+        self.about = contents.about
         self.interpreter, engine = _find(interpreter)
         try:
             self._engine = engine(str(self.path), num_threads=threads)
@@ -91,7 +93,8 @@ class Runner:
         self._image, self._gains = inputs[0], inputs[1] if len(inputs) == 2 else None
         self._scores, self._none = scores[0], none[0] if none else None
         self.input_shape = tuple(map(int, self._image["shape"]))
-        self.labels = _read_labels(self.path, int(self._scores["shape"][-1]))
+        count = int(self._scores["shape"][-1])
+        self.labels = _read_labels(self.path, count, contents.labels)
 
     @property
     def input_dtype(self) -> np.dtype:
@@ -235,90 +238,14 @@ def _engine(name: str):
     return (module.lite if name == "tensorflow" else module).Interpreter
 
 
-def _read_labels(path: Path, outputs: int) -> tuple[str, ...] | None:
-    file = path.with_name(path.stem + LABELS_SUFFIX)
-    if not file.is_file():
-        return None
-    labels = tuple(file.read_text("utf-8").removesuffix("\n").split("\n"))
-    if len(labels) != outputs:
+def _read_labels(path: Path, outputs: int, own: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    """The labels beside a file, else its own."""
+    beside = path.with_name(path.stem + LABELS_SUFFIX)
+    labels = lines(beside.read_bytes()) if beside.is_file() else own
+    if labels is not None and len(labels) != outputs:
+        where = str(beside) if beside.is_file() else f"the metadata of {path.name}"
         raise ValueError(
-            f"{str(file)!r} has {len(labels)} labels, but {path.name} has {outputs} outputs. "
+            f"{where!r} has {len(labels)} labels, but {path.name} has {outputs} outputs. "
             "The two belong to different conversions: convert again."
         )
     return labels
-
-
-def _read(path: Path) -> dict:
-    """Checks that a file is complete, and reads its description.
-
-    tflite-runtime crashes the whole process on a truncated file, hence this check. It follows
-    every table and vector that holds names, shapes, scales or weights (a flatbuffer as in
-    TensorFlow's schema.fbs) and makes sure that they end inside the file.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no file {str(path)!r}.")
-    data = path.read_bytes()
-    if data[4:8] != b"TFL3":
-        raise ValueError(
-            f"{str(path)!r} is no .tflite file: it begins with {data[:8]!r}. Make one with "
-            "keras_seqpar.mobile.convert or tflite/convert.py."
-        )
-
-    def number(form: str, at: int) -> int:
-        if at < 0:
-            raise struct.error
-        return struct.unpack_from(form, data, at)[0]
-
-    def field(table: int, index: int) -> int | None:
-        """Where what the table's field points to begins."""
-        vtable = table - number("<i", table)
-        if 4 + 2 * index >= number("<H", vtable):
-            return None
-        offset = number("<H", vtable + 4 + 2 * index)
-        return table + offset + number("<I", table + offset) if offset else None
-
-    def vector(table: int, index: int, width: int) -> tuple[int, int]:
-        """First byte and length of a vector; nothing of it lies beyond the end."""
-        start = field(table, index)
-        if start is None:
-            return 0, 0
-        length = number("<I", start)
-        if start + 4 + width * length > len(data):
-            raise struct.error
-        return start + 4, length
-
-    def tables(table: int, index: int) -> list[int]:
-        start, length = vector(table, index, 4)
-        return [at + number("<I", at) for at in range(start, start + 4 * length, 4)]
-
-    try:
-        model = number("<I", 0)
-        for code in tables(model, 1):
-            vector(code, 1, 1)  # custom code
-        for graph in tables(model, 2):
-            for tensor in tables(graph, 0):
-                vector(tensor, 0, 4)  # shape
-                vector(tensor, 3, 1)  # name
-                scales = field(tensor, 4)
-                if scales is not None:
-                    for index, width in enumerate((4, 4, 4, 8)):
-                        vector(scales, index, width)  # min, max, scale, zero point
-            for operator in tables(graph, 3):
-                vector(operator, 1, 4)  # inputs
-                vector(operator, 2, 4)  # outputs
-                field(operator, 4)  # options
-        for buffer in tables(model, 4):
-            vector(buffer, 0, 1)
-        for entry in tables(model, 6):
-            vector(entry, 0, 1)  # metadata
-        start, length = vector(model, 3, 1)
-    except struct.error:
-        raise ValueError(
-            f"{str(path)!r} is truncated or damaged: it has {len(data):,} bytes and refers to "
-            "more. Copy or convert it again."
-        ) from None
-    try:
-        about = json.loads(data[start : start + length].decode())
-    except ValueError:  # a file from elsewhere: free text
-        about = {}
-    return about if isinstance(about, dict) else {}

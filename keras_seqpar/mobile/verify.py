@@ -24,10 +24,13 @@ class Bounds:
             smallest) of all of Keras's scores.
         min_agreement: least share of pictures on which both name the same category first, and
             on which both decide the same about none of these.
+        max_accuracy_drop: how far the share of pictures that the file names rightly may lie below
+            Keras's; `None` for any.
     """
 
     max_error: float
     min_agreement: float
+    max_accuracy_drop: float | None = None
 
 
 # A few times what was measured on trained ResNet-18 PHLs (digits at 32 pixels, accuracy 99 %,
@@ -40,6 +43,7 @@ BOUNDS = {
     "float16": Bounds(1e-2, 0.99),
     "dynamic": Bounds(0.2, 0.97),
     "int8": Bounds(0.4, 0.97),
+    "int16x8": Bounds(0.2, 0.97),
 }
 
 
@@ -100,6 +104,14 @@ class Report:
                     f"the {name} with Keras, {share:.2%} of {self.pictures} pictures, is below "
                     f"{self.bounds.min_agreement:.2%}"
                 )
+        most = self.bounds.max_accuracy_drop
+        if most is not None and self.accuracy is not None and self.keras_accuracy is not None:
+            drop = round(self.keras_accuracy - self.accuracy, 9)  # of shares of whole pictures
+            if not drop <= most:
+                found.append(
+                    f"the accuracy, {self.accuracy:.2%} of {self.pictures} pictures, is more than "
+                    f"{most:.2%} below Keras's {self.keras_accuracy:.2%}"
+                )
         return found
 
     def check(self) -> "Report":
@@ -120,7 +132,10 @@ class Report:
             ("mean error", f"{self.mean_error:.2g}", "of the output range"),
         ]
         if self.accuracy is not None:
-            rows.append(("accuracy", f"{self.accuracy:.2%}", f"Keras {self.keras_accuracy:.2%}"))
+            note = f"Keras {self.keras_accuracy:.2%}"
+            if self.bounds.max_accuracy_drop is not None:
+                note += f", at most {self.bounds.max_accuracy_drop:.2%} below"
+            rows.append(("accuracy", f"{self.accuracy:.2%}", note))
         if self.none_agreement is not None:
             note = f">= {self.bounds.min_agreement:.2%}, it rejects {self.rejected:.2%}"
             rows.append(("none of these", f"{self.none_agreement:.2%}", note))
@@ -144,6 +159,7 @@ def verify(
     *,
     max_error: float | None = None,
     min_agreement: float | None = None,
+    max_accuracy_drop: float | None = None,
     threads: int = 1,
     interpreter: str | None = None,
 ) -> Report:
@@ -160,6 +176,8 @@ def verify(
         labels: `(n,)` index of the true category of every picture.
         max_error: replaces `BOUNDS[quantization].max_error`.
         min_agreement: replaces `BOUNDS[quantization].min_agreement`.
+        max_accuracy_drop: the file's accuracy may lie this far below Keras's: 0.01 is one point.
+            Needs labels; by default it may lie anywhere.
         threads: number of CPU threads of the interpreter.
         interpreter: name of the interpreter; by default the first that is installed.
 
@@ -179,7 +197,9 @@ def verify(
     """
     runner = Runner(path, threads=threads, interpreter=interpreter)
     images = check_pictures(model, images, runner.input_shape[1:], "images")
-    bounds = _bounds(runner, max_error, min_agreement)
+    bounds = _bounds(runner, max_error, min_agreement, max_accuracy_drop)
+    if max_accuracy_drop is not None and labels is None:
+        raise ValueError("max_accuracy_drop needs labels: the true category of every picture.")
     parts, network = parts_of(model), in_float32(model)
     if parts and parts.threshold:
         network = none_of_these(network)
@@ -220,7 +240,12 @@ def verify(
     )
 
 
-def _bounds(runner: Runner, max_error: float | None, min_agreement: float | None) -> Bounds:
+def _bounds(
+    runner: Runner,
+    max_error: float | None,
+    min_agreement: float | None,
+    max_accuracy_drop: float | None,
+) -> Bounds:
     """What the file is judged by: the bounds given, else those of its quantization."""
     usual = BOUNDS.get(runner.about.get("quantization", ""))
     if usual is not None:
@@ -231,7 +256,7 @@ def _bounds(runner: Runner, max_error: float | None, min_agreement: float | None
             f"{runner.path.name} does not say how it was quantized (it was not made here), so it "
             "has no usual bounds. Give max_error and min_agreement."
         )
-    return Bounds(max_error, min_agreement)
+    return Bounds(max_error, min_agreement, max_accuracy_drop)
 
 
 def _keras_outputs(model: keras.Model, images: np.ndarray) -> list[np.ndarray]:

@@ -54,6 +54,14 @@ def trained() -> Trained:
     )
 
 
+@pytest.fixture(scope="session")
+def foreign() -> np.ndarray:
+    """Validation pictures of the digits that the cutout cannot name."""
+    digits = data.load("digits", image_size=SIZE, splits=["validation"])
+    others = [name for name in digits.categories if name not in KEPT]
+    return choose(digits, digits.validation, others)[0]
+
+
 def choose(digits: data.Dataset, split: data.Split, categories) -> tuple[np.ndarray, np.ndarray]:
     """Pictures of the categories, and the index of each one's category among them."""
     names = np.array(digits.categories)[split.labels]

@@ -64,6 +64,36 @@ def test_a_disagreement_leaves_no_file(root, best, tmp_path):
     assert os.listdir(tmp_path / "out") == []
 
 
+SPOILED = """
+import dataclasses, os, runpy, sys
+from keras_seqpar import mobile
+verify = mobile.verify
+mobile.verify = lambda *a, **k: dataclasses.replace(verify(*a, **k), accuracy=0.5)
+sys.argv = sys.argv[1:]
+sys.path.insert(0, os.path.dirname(sys.argv[0]))
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_a_drop_of_accuracy_leaves_no_file(root, best, tmp_path):
+    script = str(root / "tflite" / "convert.py")
+    options = ("--dataset", "digits", "--max_accuracy_drop", "0.01", "--quantizer", "ai_edge")
+    done = subprocess.run(
+        [sys.executable, "-c", SPOILED, script, str(best), *options],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(root), "KERAS_BACKEND": "tensorflow"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 1
+    assert "Error: best-dynamic.tflite disagrees with Keras: the accuracy, 50.00%" in done.stderr
+    assert "is more than 1.00% below Keras's" in done.stderr and "No file" in done.stderr
+    assert os.listdir(tmp_path / "out") == []
+    done = call(root, "convert.py", "--help", folder=tmp_path)
+    assert "--max_accuracy_drop" in done.stdout and "--licence" in done.stdout
+
+
 @pytest.fixture
 def shared(root, monkeypatch):
     """The module beside the commands."""

@@ -11,6 +11,7 @@ import pytest
 import keras_seqpar as sp
 from keras_seqpar import mobile
 from keras_seqpar.mobile import flatbuffer
+from keras_seqpar.thresholds import Threshold
 
 on_tensorflow = pytest.mark.only_backend("tensorflow")
 SIZE = 16  # of the random networks; the trained one takes 32
@@ -57,7 +58,13 @@ def files(trained, tmp_path_factory):
 @on_tensorflow
 @pytest.mark.parametrize(
     ("kind", "error", "agreement"),
-    [("float32", 1e-5, 1), ("float16", 5e-3, 1), ("dynamic", 0.1, 0.99), ("int8", 0.15, 0.99)],
+    [
+        ("float32", 1e-5, 1),
+        ("float16", 5e-3, 1),
+        ("dynamic", 0.1, 0.99),
+        ("int8", 0.15, 0.99),
+        ("int16x8", 0.1, 0.99),
+    ],
 )
 def test_files_agree_with_keras(files, trained, kind, error, agreement):
     report = mobile.verify(files[kind].path, trained.cutout, trained.pictures, trained.labels)
@@ -75,6 +82,7 @@ def test_sizes(files):
     assert size["float16"] < 0.53 * size["float32"]
     assert size["dynamic"] < 0.30 * size["float32"]
     assert size["int8"] < 0.30 * size["float32"]
+    assert size["int16x8"] < 0.30 * size["float32"]
 
 
 @on_tensorflow
@@ -108,6 +116,8 @@ def test_normalisation_and_neutral_gains_leave_no_operation(files, trained, kind
         used.pop("DEQUANTIZE")  # of weights, done once when the file is loaded
     if kind == "int8":
         assert used.pop("QUANTIZE") == 2  # uint8 to int8 and back
+    if kind == "int16x8":
+        assert used.pop("QUANTIZE") <= 3 and used.pop("DEQUANTIZE") == 1
     assert used == wanted
 
 
@@ -185,10 +195,10 @@ def test_rewriting_changes_size_only(monkeypatch, trained, tmp_path, kind):
     monkeypatch.setattr(flatbuffer, "rewrite", rewrite)
     options = {"quantization": kind, "calibration": trained.calibration}
     made = mobile.convert(trained.cutout, tmp_path / "a.tflite", **options)
-    assert made.path.read_bytes() == contents[1]
+    assert made.path.read_bytes().startswith(contents[1])  # and the files of the metadata
     assert len(contents[1]) < len(contents[0])
     scores = []
-    for i, content in enumerate(contents):
+    for i, content in enumerate([contents[0], made.path.read_bytes()]):
         path = tmp_path / f"{i}.tflite"
         path.write_bytes(content)
         scores.append(mobile.Runner(path)(trained.pictures))
@@ -265,13 +275,14 @@ def test_normalised_input(tmp_path):
     net = harness.network(harness.LABELS[:2])
     pictures = mobile.from_pixels(net, noise())
     assert pictures.dtype == np.float32 and 1 < np.abs(pictures).max() < 3
-    made = mobile.convert(
-        net,
-        tmp_path / "net.tflite",
-        quantization="int8",
-        calibration=pictures,
-        input_dtype="uint8",
-    )
+    with pytest.warns(UserWarning, match="uint8 pictures are no pixels: MediaPipe .*preprocessing"):
+        made = mobile.convert(
+            net,
+            tmp_path / "net.tflite",
+            quantization="int8",
+            calibration=pictures,
+            input_dtype="uint8",
+        )
     runner = mobile.Runner(made.path)
     assert runner.about["mean"] == pytest.approx([123.675, 116.28, 103.53])
     assert runner.about["std"] == pytest.approx([58.395, 57.12, 57.375])
@@ -347,6 +358,19 @@ ERRORS = {
         ValueError,
         "Unknown input_dtype 'uint9'. Did you mean 'uint8'",
     ),
+    "16 bits": (
+        {"input_dtype": "int8", "quantization": "int16x8", "calibration": noise()},
+        ValueError,
+        "needs quantization='int8'; a int16x8 file has 16-bit activations",
+    ),
+    "no calibration of 16x8": ({"quantization": "int16x8"}, ValueError, "'int16x8' needs calib"),
+    "quantizer": ({"quantizer": "ai-edge"}, ValueError, "'ai-edge'. Did you mean 'ai_edge'"),
+    "quantizer of floats": (
+        {"quantizer": "ai_edge", "quantization": "float16"},
+        ValueError,
+        "makes dynamic and int8 files, not float16. Take quantizer='tensorflow'",
+    ),
+    "author": ({"author": ["me"]}, TypeError, r"author must be a text, got \['me'\]"),
     "floats": (
         {"output_dtype": "uint8"},
         ValueError,
@@ -388,7 +412,7 @@ def test_errors(name, tmp_path):
     path = tmp_path / options.pop("path")
     (tmp_path / "sub.tflite").mkdir()
     if "calibration" in options:
-        options["quantization"] = "int8"
+        options.setdefault("quantization", "int8")
     with pytest.raises(error, match=message):
         mobile.convert(model, path, **options)
     assert os.listdir(tmp_path) == ["sub.tflite"]
@@ -413,10 +437,14 @@ def test_few_calibration_pictures_are_said(tmp_path):
 @on_tensorflow
 def test_networks_that_cannot_become_a_file(tmp_path):
     path = tmp_path / "net.tflite"
-    with pytest.raises(ValueError, match="gains input cannot become int8.*'dynamic'.*attend"):
-        mobile.convert(
-            sp.attention_input(network()), path, quantization="int8", calibration=noise()
-        )
+    for kind in ("int8", "int16x8"):
+        with pytest.raises(ValueError, match=f"input cannot become {kind}: .*'dynamic'.*attend"):
+            mobile.convert(
+                sp.attention_input(network()), path, quantization=kind, calibration=noise()
+            )
+    unsure = sp.with_threshold(network(), Threshold(0.0))
+    with pytest.raises(ValueError, match=r"none of these, which int16x8 .*with_threshold\(model"):
+        mobile.convert(unsure, path, quantization="int16x8", calibration=noise())
     vector = keras.Sequential([keras.Input((5,)), keras.layers.Dense(2)], name="vector")
     with pytest.raises(ValueError, match=r"'vector' takes float32 of shape \(5,\)"):
         mobile.convert(vector, path)
@@ -438,6 +466,22 @@ def test_operations_that_tflite_lacks_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"(?s)cannot convert the model 'odd'.*built-in.*Erfinv"):
         mobile.convert(net, tmp_path / "odd.tflite", quantization="float32", labels=False)
     assert not os.listdir(tmp_path)
+
+
+@on_tensorflow
+@pytest.mark.parametrize("name", [b"FlexErfinv", None])
+def test_custom_and_flex_operations_are_refused_after_conversion(tmp_path, name):
+    """Whatever a converter lets through."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    made = mobile.convert(network(), tmp_path / "net.tflite", quantization="float32")
+    model = flatbuffer.unpack(made.path.read_bytes())
+    assert sum(flatbuffer.operations(model).values()) == sum(made.operations.values())
+    model.operatorCodes[0].builtinCode = schema.BuiltinOperator.CUSTOM
+    model.operatorCodes[0].deprecatedBuiltinCode = schema.BuiltinOperator.CUSTOM
+    model.operatorCodes[0].customCode = name
+    with pytest.raises(ValueError, match=f"not built into TFLite: {(name or b'CUSTOM').decode()}"):
+        flatbuffer.rewrite(flatbuffer.pack(model), description="{}")
 
 
 @on_tensorflow

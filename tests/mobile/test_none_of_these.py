@@ -10,16 +10,18 @@ import pytest
 from PIL import Image
 
 import keras_seqpar as sp
-from keras_seqpar import data, mobile
+from keras_seqpar import mobile
 from keras_seqpar.mobile import run
 from keras_seqpar.unknowns import SCORES, threshold_of
 
 pytestmark = pytest.mark.only_backend("tensorflow")
 
+KINDS = [kind for kind in mobile.QUANTIZATIONS if kind != "int16x8"]  # which refuses
 INTEGERS = {"input_dtype": "uint8", "output_dtype": "uint8"}
 
 
 SIZE = 32  # of the digits
+CASES = [*((kind, "energy") for kind in KINDS), ("int8", "max_logit")]
 
 
 def noise(count=60, seed=0, size=16) -> np.ndarray:
@@ -39,14 +41,6 @@ def interpreter(path):
 
 
 @pytest.fixture(scope="module")
-def foreign(trained):
-    """Validation pictures of the digits that the cutout cannot name."""
-    digits = data.load("digits", image_size=SIZE, splits=["validation"])
-    names = np.array(digits.categories)[digits.validation.labels]
-    return digits.validation.read(np.flatnonzero(~np.isin(names, mobile.labels_of(trained.cutout))))
-
-
-@pytest.fixture(scope="module")
 def stored(trained):
     """Score -> the cutout with a threshold that keeps 95 % of its own pictures."""
     logits = harness.logits(trained.cutout, trained.calibration.astype("float32"))
@@ -60,7 +54,6 @@ def stored(trained):
 def files(trained, stored, tmp_path_factory):
     """(quantization, score) -> the converted cutout; int8 with uint8 in and out."""
     folder = tmp_path_factory.mktemp("none")
-    cases = [(kind, "energy") for kind in mobile.QUANTIZATIONS] + [("int8", "max_logit")]
     return {
         (kind, score): mobile.convert(
             stored[score],
@@ -69,11 +62,8 @@ def files(trained, stored, tmp_path_factory):
             calibration=trained.calibration,
             **(INTEGERS if kind == "int8" else {}),
         )
-        for kind, score in cases
+        for kind, score in CASES
     }
-
-
-CASES = [*((kind, "energy") for kind in mobile.QUANTIZATIONS), ("int8", "max_logit")]
 
 
 @pytest.mark.parametrize("case", CASES, ids="-".join)

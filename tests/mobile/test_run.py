@@ -108,7 +108,9 @@ def test_other_files_are_refused(int8, trained, tmp_path):
 
 def test_labels_of_another_file_are_refused(int8, tmp_path):
     path = copy_of(int8, tmp_path)
-    assert mobile.Runner(path).labels is None
+    assert mobile.Runner(path).labels == ("8", "3", "5")  # its own
+    (tmp_path / "copy.labels.txt").write_text("eight\nthree\nfünf\n", "utf-8")
+    assert mobile.Runner(path).labels == ("eight", "three", "fünf")
     (tmp_path / "copy.labels.txt").write_text("cat\ndog\n")
     with pytest.raises(ValueError, match="has 2 labels, but copy.tflite has 3 outputs"):
         mobile.Runner(path)
@@ -121,7 +123,7 @@ def test_command(int8, trained, tmp_path, capsys):
     shown = capsys.readouterr().out.splitlines()
     assert "ai-edge-litert" in shown[0]
     assert shown[1].startswith(f"{picture}: {'835'[trained.labels[0]]} ")
-    assert run.main([str(int8), str(int8)]) == 1
+    assert run.main([str(int8), str(int8.with_name("digits.labels.txt"))]) == 1
     assert "cannot identify image file" in capsys.readouterr().err
     assert run.main(["nowhere.tflite", str(picture)]) == 1
     assert "There is no file 'nowhere.tflite'" in capsys.readouterr().err

@@ -92,6 +92,21 @@ def test_bounds_can_be_set(net, path):
     ]
 
 
+def test_accuracy_may_drop_so_far(net, path):
+    labels = mobile.Runner(path)(pixels()).argmax(-1)
+    report = mobile.verify(path, net, pixels(), labels, max_accuracy_drop=0).check()
+    assert report.bounds.max_accuracy_drop == 0 and "at most 0.00% below" in str(report)
+    worse = dataclasses.replace(report, accuracy=0.90, keras_accuracy=0.95)
+    assert worse.problems == [
+        "the accuracy, 90.00% of 20 pictures, is more than 0.00% below Keras's 95.00%"
+    ]
+    for most, passes in ((0.04, False), (0.05, True), (None, True)):
+        bounds = dataclasses.replace(report.bounds, max_accuracy_drop=most)
+        assert passes == (not dataclasses.replace(worse, bounds=bounds).problems)
+    with pytest.raises(ValueError, match="max_accuracy_drop needs labels"):
+        mobile.verify(path, net, pixels(), max_accuracy_drop=0.01)
+
+
 @pytest.mark.parametrize(
     ("images", "labels", "error", "message"),
     [
