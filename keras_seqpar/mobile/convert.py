@@ -174,6 +174,8 @@ def convert(
         )
     else:
         content = append(content, files)
+    if quantization == "int16x8":
+        _check_runs(content, model.name)
     text = "".join(f"{name}\n" for name in names).encode() if names else None
     return Converted(path, write(path, content, text), quantization, len(content), operations)
 
@@ -256,6 +258,21 @@ def _check_meaning(
             "the network with include_preprocessing=True.",
             stacklevel=3,
         )
+
+
+def _check_runs(content: bytes, name: str) -> None:
+    """Refuses operations that the converter writes in 16 bits and no interpreter runs so."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    try:
+        engine = Interpreter(model_content=content)
+        engine.allocate_tensors()
+        engine.invoke()  # on zeros
+    except RuntimeError as error:
+        raise ValueError(
+            f"The model {name!r} needs operations that LiteRT does not run in int16x8: {error} "
+            "Take another quantization."
+        ) from error
 
 
 def _check_labels(model: keras.Model, labels) -> tuple[str, ...]:

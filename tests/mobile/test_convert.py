@@ -445,6 +445,12 @@ def test_networks_that_cannot_become_a_file(tmp_path):
     unsure = sp.with_threshold(network(), Threshold(0.0))
     with pytest.raises(ValueError, match=r"none of these, which int16x8 .*with_threshold\(model"):
         mobile.convert(unsure, path, quantization="int16x8", calibration=noise())
+    tiny = sp.build_plain(
+        "convnext_v2_atto", ["a", "b"], input_shape=(32, 32, 3), width=0.125, seed=0
+    )
+    pictures = mobile.from_pixels(tiny, noise(size=32))
+    with pytest.raises(ValueError, match=r"does not run in int16x8: .*Take another quantization"):
+        mobile.convert(tiny, path, quantization="int16x8", calibration=pictures)
     vector = keras.Sequential([keras.Input((5,)), keras.layers.Dense(2)], name="vector")
     with pytest.raises(ValueError, match=r"'vector' takes float32 of shape \(5,\)"):
         mobile.convert(vector, path)
