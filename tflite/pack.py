@@ -26,16 +26,14 @@ from absl import app, flags, logging
 
 import keras_seqpar as ks
 from keras_seqpar import mobile
-from keras_seqpar.mobile.manifest import Manifest, remove_branch
-from keras_seqpar.mobile.pack_runner import PackRunner
-from keras_seqpar.mobile.packs import PACK_QUANTIZATIONS, add_branch, pack
+from keras_seqpar.mobile.manifest import Manifest
 
 OUTPUT = flags.DEFINE_string("output", None, "The folder of the pack.", required=True)
 ADD = flags.DEFINE_string("add", None, "A category of the network to add to an existing pack.")
 REMOVE = flags.DEFINE_string("remove", None, "A category to remove from an existing pack.")
 CATEGORIES = flags.DEFINE_list("categories", [], "What a new pack holds; all by default.")
 QUANTIZATION = flags.DEFINE_enum(
-    "quantization", "int8", PACK_QUANTIZATIONS, "How small a new pack is."
+    "quantization", "int8", mobile.PACK_QUANTIZATIONS, "How small a new pack is."
 )
 INPUT_DTYPE = flags.DEFINE_enum(
     "input_dtype", "float32", mobile.DTYPES, "For int8: of a new pack's pictures."
@@ -57,7 +55,7 @@ MEASURE = flags.DEFINE_bool("measure", False, "Compare with the same network in 
 ROUNDS, RUNS = 10, 20  # of the latency: pack and file in turns, so that both see the same load
 
 
-def check(runner: PackRunner, model, images: np.ndarray, quantization: str) -> None:
+def check(runner: mobile.PackRunner, model, images: np.ndarray, quantization: str) -> None:
     """Refuses a pack that names other categories first than Keras does."""
     least = MIN_AGREEMENT.value
     if least is None:
@@ -69,7 +67,7 @@ def check(runner: PackRunner, model, images: np.ndarray, quantization: str) -> N
         raise ValueError(f"The pack disagrees with Keras: {share:.2%} is below {least:.2%}.")
 
 
-def measure(runner: PackRunner, model, images: np.ndarray, calibration, quantization) -> None:
+def measure(runner: mobile.PackRunner, model, images, calibration, quantization) -> None:
     """Prints agreement and latency beside those of the same network in one file."""
     with tempfile.TemporaryDirectory() as folder:
         made = mobile.convert(
@@ -113,15 +111,15 @@ def write(source: str, folder: Path) -> Manifest:
     # Of all categories, also for one new branch: its logit must be right on the others' pictures.
     calibration, _ = shared.pictures_of(dataset, "train", model, CALIBRATION.value)
     if ADD.value:
-        manifest = add_branch(folder, model, ADD.value, calibration=calibration)
+        manifest = mobile.add_branch(folder, model, ADD.value, calibration=calibration)
         try:
             known = set(manifest.hierarchy.category_ids)
             tree = model.get_layer("categories").hierarchy
             names = [id_ for id_ in tree.category_ids if id_ in known]
-            runner = PackRunner(folder, names, threads=THREADS.value)
+            runner = mobile.PackRunner(folder, names, threads=THREADS.value)
             check(runner, ks.cutout(model, names), images, manifest.quantization)
         except BaseException:
-            remove_branch(folder, ADD.value)
+            mobile.remove_branch(folder, ADD.value)
             raise
         return manifest
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -129,14 +127,14 @@ def write(source: str, folder: Path) -> Manifest:
         raise ValueError(f"{folder} exists already. Name another folder, or delete it.")
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".pack-") as work:
         made = Path(work) / folder.name
-        manifest = pack(
+        manifest = mobile.pack(
             model,
             made,
             quantization=QUANTIZATION.value,
             calibration=calibration,
             input_dtype=INPUT_DTYPE.value,
         )
-        runner = PackRunner(made, threads=THREADS.value)
+        runner = mobile.PackRunner(made, threads=THREADS.value)
         check(runner, model, images, manifest.quantization)
         if MEASURE.value:
             measure(runner, model, images, calibration, manifest.quantization)
@@ -153,8 +151,8 @@ def main(arguments: list[str]) -> None:
     if not REMOVE.value and len(arguments) != 2:
         raise app.UsageError("Name one .keras file.")
     if REMOVE.value:
-        remove_branch(folder, REMOVE.value)
-        manifest = PackRunner(folder).manifest
+        mobile.remove_branch(folder, REMOVE.value)
+        manifest = mobile.PackRunner(folder).manifest
     else:
         manifest = write(arguments[1], folder)
     print(describe(manifest, folder))

@@ -1,4 +1,4 @@
-"""Networks on devices: conversion to .tflite, verification, running.
+"""Networks on devices: conversion to .tflite and to branch packs, verification, running.
 
 Conversion needs Keras and TensorFlow, verification Keras; quantization of a float file and running
 need neither.
@@ -7,27 +7,36 @@ need neither.
 import importlib.util
 
 from keras_seqpar.mobile.files import DTYPES, QUANTIZATIONS, QUANTIZERS, Converted
+from keras_seqpar.mobile.manifest import read_manifest, remove_branch
+from keras_seqpar.mobile.pack_runner import PackRunner
 from keras_seqpar.mobile.quantize import quantize
 from keras_seqpar.mobile.runner import INTERPRETERS, Runner
 
 if importlib.util.find_spec("keras"):
     from keras_seqpar.mobile.convert import convert
     from keras_seqpar.mobile.network import from_pixels, labels_of
+    from keras_seqpar.mobile.packs import PACK_QUANTIZATIONS, add_branch, pack
     from keras_seqpar.mobile.verify import BOUNDS, Bounds, Report, verify
 
 __all__ = [
     "BOUNDS",
     "DTYPES",
     "INTERPRETERS",
+    "PACK_QUANTIZATIONS",
     "QUANTIZATIONS",
     "QUANTIZERS",
     "Bounds",
     "Converted",
+    "PackRunner",
     "Report",
     "Runner",
+    "add_branch",
     "convert",
     "from_pixels",
     "labels_of",
+    "pack",
     "quantize",
+    "read_manifest",
+    "remove_branch",
     "verify",
 ]
