@@ -1,0 +1,404 @@
+"""A network as a list of steps, each with its change map, and the maps that must be kept.
+
+Batch normalisation and constant gains are folded into the convolution before them, padding is
+read as a border, and layers that do nothing at inference are left out. What a step makes is
+kept from frame to frame ("stored") only where a later step reads more or other positions of it
+than were just made: readers with a window, joins of different reach, global layers, outputs.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers as kl
+
+from keras_seqpar.layers import TopDownGain
+from keras_seqpar.selective import propagation
+from keras_seqpar.selective.flatten import Call, Flat, positions
+from keras_seqpar.selective.propagation import Maps, Taps
+from keras_seqpar.selective.rules import Rule, is_idle, map_of, rule_of
+
+_CONVOLUTIONS = (kl.Conv2D, kl.DepthwiseConv2D, kl.SeparableConv2D)
+
+
+@dataclasses.dataclass
+class Step:
+    """One operation.
+
+    Args:
+        name: of the layer.
+        kind: `"conv"`, `"depthwise"`, `"max"`, `"average"`, `"copy"`, `"bilinear"`,
+            `"pointwise"` (a layer applied to each position) or `"call"` (a layer applied to
+            everything).
+        inputs: the values it takes.
+        outputs: the values it gives.
+        map: number of its output's change map.
+        taps: the `Taps` that it reads; `None` where it reads only its own position, or everything.
+        fill: what the border holds that it reads.
+        layer: what to call for whole maps, where that is not a convolution.
+        arguments: the layer's arguments, with `Value` in place of tensors.
+        kernel: of a convolution, folded.
+        bias: of a convolution, folded.
+        activation: of a convolution.
+        strides: of a convolution or pooling.
+        dilation: of a convolution.
+        padding: `"same"` or `"valid"`, of a convolution or pooling.
+        pads: `((top, bottom), (left, right))` that a padding layer before it adds, if any.
+        groups: of a convolution.
+        weights: of bilinear upsampling, per axis.
+        macs: multiply-accumulates per output position.
+    """
+
+    name: str
+    kind: str
+    inputs: list[int]
+    outputs: list[int]
+    map: int
+    taps: Any = None
+    fill: float = 0.0
+    layer: Any = None
+    arguments: tuple = ((), {})
+    kernel: Any = None
+    bias: Any = None
+    activation: Any = None
+    strides: tuple[int, int] = (1, 1)
+    dilation: tuple[int, int] = (1, 1)
+    padding: str = "valid"
+    pads: Any = None
+    groups: int = 1
+    weights: Any = None
+    macs: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """A stored map: `(height + border, width + border)` rows of `channels` numbers.
+
+    Args:
+        value: what is stored.
+        fill: what the border holds.
+        shape: `(height, width, channels)` without border.
+        pads: `((top, bottom), (left, right))` border.
+    """
+
+    value: int
+    fill: float
+    shape: tuple[int, ...]
+    pads: tuple[tuple[int, int], ...]
+
+    @property
+    def padded(self) -> tuple[int, int]:
+        """`(height, width)` with the border."""
+        (top, bottom), (left, right) = self.pads
+        return self.shape[0] + top + bottom, self.shape[1] + left + right
+
+    @property
+    def rows(self) -> int:
+        """How many positions are stored."""
+        return math.prod(self.padded)
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """A network, ready to be run selectively.
+
+    Args:
+        steps: in an order in which they can be done.
+        maps: all change maps.
+        map_of_value: the map of every value.
+        layouts: what is stored.
+        inputs: numbers of the inputs; the frame is the first.
+        outputs: the output structure, with numbers in place of tensors.
+        shapes: of every value.
+        layers: name of a layer -> (its map, the number of its positions).
+        barriers: layers that make everything behind them depend on every position -> why.
+        unknown: layers that no rule is known for -> why. They are taken as if each of their
+            outputs depended on every input.
+    """
+
+    steps: tuple[Step, ...]
+    maps: Maps
+    map_of_value: Mapping[int, int]
+    layouts: tuple[Layout, ...]
+    inputs: tuple[int, ...]
+    outputs: object
+    shapes: tuple[tuple[int, ...], ...]
+    layers: Mapping[str, tuple[int, int]]
+    barriers: Mapping[str, str]
+    unknown: Mapping[str, str]
+
+    @property
+    def state_bytes(self) -> int:
+        """Size of what is stored, borders included."""
+        return sum(4 * layout.rows * layout.shape[2] for layout in self.layouts)
+
+    def macs(self, counts: Sequence[int]) -> int:
+        """Multiply-accumulates when so many positions of each map are computed."""
+        return sum(step.macs * counts[step.map] for step in self.steps)
+
+    def all_positions(self) -> list[int]:
+        """The number of positions of every map."""
+        shapes = [self.maps.shape(i) for i in range(len(self.maps))]
+        return [math.prod(shape) if shape else 1 for shape in shapes]
+
+
+def compile_program(flat: Flat, *, fold: bool = True) -> Program:
+    """Makes the steps of a network.
+
+    Args:
+        flat: the network.
+        fold: take the weights and fold them; without, the steps can be counted, not run.
+
+    Returns:
+        The program.
+    """
+    return _Compiler(flat, fold).run()
+
+
+class _Compiler:
+    """Holds what is known while the steps are made."""
+
+    def __init__(self, flat: Flat, fold: bool):
+        self.flat = flat
+        self.fold = fold
+        self.shapes = list(flat.shapes)
+        self.maps = Maps(flat.shapes[flat.inputs[0]][:2])
+        self.map_of_value = {i: Maps.NEVER for i in flat.inputs}
+        self.map_of_value[flat.inputs[0]] = Maps.SOURCE
+        self.same: dict[int, int] = {}  # value -> the one it equals
+        self.padded: dict[int, tuple] = {}  # value -> (the one it pads, pads)
+        self.steps: list[Step] = []
+        self.layers: dict[str, tuple[int, int]] = {}
+        self.barriers: dict[str, str] = {}
+        self.unknown: dict[str, str] = {}
+
+    def run(self) -> Program:
+        for call in self.flat.calls:
+            self._add(call)
+        outputs = keras.tree.map_structure(lambda i: self.same.get(i, i), self.flat.outputs)
+        if self.fold:
+            self._fold(set(keras.tree.flatten(outputs)))
+        return Program(
+            tuple(self.steps),
+            self.maps,
+            self.map_of_value,
+            self._layouts(keras.tree.flatten(outputs)),
+            self.flat.inputs,
+            outputs,
+            tuple(self.shapes),
+            self.layers,
+            self.barriers,
+            self.unknown,
+        )
+
+    def _add(self, call: Call) -> None:
+        layer = call.layer
+        inputs = [self.same.get(i, i) for i in call.inputs]
+        rule = self._rule(call, inputs)
+        pads = None
+        if len(inputs) == 1 and inputs[0] in self.padded:  # then only windows read it
+            source, pads = self.padded[inputs[0]]
+            inputs, rule = [source], dataclasses.replace(rule, taps=rule.taps.after(pads))
+        shape = self.shapes[call.outputs[0]]
+        sources = [self.map_of_value[i] for i in inputs]
+        map_ = map_of(self.maps, rule, sources, shape[:2] if len(shape) == 3 else None)
+        for i in call.outputs:
+            self.map_of_value[i] = map_
+        self.layers[call.name] = map_, positions(shape)
+        before = any(
+            self.maps.is_whole(m) and self.maps.shape(m) == self.maps.shape(map_) for m in sources
+        )
+        began = not before and any(self.maps.has_positions(m) for m in sources)
+        if began and self.maps.is_whole(map_) and positions(shape) > 1:
+            self.barriers[call.name] = rule.why or "it mixes maps with what depends on everything"
+        if rule.kind == "pointwise" and is_idle(layer) and len(inputs) == 1:
+            self.same[call.outputs[0]] = inputs[0]
+        elif isinstance(layer, kl.ZeroPadding2D) and rule.kind == "window" and self._absorbs(call):
+            self.padded[call.outputs[0]] = inputs[0], layer.padding
+        else:
+            self._make(call, rule, inputs, map_, pads)
+
+    def _rule(self, call: Call, inputs: Sequence[int]) -> Rule:
+        shapes = [self.shapes[i] for i in inputs]
+        sources = [self.map_of_value[i] for i in inputs]
+        rule = rule_of(call.layer, shapes)
+        steady = [s for s, m in zip(shapes, sources, strict=True) if m == Maps.NEVER]
+        if rule.kind == "join" and any(s[:2] != (1, 1) for s in steady):
+            return Rule("whole", why="one input does not come from the frame")
+        if rule.kind == "unknown":
+            if any(self.maps.has_positions(m) for m in sources):
+                self.unknown[call.name] = rule.why
+            return Rule("whole", why=rule.why)  # in the head and behind a barrier any layer will do
+        return rule
+
+    def _absorbs(self, call: Call) -> bool:
+        """Whether only windows read what this layer pads, so that a border will do."""
+        value = call.outputs[0]
+        if value in keras.tree.flatten(self.flat.outputs):
+            return False
+        readers = [c.layer for c in self.flat.calls if value in c.inputs]
+        pools = (kl.MaxPooling2D, kl.AveragePooling2D)
+        return bool(readers) and all(
+            type(layer) in _CONVOLUTIONS or (isinstance(layer, pools) and layer.padding == "valid")
+            for layer in readers
+        )
+
+    def _make(self, call: Call, rule: Rule, inputs: list[int], map_: int, pads) -> None:
+        layer = call.layer
+        step = Step(call.name, "call", inputs, list(call.outputs), map_, rule.taps, rule.fill)
+        step.layer, step.arguments = layer, (call.args, dict(call.kwargs))
+        step.pads = pads
+        if isinstance(layer, _CONVOLUTIONS) and rule.kind == "window":
+            self._convolution(step, layer)
+            return
+        if rule.kind == "window":
+            kinds = {kl.MaxPooling2D: "max", kl.AveragePooling2D: "average"}
+            step.kind = kinds.get(type(layer), "bilinear" if rule.weights else "copy")
+            step.weights = rule.weights
+            if step.kind in ("max", "average"):
+                step.strides, step.padding = layer.strides, layer.padding
+        elif isinstance(layer, kl.Dense) and rule.kind == "pointwise":
+            step.kind, step.activation = "conv", _own_activation(layer)
+            step.taps = propagation.identity(self.shapes[step.inputs[0]][:2])
+            self._weigh(step, layer.kernel[None, None], layer.bias)
+        elif rule.kind in ("pointwise", "join"):
+            step.kind = "pointwise"
+        elif isinstance(layer, kl.Dense):
+            step.macs = math.prod(layer.kernel.shape) * self._rows(step.outputs[0])
+        self.steps.append(step)
+
+    def _rows(self, value: int) -> int:
+        """How often a dense layer multiplies beyond what the map's positions count."""
+        shape = self.shapes[value]
+        return 1 if len(shape) == 3 else math.prod(shape[:-1])
+
+    def _convolution(self, step: Step, layer) -> None:
+        step.strides, step.dilation = layer.strides, layer.dilation_rate
+        step.padding = layer.padding
+        step.activation = _own_activation(layer)
+        if type(layer) is kl.Conv2D:
+            step.kind, step.groups = "conv", layer.groups
+            self._weigh(step, layer.kernel, layer.bias)
+        elif type(layer) is kl.DepthwiseConv2D:
+            step.kind = "depthwise"
+            self._weigh(step, layer.kernel, layer.bias)
+        else:  # a separable one is a depthwise and a 1x1 convolution
+            step.kind, activation, step.activation = "depthwise", step.activation, None
+            self._weigh(step, layer.depthwise_kernel, None)
+            shape = self.shapes[step.outputs[0]]
+            channels = math.prod(layer.depthwise_kernel.shape[2:])
+            second = Step(step.name, "conv", [len(self.shapes)], step.outputs, step.map)
+            second.taps = propagation.identity(shape[:2])
+            second.activation = activation
+            self._weigh(second, layer.pointwise_kernel, layer.bias)
+            step.outputs = [len(self.shapes)]
+            self.map_of_value[len(self.shapes)] = step.map
+            self.shapes.append((*shape[:2], channels))
+            self.steps += [step, second]
+            return
+        self.steps.append(step)
+
+    def _weigh(self, step: Step, kernel, bias) -> None:
+        step.macs = math.prod(kernel.shape)
+        if self.fold:
+            step.kernel = _array(kernel)
+            step.bias = None if bias is None else _array(bias)
+
+    def _fold(self, outputs: set[int]) -> None:
+        """Folds constant gains and batch normalisation into the convolution before them."""
+        maker = {value: step for step in self.steps for value in step.outputs}
+        readers = self._readers()
+        kept = []
+        for step in self.steps:
+            before = maker.get(step.inputs[0]) if len(step.inputs) == 1 else None
+            if (
+                before is not None
+                and before.kind in ("conv", "depthwise")
+                and before.activation is None
+                and readers[step.inputs[0]] == 1
+                and step.inputs[0] not in outputs
+                and (linear := _linear(step)) is not None
+            ):
+                _scale(before, *linear)
+                before.outputs = step.outputs
+                maker[step.outputs[0]] = before
+            else:
+                kept.append(step)
+        for step in kept:  # float32 from here on: what was folded was folded in float64
+            if step.kernel is not None:
+                step.kernel = step.kernel.astype("float32")
+                step.bias = None if step.bias is None else step.bias.astype("float32")
+        self.steps = kept
+
+    def _readers(self) -> dict[int, int]:
+        counts: dict[int, int] = {}
+        for step in self.steps:
+            for value in step.inputs:
+                counts[value] = counts.get(value, 0) + 1
+        return counts
+
+    def _layouts(self, outputs: Sequence[int]) -> tuple[Layout, ...]:
+        """What must be stored, with the border that its readers need."""
+        needs: dict[tuple[int, float], list] = {}
+        plain = set()  # stored without a wish for a border
+        for step in self.steps:
+            for value in step.inputs:
+                map_ = self.map_of_value[value]
+                if not self.maps.has_positions(map_):
+                    continue
+                if step.taps is not None and not step.taps.is_identity:
+                    needs.setdefault((value, step.fill), []).append(step.taps)
+                elif step.map != map_:
+                    plain.add(value)
+        plain |= {i for i in outputs if self.maps.has_positions(self.map_of_value[i])}
+        for value in sorted(plain - {value for value, _ in needs}):
+            needs[value, 0.0] = []
+        return tuple(
+            Layout(value, fill, self.shapes[value], _border(self.shapes[value], taps))
+            for (value, fill), taps in needs.items()
+        )
+
+
+def _border(shape: Sequence[int], all_taps: Sequence[Taps]) -> tuple:
+    pads = []
+    for axis in (0, 1):
+        tables = [(taps.rows, taps.cols)[axis] for taps in all_taps]
+        before = max([0, *(-int(t.min()) for t in tables)])
+        after = max([0, *(int(t.max()) - shape[axis] + 1 for t in tables)])
+        pads.append((before, after))
+    return tuple(pads)
+
+
+def _linear(step: Step) -> tuple | None:
+    """Scale and shift per channel of a layer that does nothing else, at inference."""
+    layer = step.layer
+    if step.kind != "pointwise":
+        return None
+    if isinstance(layer, TopDownGain):
+        return np.float64(layer.gain), np.float64(0)
+    if type(layer) is kl.BatchNormalization:
+        scale = 1 / np.sqrt(_array(layer.moving_variance) + layer.epsilon)
+        scale = scale * _array(layer.gamma) if layer.scale else scale
+        shift = -_array(layer.moving_mean) * scale
+        return scale, shift + _array(layer.beta) if layer.center else shift
+    return None
+
+
+def _scale(step: Step, scale, shift) -> None:
+    """Lets a convolution do a multiplication and an addition that follow it."""
+    kernel = step.kernel
+    channels = kernel.shape[2:] if step.kind == "depthwise" else kernel.shape[3:]
+    step.kernel = kernel * np.broadcast_to(scale, math.prod(channels)).reshape(channels)
+    bias = 0 if step.bias is None else step.bias
+    step.bias = np.broadcast_to(bias * scale + shift, math.prod(channels))
+
+
+def _own_activation(layer) -> Callable | None:
+    return None if layer.activation is keras.activations.linear else layer.activation
+
+
+def _array(weight) -> np.ndarray:
+    return keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(weight)).astype("float64")

@@ -1,0 +1,169 @@
+"""What a stream of a network can gain at most, before anything is run."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+
+from keras_seqpar.selective.flatten import flatten
+from keras_seqpar.selective.program import compile_program
+from keras_seqpar.selective.propagation import patch
+
+SHARES = (0.01, 0.05, 0.10, 0.25)
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerReport:
+    """How changes spread to one layer.
+
+    Args:
+        name: of the layer.
+        shape: `(height, width)` of its output, or `None`.
+        reach: side of the square of outputs that one changed pixel in the middle of the frame
+            reaches, in positions of this layer.
+        shares: for each share of the frame, the share of outputs to compute.
+        macs: multiply-accumulates of a dense pass.
+        barrier: why everything behind it is computed anew, or `""`.
+    """
+
+    name: str
+    shape: tuple[int, int] | None
+    reach: int
+    shares: tuple[float, ...]
+    macs: int
+    barrier: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What `report` finds; `print` shows it as a table.
+
+    Args:
+        name: of the network.
+        input_shape: `(height, width, channels)` of a frame.
+        shares: of the frame that change, as one square in the middle.
+        bounds: for each share, the multiply-accumulates of a dense pass over those to be done:
+            no stream is faster by more, whatever the machine.
+        macs: multiply-accumulates of a dense pass.
+        layers: in the order of computation.
+        barriers: layers behind which everything is computed anew -> why.
+        unsupported: layers that no rule is known for -> why.
+        state_bytes: size of the maps that a stream keeps.
+    """
+
+    name: str
+    input_shape: tuple[int, ...]
+    shares: tuple[float, ...]
+    bounds: tuple[float, ...]
+    macs: int
+    layers: tuple[LayerReport, ...]
+    barriers: dict[str, str]
+    unsupported: dict[str, str]
+    state_bytes: int
+
+    def __str__(self) -> str:
+        size = "x".join(map(str, self.input_shape))
+        width = max(24, *(len(layer.name) for layer in self.layers))
+        head = f"{'layer':<{width}} {'size':>9} {'reach':>6} {'MACs':>9} " + " ".join(
+            f"{share:>7.1%}" for share in self.shares
+        )
+        lines = [f"{self.name} at {size}; columns: share computed when so much changes", head]
+        lines.append("-" * len(head))
+        for x in self.layers:
+            shape = "x".join(map(str, x.shape)) if x.shape else "-"
+            shares = " ".join(f"{share:>7.1%}" for share in x.shares)
+            note = "  barrier" if x.barrier else ""
+            lines.append(
+                f"{x.name:<{width}} {shape:>9} {x.reach:>6} {x.macs / 1e6:>8.1f}M {shares}{note}"
+            )
+        lines.append("-" * len(head))
+        bounds = " ".join(f"{bound:>6.2f}x" for bound in self.bounds)
+        lines.append(f"{'at most faster by':<{width + 27}} {bounds}")
+        lines.append(
+            f"Dense: {self.macs / 1e9:.3f} G multiply-accumulates; a stream keeps "
+            f"{self.state_bytes / 1e6:.1f} MB."
+        )
+        for name, why in self.barriers.items():
+            lines.append(f"Barrier {name!r}: {why}; all behind it is computed for every change.")
+        for name, why in self.unsupported.items():
+            lines.append(f'Unsupported {name!r}: {why}; needs unsupported="dense".')
+        return "\n".join(lines)
+
+
+def report(
+    model: keras.Model,
+    shares: Sequence[float] = SHARES,
+    *,
+    input_shape: Sequence[int] | None = None,
+) -> Report:
+    """Says what a stream of this network can gain at most; nothing is run.
+
+    The bound counts multiply-accumulates when one square in the middle of the frame changes:
+    real streams have gathering, scattering and everything else on top. Changes at the border
+    spread less, several small ones more.
+
+    Args:
+        model: a functional Keras model of pictures.
+        shares: shares of the frame's area that change, above 0 and up to 1.
+        input_shape: `(height, width, channels)`, where the model leaves it open.
+
+    Returns:
+        The report; `print` it.
+
+    Raises:
+        TypeError: `model` is no Keras model.
+        ValueError: no functional model of pictures, or a share out of range.
+
+    Example:
+
+    >>> print(report(build_plain("resnet50", 10, input_shape=(512, 512, 3))))
+    """
+    shares = tuple(float(share) for share in shares)
+    if not shares or not all(0 < share <= 1 for share in shares):
+        raise ValueError(f"shares must be numbers above 0 and up to 1, got {shares}.")
+    flat = flatten(model, input_shape)
+    program = compile_program(flat, fold=False)
+    maps = program.maps
+    frame = flat.shapes[flat.inputs[0]]
+    all_changes = [maps.evaluate(patch(frame[:2], share)) for share in shares]
+    pixel = np.zeros(frame[:2], bool)
+    pixel[frame[0] // 2, frame[1] // 2] = True
+    of_pixel = maps.evaluate(pixel)
+    total = program.all_positions()
+    macs_of: dict[str, int] = {}
+    for step in program.steps:
+        macs_of[step.name] = macs_of.get(step.name, 0) + step.macs * total[step.map]
+
+    def done(changes) -> int:
+        counts = {step.map: int(changes[step.map].sum()) for step in program.steps}
+        return sum(step.macs * counts[step.map] for step in program.steps)
+
+    layers = tuple(
+        LayerReport(
+            name,
+            maps.shape(map_),
+            _side(of_pixel[map_]),
+            tuple(float(changes[map_].mean()) for changes in all_changes),
+            macs_of.get(name, 0),
+            program.barriers.get(name, ""),
+        )
+        for name, (map_, _) in program.layers.items()
+    )
+    macs = program.macs(total)
+    return Report(
+        name=model.name,
+        input_shape=frame,
+        shares=shares,
+        bounds=tuple(macs / done(c) if done(c) else math.inf for c in all_changes),
+        macs=macs,
+        layers=layers,
+        barriers={k: v for k, v in program.barriers.items() if k not in program.unknown},
+        unsupported=dict(program.unknown),
+        state_bytes=program.state_bytes,
+    )
+
+
+def _side(changed: np.ndarray) -> int:
+    return int(changed.any(1).sum()) if changed.ndim == 2 else 0

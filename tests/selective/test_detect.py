@@ -1,0 +1,140 @@
+"""How changes are found."""
+
+import numpy as np
+import pytest
+
+from keras_seqpar.selective import Detector
+from keras_seqpar.selective.detect import grow, neighbours, region
+
+
+def frame(height=20, width=30, channels=3, value=100.0):
+    return np.full((height, width, channels), value, "float32")
+
+
+def test_threshold_zero_finds_every_difference():
+    a, b = frame(), frame()
+    b[3, 4, 1] = np.nextafter(np.float32(100), np.float32(101))
+    b[19, 29, 2] += 1
+    assert Detector().is_exact
+    assert np.argwhere(Detector()(b, a)).tolist() == [[3, 4], [19, 29]]
+
+
+def test_thresholds_per_channel_and_bytes_that_would_wrap():
+    a = np.full((4, 4, 3), 250, "uint8")
+    b = a.copy()
+    b[0, 0] = (5, 250, 250)  # 245 less, not 11 more
+    b[1, 1] = (250, 240, 250)
+    b[2, 2] = (250, 250, 240)
+    found = Detector((20, 5, 50))(b, a)
+    assert np.argwhere(found).tolist() == [[0, 0], [1, 1]]
+
+
+def test_a_difference_must_be_above_the_threshold():
+    a, b = frame(), frame()
+    b[0, 0] += 20
+    b[0, 1] += 21
+    assert np.argwhere(Detector(20)(b, a)).tolist() == [[0, 1]]
+
+
+def test_luminance_weighs_the_channels():
+    a, b = frame(), frame()
+    b[0, 0, 2] += 40  # blue: 4.56
+    b[1, 1, 1] += 40  # green: 23.48
+    b[2, 2] += (10, -10, 0)
+    assert np.argwhere(Detector(10, luminance=True)(b, a)).tolist() == [[1, 1]]
+    with pytest.raises(ValueError, match="needs 3 channels, but the frames have 1"):
+        Detector(10, luminance=True).check((4, 4, 1))
+
+
+def test_dilation_and_single_positions():
+    a, b = frame(), frame()
+    b[5, 5] += 30
+    b[10, 10:12] += 30
+    b[0, 0] += 30
+    assert Detector(20, drop_single=True)(b, a).sum() == 2
+    assert Detector(20, dilate=1)(b, a).sum() == 9 + 12 + 4
+    assert Detector(20, dilate=2)(b, a).sum() == 25 + 30 + 9
+    assert not Detector(0, drop_single=True).is_exact
+    assert Detector(0, dilate=3).is_exact
+
+
+def test_growing_stays_inside():
+    one = np.zeros((3, 3), bool)
+    one[0, 0] = True
+    assert grow(one, 1).tolist() == [[1, 1, 0], [1, 1, 0], [0, 0, 0]]
+    assert neighbours(one)[1, 1] == 1
+
+
+def test_noise_is_learned_and_only_what_exceeds_it_found():
+    rng = np.random.default_rng(0)
+    scene = rng.uniform(0, 255, (120, 160, 3)).astype("float32")
+
+    def shot(picture):
+        return picture + rng.normal(0, 2, picture.shape).astype("float32")
+
+    detect = Detector("auto", learn=5)
+    last = shot(scene)
+    for _ in range(4):
+        assert detect.is_learning
+        now = shot(scene)
+        detect.observe(now, last)
+        last = now
+    assert not detect.is_learning
+    # The mean of |a - b| of two with deviation 2 is 2 * 2 / sqrt(pi).
+    assert detect.noise == pytest.approx(4 / np.sqrt(np.pi), rel=0.05)
+    assert not any(detect(shot(scene), last).any() for _ in range(20))
+    moved = scene.copy()
+    moved[40:52, 80:92] = rng.uniform(0, 255, (12, 12, 3))
+    found = detect(shot(moved), last)
+    assert found[40:52, 80:92].all()
+    assert found.mean() < 0.1
+
+
+def test_something_that_moves_while_learning_does_no_harm():
+    rng = np.random.default_rng(0)
+    detect = Detector("auto", learn=2)
+    a, b = (rng.normal(0, 2, (64, 64, 3)).astype("float32") for _ in range(2))
+    b[:20, :20] += 100
+    detect.observe(b, a)
+    assert detect.noise == pytest.approx(4 / np.sqrt(np.pi), rel=0.1)
+
+
+def test_what_was_learned_can_be_stored():
+    a = Detector("auto", learn=3)
+    a.observe(frame(value=1), frame(value=0))
+    b = Detector("auto", learn=3)
+    b.load_state(a.state_dict())
+    assert b.is_learning
+    b.observe(frame(value=3), frame(value=0))
+    assert b.noise == 2
+    c = Detector("auto", learn=3)
+    c.load_state(b.state_dict())
+    assert c.noise == 2
+
+
+def test_regions_are_maps_or_boxes():
+    found = region([(0, 0, 2, 3), (4, 4, 5, 5)], (5, 6), "only")
+    assert found.sum() == 7
+    mask = np.zeros((5, 6), bool)
+    assert region(mask, (5, 6), "only") is mask
+    for bad in (np.zeros((6, 5), bool), np.zeros((5, 6)), [(0, 1, 2)], "here"):
+        with pytest.raises(ValueError, match="only must be a boolean array"):
+            region(bad, (5, 6), "only")
+    for box in ((0, 0, 0, 3), (0, 0, 6, 6), (-1, 0, 2, 2), (3, 3, 2, 4)):
+        with pytest.raises(ValueError, match="empty or outside of frames of 5x6"):
+            region([box], (5, 6), "only")
+
+
+def test_settings_are_checked():
+    for options, error in (
+        ({"threshold": float("nan")}, ValueError),
+        ({"threshold": [1, -1, 2]}, ValueError),
+        ({"threshold": [[1, 2, 3]]}, TypeError),
+        ({"threshold": True}, TypeError),
+        ({"threshold": "a lot"}, ValueError),
+        ({"threshold": None}, TypeError),
+        ({"dilate": 1.5}, ValueError),
+        ({"learn": 1}, ValueError),
+    ):
+        with pytest.raises(error):
+            Detector(**options)

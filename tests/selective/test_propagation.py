@@ -1,0 +1,172 @@
+"""Change maps against brute force: disturb one input position, see which outputs change."""
+
+import harness
+import keras
+import numpy as np
+import pytest
+import random_nets as rn
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from keras import layers
+
+from keras_seqpar.layers import GlobalResponseNorm
+from keras_seqpar.selective import propagation, spread
+from keras_seqpar.selective.propagation import Maps, Taps
+
+
+def reached(layer, shape, channels=2):
+    """For every input position the outputs that change when it does: `(positions, h, w)`."""
+    rng = np.random.default_rng(0)
+    count = shape[0] * shape[1]
+    before = rng.normal(size=(1, *shape, channels)).astype("float32")
+    after = before.repeat(count, 0)
+    bumps = 10 + rng.uniform(0, 5, (count, channels))  # the largest of all, for maxima
+    after[np.arange(count), np.arange(count) // shape[1], np.arange(count) % shape[1]] += bumps
+    layer.build((None, *shape, channels))
+    for weight in layer.weights:
+        weight.assign(rng.uniform(0.5, 1.5, tuple(weight.shape)).astype("float32"))
+    x = np.concatenate([before, after])
+    y = keras.ops.convert_to_numpy(layer(x, training=False))
+    return (np.abs(y[1:] - y[:1]) > 1e-6).any(-1)
+
+
+def check_exact(layer, shape, channels=2):
+    """The rule gives exactly what changes, for every position and for a set of them."""
+    found = reached(layer, shape, channels)
+    for i, outputs in enumerate(found):
+        changed = np.zeros(shape, bool)
+        changed.flat[i] = True
+        assert np.array_equal(spread(layer, changed), outputs), (layer.get_config(), i)
+    some = np.random.default_rng(1).random(shape) < 0.2
+    assert np.array_equal(spread(layer, some), found[some.ravel()].any(0))
+
+
+@given(st.data())
+@settings(max_examples=40)
+def test_maps_of_layers_with_windows_are_exact(data):
+    shape = data.draw(st.integers(3, 8)), data.draw(st.integers(3, 8))
+    kind = data.draw(st.sampled_from((*rn.WINDOWS, "pad", "crop", "up")))
+    if kind in rn.WINDOWS:
+        layer = rn.window(data.draw, kind, shape, 2)
+    else:
+        layer = rn.other(data.draw, kind, shape)
+    check_exact(layer, shape)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        layers.Conv2D(4, 1),
+        layers.Conv2D(4, (3, 2), strides=(2, 1), padding="same", groups=2),
+        layers.Conv2D(4, 3, dilation_rate=(2, 1)),
+        layers.DepthwiseConv2D(3, strides=2, padding="same"),
+        layers.DepthwiseConv2D(2, dilation_rate=2, padding="same"),
+        layers.MaxPooling2D(3, 2, padding="same"),
+        layers.AveragePooling2D(3, 2, padding="same"),
+        layers.AveragePooling2D((2, 3), 1, padding="same"),
+        layers.UpSampling2D(3, interpolation="bilinear"),
+        layers.UpSampling2D((1, 4), interpolation="bilinear"),
+        layers.BatchNormalization(),
+        layers.LayerNormalization(),
+        layers.Activation("softmax"),
+        layers.PReLU(shared_axes=[1, 2]),
+        layers.Dense(3),
+        layers.Rescaling(2.0, 1.0),
+    ],
+    ids=lambda layer: layer.name,
+)
+def test_maps_of_chosen_layers_are_exact(layer):
+    check_exact(layer, (7, 6))
+
+
+def test_joins_change_where_one_of_their_inputs_does():
+    a, b = (np.random.default_rng(i).random((4, 5)) < 0.3 for i in (0, 1))
+    for layer in (layers.Add(), layers.Multiply(), layers.Concatenate()):
+        assert np.array_equal(spread(layer, a, b), a | b)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [GlobalResponseNorm(), layers.GroupNormalization(1), layers.LayerNormalization([1, 2, 3])],
+    ids=lambda layer: layer.name,
+)
+def test_layers_that_look_at_everything_have_no_map(layer):
+    assert reached(layer, (3, 3)).all()
+    with pytest.raises(ValueError, match=f"{layer.name}.*(position|axes)"):
+        spread(layer, np.ones((3, 3), bool))
+
+
+def test_unknown_layers_are_named():
+    with pytest.raises(ValueError, match="'turned'.*Permute"):
+        spread(layers.Permute((2, 1, 3), name="turned"), np.ones((3, 3), bool))
+    with pytest.raises(ValueError, match="channels_last"):
+        spread(layers.Conv2D(1, 1, data_format="channels_first"), np.ones((3, 3), bool))
+
+
+@given(st.data())
+@settings(max_examples=60)
+def test_containment_and_rectangles_hold_whatever_changes(data):
+    """Maps that are said to contain others do, and rectangles contain their maps."""
+    maps = Maps((9, 8))
+    found = [maps.SOURCE]
+    for _ in range(data.draw(st.integers(2, 6))):
+        source = data.draw(st.sampled_from(found))
+        same = [m for m in found if maps.shape(m) == maps.shape(source)]
+        if data.draw(st.booleans()):
+            found.append(maps.union([source, data.draw(st.sampled_from(same))]))
+            continue
+        kernel = (data.draw(st.integers(1, 3)), data.draw(st.integers(1, 3)))
+        stride = data.draw(st.sampled_from((1, 1, 2)))
+        taps = propagation.window(maps.shape(source), kernel, (stride, stride), padding="same")
+        found.append(maps.taps(source, taps))
+    for seed in range(5):
+        changed = np.random.default_rng(seed).random((9, 8)) < 0.08
+        of = maps.evaluate(changed)
+        boxes = maps.rectangles(changed)
+        for a in found:
+            inside = propagation.bounds(of[a])
+            if inside is not None:
+                box = boxes[a]
+                assert box[0] <= inside[0] <= inside[1] <= box[1]
+                assert box[2] <= inside[2] <= inside[3] <= box[3]
+            for b in found:
+                if maps.shape(a) == maps.shape(b) and maps.contains(a, b):
+                    assert not (of[b] & ~of[a]).any()
+
+
+def test_a_residual_block_has_the_map_of_its_convolution():
+    maps = Maps((8, 8))
+    wide = maps.taps(maps.SOURCE, propagation.window((8, 8), (3, 3), padding="same"))
+    assert maps.union([maps.SOURCE, wide]) == wide
+    two = [
+        maps.taps(maps.SOURCE, propagation.window((8, 8), k, (2, 2), padding="same"))
+        for k in ((3, 3), (4, 4))
+    ]
+    assert maps.union(two) == two[1]
+
+
+def test_padding_before_a_window_is_border():
+    padded = propagation.window((8, 10), (3, 3), (2, 2))
+    taps = padded.after(((1, 1), (1, 1)))
+    assert taps.shape == (6, 8)
+    assert taps.rows.min() == -1
+    changed = np.random.default_rng(0).random((6, 8)) < 0.2
+    assert np.array_equal(taps(changed), padded(np.pad(changed, 1)))
+
+
+def test_taps_know_when_they_read_the_same():
+    same = propagation.window((5, 5), (3, 3), padding="same")
+    assert same.key == Taps(same.rows.copy(), same.cols.copy(), (5, 5)).key
+    assert same.key != propagation.window((5, 5), (3, 5), padding="same").key
+    assert propagation.identity((5, 5)).is_identity
+    assert not propagation.repeat((5, 5), (1, 2)).is_identity
+    assert propagation.repeat((5, 5), (1, 1)).is_identity
+
+
+def test_bilinear_weights_are_those_of_keras():
+    taps, (rows, cols) = propagation.bilinear((3, 4), (2, 3))
+    x = np.random.default_rng(0).normal(size=(3, 4)).astype("float32")
+    mine = np.einsum("yixj,yi,xj->yx", x[taps.rows][:, :, taps.cols], rows, cols)
+    layer = layers.UpSampling2D((2, 3), interpolation="bilinear")
+    theirs = keras.ops.convert_to_numpy(layer(x[None, :, :, None]))[0, :, :, 0]
+    assert harness.error(mine, theirs) < 1e-6
