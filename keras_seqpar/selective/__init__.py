@@ -1,7 +1,23 @@
-"""Change-driven inference: which layers a change in a frame reaches, and what that can save."""
+"""Change-driven inference: a network on a stream of frames computes only what changed.
+
+`stream` runs a network so, `report` says before any run what that can gain, `Detector` is how
+changes are found, `spread` how they go through a layer.
+"""
 
 from keras_seqpar.selective.detect import Detector
 from keras_seqpar.selective.reporting import LayerReport, Report, report
+from keras_seqpar.selective.results import Result, Stats
 from keras_seqpar.selective.rules import spread
+from keras_seqpar.selective.streams import Stream, stream
 
-__all__ = ["Detector", "LayerReport", "Report", "report", "spread"]
+__all__ = [
+    "Detector",
+    "LayerReport",
+    "Report",
+    "Result",
+    "Stats",
+    "Stream",
+    "report",
+    "spread",
+    "stream",
+]

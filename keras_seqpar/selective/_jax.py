@@ -1,0 +1,75 @@
+"""Stored maps in JAX: each step is compiled once per size class and takes over its buffers.
+
+Beside `keras_seqpar.mobile`, these three files are the only place with code of one backend.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def new(array):
+    """A stored map."""
+    return jnp.array(array)
+
+
+def numpy(buffer):
+    """A stored map as an array."""
+    return np.array(buffer)
+
+
+def fit(count: int, most: int) -> int:
+    """The size in which `count` positions are computed: 1, 2, 3, 4, 6, 8, 12, 16, ... or all."""
+    size = 1
+    while size < count:
+        size = size * 3 // 2 if size > 1 and size & (size - 1) == 0 else -(-size * 4 // 3)
+    return min(size, most)
+
+
+def take(table, index):
+    """Rows of a tensor."""
+    return jnp.take(table, index, axis=0, mode="clip")
+
+
+def read(buffer, index, channels: int):
+    """Rows of a stored map."""
+    return jnp.take(buffer, index, axis=0, mode="clip")
+
+
+def write(buffer, index, rows):
+    """Puts rows into a stored map."""
+    return buffer.at[index].set(rows, mode="promise_in_bounds")
+
+
+def replace(buffer, rows):
+    """Puts all rows, border included, into a stored map."""
+    return buffer.at[:].set(rows)  # not just `rows`: the old memory is to be used again
+
+
+class Runner:
+    """Passes of an engine: one compiled function per step and mode."""
+
+    def __init__(self, engine):
+        self._engine = engine
+        self._compiled = {}
+        self.traces = 0
+
+    def __call__(self, mode, places, block, extras, buffers):
+        """Runs a pass; see `Engine.run`."""
+        outputs, buffers = self._engine.walk(
+            mode, places, jnp.asarray(block), list(extras), buffers, self._do
+        )
+        return [np.asarray(x) for x in outputs], buffers
+
+    def _do(self, index, mode, weights, where, sources, stores):
+        if (index, mode) not in self._compiled:
+            self._compiled[index, mode] = jax.jit(
+                functools.partial(self._trace, index, mode), donate_argnums=3
+            )
+        return self._compiled[index, mode](weights, where, sources, stores)
+
+    def _trace(self, *arguments):
+        self.traces += 1
+        return self._engine.do_step(*arguments)

@@ -1,0 +1,93 @@
+"""Stored maps in TensorFlow: variables, read by gathering rows and changed by scattering them.
+
+One pass is one graph, traced once per mode for frames of any change. Variables come in as
+arguments, so that the streams of a network share the graphs. A sparse write makes the next
+read of a whole variable copy it, so whole maps are gathered as well.
+
+Beside `keras_seqpar.mobile`, these three files are the only place with code of one backend.
+"""
+
+import tensorflow as tf
+
+
+def new(array):
+    """A stored map."""
+    return tf.Variable(array, trainable=False)
+
+
+def numpy(buffer):
+    """A stored map as an array."""
+    return buffer.numpy()
+
+
+def fit(count: int, most: int) -> int:
+    """The size in which `count` positions are computed: any will do."""
+    return count
+
+
+def take(table, index):
+    """Rows of a tensor."""
+    return tf.gather(table, index)
+
+
+def read(buffer, index, channels: int):
+    """Rows of a stored map."""
+    rows = tf.raw_ops.ResourceGather(resource=buffer, indices=index, dtype=tf.float32)
+    return tf.ensure_shape(rows, (None, channels))
+
+
+def write(buffer, index, rows):
+    """Puts rows into a stored map."""
+    tf.raw_ops.ResourceScatterUpdate(resource=buffer, indices=index, updates=rows)
+    return buffer
+
+
+def replace(buffer, rows):
+    """Puts all rows, border included, into a stored map."""
+    tf.raw_ops.AssignVariableOp(resource=buffer, value=rows)
+    return buffer
+
+
+class Runner:
+    """Passes of an engine, one graph per mode."""
+
+    def __init__(self, engine):
+        self._engine = engine
+        self._functions: dict[str, tf.types.experimental.GenericFunction] = {}
+        self.traces = 0
+
+    def __call__(self, mode, places, block, extras, buffers):
+        """Runs a pass; see `Engine.run`."""
+        if mode not in self._functions:
+            self._functions[mode] = self._trace(mode)
+        flat = [tf.constant(x) for pair in places for x in pair]
+        outputs = self._functions[mode](
+            flat, tf.constant(block), [tf.constant(x) for x in extras], [b.handle for b in buffers]
+        )
+        return [x.numpy() for x in outputs], buffers
+
+    def _trace(self, mode):
+        engine = self._engine
+
+        some = tf.TensorSpec([None], tf.int32)
+        count = 0 if mode == "dense" else 2 * len(engine.regional)
+        shape = engine.program.shapes[engine.program.inputs[0]]
+        signature = [
+            [some] * count,
+            tf.TensorSpec(
+                [1, *(shape[:2] if mode == "dense" else (None, None)), shape[2]], tf.float32
+            ),
+            [
+                tf.TensorSpec([1, *engine.program.shapes[i]], tf.float32)
+                for i in engine.program.inputs[1:]
+            ],
+            [tf.TensorSpec([], tf.resource) for _ in engine.program.layouts],
+        ]
+
+        @tf.function(input_signature=signature, autograph=False)
+        def run(flat, block, extras, handles):
+            self.traces += 1
+            places = list(zip(flat[::2], flat[1::2], strict=True))
+            return engine.walk(mode, places, block, extras, handles, engine.do_step)[0]
+
+        return run

@@ -1,0 +1,61 @@
+"""Stored maps in torch: changed in place, nothing compiled.
+
+Beside `keras_seqpar.mobile`, these three files are the only place with code of one backend.
+"""
+
+import keras
+import torch
+
+
+def new(array):
+    """A stored map."""
+    return keras.ops.convert_to_tensor(array).clone()
+
+
+def numpy(buffer):
+    """A stored map as an array."""
+    return keras.ops.convert_to_numpy(buffer).copy()
+
+
+def fit(count: int, most: int) -> int:
+    """The size in which `count` positions are computed: any will do."""
+    return count
+
+
+def take(table, index):
+    """Rows of a tensor."""
+    return torch.index_select(table, 0, index)
+
+
+def read(buffer, index, channels: int):
+    """Rows of a stored map."""
+    return torch.index_select(buffer, 0, index)
+
+
+def write(buffer, index, rows):
+    """Puts rows into a stored map."""
+    return buffer.index_copy_(0, index.long(), rows)
+
+
+def replace(buffer, rows):
+    """Puts all rows, border included, into a stored map."""
+    return buffer.copy_(rows)
+
+
+class Runner:
+    """Passes of an engine, step by step."""
+
+    traces = 0
+
+    def __init__(self, engine):
+        self._engine = engine
+
+    @torch.no_grad()
+    def __call__(self, mode, places, block, extras, buffers):
+        """Runs a pass; see `Engine.run`."""
+        tensor = keras.ops.convert_to_tensor
+        places = [(tensor(ys), tensor(xs)) for ys, xs in places]
+        extras = [tensor(x) for x in extras]
+        engine = self._engine
+        outputs, buffers = engine.walk(mode, places, tensor(block), extras, buffers, engine.do_step)
+        return [keras.ops.convert_to_numpy(x) for x in outputs], buffers

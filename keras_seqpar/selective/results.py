@@ -1,0 +1,93 @@
+"""What a stream gives: the output, and what it took."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from keras_seqpar.selective.program import Program
+from keras_seqpar.selective.propagation import Changes
+
+
+@dataclasses.dataclass(frozen=True)
+class Stats:
+    """What one frame took.
+
+    Args:
+        mode: `"dense"` (everything computed), `"rectangle"`, `"positions"` or `"cached"` (nothing
+            changed, nothing computed); `"mixed"` for a batch whose items differ.
+        changed: share of the frame's positions that changed.
+        macs: multiply-accumulates done; one is one MAC.
+        macs_dense: what a dense pass does.
+        milliseconds: from frame to output.
+        drift: largest absolute difference between the frame and what the output stands for,
+            in the frame's units: 0 where every difference is accepted.
+        state_bytes: size of everything that is kept from frame to frame.
+        traces: how often anything was compiled for this network so far.
+        layers: name of a layer -> share of its positions that had to be computed.
+    """
+
+    mode: str
+    changed: float
+    macs: int
+    macs_dense: int
+    milliseconds: float
+    drift: float
+    state_bytes: int
+    traces: int
+    layers: Mapping[str, float] = dataclasses.field(repr=False)
+
+    @property
+    def saved(self) -> float:
+        """Share of the multiply-accumulates of a dense pass that were not done."""
+        return 1 - self.macs / self.macs_dense if self.macs_dense else 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What a stream gives for a frame.
+
+    Args:
+        output: the model's output as arrays, with a batch axis, in the model's structure.
+        stats: what it took; for a batch, summed or averaged over its items.
+        items: what each item of the batch took.
+    """
+
+    output: object
+    stats: Stats
+    items: tuple[Stats, ...]
+
+
+class Shares(Mapping):
+    """Layer -> share of positions to compute, each worked out when it is asked for."""
+
+    def __init__(self, program: Program, changes: Changes | None):
+        self._program, self._changes = program, changes
+
+    def __getitem__(self, name: str) -> float:
+        map_ = self._program.layers[name][0]
+        return 1.0 if self._changes is None else float(self._changes[map_].mean())
+
+    def __iter__(self):
+        return iter(self._program.layers)
+
+    def __len__(self) -> int:
+        return len(self._program.layers)
+
+
+def together(items: Sequence[Stats]) -> Stats:
+    """The statistics of a batch: sums of what was done, means of shares."""
+    if len(items) == 1:
+        return items[0]
+    modes = {x.mode for x in items}
+    names = items[0].layers
+    return dataclasses.replace(
+        items[-1],
+        mode=modes.pop() if len(modes) == 1 else "mixed",
+        changed=float(np.mean([x.changed for x in items])),
+        macs=sum(x.macs for x in items),
+        macs_dense=sum(x.macs_dense for x in items),
+        milliseconds=sum(x.milliseconds for x in items),
+        drift=max(x.drift for x in items),
+        layers={name: float(np.mean([x.layers[name] for x in items])) for name in names},
+    )

@@ -1,0 +1,419 @@
+"""Streams: a network run on frame after frame, computing only what changed."""
+
+import dataclasses
+import threading
+import time
+import weakref
+from collections.abc import Mapping, Sequence
+
+import keras
+import numpy as np
+
+from keras_seqpar.hierarchy import unknown_name
+from keras_seqpar.selective import choice
+from keras_seqpar.selective.detect import Detector, region
+from keras_seqpar.selective.engine import MODES, Engine
+from keras_seqpar.selective.flatten import fingerprint, flatten
+from keras_seqpar.selective.program import Program, compile_program
+from keras_seqpar.selective.propagation import Changes
+from keras_seqpar.selective.results import Result, Shares, Stats, together
+
+_engines: weakref.WeakValueDictionary = weakref.WeakValueDictionary()
+
+
+@dataclasses.dataclass
+class _Item:
+    """What is kept for one item of the batch; `accepted` is the last accepted frame."""
+
+    buffers: list
+    detector: Detector
+    accepted: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0))
+    extras: list = dataclasses.field(default_factory=list)
+    outputs: list = dataclasses.field(default_factory=list)
+    changes: Changes | None = None  # of the last frame; None where everything was computed
+    complete: bool = False  # whether buffers and outputs belong to `accepted` and `extras`
+
+
+def stream(
+    model: keras.Model,
+    *,
+    threshold=0.0,
+    luminance: bool = False,
+    dilate: int = 0,
+    drop_single: bool = False,
+    learn: int = 5,
+    only=None,
+    never=None,
+    input_shape: Sequence[int] | None = None,
+    unsupported: str = "error",
+    mode: str = "auto",
+    calibrate: float = 20.0,
+) -> "Stream":
+    """Makes a stream: a network that computes again only what changed from frame to frame.
+
+    With a threshold of 0 every output equals the dense network's, up to the rounding of float32:
+    batch normalisation is folded into convolutions, and sums are formed in another order. The
+    weights are taken as they are now; after more training make a new stream. Streams of one
+    model share its weights and compiled code.
+
+    A network of less than about 10 ms per frame gains nothing: it is quicker dense. See `report`
+    for what can be gained at all.
+
+    Args:
+        model: a functional Keras model of pictures `(height, width, channels)`, channels last,
+            in float32: networks of this package, cutouts, nets of `keras.applications`. Further
+            inputs, such as gains, are vectors.
+        threshold: from which difference on a position counts as changed, in the frame's units;
+            one number, one per channel, or `"auto"`; see `Detector`.
+        luminance: compare luminance instead of channels.
+        dilate: positions by which changes are grown.
+        drop_single: leave out changed positions without a changed neighbour.
+        learn: frames of a still scene that `threshold="auto"` learns from.
+        only: look for changes only here: a boolean `(height, width)` map, or boxes
+            `(top, left, bottom, right)` in pixels.
+        never: look for no changes here; likewise.
+        input_shape: `(height, width, channels)`, where the model leaves it open.
+        unsupported: `"error"` refuses a model with layers that no rule is known for, `"dense"`
+            computes them, and all that follows them, anew for every frame that changed.
+        mode: `"auto"` chooses for every frame; `"dense"`, `"rectangle"` and `"positions"` force
+            one.
+        calibrate: seconds that measuring this machine may take at the first frame; 0 for none.
+
+    Returns:
+        The stream: call it with frames.
+
+    Raises:
+        TypeError: no Keras model, or an argument of the wrong type.
+        ValueError: no functional model of pictures in float32, an unsupported layer, or an
+            argument out of range.
+
+    Example:
+
+    >>> camera = stream(model, threshold=20)
+    >>> for frame in frames:  # (height, width, channels)
+    ...     result = camera(frame)
+    ...     print(result.output.argmax(), result.stats.mode, result.stats.saved)
+    """
+    detector = Detector(threshold, luminance, dilate, drop_single, learn)
+    if mode not in ("auto", *MODES):
+        raise ValueError(unknown_name("mode", mode, ("auto", *MODES)))
+    if unsupported not in ("error", "dense"):
+        raise ValueError(unknown_name("value of unsupported", unsupported, ("error", "dense")))
+    if isinstance(calibrate, bool) or not isinstance(calibrate, (int, float)) or calibrate < 0:
+        raise ValueError(f"calibrate must be a number of seconds of 0 or more, got {calibrate!r}.")
+    flat = flatten(model, input_shape)
+    for call in flat.calls:
+        dtype = getattr(call.layer, "compute_dtype", None) or "float32"
+        if dtype != "float32":
+            raise ValueError(
+                f"The layer {call.name!r} computes in {dtype}; streams compute in float32. Build "
+                'the model again under keras.config.set_dtype_policy("float32") and copy its '
+                "weights."
+            )
+    detector.check(flat.shapes[flat.inputs[0]])
+    key = fingerprint(flat)
+    engine = _engines.get((id(model), key))
+    program = compile_program(flat) if engine is None else engine.program
+    if program.unknown and unsupported == "error":
+        reasons = "; ".join(f"{name!r}: {why}" for name, why in program.unknown.items())
+        raise ValueError(
+            f"Changes cannot be followed through all layers of {model.name!r} ({reasons}). "
+            'With unsupported="dense" these layers, and what follows them, are computed '
+            "anew for every frame that changed."
+        )
+    if engine is None:
+        engine = _engines[id(model), key] = Engine(program)
+        engine.model = model  # kept alive, so that no other model gets its id
+    return Stream(engine, key, detector, only, never, mode, float(calibrate))
+
+
+class Stream:
+    """A network with what it has seen; made by `stream`. Not to be used by two threads at once.
+
+    Example:
+
+    >>> camera = stream(model)
+    >>> result = camera(frame)
+    >>> np.savez("camera.npz", **camera.state_dict())
+    >>> later = stream(model)
+    >>> later.load_state(np.load("camera.npz"))
+    """
+
+    def __init__(self, engine: Engine, key, detector: Detector, only, never, mode, calibrate):
+        self._engine = engine
+        self._key = key
+        self._detector = detector
+        self._mode = mode
+        self._calibrate = calibrate
+        self._items: list[_Item] = []
+        self._dtype: np.dtype | None = None
+        self._busy = threading.Lock()
+        self.look(only=only, never=never)
+
+    @property
+    def program(self) -> Program:
+        """The network as it is run."""
+        return self._engine.program
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the network with its weights and size of frames."""
+        return self._key
+
+    @property
+    def state_bytes(self) -> int:
+        """Size of everything that is kept from frame to frame."""
+        kept = self.program.state_bytes * len(self._items)
+        return kept + sum(x.accepted.nbytes for x in self._items)
+
+    def look(self, *, only=None, never=None) -> None:
+        """Sets where changes are looked for from now on; `None` takes a limit away.
+
+        What lies outside keeps the value it had when it was last looked at. The first frame is
+        taken as a whole.
+
+        Args:
+            only: only here, as for `stream`.
+            never: not here.
+
+        Raises:
+            ValueError: no map or boxes of the frame's size.
+        """
+        shape = self._shape[:2]
+        wanted = np.ones(shape, bool) if only is None else region(only, shape, "only").copy()
+        if never is not None:
+            wanted &= ~region(never, shape, "never")
+        self._wanted = None if wanted.all() else wanted
+
+    def __call__(self, frame, *, mask=None) -> Result:
+        """Takes a frame.
+
+        Args:
+            frame: `(height, width, channels)`, or with a batch axis: then every item of the
+                batch is a stream of its own. For models with more inputs a list: the frame, then
+                the others.
+            mask: the positions to take from this frame, found by the caller, instead of looking
+                for changes: as `only` of `stream`.
+
+        Returns:
+            The output and what it took.
+
+        Raises:
+            TypeError: no numbers, or other types of numbers than before.
+            ValueError: another size than the model's, another batch than before, NaN or
+                infinite values, or a mask of another size.
+            RuntimeError: another thread is using this stream.
+        """
+        if not self._busy.acquire(blocking=False):
+            raise RuntimeError(
+                "This stream is in use by another thread. Frames of one stream come one after "
+                "the other; make one stream per thread, they share the weights."
+            )
+        try:
+            return self._run(frame, mask)
+        finally:
+            self._busy.release()
+
+    def change_map(self, layer: str | None = None, *, item: int = 0) -> np.ndarray:
+        """The positions that the last frame made necessary to compute.
+
+        Args:
+            layer: name of a layer; by default the frame itself.
+            item: which item of the batch.
+
+        Returns:
+            Boolean `(height, width)` of the layer's output, `()` for what has no positions.
+
+        Raises:
+            ValueError: no frame was seen yet, an unknown layer or item.
+        """
+        if not 0 <= item < len(self._items) or not self._items[item].complete:
+            raise ValueError(f"No frame was seen yet for item {item} of the batch.")
+        if layer is not None and layer not in self.program.layers:
+            raise ValueError(unknown_name("layer", layer, list(self.program.layers)))
+        map_ = self.program.maps.SOURCE if layer is None else self.program.layers[layer][0]
+        changes = self._items[item].changes
+        if changes is None:
+            return np.ones(self.program.maps.shape(map_) or (), bool)
+        return changes[map_].copy()
+
+    def reset(self) -> None:
+        """Forgets all frames; the next one may have another batch or another type."""
+        self._items, self._dtype = [], None
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Everything that is kept from frame to frame, as arrays for `numpy.savez`."""
+        state = {"fingerprint": np.array(self._key), "items": np.array(len(self._items))}
+        for i, item in enumerate(self._items):
+            if not item.complete:
+                raise ValueError("The last frame failed, so there is no state. Call reset().")
+            state[f"item{i}_accepted"] = item.accepted.copy()
+            learned = item.detector.state_dict()
+            state[f"item{i}_noise"] = np.array(learned["noise"])
+            state[f"item{i}_seen"] = np.array(learned["seen"])
+            arrays = {
+                "extra": item.extras,
+                "output": item.outputs,
+                "buffer": [self._engine.backend.numpy(b) for b in item.buffers],
+            }
+            for name, values in arrays.items():
+                for j, value in enumerate(values):
+                    state[f"item{i}_{name}{j}"] = np.array(value)
+        return state
+
+    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Takes over a state, on any backend; the frames go on where it was taken.
+
+        Args:
+            state: from `state_dict`, or what `numpy.load` reads of it.
+
+        Raises:
+            ValueError: the state of another network, or no complete state.
+        """
+        if "fingerprint" not in state or str(state["fingerprint"]) != self._key:
+            theirs = str(state["fingerprint"]) if "fingerprint" in state else "no fingerprint"
+            raise ValueError(
+                f"This state belongs to another network ({theirs}, not {self._key}): structure, "
+                "weights or size of the frames differ. Load it into a stream of its own model."
+            )
+        try:
+            items = [self._item_from(state, i) for i in range(int(state["items"]))]
+        except KeyError as error:
+            raise ValueError(f"The state is not complete: {error} is missing.") from None
+        self._items = items
+        self._dtype = items[0].accepted.dtype if items else None
+
+    def _item_from(self, state, i: int) -> _Item:
+        def all_of(name: str, count: int) -> list:
+            return [np.array(state[f"item{i}_{name}{j}"]) for j in range(count)]
+
+        item = _Item([], dataclasses.replace(self._detector))
+        item.detector.load_state({"noise": state[f"item{i}_noise"], "seen": state[f"item{i}_seen"]})
+        item.accepted = np.array(state[f"item{i}_accepted"])
+        item.extras = all_of("extra", len(self.program.inputs) - 1)
+        item.outputs = all_of("output", len(keras.tree.flatten(self.program.outputs)))
+        buffers = all_of("buffer", len(self.program.layouts))
+        item.buffers = [self._engine.backend.new(b) for b in buffers]
+        item.complete = True
+        return item
+
+    @property
+    def _shape(self) -> tuple[int, ...]:
+        return self.program.shapes[self.program.inputs[0]]
+
+    def _run(self, given, mask) -> Result:
+        frames, extras = self._check(given)
+        mask = None if mask is None else region(mask, self._shape[:2], "mask")
+        if not self._items:
+            self._items = [
+                _Item(self._engine.new_buffers(), dataclasses.replace(self._detector, _seen=[]))
+                for _ in frames
+            ]
+            self._dtype = frames.dtype
+        stats = tuple(
+            self._advance(item, frame, [x[i : i + 1] for x in extras], mask)
+            for i, (item, frame) in enumerate(zip(self._items, frames, strict=True))
+        )
+        arrays = [np.concatenate(x) for x in zip(*(i.outputs for i in self._items), strict=True)]
+        output = keras.tree.pack_sequence_as(self.program.outputs, arrays)
+        return Result(output, together(stats), stats)
+
+    def _advance(self, item: _Item, frame: np.ndarray, extras: list, mask) -> Stats:
+        """Brings one item of the batch to its next frame."""
+        start = time.perf_counter()
+        engine = self._engine
+        dense = engine.program.macs(engine.all_positions)
+        same = item.complete and all(map(np.array_equal, extras, item.extras))
+        if not same or item.detector.is_learning:
+            if item.complete and item.detector.is_learning:
+                item.detector.observe(frame, item.accepted)
+            item.complete = False
+            item.accepted, item.extras = frame.copy(), [x.copy() for x in extras]
+            mode, macs, share, changes = "dense", dense, 1.0, None
+            item.outputs = engine.run(mode, {}, item.accepted, extras, item.buffers)
+            if self._mode == "auto" and self._calibrate and engine.cost_model is None:
+                engine.cost_model = choice.calibrate(
+                    engine, item.accepted, extras, item.buffers, self._calibrate
+                )
+        else:
+            changed = item.detector(frame, item.accepted) if mask is None else mask
+            if self._wanted is not None and mask is None:
+                changed = changed & self._wanted
+            changes = engine.program.maps.evaluate(changed)
+            share = float(changed.mean())
+            mode, macs = "cached", 0
+            if share:
+                item.complete = False
+                item.accepted[changed] = frame[changed]
+                mode, macs, regions = self._choose(changes, changed, dense)
+                item.outputs = engine.run(mode, regions, item.accepted, extras, item.buffers)
+        item.changes, item.complete = changes, True
+        exact = item.detector.is_exact and mask is None and self._wanted is None
+        return Stats(
+            mode=mode,
+            changed=share,
+            macs=macs,
+            macs_dense=dense,
+            milliseconds=1000 * (time.perf_counter() - start),
+            drift=0.0 if exact or changes is None else _distance(frame, item.accepted),
+            state_bytes=self.state_bytes,
+            traces=engine.traces,
+            layers=Shares(engine.program, changes),
+        )
+
+    def _choose(self, changes: Changes, changed: np.ndarray, dense: int):
+        """The way to compute this frame, its multiply-accumulates and its regions."""
+        regions, macs = choice.candidates(self._engine, changes, changed, self._mode)
+        mode = (self._engine.cost_model or choice.CostModel.default(dense)).best(macs)
+        return mode, macs[mode], regions[mode]
+
+    def _check(self, given) -> tuple[np.ndarray, list[np.ndarray]]:
+        """The frames with a batch axis and the other inputs, or an error."""
+        count = len(self.program.inputs)
+        several = isinstance(given, (list, tuple)) and count > 1
+        parts = list(given) if several else [given]
+        if len(parts) != count:
+            raise ValueError(f"The model takes {count} inputs, got {len(parts)}.")
+        frames, *extras = (_array(x) for x in parts)
+        if frames.ndim == 3:
+            frames = frames[None]
+        if frames.shape[1:] != self._shape:
+            raise ValueError(
+                f"Frames of this stream have the shape {self._shape}, or with a batch axis in "
+                f"front, got {frames.shape}. A stream keeps one size; make another for another."
+            )
+        if self._items and len(frames) != len(self._items):
+            raise ValueError(
+                f"This stream has had batches of {len(self._items)}, now one of {len(frames)}. "
+                "Call reset() to start anew, or keep the batch."
+            )
+        if not len(frames):
+            raise ValueError("The batch is empty; give at least one frame.")
+        if self._dtype is not None and frames.dtype != self._dtype:
+            raise TypeError(
+                f"Frames were {self._dtype} so far, now {frames.dtype}. Convert them, or call "
+                "reset() to start anew."
+            )
+        extras = [np.atleast_2d(x).astype("float32") for x in extras]
+        for x, i in zip(extras, self.program.inputs[1:], strict=True):
+            if x.shape != (len(frames), *self.program.shapes[i]):
+                wanted = (len(frames), *self.program.shapes[i])
+                raise ValueError(f"An input beside the frame has shape {x.shape}, not {wanted}.")
+        for x in (frames, *extras):
+            if x.dtype.kind == "f" and not np.isfinite(x).all():
+                raise ValueError(
+                    "The frame has NaN or infinite values. The stream is as it was before; give "
+                    "frames of finite numbers."
+                )
+        return frames, extras
+
+
+def _distance(frame: np.ndarray, accepted: np.ndarray) -> float:
+    return float(np.abs(frame.astype("float32") - accepted.astype("float32")).max())
+
+
+def _array(x) -> np.ndarray:
+    array = keras.ops.convert_to_numpy(x) if keras.ops.is_tensor(x) else np.asarray(x)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"A frame must be an array of numbers, got {type(x).__name__}.")
+    return array

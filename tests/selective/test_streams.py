@@ -1,0 +1,498 @@
+"""Streams give what the dense network gives, whatever changes and however it is computed."""
+
+import threading
+
+import harness
+import keras
+import numpy as np
+import pytest
+import random_nets as rn
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from keras import layers
+
+import keras_seqpar as sp
+from keras_seqpar import selective
+
+TOLERANCE = 1e-5  # relative to the output range
+EXAMPLES = 6 if keras.backend.backend() == "jax" else 30  # JAX compiles each step of each network
+MODES = ("positions", "rectangle")
+
+
+def dense(model, *inputs) -> list[np.ndarray]:
+    """What Keras computes for one frame."""
+    given = [x[None] for x in inputs]
+    outputs = model(given if len(given) > 1 else given[0], training=False)
+    return [keras.ops.convert_to_numpy(x) for x in keras.tree.flatten(outputs)]
+
+
+def check(result, model, *inputs):
+    """The stream's outputs are those of the dense network."""
+    for mine, theirs in zip(keras.tree.flatten(result.output), dense(model, *inputs), strict=True):
+        assert harness.error(mine, theirs) < TOLERANCE
+
+
+def play(model, maps, modes=MODES, seed=0, **options):
+    """Runs frames that change by these maps through a stream per mode, and checks each."""
+    shape = model.inputs[0].shape[1:]
+    frame = np.random.default_rng(seed).normal(size=shape).astype("float32")
+    streams = [selective.stream(model, mode=m, calibrate=0, **options) for m in modes]
+    for stream in streams:
+        check(stream(frame), model, frame)
+    for i, changed in enumerate(maps):
+        frame = rn.next_frame(frame, changed, i)
+        for stream, mode in zip(streams, modes, strict=True):
+            result = stream(frame)
+            check(result, model, frame)
+            assert result.stats.drift == 0
+            assert result.stats.mode == (mode if changed.any() else "cached")
+            assert np.array_equal(stream.change_map(), changed)
+    return streams
+
+
+def small_net(size=12, name="net"):
+    """A small network with a residual, strides, pooling and two outputs."""
+    inputs = keras.Input((size, size, 3))
+    x = layers.ZeroPadding2D(1, name="pad")(inputs)
+    x = layers.Conv2D(4, 3, strides=2, use_bias=False, name="first")(x)
+    x = layers.BatchNormalization(name="norm")(x)
+    x = layers.ReLU(name="relu")(x)
+    y = layers.Conv2D(4, 3, padding="same", name="second")(x)
+    x = layers.Add(name="add")([x, y])
+    x = layers.MaxPooling2D(3, 2, padding="same", name="pool")(x)
+    y = layers.Dense(3, name="head")(layers.GlobalAveragePooling2D(name="mean")(x))
+    model = keras.Model(inputs, [y, x], name=name)
+    harness.randomize(model)
+    return model
+
+
+@pytest.fixture(scope="module")
+def net():
+    return small_net()
+
+
+@given(st.data())
+@settings(max_examples=EXAMPLES)
+def test_random_networks_equal_their_dense_run(data):
+    model = rn.network(data.draw)
+    shape = model.inputs[0].shape[1:3]
+    play(model, [data.draw(rn.changes(shape)) for _ in range(3)])
+
+
+@given(st.data())
+@settings(max_examples=EXAMPLES // 2)
+def test_networks_with_barriers_equal_their_dense_run(data):
+    model = rn.network(data.draw, barriers=True)
+    shape = model.inputs[0].shape[1:3]
+    (stream, _) = play(model, [data.draw(rn.changes(shape)) for _ in range(2)])
+    assert ("barrier" in stream.program.barriers) == (stream.program.layers["barrier"][1] > 1)
+    assert "behind" not in stream.program.barriers
+
+
+def test_lone_pixels_at_borders_and_corners(net):
+    play(net, rn.lone_pixels((12, 12)))
+
+
+def test_many_frames_do_not_drift(net):
+    """200 frames; at the end the state is that of a stream that sees the last frame only."""
+    rng = np.random.default_rng(0)
+    frame = rng.normal(size=(12, 12, 3)).astype("float32")
+    streams = [selective.stream(net, mode=m, calibrate=0) for m in MODES]
+    for i in range(200):
+        y, x = rng.integers(0, 12, 2)
+        height, width = [(1, 1), (3, 3), (3, 6)][i % 3]  # few sizes: JAX compiles each
+        frame = frame.copy()
+        part = frame[y : y + height, x : x + width]
+        part[:] = rng.normal(size=part.shape)
+        results = [stream(frame) for stream in streams]
+        if i % 20 == 19:
+            for result in results:
+                check(result, net, frame)
+    fresh = selective.stream(net, mode="dense")
+    fresh(frame)
+    wanted = fresh.state_dict()
+    for stream in streams:
+        state = stream.state_dict()
+        for key in wanted:
+            if "buffer" in key:
+                finite = np.isfinite(wanted[key])
+                assert np.array_equal(finite, np.isfinite(state[key]))
+                assert harness.error(state[key][finite], wanted[key][finite]) < 1e-6
+
+
+def test_unchanged_frames_compute_nothing(net, monkeypatch):
+    stream = selective.stream(net, calibrate=0)
+    frame = np.ones((12, 12, 3), "float32")
+    first = stream(frame)
+    monkeypatch.setattr(stream._engine, "run", None)  # any pass would fail
+    result = stream(frame.copy())
+    assert result.stats.mode == "cached"
+    assert result.stats.macs == 0
+    assert result.stats.saved == 1
+    assert result.stats.changed == 0
+    assert set(result.stats.layers.values()) == {0.0}
+    for a, b in zip(first.output, result.output, strict=True):
+        assert np.array_equal(a, b)
+        b += 1  # what is handed out is the caller's
+    assert np.array_equal(stream(frame).output[0], first.output[0])
+
+
+def test_a_network_of_this_package_a_cutout_and_gains():
+    model = harness.network(harness.LABELS[:3])
+    cut = sp.cutout(sp.attend(model, {"tench": 1.4}), ["cassette player", "tench"])
+    box = np.zeros((16, 16), bool)
+    box[2:5, 3:9] = True
+    for net in (model, sp.with_activation(cut, None)):
+        (stream,) = play(net, [box], ["positions"])
+    assert stream.program.steps[0].kind == "conv"
+    kinds = {type(step.layer) for step in stream.program.steps if step.kind == "pointwise"}
+    assert layers.BatchNormalization not in kinds  # folded, and so is the gain
+    assert sp.layers.TopDownGain not in kinds
+
+
+def test_gains_as_an_input_are_taken_when_they_change():
+    model = sp.with_activation(harness.network(harness.LABELS[:2]), None)
+    model = sp.attention_input(model)
+    stream = selective.stream(model, mode="positions", calibrate=0)
+    frame = harness.pictures(model)[0]
+    gains = np.array([1.0, 1.0], "float32")
+    check(stream([frame, gains]), model, frame, gains)
+    frame = rn.next_frame(frame, rn.lone_pixels((16, 16))[0])
+    result = stream([frame, gains])
+    check(result, model, frame, gains)
+    assert result.stats.mode == "positions"
+    gains = np.array([1.5, 0.5], "float32")
+    result = stream([frame, gains])
+    check(result, model, frame, gains)
+    assert result.stats.mode == "dense"
+    with pytest.raises(ValueError, match="takes 2 inputs, got 1"):
+        stream(frame)
+    with pytest.raises(ValueError, match=r"shape \(1, 3\), not \(1, 2\)"):
+        stream([frame, np.ones(3)])
+
+
+def test_convnext_has_its_barrier_in_the_first_block():
+    model = harness.network(harness.LABELS[:1], family="convnext_v2_atto")
+    box = np.zeros((16, 16), bool)
+    box[2:5, 3:9] = True
+    (stream,) = play(sp.with_activation(model, None), [box], ["rectangle"])
+    assert list(stream.program.barriers) == ["stage1_block1_grn"]
+
+
+def test_nested_sequential_models_and_one_layer_called_twice():
+    inputs = keras.Input((8, 8, 2))
+    conv = layers.Conv2D(2, 3, padding="same", name="twice")
+    inner = keras.Sequential([keras.Input((8, 8, 2)), conv, layers.ReLU()], name="inner")
+    outputs = conv(inner(inputs))
+    model = keras.Model(inputs, outputs)
+    harness.randomize(model)
+    (stream,) = play(model, rn.lone_pixels((8, 8))[:1], ["positions"])
+    assert stream.change_map("twice").sum() == 4
+    assert stream.change_map("twice:2").sum() == 9
+
+
+def test_items_of_a_batch_are_streams_of_their_own(net):
+    frames = np.random.default_rng(0).normal(size=(2, 12, 12, 3)).astype("float32")
+    stream = selective.stream(net, mode="positions", calibrate=0)
+    stream(frames)
+    frames = frames.copy()
+    frames[1, 4, 4] += 1
+    result = stream(frames)
+    assert [s.mode for s in result.items] == ["cached", "positions"]
+    assert result.stats.mode == "mixed"
+    assert result.stats.macs == result.items[1].macs
+    assert stream.change_map().sum() == 0
+    assert stream.change_map(item=1).sum() == 1
+    for i in range(2):
+        for mine, theirs in zip(result.output, dense(net, frames[i]), strict=True):
+            assert harness.error(mine[i : i + 1], theirs) < TOLERANCE
+
+
+def test_streams_of_one_model_share_what_is_compiled_and_nothing_else(net):
+    a, b = (selective.stream(net, mode="rectangle", calibrate=0) for _ in range(2))
+    assert a._engine is b._engine
+    rng = np.random.default_rng(0)
+    frames = [rng.normal(size=(12, 12, 3)).astype("float32") for _ in range(2)]
+    for stream, frame in zip((a, b), frames, strict=True):
+        stream(frame)
+    traces = b._engine.traces
+    changed = rn.lone_pixels((12, 12))[3]
+    for stream, frame in zip((a, b), frames, strict=True):
+        frame = rn.next_frame(frame, changed)
+        check(stream(frame), net, frame)
+        traces = traces if stream is b else stream._engine.traces
+    assert b._engine.traces == traces
+
+
+def test_nothing_is_traced_again_for_other_changes(net, backend):
+    if backend == "jax":
+        return  # compiles once per size class: see the next test
+    stream = selective.stream(net, calibrate=0)
+    rng = np.random.default_rng(0)
+    frame = rng.normal(size=(12, 12, 3)).astype("float32")
+    stream(frame)
+    for i in range(30):
+        frame = rn.next_frame(frame, rng.random((12, 12)) < rng.choice([0.01, 0.1, 0.8]), i)
+        traces = stream(frame).stats.traces
+    assert traces <= (3 if backend == "tensorflow" else 0)
+
+
+@pytest.mark.only_backend("jax")
+def test_size_classes_are_few_and_large_enough():
+    from keras_seqpar.selective import _jax
+
+    sizes = {_jax.fit(n, 10_000) for n in range(1, 10_001)}
+    assert all(n <= _jax.fit(n, 10_000) <= max(4, 1.5 * n) for n in range(1, 10_001))
+    assert len(sizes) < 30
+    assert _jax.fit(7, 7) == 7
+
+
+def test_calibration_measures_and_keeps_the_state(net):
+    stream = selective.stream(small_net(name="calibrated"), calibrate=5)
+    frame = np.random.default_rng(0).normal(size=(12, 12, 3)).astype("float32")
+    stream(frame)
+    lines = stream._engine.cost_model.lines
+    assert set(lines) == {"dense", "rectangle", "positions"}
+    assert all(constant >= 0 and slope >= 0 for constant, slope in lines.values())
+    frame = rn.next_frame(frame, rn.lone_pixels((12, 12))[0])
+    check(stream(frame), net, frame)  # equal weights: see `small_net`
+
+
+def test_statistics_count_what_is_done(net):
+    stream = selective.stream(net, mode="positions", calibrate=0)
+    frame = np.zeros((12, 12, 3), "float32")
+    whole = stream(frame).stats
+    assert (whole.mode, whole.changed, whole.saved) == ("dense", 1.0, 0.0)
+    by_hand = 36 * (27 * 4) + 36 * (36 * 4) + 4 * 3
+    assert whole.macs == whole.macs_dense == by_hand
+    frame = frame.copy()
+    frame[5, 5] = 1
+    stats = stream(frame).stats
+    assert stats.changed == 1 / 144
+    # One pixel at an odd place reaches 2x2 outputs with stride 2, they 4x4, those 3x3 of 3x3.
+    assert [stats.layers[n] * 36 for n in ("first", "norm", "add")] == [4, 4, 16]
+    assert stats.layers["pool"] == stats.layers["mean"] == 1
+    assert stream.change_map("second").sum() == 16
+    if keras.backend.backend() != "jax":  # which rounds the numbers of positions up
+        assert stats.macs == 4 * (27 * 4) + 16 * (36 * 4) + 4 * 3
+    assert 0 < stats.saved < 1
+    assert stats.state_bytes == stream.state_bytes > 0
+
+
+@pytest.mark.only_backend("torch")  # counts only: the same on every backend
+def test_memory_is_borders_and_what_is_read_with_another_reach():
+    model = sp.build_plain("resnet50", 5, input_shape=(64, 64, 3), width=0.125, seed=0)
+    program = selective.stream(model).program
+    kept = sum(4 * np.prod(layout.shape) for layout in program.layouts)
+    everything = sum(4 * np.prod(s) for s in program.shapes if len(s) == 3)
+    assert program.state_bytes < 1.5 * kept  # borders of small maps are large
+    assert kept < 0.45 * everything
+
+
+def test_a_threshold_lets_small_differences_pass_until_they_add_up(net):
+    stream = selective.stream(net, threshold=0.5, mode="positions", calibrate=0)
+    frame = np.zeros((12, 12, 3), "float32")
+    stream(frame)
+    for step in (0.2, 0.4):
+        result = stream(frame + np.float32(step))
+        assert result.stats.mode == "cached"
+        assert result.stats.drift == pytest.approx(step)
+    moved = frame + np.float32(0.4)
+    moved[3, 3] = 0.6
+    result = stream(moved)
+    assert stream.change_map().sum() == 1
+    assert result.stats.drift == pytest.approx(0.4)
+    frame[3, 3] = 0.6  # what the output stands for
+    check(result, net, frame)
+    assert stream(moved + np.float32(0.2)).stats.changed == pytest.approx(143 / 144)
+
+
+def test_regions_and_masks(net):
+    stream = selective.stream(net, only=[(0, 0, 6, 12)], never=[(0, 0, 2, 2)], calibrate=0)
+    frame = np.zeros((12, 12, 3), "float32")
+    stream(frame)
+    stream(frame + np.float32(1))
+    wanted = np.zeros((12, 12), bool)
+    wanted[:6] = True
+    wanted[:2, :2] = False
+    assert np.array_equal(stream.change_map(), wanted)
+    stream.look()
+    result = stream(frame + np.float32(1))
+    assert np.array_equal(stream.change_map(), ~wanted)
+    check(result, net, frame + np.float32(1))
+    mask = np.zeros((12, 12), bool)
+    mask[3, 4] = True
+    assert stream(frame + np.float32(2), mask=mask).stats.drift == 1
+    assert np.array_equal(stream.change_map(), mask)
+    with pytest.raises(ValueError, match=r"mask must be a boolean array of shape \(12, 12\)"):
+        stream(frame, mask=mask[:5])
+    with pytest.raises(ValueError, match="is empty or outside of frames of 12x12"):
+        stream.look(only=[(0, 0, 13, 4)])
+
+
+def test_learning_the_noise_makes_dense_passes_first(net):
+    rng = np.random.default_rng(0)
+    stream = selective.stream(net, threshold="auto", learn=3, calibrate=0)
+    frame = np.zeros((12, 12, 3), "float32")
+    modes = [
+        stream(frame + rng.normal(0, 0.1, frame.shape).astype("float32")).stats.mode
+        for _ in range(4)
+    ]
+    assert modes == ["dense", "dense", "dense", "cached"]
+    frame[0:4, 0:4] += 5
+    stream(frame)
+    assert stream.change_map()[:4, :4].all()
+
+
+def test_frames_of_bytes_and_tensors(net):
+    stream = selective.stream(net, mode="positions", calibrate=0)
+    frame = np.random.default_rng(0).integers(0, 255, (12, 12, 3)).astype("uint8")
+    stream(frame)
+    frame = frame.copy()
+    frame[3, 3] += 1
+    check(stream(keras.ops.convert_to_tensor(frame)), net, frame.astype("float32"))
+
+
+def test_an_unsupported_layer_is_named_and_can_be_dense():
+    inputs = keras.Input((8, 8, 2))
+    x = layers.Conv2D(2, 3, padding="same", name="before")(inputs)
+    x = layers.Permute((2, 1, 3), name="turned")(x)
+    model = keras.Model(inputs, layers.Conv2D(2, 3, name="behind")(x), name="odd")
+    with pytest.raises(ValueError, match=r"'odd' \('turned': no rule.*unsupported=\"dense\""):
+        selective.stream(model)
+    (stream,) = play(model, rn.lone_pixels((8, 8))[:2], ["positions"], unsupported="dense")
+    assert list(stream.program.unknown) == ["turned"]
+
+
+def test_models_that_cannot_be_streamed_are_refused():
+    with pytest.raises(TypeError, match="Expected a keras.Model, got 3"):
+        selective.stream(3)
+    vector = keras.Sequential([keras.Input((4,)), layers.Dense(2)])
+    with pytest.raises(ValueError, match="must be .height, width, channels"):
+        selective.stream(vector)
+    open_size = keras.Sequential([keras.Input((None, None, 3)), layers.Conv2D(2, 1)])
+    with pytest.raises(ValueError, match="Give input_shape"):
+        selective.stream(open_size)
+    assert selective.stream(open_size, input_shape=(8, 9, 3)).program.shapes[0] == (8, 9, 3)
+    with pytest.raises(ValueError, match="does not fit"):
+        selective.stream(open_size, input_shape=(8, 9, 4))
+    half = keras.Sequential([keras.Input((8, 8, 3)), layers.Conv2D(2, 1, dtype="mixed_float16")])
+    with pytest.raises(ValueError, match="computes in float16"):
+        selective.stream(half)
+
+    class Subclass(keras.Model):
+        pass
+
+    with pytest.raises(ValueError, match="is no functional model"):
+        selective.stream(Subclass(name="sub"))
+
+
+def test_arguments_are_checked(net):
+    for options, error, message in (
+        ({"threshold": -1}, ValueError, "finite and 0 or more"),
+        ({"threshold": "low"}, ValueError, "'auto', got 'low'"),
+        ({"threshold": object()}, TypeError, "one number per channel"),
+        ({"threshold": [1, 2]}, ValueError, "2 numbers, but the frames have 3 channels"),
+        ({"dilate": -1}, ValueError, "dilate must be a whole number of 0 or more"),
+        ({"mode": "positoins"}, ValueError, "positions"),
+        ({"unsupported": "x"}, ValueError, "dense"),
+        ({"calibrate": -1}, ValueError, "seconds of 0 or more"),
+        ({"only": np.ones((3, 3), bool)}, ValueError, "only must be a boolean array"),
+    ):
+        with pytest.raises(error, match=message):
+            selective.stream(net, **options)
+
+
+def test_bad_frames_leave_the_stream_as_it_was(net):
+    stream = selective.stream(net, mode="positions", calibrate=0)
+    frame = np.random.default_rng(0).normal(size=(12, 12, 3)).astype("float32")
+    with pytest.raises(ValueError, match="No frame was seen yet"):
+        stream.change_map()
+    stream(frame)
+    with_nan = frame.copy()
+    with_nan[3, 3, 0] = np.nan
+    for bad, error, message in (
+        (with_nan, ValueError, "NaN or infinite"),
+        (frame[:11], ValueError, r"shape \(12, 12, 3\)"),
+        (frame.astype("float64"), TypeError, "were float32 so far, now float64"),
+        (np.stack([frame, frame]), ValueError, r"batches of 1, now one of 2.*reset\(\)"),
+        ("frame", TypeError, "array of numbers, got str"),
+    ):
+        with pytest.raises(error, match=message):
+            stream(bad)
+    assert stream(frame).stats.mode == "cached"
+    with pytest.raises(ValueError, match="second"):
+        stream.change_map("secnd")
+    stream.reset()
+    assert stream(np.stack([frame, frame]).astype("float64")).stats.mode == "dense"
+
+
+def test_a_failed_pass_is_made_good_by_a_dense_one(net, monkeypatch):
+    stream = selective.stream(net, mode="positions", calibrate=0)
+    frame = np.zeros((12, 12, 3), "float32")
+    stream(frame)
+    frame = frame + np.float32(1)
+    with monkeypatch.context() as patch:
+        patch.setattr(stream._engine, "run", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            stream(frame)
+    result = stream(frame)
+    assert result.stats.mode == "dense"
+    check(result, net, frame)
+
+
+def test_two_threads_cannot_share_a_stream(net, monkeypatch):
+    stream = selective.stream(net, calibrate=0)
+    frame = np.zeros((12, 12, 3), "float32")
+    stream(frame)
+    entered, leave, errors = threading.Event(), threading.Event(), []
+    run = stream._engine.run
+
+    def slow(*arguments):
+        entered.set()
+        leave.wait(20)
+        return run(*arguments)
+
+    monkeypatch.setattr(stream._engine, "run", slow)
+    thread = threading.Thread(target=lambda: stream(frame + 1))
+    thread.start()
+    assert entered.wait(20)
+    try:
+        with pytest.raises(RuntimeError, match="one stream per thread"):
+            stream(frame)
+    finally:
+        leave.set()
+        thread.join()
+    assert not errors
+    check(stream(frame + 1), net, frame + 1)
+
+
+def test_a_state_can_be_stored_and_goes_on_elsewhere(net, tmp_path):
+    frame = np.random.default_rng(0).normal(size=(12, 12, 3)).astype("float32")
+    a = selective.stream(net, mode="positions", calibrate=0)
+    a(frame)
+    np.savez(tmp_path / "state.npz", **a.state_dict())
+    b = selective.stream(small_net(), mode="positions", calibrate=0)  # equal, but another model
+    b.load_state(np.load(tmp_path / "state.npz"))
+    assert b(frame).stats.mode == "cached"
+    frame = rn.next_frame(frame, rn.lone_pixels((12, 12))[0])
+    result = b(frame)
+    assert result.stats.mode == "positions"
+    check(result, net, frame)
+
+
+def test_states_of_other_networks_are_refused(net):
+    a = selective.stream(net, calibrate=0)
+    a(np.zeros((12, 12, 3), "float32"))
+    state = a.state_dict()
+    trained = small_net()
+    trained.get_layer("head").bias.assign(np.ones(3))
+    for other in (trained, small_net(size=14)):
+        b = selective.stream(other, calibrate=0)
+        with pytest.raises(ValueError, match="belongs to another network"):
+            b.load_state(state)
+    with pytest.raises(ValueError, match="no fingerprint"):
+        a.load_state({})
+    del state["item0_buffer0"]
+    with pytest.raises(ValueError, match="not complete: 'item0_buffer0'"):
+        a.load_state(state)
