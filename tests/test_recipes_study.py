@@ -97,9 +97,24 @@ def test_table_shows_means_and_deviations():
     assert lines[3] == "| plain | 50.00 | - | - | 1,000 | 2.5 | - | - |"
 
 
+def test_baselines_train_plain_networks_on_all_and_on_each_subset(pictures, tmp_path):
+    cases = study.baselines(the_study(pictures, tmp_path))
+    assert cases == {
+        "seqpar": [],
+        "plain on all": ["--variant=plain"],
+        "plain on first half": ["--variant=plain", "--categories=black,dark"],
+        "plain on second half": ["--variant=plain", "--categories=grey,white"],
+    }
+
+
 @pytest.mark.only_backend("tensorflow")
 def test_baselines_from_the_command_line(pictures, tmp_path, capsys, monkeypatch):
     output = tmp_path / "runs"
+    for name, labels in (("plain_on_all", LABELS), ("plain_on_subset", LABELS[:1:-1])):
+        (output / f"{name}-0").mkdir(parents=True)  # finished ones are not trained again
+        options = {"input_shape": (16, 16, 3), "width": 0.125, "stem": "small"}
+        plain = sp.build_plain("resnet18", labels, include_preprocessing=True, **options)
+        plain.save(output / f"{name}-0" / "last.keras")
     arguments = [
         *("baselines", f"--output={output}", "--subset=white,grey"),
         *("--", f"--dataset=folder:{pictures}"),
@@ -114,9 +129,8 @@ def test_baselines_from_the_command_line(pictures, tmp_path, capsys, monkeypatch
     assert results["plain on subset"]["top1"].keys() == {"subset"}
     int8 = results["int8"]
     assert int8["cutout of subset"]["bytes"] < int8["seqpar"]["bytes"]
-    flags = json.loads((output / "plain_on_subset-0" / "flags.json").read_text())["flags"]
-    assert flags["categories"] == ["white", "grey"] and flags["variant"] == "plain"
-    # finished networks are not trained again
+    flags = json.loads((output / "seqpar-0" / "flags.json").read_text())["flags"]
+    assert flags["variant"] == "early" and flags["seed"] == 0
     monkeypatch.setattr(study, "subprocess", types.SimpleNamespace(run=pytest.fail))
     assert study.main([*arguments[:1], "--noint8", *arguments[1:]]) == 0
 

@@ -1,6 +1,8 @@
 """A network trained on digits, and pictures for it: what the mobile tests measure on."""
 
 import dataclasses
+import os
+import time
 
 import keras
 import numpy as np
@@ -26,10 +28,33 @@ class Trained:
 
 
 @pytest.fixture(scope="session")
-def trained() -> Trained:
-    """Trains for about 20 s."""
-    keras.utils.set_random_seed(0)
+def trained(tmp_path_factory) -> Trained:
+    """Trains once for all workers of a run: the others wait for the file."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    path = shared / "trained.keras"
     digits = data.load("digits", image_size=SIZE)
+    try:
+        (shared / "trained.begun").touch(exist_ok=False)
+    except FileExistsError:
+        deadline = time.monotonic() + 300
+        while not path.exists():
+            assert time.monotonic() < deadline, f"no other worker wrote {path}"
+            time.sleep(0.2)
+    else:
+        train(digits).save(shared / "part.keras")
+        os.replace(shared / "part.keras", path)
+    net = keras.models.load_model(path)
+    calibration, _ = choose(digits, digits.train, KEPT)
+    return Trained(
+        net, sp.cutout(net, KEPT), calibration[:200], *choose(digits, digits.validation, KEPT)
+    )
+
+
+def train(digits: data.Dataset) -> keras.Model:
+    """Trains a small network for about 20 s."""
+    keras.utils.set_random_seed(0)
     net = sp.build_phl(
         CATEGORIES,
         family="resnet18",
@@ -48,10 +73,7 @@ def trained() -> Trained:
         jit_compile=False,  # compiling would take longer than training
     )
     net.fit(pictures, labels, epochs=epochs, batch_size=batch, verbose=0)
-    calibration, _ = choose(digits, digits.train, KEPT)
-    return Trained(
-        net, sp.cutout(net, KEPT), calibration[:200], *choose(digits, digits.validation, KEPT)
-    )
+    return net
 
 
 @pytest.fixture(scope="session")
