@@ -7,12 +7,13 @@ import time
 import numpy as np
 
 from keras_seqpar.selective.engine import MODES, Engine
-from keras_seqpar.selective.propagation import bounds, patch
+from keras_seqpar.selective.propagation import patch
 
 # Without a calibration. Measured on 2 cores with ResNet-50 at 512 pixels: gathered positions cost
 # 1.1 times as much per multiply-accumulate as a rectangle; over 0.9 a dense pass is quicker.
 _POSITIONS = 1.1
 _DENSE = 0.9
+_WORTH = 0.95  # share of a dense pass; what does more is not quicker for sure
 _SHARES = (0.02, 0.25)  # of the frame, measured
 _RUNS = 3
 
@@ -95,23 +96,17 @@ def candidates(engine: Engine, changes, changed: np.ndarray, mode: str = "auto")
         engine: the network.
         changes: its maps for this frame.
         changed: the frame's map.
-        mode: `"auto"` for all modes, or the only one.
+        mode: `"auto"` for all modes that save something, or the only one.
 
     Returns:
         Mode -> regions, and mode -> multiply-accumulates.
     """
     modes = MODES if mode == "auto" else (mode,)
-    if mode == "auto" and _is_rectangle(changed):
-        modes = ("dense", "rectangle")  # positions would be the same ones, less quickly
     regions = {m: engine.regions(m, changes, changed) for m in modes}
-    return regions, {m: engine.program.macs(engine.counts(r)) for m, r in regions.items()}
-
-
-def _is_rectangle(changed: np.ndarray) -> bool:
-    box = bounds(changed)
-    if box is None:
-        return True
-    return bool(changed[box[0] : box[1] + 1, box[2] : box[3] + 1].all())
+    macs = {m: engine.program.macs(engine.counts(r)) for m, r in regions.items()}
+    if mode == "auto":
+        macs = {m: n for m, n in macs.items() if m == "dense" or n < _WORTH * macs["dense"]}
+    return regions, macs
 
 
 def _time(engine, mode, changed, frame, extras, buffers, runs=_RUNS) -> tuple[float, int]:

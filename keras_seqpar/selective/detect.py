@@ -1,6 +1,7 @@
 """Finding what changed between the frame that was last accepted and the one that comes in."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Sequence
 
@@ -121,16 +122,14 @@ class Detector:
         Returns:
             Boolean `(height, width)`.
         """
-        changed: np.ndarray
         if self.is_exact:
-            changed = (frame != accepted).any(-1)
+            changed = _any_channel(frame != accepted)
         elif isinstance(self.threshold, str):
             means = _tile_means(self._differences(frame, accepted))
             tiles = grow(means > FACTOR * (self.noise or 0.0), 1)
             changed = tiles.repeat(TILE, 0).repeat(TILE, 1)[: frame.shape[0], : frame.shape[1]]
         else:
-            above = self._differences(frame, accepted) > np.asarray(self.threshold)
-            changed = np.any(above, axis=-1)
+            changed = _any_channel(self._differences(frame, accepted) > np.asarray(self.threshold))
         if self.drop_single:
             changed = changed & (neighbours(changed) > 1)
         return grow(changed, self.dilate)
@@ -215,6 +214,11 @@ def region(given, shape: Sequence[int], name: str) -> np.ndarray:
             )
         found[top:bottom, left:right] = True
     return found
+
+
+def _any_channel(found: np.ndarray) -> np.ndarray:
+    """Where any channel is true: channel by channel, several times quicker than `any(-1)`."""
+    return functools.reduce(np.logical_or, np.moveaxis(found, -1, 0))
 
 
 def _tile_means(differences: np.ndarray) -> np.ndarray:

@@ -43,15 +43,15 @@ class Engine:
 
     Args:
         program: the network.
+        freeze: make the weights constants of what is compiled.
     """
 
-    def __init__(self, program: Program):
+    def __init__(self, program: Program, *, freeze: bool = False):
         self.program = program
         self.backend = importlib.import_module(f"keras_seqpar.selective._{keras.backend.backend()}")
-        self.weights = [
-            tuple(ops.convert_to_tensor(w) for w in kernels.weights_of(step))
-            for step in program.steps
-        ]
+        self.weights = [kernels.weights_of(step) for step in program.steps]
+        if not freeze:  # arrays become constants where they are traced, tensors do not
+            self.weights = [tuple(map(ops.convert_to_tensor, w)) for w in self.weights]
         self.layouts_of: dict[int, list[int]] = {}
         for i, layout in enumerate(program.layouts):
             self.layouts_of.setdefault(layout.value, []).append(i)

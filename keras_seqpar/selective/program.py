@@ -6,6 +6,7 @@ kept from frame to frame ("stored") only where a later step reads more or other 
 than were just made: readers with a window, joins of different reach, global layers, outputs.
 """
 
+import collections
 import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -208,15 +209,11 @@ class _Compiler:
         for i in call.outputs:
             self.map_of_value[i] = map_
         self.layers[call.name] = map_, positions(shape)
-        before = any(
-            self.maps.is_whole(m) and self.maps.shape(m) == self.maps.shape(map_) for m in sources
-        )
-        began = not before and any(self.maps.has_positions(m) for m in sources)
-        if began and self.maps.is_whole(map_) and positions(shape) > 1:
-            self.barriers[call.name] = rule.why or "it mixes maps with what depends on everything"
+        if positions(shape) > 1 and self._is_barrier(map_, sources):
+            self.barriers[call.name] = rule.why
         if rule.kind == "pointwise" and is_idle(layer) and len(inputs) == 1:
             self.same[call.outputs[0]] = inputs[0]
-        elif isinstance(layer, kl.ZeroPadding2D) and rule.kind == "window" and self._absorbs(call):
+        elif type(layer) is kl.ZeroPadding2D and rule.kind == "window" and self._absorbs(call):
             self.padded[call.outputs[0]] = inputs[0], layer.padding
         else:
             self._make(call, rule, inputs, map_, pads)
@@ -234,15 +231,22 @@ class _Compiler:
             return Rule("whole", why=rule.why)  # in the head and behind a barrier any layer will do
         return rule
 
+    def _is_barrier(self, map_: int, sources: Sequence[int]) -> bool:
+        """Whether the map is whole and no input's of its size is."""
+        maps = self.maps
+        already = any(maps.is_whole(m) and maps.shape(m) == maps.shape(map_) for m in sources)
+        some = any(maps.has_positions(m) for m in sources)
+        return maps.is_whole(map_) and some and not already
+
     def _absorbs(self, call: Call) -> bool:
         """Whether only windows read what this layer pads, so that a border will do."""
         value = call.outputs[0]
         if value in keras.tree.flatten(self.flat.outputs):
             return False
         readers = [c.layer for c in self.flat.calls if value in c.inputs]
-        pools = (kl.MaxPooling2D, kl.AveragePooling2D)
         return bool(readers) and all(
-            type(layer) in _CONVOLUTIONS or (isinstance(layer, pools) and layer.padding == "valid")
+            rule_of(layer, [self.shapes[value]]).kind == "window"
+            and (type(layer) in _CONVOLUTIONS or getattr(layer, "padding", "") == "valid")
             for layer in readers
         )
 
@@ -251,7 +255,7 @@ class _Compiler:
         step = Step(call.name, "call", inputs, list(call.outputs), map_, rule.taps, rule.fill)
         step.layer, step.arguments = layer, (call.args, dict(call.kwargs))
         step.pads = pads
-        if isinstance(layer, _CONVOLUTIONS) and rule.kind == "window":
+        if type(layer) in _CONVOLUTIONS and rule.kind == "window":
             self._convolution(step, layer)
             return
         if rule.kind == "window":
@@ -260,20 +264,17 @@ class _Compiler:
             step.weights = rule.weights
             if step.kind in ("max", "average"):
                 step.strides, step.padding = layer.strides, layer.padding
-        elif isinstance(layer, kl.Dense) and rule.kind == "pointwise":
+        elif type(layer) is kl.Dense and rule.kind == "pointwise":
             step.kind, step.activation = "conv", _own_activation(layer)
             step.taps = propagation.identity(self.shapes[step.inputs[0]][:2])
             self._weigh(step, layer.kernel[None, None], layer.bias)
         elif rule.kind in ("pointwise", "join"):
             step.kind = "pointwise"
-        elif isinstance(layer, kl.Dense):
-            step.macs = math.prod(layer.kernel.shape) * self._rows(step.outputs[0])
+        elif type(layer) is kl.Dense:
+            shape = self.shapes[step.outputs[0]]
+            tokens = 1 if len(shape) == 3 else math.prod(shape[:-1])  # a map counts its positions
+            step.macs = math.prod(layer.kernel.shape) * tokens
         self.steps.append(step)
-
-    def _rows(self, value: int) -> int:
-        """How often a dense layer multiplies beyond what the map's positions count."""
-        shape = self.shapes[value]
-        return 1 if len(shape) == 3 else math.prod(shape[:-1])
 
     def _convolution(self, step: Step, layer) -> None:
         step.strides, step.dilation = layer.strides, layer.dilation_rate
@@ -310,7 +311,7 @@ class _Compiler:
     def _fold(self, outputs: set[int]) -> None:
         """Folds constant gains and batch normalisation into the convolution before them."""
         maker = {value: step for step in self.steps for value in step.outputs}
-        readers = self._readers()
+        readers = collections.Counter(value for step in self.steps for value in step.inputs)
         kept = []
         for step in self.steps:
             before = maker.get(step.inputs[0]) if len(step.inputs) == 1 else None
@@ -332,13 +333,6 @@ class _Compiler:
                 step.kernel = step.kernel.astype("float32")
                 step.bias = None if step.bias is None else step.bias.astype("float32")
         self.steps = kept
-
-    def _readers(self) -> dict[int, int]:
-        counts: dict[int, int] = {}
-        for step in self.steps:
-            for value in step.inputs:
-                counts[value] = counts.get(value, 0) + 1
-        return counts
 
     def _layouts(self, outputs: Sequence[int]) -> tuple[Layout, ...]:
         """What must be stored, with the border that its readers need."""
@@ -377,7 +371,7 @@ def _linear(step: Step) -> tuple | None:
     layer = step.layer
     if step.kind != "pointwise":
         return None
-    if isinstance(layer, TopDownGain):
+    if type(layer) is TopDownGain:
         return np.float64(layer.gain), np.float64(0)
     if type(layer) is kl.BatchNormalization:
         scale = 1 / np.sqrt(_array(layer.moving_variance) + layer.epsilon)

@@ -13,6 +13,7 @@ from keras_seqpar.selective import propagation
 from keras_seqpar.selective.propagation import Maps, Taps
 
 Shape = tuple[int, ...]
+_FOREIGN = "its activation is not one of Keras's"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,38 +77,37 @@ def rule_of(layer: keras.Operation, shapes: Sequence[Shape]) -> Rule:
     >>> rule_of(keras.layers.MaxPooling2D(2), [(8, 8, 3)]).taps.output_shape
     (4, 4)
     """
+    kind = type(layer)  # exactly: a class of the user's may do other things than its parent
     if getattr(layer, "data_format", "channels_last") == "channels_first":
         return _unknown(layer, "its channels come first; take channels_last")
-    if isinstance(layer, _GLOBAL):
-        return Rule("whole", why=f"{type(layer).__name__} looks at all positions")
-    if any(len(shape) != 3 for shape in shapes) and not isinstance(layer, TopDownGain):
+    if kind in _GLOBAL:
+        return Rule("whole", why=f"{kind.__name__} looks at all positions")
+    if any(len(shape) != 3 for shape in shapes) and kind is not TopDownGain:
         return _unknown(layer)
-    shape = shapes[0][:2]
-    if isinstance(layer, _JOINS):
+    if kind in _JOINS:
         return _join(layer, shapes)
-    if isinstance(layer, _NORMS):
-        return _norm(layer, shapes[0])
-    if isinstance(layer, kl.Rescaling) and not _per_channel(layer.scale, layer.offset):
+    if kind in _NORMS:
+        return _norm(layer)
+    if kind is kl.Rescaling and not _per_channel(layer.scale, layer.offset):
         return _unknown(layer, "its scale or offset differs from position to position")
-    if isinstance(layer, _POINTWISE) or is_idle(layer) or _application(layer) == "pointwise":
+    if kind in _POINTWISE or is_idle(layer) or _application(layer) == "pointwise":
         return Rule("pointwise")
-    if isinstance(layer, kl.PReLU):
+    if kind is kl.PReLU:
         shared = layer.shared_axes and {1, 2} <= set(layer.shared_axes)
         return Rule("pointwise") if shared else _unknown(layer, "it differs by position")
-    if isinstance(layer, kl.Activation):
-        return Rule("pointwise") if _known(layer.activation) else _unknown(layer)
-    if isinstance(layer, kl.Dense):
-        return Rule("pointwise") if _known(layer.activation) else _unknown(layer)
-    return _window(layer, shape)
+    if kind in (kl.Activation, kl.Dense):
+        return Rule("pointwise") if _known(layer.activation) else _unknown(layer, _FOREIGN)
+    return _window(layer, shapes[0][:2])
 
 
 def is_idle(layer: keras.Operation) -> bool:
     """Whether a layer hands on its input as it is, at inference."""
-    if isinstance(layer, kl.Activation):
+    kind = type(layer)
+    if kind is kl.Activation:
         return layer.activation is keras.activations.linear
-    if isinstance(layer, TopDownGain):
+    if kind is TopDownGain:
         return layer.gain == 1.0
-    return isinstance(layer, _IDLE) or _application(layer) == "idle"
+    return kind in _IDLE or _application(layer) == "idle"
 
 
 def spread(layer: keras.Operation, *changed: np.ndarray) -> np.ndarray:
@@ -155,34 +155,28 @@ def map_of(maps: Maps, rule: Rule, sources: Sequence[int], shape: tuple[int, int
 
 
 def _window(layer, shape) -> Rule:
-    if isinstance(layer, (kl.MaxPooling2D, kl.AveragePooling2D)):
-        taps = propagation.window(
-            shape, layer.pool_size, layer.strides, padding=layer.padding.lower()
-        )
-        if isinstance(layer, kl.MaxPooling2D):
+    kind = type(layer)
+    if kind in (kl.MaxPooling2D, kl.AveragePooling2D):
+        taps = propagation.window(shape, layer.pool_size, layer.strides, padding=layer.padding)
+        if kind is kl.MaxPooling2D:
             return Rule("window", taps, fill=-np.inf if layer.padding == "same" else 0.0)
-        return Rule("window", _as_torch_pads(taps))
-    if type(layer) in (kl.Conv2D, kl.DepthwiseConv2D, kl.SeparableConv2D):
+        return Rule("window", _as_torch_pads(taps) if layer.padding == "same" else taps)
+    if kind in (kl.Conv2D, kl.DepthwiseConv2D, kl.SeparableConv2D):
         if not _known(layer.activation):
-            return _unknown(layer, "its activation is not one of Keras's")
-        return Rule(
-            "window",
-            propagation.window(
-                shape, layer.kernel_size, layer.strides, layer.dilation_rate, layer.padding
-            ),
-        )
-    if isinstance(layer, kl.ZeroPadding2D):
+            return _unknown(layer, _FOREIGN)
+        sizes = layer.kernel_size, layer.strides, layer.dilation_rate, layer.padding
+        return Rule("window", propagation.window(shape, *sizes))
+    if kind is kl.ZeroPadding2D:
         return Rule("window", propagation.pad(shape, layer.padding))
-    if isinstance(layer, kl.Cropping2D):
-        return Rule(
-            "window", propagation.pad(shape, [(-before, -end) for before, end in layer.cropping])
-        )
-    if isinstance(layer, kl.UpSampling2D):
-        if layer.interpolation == "nearest":
-            return Rule("window", propagation.repeat(shape, layer.size))
-        if layer.interpolation == "bilinear":
-            taps, weights = propagation.bilinear(shape, layer.size)
-            return Rule("window", taps, weights=weights)
+    if kind is kl.Cropping2D:
+        pads = [(-before, -after) for before, after in layer.cropping]
+        return Rule("window", propagation.pad(shape, pads))
+    if kind is kl.UpSampling2D and layer.interpolation == "nearest":
+        return Rule("window", propagation.repeat(shape, layer.size))
+    if kind is kl.UpSampling2D and layer.interpolation == "bilinear":
+        taps, weights = propagation.bilinear(shape, layer.size)
+        return Rule("window", taps, weights=weights)
+    if kind is kl.UpSampling2D:
         return _unknown(layer, f"its interpolation is {layer.interpolation!r}")
     return _unknown(layer)
 
@@ -207,7 +201,7 @@ def _as_torch_pads(taps: Taps) -> Taps:
 
 
 def _join(layer, shapes) -> Rule:
-    if isinstance(layer, kl.Concatenate) and layer.axis not in (-1, 3):
+    if type(layer) is kl.Concatenate and layer.axis not in (-1, 3):
         return _unknown(layer, "it joins positions; only channels (axis=-1) can be joined")
     large = max(shapes, key=lambda shape: shape[0] * shape[1])[:2]
     if any(shape[:2] not in (large, (1, 1)) for shape in shapes):
@@ -217,12 +211,12 @@ def _join(layer, shapes) -> Rule:
     return Rule("join")
 
 
-def _norm(layer, shape) -> Rule:
+def _norm(layer) -> Rule:
     axis = layer.axis
     axes = [axis] if isinstance(axis, int) else list(axis)
-    if axes in ([-1], [3]) or (isinstance(layer, kl.Normalization) and not axes):
+    if axes in ([-1], [3]) or (type(layer) is kl.Normalization and not axes):
         return Rule("pointwise")
-    if isinstance(layer, (kl.BatchNormalization, kl.Normalization)):
+    if type(layer) in (kl.BatchNormalization, kl.Normalization):
         return _unknown(layer, f"it works on axis {axis}, not on channels")
     return Rule("whole", why=f"{type(layer).__name__} over axes {axes} looks at several positions")
 

@@ -14,6 +14,7 @@ from keras_seqpar.selective import choice
 from keras_seqpar.selective.detect import Detector, region
 from keras_seqpar.selective.engine import MODES, Engine
 from keras_seqpar.selective.flatten import fingerprint, flatten
+from keras_seqpar.selective.frames import check
 from keras_seqpar.selective.program import Program, compile_program
 from keras_seqpar.selective.propagation import Changes
 from keras_seqpar.selective.results import Result, Shares, Stats, together
@@ -48,6 +49,7 @@ def stream(
     unsupported: str = "error",
     mode: str = "auto",
     calibrate: float = 20.0,
+    freeze: bool = False,
 ) -> "Stream":
     """Makes a stream: a network that computes again only what changed from frame to frame.
 
@@ -78,6 +80,8 @@ def stream(
         mode: `"auto"` chooses for every frame; `"dense"`, `"rectangle"` and `"positions"` force
             one.
         calibrate: seconds that measuring this machine may take at the first frame; 0 for none.
+        freeze: make the weights constants of the compiled graphs (TensorFlow only): quicker, and
+            larger by several copies of the weights.
 
     Returns:
         The stream: call it with frames.
@@ -101,6 +105,11 @@ def stream(
         raise ValueError(unknown_name("value of unsupported", unsupported, ("error", "dense")))
     if isinstance(calibrate, bool) or not isinstance(calibrate, (int, float)) or calibrate < 0:
         raise ValueError(f"calibrate must be a number of seconds of 0 or more, got {calibrate!r}.")
+    if freeze and keras.backend.backend() != "tensorflow":
+        raise ValueError(
+            f"freeze=True is for the TensorFlow backend, this is {keras.backend.backend()}: leave "
+            "it out."
+        )
     flat = flatten(model, input_shape)
     for call in flat.calls:
         dtype = getattr(call.layer, "compute_dtype", None) or "float32"
@@ -111,8 +120,9 @@ def stream(
                 "weights."
             )
     detector.check(flat.shapes[flat.inputs[0]])
-    key = fingerprint(flat)
-    engine = _engines.get((id(model), key))
+    hash_ = fingerprint(flat)
+    key = id(model), hash_, bool(freeze)
+    engine = _engines.get(key)
     program = compile_program(flat) if engine is None else engine.program
     if program.unknown and unsupported == "error":
         reasons = "; ".join(f"{name!r}: {why}" for name, why in program.unknown.items())
@@ -122,9 +132,9 @@ def stream(
             "anew for every frame that changed."
         )
     if engine is None:
-        engine = _engines[id(model), key] = Engine(program)
+        engine = _engines[key] = Engine(program, freeze=freeze)
         engine.model = model  # kept alive, so that no other model gets its id
-    return Stream(engine, key, detector, only, never, mode, float(calibrate))
+    return Stream(engine, hash_, detector, only, never, mode, float(calibrate))
 
 
 class Stream:
@@ -302,7 +312,7 @@ class Stream:
         return self.program.shapes[self.program.inputs[0]]
 
     def _run(self, given, mask) -> Result:
-        frames, extras = self._check(given)
+        frames, extras = check(given, self.program, len(self._items), self._dtype)
         mask = None if mask is None else region(mask, self._shape[:2], "mask")
         if not self._items:
             self._items = [
@@ -367,53 +377,6 @@ class Stream:
         mode = (self._engine.cost_model or choice.CostModel.default(dense)).best(macs)
         return mode, macs[mode], regions[mode]
 
-    def _check(self, given) -> tuple[np.ndarray, list[np.ndarray]]:
-        """The frames with a batch axis and the other inputs, or an error."""
-        count = len(self.program.inputs)
-        several = isinstance(given, (list, tuple)) and count > 1
-        parts = list(given) if several else [given]
-        if len(parts) != count:
-            raise ValueError(f"The model takes {count} inputs, got {len(parts)}.")
-        frames, *extras = (_array(x) for x in parts)
-        if frames.ndim == 3:
-            frames = frames[None]
-        if frames.shape[1:] != self._shape:
-            raise ValueError(
-                f"Frames of this stream have the shape {self._shape}, or with a batch axis in "
-                f"front, got {frames.shape}. A stream keeps one size; make another for another."
-            )
-        if self._items and len(frames) != len(self._items):
-            raise ValueError(
-                f"This stream has had batches of {len(self._items)}, now one of {len(frames)}. "
-                "Call reset() to start anew, or keep the batch."
-            )
-        if not len(frames):
-            raise ValueError("The batch is empty; give at least one frame.")
-        if self._dtype is not None and frames.dtype != self._dtype:
-            raise TypeError(
-                f"Frames were {self._dtype} so far, now {frames.dtype}. Convert them, or call "
-                "reset() to start anew."
-            )
-        extras = [np.atleast_2d(x).astype("float32") for x in extras]
-        for x, i in zip(extras, self.program.inputs[1:], strict=True):
-            if x.shape != (len(frames), *self.program.shapes[i]):
-                wanted = (len(frames), *self.program.shapes[i])
-                raise ValueError(f"An input beside the frame has shape {x.shape}, not {wanted}.")
-        for x in (frames, *extras):
-            if x.dtype.kind == "f" and not np.isfinite(x).all():
-                raise ValueError(
-                    "The frame has NaN or infinite values. The stream is as it was before; give "
-                    "frames of finite numbers."
-                )
-        return frames, extras
-
 
 def _distance(frame: np.ndarray, accepted: np.ndarray) -> float:
     return float(np.abs(frame.astype("float32") - accepted.astype("float32")).max())
-
-
-def _array(x) -> np.ndarray:
-    array = keras.ops.convert_to_numpy(x) if keras.ops.is_tensor(x) else np.asarray(x)
-    if array.dtype.kind not in "fiub":
-        raise TypeError(f"A frame must be an array of numbers, got {type(x).__name__}.")
-    return array

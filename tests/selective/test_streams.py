@@ -15,7 +15,7 @@ import keras_seqpar as sp
 from keras_seqpar import selective
 
 TOLERANCE = 1e-5  # relative to the output range
-EXAMPLES = 6 if keras.backend.backend() == "jax" else 30  # JAX compiles each step of each network
+EXAMPLES = 4 if keras.backend.backend() == "jax" else 30  # JAX compiles each step of each network
 MODES = ("positions", "rectangle")
 
 
@@ -179,6 +179,17 @@ def test_convnext_has_its_barrier_in_the_first_block():
     assert list(stream.program.barriers) == ["stage1_block1_grn"]
 
 
+@pytest.mark.only_backend("tensorflow", "torch")  # JAX compiles its 150 layers one by one
+def test_a_network_of_keras_applications():
+    model = keras.applications.MobileNetV2(
+        (32, 32, 3), alpha=0.35, weights=None, classes=3, classifier_activation=None
+    )
+    harness.randomize(model)
+    box = np.zeros((32, 32), bool)
+    box[2:5, 3:9] = True
+    play(model, [box], ["positions"])
+
+
 def test_nested_sequential_models_and_one_layer_called_twice():
     inputs = keras.Input((8, 8, 2))
     conv = layers.Conv2D(2, 3, padding="same", name="twice")
@@ -245,6 +256,22 @@ def test_size_classes_are_few_and_large_enough():
     assert all(n <= _jax.fit(n, 10_000) <= max(4, 1.5 * n) for n in range(1, 10_001))
     assert len(sizes) < 30
     assert _jax.fit(7, 7) == 7
+
+
+@pytest.mark.only_backend("tensorflow")
+def test_frozen_weights_give_the_same(net):
+    stream = selective.stream(net, mode="rectangle", calibrate=0, freeze=True)
+    assert stream._engine is not selective.stream(net)._engine
+    frame = np.random.default_rng(0).normal(size=(12, 12, 3)).astype("float32")
+    stream(frame)
+    frame = rn.next_frame(frame, rn.lone_pixels((12, 12))[3])
+    check(stream(frame), net, frame)
+
+
+@pytest.mark.only_backend("jax", "torch")
+def test_only_tensorflow_freezes(net):
+    with pytest.raises(ValueError, match="freeze=True is for the TensorFlow backend"):
+        selective.stream(net, freeze=True)
 
 
 def test_calibration_measures_and_keeps_the_state(net):
@@ -362,6 +389,24 @@ def test_an_unsupported_layer_is_named_and_can_be_dense():
         selective.stream(model)
     (stream,) = play(model, rn.lone_pixels((8, 8))[:2], ["positions"], unsupported="dense")
     assert list(stream.program.unknown) == ["turned"]
+
+
+def test_layers_of_the_users_own_are_not_taken_for_their_parents():
+    class Mirrored(layers.ReLU):
+        def call(self, x):
+            return keras.ops.flip(x, axis=1)
+
+    def mirrored(x):
+        return keras.ops.flip(x, axis=1)
+
+    inputs = keras.Input((8, 8, 2))
+    x = layers.ZeroPadding2D(1, name="pad")(inputs)
+    x = layers.Conv2D(2, 3, activation=mirrored, name="conv")(x)
+    model = keras.Model(inputs, Mirrored(name="relu")(x))
+    (stream,) = play(model, rn.lone_pixels((8, 8))[:1], ["positions"], unsupported="dense")
+    assert list(stream.program.unknown) == ["conv"]  # behind it any layer will do
+    with pytest.raises(ValueError, match="'relu'.*Mirrored"):
+        selective.stream(keras.Model(x, Mirrored(name="relu")(x)))
 
 
 def test_models_that_cannot_be_streamed_are_refused():

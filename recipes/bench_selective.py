@@ -1,0 +1,199 @@
+"""Dense against selective inference on a synthetic stream, interleaved in one run.
+
+    python recipes/bench_selective.py --network resnet50 --size 512 --runs 30
+    python recipes/bench_selective.py --network resnet50 --size 512 --regions 4
+    python recipes/bench_selective.py --network vgg16 --size 512 --shares 0.01
+
+Each frame changes in one or several squares in random places that together have the given
+share of the area. The same frame then goes through Keras (compiled by the backend where it
+compiles) and through the stream; medians of both, their quotient, the bound that counted
+multiply-accumulates set, and the largest difference relative to the output range. Weights are
+random: they do not matter for the time. A run on TensorFlow takes a few minutes.
+"""
+
+import statistics
+import sys
+import time
+
+import keras
+import numpy as np
+from options import Options
+
+import keras_seqpar as sp
+from keras_seqpar import selective
+from keras_seqpar.cutout import find_parts
+
+NETWORKS = ("resnet18", "resnet50", "convnext_v2_atto", "phl", "vgg16", "mobilenet_v2", "published")
+
+
+def make_options() -> Options:
+    """All flags."""
+    options = Options(__doc__)
+    options.group(
+        "Network",
+        ("enum", "network", "resnet50", "The trunk of a family, or a whole network.", NETWORKS),
+        ("float", "width", 1.0, "Multiplies the channels of this package's networks.", 0.01),
+        ("integer", "size", 512, "Side of the frames in pixels.", 32),
+    )
+    options.group(
+        "Stream",
+        ("list", "shares", ["0.01", "0.05", "0.1", "0.25", "1"], "Of the area that change."),
+        ("integer", "regions", 1, "Squares that change.", 1),
+        ("integer", "runs", 30, "Frames per share, after three that do not count.", 1),
+        ("enum", "mode", "auto", "How frames are computed.", ["auto", *selective.engine.MODES]),
+        ("boolean", "freeze", False, "Weights as constants (TensorFlow only)."),
+        ("integer", "seed", 0, "Of places and values."),
+    )
+    return options
+
+
+def make_network(name: str, size: int, width: float) -> keras.Model:
+    """The network to measure.
+
+    Args:
+        name: one of `NETWORKS`; of a family the trunk, that is without its classifier.
+        size: side of the frames in pixels.
+        width: multiplies the channels of this package's networks.
+    """
+    shape = (size, size, 3)
+    if name == "vgg16":
+        return keras.applications.VGG16(weights=None, include_top=False, input_shape=shape)
+    if name == "mobilenet_v2":
+        return keras.applications.MobileNetV2(weights=None, include_top=False, input_shape=shape)
+    if name == "published":  # the two layers of the published demonstration
+        inputs = keras.Input((size, size, 1))
+        x = keras.layers.Conv2D(16, 3, padding="same", activation="relu")(inputs)
+        return keras.Model(inputs, keras.layers.Conv2D(16, 3, padding="same")(x))
+    if name == "phl":
+        labels = [str(i) for i in range(10)]
+        return sp.build_phl(labels, input_shape=shape, width=width, seed=0)
+    model = sp.build_plain(name, 10, input_shape=shape, width=width, seed=0)
+    return find_parts(model, allow_plain=True).trunk
+
+
+def compiled(model: keras.Model):
+    """Keras's own dense run for one frame, compiled where the backend does that."""
+    backend = keras.backend.backend()
+    if backend == "torch":
+        import torch
+
+        def run(frame):
+            with torch.no_grad():
+                return keras.ops.convert_to_numpy(model(frame[None], training=False))
+
+        return run
+
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        run = tf.function(lambda x: model(x, training=False))
+        return lambda frame: run(tf.constant(frame[None])).numpy()
+    import jax
+
+    state = [
+        [v.value for v in x] for x in (model.trainable_variables, model.non_trainable_variables)
+    ]
+    run = jax.jit(lambda t, n, x: model.stateless_call(t, n, x, training=False)[0])
+    return lambda frame: np.asarray(run(*state, frame[None]))
+
+
+def change(frame: np.ndarray, share: float, regions: int, rng: np.random.Generator) -> np.ndarray:
+    """The next frame: squares of new values that together have a share of the area.
+
+    Args:
+        frame: `(size, size, channels)`.
+        share: of the area; squares may overlap.
+        regions: how many squares.
+        rng: where they lie and what they hold.
+    """
+    frame = frame.copy()
+    size = frame.shape[0]
+    side = max(1, round(size * (share / regions) ** 0.5))
+    for _ in range(regions):
+        top, left = rng.integers(0, size - side + 1, 2)
+        part = frame[top : top + side, left : left + side]
+        part[:] = rng.normal(size=part.shape)
+    return frame
+
+
+def measure(model: keras.Model, chosen) -> list[dict]:
+    """Runs the stream; one row per share.
+
+    Args:
+        model: the network.
+        chosen: the flags.
+    """
+    rng = np.random.default_rng(chosen.seed)
+    frame = rng.normal(size=model.input_shape[1:]).astype("float32")
+    dense = compiled(model)
+    dense(frame)
+    start = time.perf_counter()
+    stream = selective.stream(model, mode=chosen.mode, freeze=chosen.freeze)
+    stats = stream(frame).stats
+    print(
+        f"first frame with calibration: {time.perf_counter() - start:.1f} s; the stream keeps "
+        f"{stats.state_bytes / 1e6:.1f} MB; {stats.traces} compilations so far"
+    )
+    rows = []
+    for share in map(float, chosen.shares):
+        of_dense, of_stream, macs, modes, worst = [], [], [], {}, 0.0
+        for i in range(chosen.runs + 3):
+            frame = change(frame, share, chosen.regions, rng)
+            start = time.perf_counter()
+            wanted = dense(frame)
+            middle = time.perf_counter()
+            result = stream(frame)
+            end = time.perf_counter()
+            worst = max(worst, np.abs(result.output - wanted).max() / np.abs(wanted).max())
+            if i >= 3:
+                of_dense.append(1000 * (middle - start))
+                of_stream.append(1000 * (end - middle))
+                macs.append(result.stats.macs)
+                modes[result.stats.mode] = modes.get(result.stats.mode, 0) + 1
+        rows.append(
+            {
+                "share": share,
+                "dense ms": statistics.median(of_dense),
+                "selective ms": statistics.median(of_stream),
+                "bound": result.stats.macs_dense / statistics.median(macs),
+                "error": worst,
+                "mode": max(modes, key=modes.get),
+                "compilations": result.stats.traces,
+            }
+        )
+    return rows
+
+
+def table(rows: list[dict]) -> str:
+    """The rows as a table to print."""
+    head = "changed  dense ms  selective ms  faster  bound    error  mode       compilations"
+    lines = [head, "-" * len(head)]
+    for x in rows:
+        lines.append(
+            f"{x['share']:>7.1%} {x['dense ms']:>9.2f} {x['selective ms']:>13.2f} "
+            f"{x['dense ms'] / x['selective ms']:>6.2f}x {x['bound']:>5.2f}x {x['error']:>8.1e}  "
+            f"{x['mode']:<10} {x['compilations']:>12}"
+        )
+    return "\n".join(lines)
+
+
+def main(argv: list[str]) -> int:
+    """Runs the command line; returns the exit status."""
+    try:
+        chosen, _ = make_options().parse(argv)
+        shares = [float(share) for share in chosen.shares]
+        if not shares or not all(0 < share <= 1 for share in shares):
+            raise ValueError(f"--shares must be numbers above 0 and up to 1, got {chosen.shares}.")
+        model = make_network(chosen.network, chosen.size, chosen.width)
+        print(f"{chosen.network} at {chosen.size} pixels, {keras.backend.backend()}, "
+              f"{chosen.regions} region(s), medians of {chosen.runs}")  # fmt: skip
+        rows = measure(model, chosen)
+    except (ValueError, ImportError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(table(rows))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
