@@ -7,6 +7,7 @@ all. Colours are told apart by colour-blind people too, and lines differ in more
 from keras_seqpar.plots.accuracy import attention, confusion, pareto
 from keras_seqpar.plots.costs import cost_curve
 from keras_seqpar.plots.features import feature_maps
+from keras_seqpar.plots.latencies import latency
 from keras_seqpar.plots.trees import topology, tree
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "confusion",
     "cost_curve",
     "feature_maps",
+    "latency",
     "pareto",
     "topology",
     "tree",
