@@ -3,8 +3,7 @@
     python recipes/pack.py imagenette.zip --dataset imagenette --data_dir DIR --image_size 160
     KERAS_BACKEND=jax python recipes/train.py --setting one_gpu --dataset archive:imagenette.zip
 
-Needs JAX (or torch) and Pillow, no TensorFlow. Not run on a GPU yet: none was to be had. The
-same command ran on a processor with one epoch, to see that it works.
+Needs JAX (or torch) and Pillow, no TensorFlow. Not run on a GPU yet: none was to be had.
 """
 
 FLAGS = {

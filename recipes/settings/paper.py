@@ -3,8 +3,7 @@
     python recipes/train.py --setting paper --data_dir DIR
 
 The paper trains with timm and does not print the epochs, the optimizer or their rates: those
-below are this package's choice. For a GPU; not run here, where none was to be had. On 2 cores
-an epoch of Imagenette would take about an hour.
+below are this package's choice. For a GPU; not run yet: none was to be had.
 """
 
 FLAGS = {
