@@ -11,7 +11,7 @@ import numpy as np
 from keras import layers as kl
 
 from keras_seqpar.cutout import cutout, find_parts
-from keras_seqpar.graph import leaf_layers, replay
+from keras_seqpar.graph import called_layers, leaf_layers, replay
 from keras_seqpar.hierarchy import unknown_name
 
 
@@ -159,13 +159,13 @@ def cost(model: keras.Model, input_shape: tuple | None = None) -> Cost:
             bytes=4 * sum(math.prod(weight.shape) for weight in weights),
         )
 
-    nodes = [node_cost("trunk", "trunk", "trunk", _called(parts.trunk))]
+    nodes = [node_cost("trunk", "trunk", "trunk", called_layers(parts.trunk))]
     for node in parts.hierarchy.nodes if parts.branches else ():
         kind = "category" if node.is_category else "superclass"
-        nodes.append(node_cost(node.id, node.label, kind, _called(parts.branches[node.id])))
+        nodes.append(node_cost(node.id, node.label, kind, called_layers(parts.branches[node.id])))
     if not parts.branches:
         in_trunk = {id(layer) for layer in leaf_layers(parts.trunk)}
-        head = [x for x in _called(model) if id(x) not in in_trunk]
+        head = [x for x in called_layers(model) if id(x) not in in_trunk]
         nodes.append(node_cost("head", "head", "head", head))
     return Cost(model.name, shape, tuple(nodes))
 
@@ -334,10 +334,6 @@ def _latency_line(model, first: str, latency) -> Callable[[float], float]:
     y0, y1 = latency(small), latency(model)
     slope = (y1 - y0) / (x1 - x0) if x1 > x0 else 0.0
     return lambda macs: y0 + slope * (macs - x0)
-
-
-def _called(model: keras.Model):
-    return (x for x in leaf_layers(model) if not isinstance(x, kl.InputLayer))
 
 
 def _params(layer) -> int:

@@ -318,7 +318,7 @@ def _same_weights(what: str, a: keras.Model, b: keras.Model) -> None:
     ours, theirs = named_weights(a), named_weights(b)
     differing = [key for key in {**ours, **theirs} if key not in ours or key not in theirs]
     differing += [key for key in ours if key in theirs and not _equal(ours[key], theirs[key])]
-    layers = [[_traits(layer) for layer in leaf_layers(model)] for model in (a, b)]
+    layers = [[(x.name, type(x), *traits(x)) for x in leaf_layers(m)] for m in (a, b)]
     if layers[0] == layers[1] and not differing:
         return
     shown = ", ".join(differing[:5]) or "their layers"
@@ -328,10 +328,9 @@ def _same_weights(what: str, a: keras.Model, b: keras.Model) -> None:
     )
 
 
-def _traits(layer: keras.layers.Layer) -> tuple:
+def traits(layer: keras.layers.Layer) -> list[str]:
     """What a layer does beside its weights, where two nets of this package can differ."""
-    values = [str(getattr(layer, key, None)) for key in ("strides", "gain", "scale", "offset")]
-    return (layer.name, type(layer), *values)
+    return [str(getattr(layer, key, None)) for key in ("strides", "gain", "scale", "offset")]
 
 
 def _equal(a, b) -> bool:

@@ -13,18 +13,14 @@ import dataclasses
 import functools
 import io
 import os
-import tarfile
-import zipfile
-from collections.abc import Callable, Generator, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from keras_seqpar.hierarchy import unknown_name
+from keras_seqpar.trees import SPLITS, Record, check_tree, read_archive, read_folder
 
 SPECS = ("digits", "imagenette", "folder:PATH", "archive:PATH.zip", "archive:PATH.tar")
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
-SPLITS = {"train": ("train", "training"), "validation": ("validation", "val", "valid", "test")}
 MEMORY_LIMIT = 4 * 2**30
 
 # The ten WordNet ids of Imagenette (github.com/fastai/imagenette) and their labels.
@@ -150,8 +146,8 @@ def load(
     if spec == "imagenette":
         categories, records = _imagenette(data_dir, splits)
     elif kind in ("folder", "archive") and path:
-        tree = _folder(path) if kind == "folder" else _archive(path, splits, memory_limit)
-        categories, records = _check_tree(tree, path, splits)
+        tree = read_folder(path) if kind == "folder" else read_archive(path, splits, memory_limit)
+        categories, records = check_tree(tree, path, splits)
     else:
         raise ValueError(f"Unknown data set {spec!r}. Valid: {', '.join(SPECS)}.")
     made, skipped = {}, []
@@ -202,12 +198,6 @@ def only(dataset: Dataset, categories: Sequence[str]) -> Dataset:
 
 def _read_rows(split: Split, rows: np.ndarray, indices: np.ndarray) -> np.ndarray:
     return split.read(rows[indices])
-
-
-# What a source lists: (name, category index, encoded picture or where it lies).
-_Record = tuple[str, int, bytes | Path]
-# Folder tree: split folder -> category -> [(name, encoded picture or where it lies)].
-_Tree = dict[str, dict[str, list[tuple[str, bytes | Path]]]]
 
 
 def _split(records, categories, size, memory_limit, skip_unreadable) -> tuple[Split, list[str]]:
@@ -336,7 +326,7 @@ def _digits(size: int, splits: Sequence[str]) -> Dataset:
     return Dataset("digits", tuple(map(str, source.target_names)), made)
 
 
-def _imagenette(data_dir, splits) -> tuple[tuple[str, ...], dict[str, list[_Record]]]:
+def _imagenette(data_dir, splits) -> tuple[tuple[str, ...], dict[str, list[Record]]]:
     try:
         import tensorflow as tf
         import tensorflow_datasets as tfds
@@ -357,7 +347,7 @@ def _imagenette(data_dir, splits) -> tuple[tuple[str, ...], dict[str, list[_Reco
                 f"({error}). Say where it lies with data_dir (--data_dir)."
             ) from error
     categories = tuple(IMAGENETTE[name] for name in builder.info.features["label"].names)
-    records: dict[str, list[_Record]] = {}
+    records: dict[str, list[Record]] = {}
     for split in splits:
         encoded = builder.as_dataset(split=split, decoders={"image": tfds.decode.SkipDecoding()})
         records[split] = [
@@ -372,130 +362,3 @@ def _missing(spec: str, library: str) -> str:
         f"The data set {spec!r} needs {library}. Install it with "
         "pip install 'keras-seqpar[train,tensorflow]', or give a folder of pictures: folder:PATH."
     )
-
-
-def _folder(path: str) -> _Tree:
-    root = Path(path).expanduser()
-    if not root.is_dir():
-        raise ValueError(f"The data folder {path!r} does not exist. {_LAYOUT}")
-    return {
-        split.name: {
-            category.name: [
-                (item.relative_to(root).as_posix(), item)
-                for item in sorted(category.iterdir())
-                if _is_picture(item.name)
-            ]
-            for category in _folders(split)
-        }
-        for split in _folders(root)
-    }
-
-
-def _folders(parent: Path) -> list[Path]:
-    return sorted(p for p in parent.iterdir() if p.is_dir() and not p.name.startswith("."))
-
-
-def _archive(path: str, splits: Sequence[str], memory_limit: int) -> _Tree:
-    """Reads the encoded pictures of the wanted splits into memory."""
-    file = Path(path).expanduser()
-    if not file.is_file():
-        raise ValueError(f"The archive {path!r} does not exist. {_LAYOUT}")
-    wanted = {folder for split in splits for folder in SPLITS[split]}
-    tree: _Tree = {}
-    total = 0
-    try:
-        with contextlib.closing(_members(file)) as members:
-            for member, size, read in members:
-                parts = PurePosixPath(member).parts
-                if len(parts) < 3 or not _is_picture(parts[-1]) or parts[0] == "__MACOSX":
-                    continue
-                split, category, name = parts[-3:]
-                total += size if split in wanted else 0
-                if total > memory_limit:
-                    raise ValueError(
-                        f"The archive {path!r} is larger than {memory_limit / 2**30:.1f} GiB. "
-                        "Unpack it and use folder:PATH."
-                    )
-                content = read() if split in wanted else b""
-                pictures = tree.setdefault(split, {}).setdefault(category, [])
-                pictures.append((f"{split}/{category}/{name}", content))
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError) as error:
-        raise ValueError(f"The archive {path!r} cannot be read: {error}") from error
-    for categories in tree.values():
-        for pictures in categories.values():
-            pictures.sort(key=lambda picture: picture[0])
-    return tree
-
-
-def _members(file: Path) -> Generator[tuple[str, int, Callable[[], bytes]]]:
-    """Yields name, size and a reader for every file in a .zip or .tar."""
-    if zipfile.is_zipfile(file):
-        with zipfile.ZipFile(file) as archive:
-            for item in archive.infolist():
-                if not item.is_dir():
-                    yield item.filename, item.file_size, functools.partial(archive.read, item)
-    else:
-        with tarfile.open(file) as tar:
-            for member in tar:
-                if member.isfile():
-                    yield member.name, member.size, functools.partial(_extract, tar, member)
-
-
-def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    stream = tar.extractfile(member)
-    return stream.read() if stream else b""
-
-
-def _is_picture(name: str) -> bool:
-    return name.lower().endswith(EXTENSIONS) and not name.startswith(".")
-
-
-_LAYOUT = "Wanted: PATH/train/<category>/<picture> and PATH/validation/<category>/<picture>."
-
-
-def _check_tree(tree: _Tree, path: str, splits: Sequence[str]):
-    """Checks a folder tree and numbers its categories.
-
-    Returns:
-        The labels, and split -> list of records.
-    """
-    if not tree:
-        raise ValueError(f"There are no pictures in {path!r}. {_LAYOUT}")
-    found = {
-        split: folder
-        for split, names in SPLITS.items()
-        if (folder := next((name for name in names if name in tree), None))
-    }
-    for split in splits:
-        if split not in found:
-            raise ValueError(
-                f"{path!r} has no {split} split: none of the folders {', '.join(SPLITS[split])}. "
-                f"Found: {', '.join(sorted(tree))}. {_LAYOUT}"
-            )
-    for folder in found.values():
-        if not tree[folder]:
-            raise ValueError(f"The folder {folder!r} in {path!r} is empty. {_LAYOUT}")
-        if empty := sorted(label for label, pictures in tree[folder].items() if not pictures):
-            raise ValueError(
-                f"No pictures in {', '.join(f'{folder}/{label}' for label in empty)} of {path!r}. "
-                f"Read are files that end in {', '.join(EXTENSIONS)}."
-            )
-    if len(found) == 2:
-        one, other = (set(tree[found[split]]) for split in ("train", "validation"))
-        if one != other:
-            raise ValueError(
-                f"The splits of {path!r} have different categories. "
-                f"Only in {found['train']}: {', '.join(sorted(one - other)) or 'none'}. "
-                f"Only in {found['validation']}: {', '.join(sorted(other - one)) or 'none'}. "
-                "Both need the same category folders."
-            )
-    categories = tuple(sorted(tree[found[splits[0]]]))
-    records = {
-        split: [
-            (name, index, source)
-            for index, label in enumerate(categories)
-            for name, source in tree[found[split]][label]
-        ]
-        for split in splits
-    }
-    return categories, records

@@ -20,6 +20,27 @@ def replay(model: keras.Model, inputs, call: Callable):
     return model._run_through_graph(inputs, call_fn=call)
 
 
+def behind(model: keras.Model, layer: keras.layers.Layer) -> keras.Model:
+    """The same network from a layer's output on; all layers are shared.
+
+    Args:
+        model: a functional model whose first input goes through `layer`.
+        layer: what is left out, with all that comes before it.
+
+    Returns:
+        A network from `layer`'s output, an input named `features`, and the other inputs.
+    """
+    output = layer.output
+    features = keras.Input(output.shape[1:], dtype=output.dtype, name="features")
+    inputs = [keras.Input(x.shape[1:], dtype=x.dtype) for x in model.inputs]
+
+    def call(each, *args, **kwargs):
+        return features if each is layer else each(*args, **kwargs)
+
+    outputs = replay(model, inputs if len(inputs) > 1 else inputs[0], call)
+    return keras.Model([features, *inputs[1:]] if inputs[1:] else features, outputs)
+
+
 def leaf_layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
     """Yields all layers that are no models, those of nested models included."""
     for layer in model.layers:
@@ -27,3 +48,8 @@ def leaf_layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
             yield from leaf_layers(layer)
         else:
             yield layer
+
+
+def called_layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
+    """Yields all layers that are no models and no inputs, those of nested models included."""
+    return (x for x in leaf_layers(model) if not isinstance(x, keras.layers.InputLayer))

@@ -19,14 +19,13 @@ is the best for cues of which 80 % are right.
 Constant gains of the network are set to 1 first. KERAS_BACKEND chooses the backend.
 """
 
-import json
 import sys
 from pathlib import Path
 
 import numpy as np
 import run_folder
 from cues import inhibited, nodes_at, right_cue, run, wrong_cue
-from evaluate import image_size, match
+from evaluate import DATA_FLAGS, load, match
 from options import Options
 
 import keras_seqpar as sp
@@ -54,21 +53,7 @@ def make_options() -> Options:
         ("string", "json", None, "Write everything to this file, too."),
         ("string", "plot", None, "Draw the curves to this file: .png, .svg or .pdf."),
     )
-    options.group(
-        "Data",
-        ("string", "dataset", "digits", f"What to measure on: {', '.join(data.SPECS)}."),
-        ("enum", "split", "validation", "Which of its splits.", [*data.SPLITS]),
-        ("string", "data_dir", None, "Where tensorflow-datasets keeps its data."),
-        (
-            "integer",
-            "image_size",
-            None,
-            "Side of the pictures; default: what the network takes.",
-            1,
-        ),
-        ("boolean", "skip_unreadable", False, "Leave out pictures that cannot be decoded."),
-        ("integer", "batch_size", 64, "Pictures per step.", 1),
-    )
+    options.group("Data", *DATA_FLAGS)
     return options
 
 
@@ -259,15 +244,7 @@ def study(chosen) -> dict:
     chosen.gains = read_gains(chosen.gains)
     network = run_folder.load_model(chosen.model)
     find_parts(network)  # a plain network is refused before pictures are read
-    dataset = data.load(
-        chosen.dataset,
-        image_size=image_size(network, chosen.image_size),
-        data_dir=chosen.data_dir,
-        skip_unreadable=chosen.skip_unreadable,
-        splits=[chosen.split],
-    )
-    if dataset.skipped:
-        print(f"Left out {len(dataset.skipped)} unreadable pictures: {', '.join(dataset.skipped)}.")
+    dataset = load(network, chosen)
     every = dataset.splits[chosen.split]
     truth = match(network, dataset)[every.labels]
     own = np.flatnonzero(truth >= 0)
@@ -296,13 +273,10 @@ def main(argv: list[str]) -> int:
         if chosen.plot and Path(chosen.plot).suffix not in (".png", ".svg", ".pdf"):
             raise ValueError(f"--plot must end in .png, .svg or .pdf, got {chosen.plot!r}.")
         report = study(chosen)
-        for path in filter(None, (chosen.json, chosen.plot)):
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
         if chosen.json:
-            with run_folder.replacing(Path(chosen.json)) as temporary:
-                temporary.write_text(json.dumps(report, indent=2) + "\n", "utf-8")
+            run_folder.write_json(chosen.json, report)
         if chosen.plot:
-            plots.attention(report["sweeps"], chosen.plot)
+            plots.attention(report["sweeps"], run_folder.place(chosen.plot))
     except (ValueError, ImportError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -12,7 +12,7 @@ import numpy as np
 import keras_seqpar as sp
 from keras_seqpar import data
 from keras_seqpar.cutout import find_parts
-from keras_seqpar.graph import replay
+from keras_seqpar.graph import behind
 from keras_seqpar.mobile.network import from_pixels
 
 MOST_CUES = 100  # with more wrong cues than that, each picture gets one of them, drawn
@@ -33,14 +33,7 @@ def steerable(network: keras.Model, after: str | None) -> keras.Model:
         categories = find_parts(network).hierarchy.category_ids
         network = sp.attend(network, dict.fromkeys(categories, 1.0), after=after)
     network = sp.attention_input(network)
-    trunk = network.get_layer("trunk")
-    features = keras.Input(trunk.output.shape[1:], dtype=trunk.output.dtype, name="features")
-    pictures, gains = (keras.Input(x.shape[1:], dtype=x.dtype) for x in network.inputs)
-
-    def call(layer, *args, **kwargs):
-        return features if layer is trunk else layer(*args, **kwargs)
-
-    return keras.Model([features, gains], replay(network, [pictures, gains], call))
+    return behind(network, network.get_layer("trunk"))
 
 
 def run(

@@ -12,9 +12,7 @@ The data set must have all categories of the network. It may have more (matched 
 by the id made from it): their pictures count as foreign ones. KERAS_BACKEND chooses the backend.
 """
 
-import json
 import sys
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -27,6 +25,22 @@ from keras_seqpar.cutout import find_parts
 from keras_seqpar.hierarchy import make_id
 from keras_seqpar.mobile.network import from_pixels
 
+# Flags of every recipe that measures a network on pictures; `load` reads them.
+DATA_FLAGS = (
+    ("string", "dataset", "digits", f"What to measure on: {', '.join(data.SPECS)}."),
+    ("enum", "split", "validation", "Which of its splits.", [*data.SPLITS]),
+    ("string", "data_dir", None, "Where tensorflow-datasets keeps its data."),
+    (
+        "integer",
+        "image_size",
+        None,
+        "Side of the pictures; default: what the network takes.",
+        1,
+    ),
+    ("boolean", "skip_unreadable", False, "Leave out pictures that cannot be decoded."),
+    ("integer", "batch_size", 64, "Pictures per step.", 1),
+)
+
 
 def make_options() -> Options:
     """All flags."""
@@ -36,21 +50,7 @@ def make_options() -> Options:
         ("list", "categories", None, "Labels to cut out, with commas between."),
         ("string", "json", None, "Write everything to this file, too."),
     )
-    options.group(
-        "Data",
-        ("string", "dataset", "digits", f"What to measure on: {', '.join(data.SPECS)}."),
-        ("enum", "split", "validation", "Which of its splits.", [*data.SPLITS]),
-        ("string", "data_dir", None, "Where tensorflow-datasets keeps its data."),
-        (
-            "integer",
-            "image_size",
-            None,
-            "Side of the pictures; default: what the network takes.",
-            1,
-        ),
-        ("boolean", "skip_unreadable", False, "Leave out pictures that cannot be decoded."),
-        ("integer", "batch_size", 64, "Pictures per step.", 1),
-    )
+    options.group("Data", *DATA_FLAGS)
     return options
 
 
@@ -72,6 +72,28 @@ def image_size(network: keras.Model, wanted: int | None) -> int:
     if wanted is not None and height not in (None, wanted):
         raise ValueError(f"The network takes {height} pixels, --image_size says {wanted}.")
     return wanted or height
+
+
+def load(network: keras.Model, chosen) -> data.Dataset:
+    """Loads the split that the flags of `DATA_FLAGS` name, and says what it leaves out.
+
+    Args:
+        network: the network that looks at the pictures.
+        chosen: the flags.
+
+    Raises:
+        ValueError: the network takes no such pictures, or they cannot be loaded.
+    """
+    dataset = data.load(
+        chosen.dataset,
+        image_size=image_size(network, chosen.image_size),
+        data_dir=chosen.data_dir,
+        skip_unreadable=chosen.skip_unreadable,
+        splits=[chosen.split],
+    )
+    if dataset.skipped:
+        print(f"Left out {len(dataset.skipped)} unreadable pictures: {', '.join(dataset.skipped)}.")
+    return dataset
 
 
 def match(network: keras.Model, dataset: data.Dataset) -> np.ndarray:
@@ -223,15 +245,7 @@ def evaluate(chosen) -> dict[str, dict]:
     """
     network = run_folder.load_model(chosen.model)
     cut = sp.cutout(network, chosen.categories) if chosen.categories else None
-    dataset = data.load(
-        chosen.dataset,
-        image_size=image_size(network, chosen.image_size),
-        data_dir=chosen.data_dir,
-        skip_unreadable=chosen.skip_unreadable,
-        splits=[chosen.split],
-    )
-    if dataset.skipped:
-        print(f"Left out {len(dataset.skipped)} unreadable pictures: {', '.join(dataset.skipped)}.")
+    dataset = load(network, chosen)
     reports = {"network": measure(network, dataset, chosen.split, chosen.batch_size)}
     show(f"{chosen.model} on {dataset.name}, {chosen.split}", reports["network"])
     print(accuracy_table(reports["network"]["categories"], {"top-1": reports["network"]}))
@@ -266,10 +280,7 @@ def main(argv: list[str]) -> int:
         chosen, _ = make_options().parse(argv)
         reports = evaluate(chosen)
         if chosen.json:
-            path = Path(chosen.json)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with run_folder.replacing(path) as temporary:
-                temporary.write_text(json.dumps(reports, indent=2) + "\n", "utf-8")
+            run_folder.write_json(chosen.json, reports)
     except (ValueError, ImportError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

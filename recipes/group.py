@@ -24,13 +24,13 @@ from options import Options
 
 import keras_seqpar as sp
 from keras_seqpar import data, hierarchies, plots
-from keras_seqpar.assembly import IMAGENET_MEAN, IMAGENET_STD
 from keras_seqpar.cutout import find_parts
 from keras_seqpar.hierarchies.clusters import METHODS
 from keras_seqpar.hierarchies.corpora import open_corpus
 from keras_seqpar.hierarchies.files import check_suffix
 from keras_seqpar.hierarchies.named import NAMES
 from keras_seqpar.hierarchies.wordnet import look_up
+from keras_seqpar.mobile.network import from_pixels
 
 SOURCES = ("wordnet", "similarity", "dissimilar", "random", "file")
 BY = ("features", "confusion", "scores")
@@ -154,16 +154,13 @@ def measure(chosen: types.SimpleNamespace) -> tuple[tuple[str, ...], dict[str, n
         )
     column = np.array([labels.index(label) for label in pictures.categories])
     truth = column[pictures.validation.labels]
-    pixels = any(layer.name == "preprocessing" for layer in parts.trunk.layers)
     network = parts.trunk if chosen.by == "features" else sp.with_activation(model, "softmax")
 
     rows = []
     for start in range(0, len(truth), BATCH):
         batch = pictures.validation.read(range(start, min(start + BATCH, len(truth))))
-        batch = batch.astype("float32")
-        if not pixels:
-            batch = (batch / 255 - IMAGENET_MEAN) / IMAGENET_STD
-        found = keras.ops.convert_to_numpy(network(batch, training=False)).astype("float64")
+        found = network(from_pixels(model, batch).astype("float32"), training=False)
+        found = keras.ops.convert_to_numpy(found).astype("float64")
         if chosen.by == "features":
             found = found.mean((1, 2))
         elif chosen.by == "confusion":

@@ -56,6 +56,18 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def place(path: str | os.PathLike) -> Path:
+    """Where to write a result; makes the folder."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    return Path(path)
+
+
+def write_json(path: str | os.PathLike, facts) -> None:
+    """Writes results as JSON; makes the folder."""
+    with replacing(place(path)) as temporary:
+        temporary.write_text(json.dumps(facts, indent=2) + "\n", "utf-8")
+
+
 def save_model(model: keras.Model, path: Path) -> None:
     """Saves a model to a `.keras` file."""
     with replacing(path) as temporary:
@@ -108,8 +120,7 @@ def describe(chosen, dataset) -> dict:
 
 def write_flags(folder: Path, about: Mapping) -> None:
     """Writes flags.json."""
-    with replacing(folder / "flags.json") as temporary:
-        temporary.write_text(json.dumps(about, indent=2) + "\n", "utf-8")
+    write_json(folder / "flags.json", about)
 
 
 def read_flags(folder: Path) -> dict:

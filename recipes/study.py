@@ -20,7 +20,6 @@ their standard deviation.
 
 import dataclasses
 import functools
-import json
 import subprocess
 import sys
 import time
@@ -338,8 +337,7 @@ def main(argv: list[str]) -> int:
             int8 = measure_int8(study, networks)
             print(f"\n{int8_table(int8, results)}")
             results["int8"] = int8
-        with run_folder.replacing(folder / f"{chosen.study}.json") as temporary:
-            temporary.write_text(json.dumps(results, indent=2) + "\n", "utf-8")
+        run_folder.write_json(folder / f"{chosen.study}.json", results)
     except (ValueError, ImportError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

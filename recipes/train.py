@@ -26,7 +26,7 @@ from trainer import JIT, make_trainer
 
 import keras_seqpar as sp
 from keras_seqpar import data, hierarchies, weights
-from keras_seqpar.graph import replay
+from keras_seqpar.graph import behind
 from keras_seqpar.hierarchy import make_id
 
 PLAIN = "plain"
@@ -242,17 +242,6 @@ def initialise(network: keras.Model, source: str) -> None:
     print(f"Initial weights: {weights.load(network, source, classifier=False)}")
 
 
-def behind_trunk(network: keras.Model) -> keras.Model:
-    """The same network from the trunk's features on; the branches are shared."""
-    trunk = network.get_layer("trunk")
-    features = keras.Input(trunk.output.shape[1:], name="features")
-
-    def call(layer, *args, **kwargs):
-        return features if layer is trunk else layer(*args, **kwargs)
-
-    return keras.Model(features, replay(network, keras.Input(trunk.input.shape[1:]), call))
-
-
 def features_of(network: keras.Model, split: data.Split) -> data.Split | None:
     """A split with the trunk's features in place of pictures; `None` if they need too much room."""
     trunk = network.get_layer("trunk")
@@ -316,7 +305,7 @@ def train(chosen, before: dict | None = None) -> run_folder.Checkpoint:
     if chosen.freeze_trunk and policy == augment.Policy() and not chosen.teacher:
         features = [features_of(network, split) for split in splits]
         if all(features):
-            trained, splits = behind_trunk(network), features
+            trained, splits = behind(network, network.get_layer("trunk")), features
     batches = TrainingBatches(splits[0], policy, len(categories), chosen, team)
     with team.scope():
         trainer, columns = make_trainer(trained, policy, chosen, categories, len(batches))

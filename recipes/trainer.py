@@ -154,7 +154,7 @@ def make_trainer(network: keras.Model, policy: augment.Policy, chosen, categorie
     """Puts the augmentation in front of a network that returns logits, and compiles both.
 
     Args:
-        network: the network, or its branches alone (see `behind_trunk`).
+        network: the network, or its branches alone (from the trunk's features on).
         policy: the augmentation.
         chosen: all flags.
         categories: labels, in the order of the logits.

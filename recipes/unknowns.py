@@ -13,7 +13,6 @@ Foreign pictures in the field may be of other kinds than those here: then keep a
 own ones (--keep 0.95), which does not look at them. KERAS_BACKEND chooses the backend.
 """
 
-import json
 import sys
 from pathlib import Path
 
@@ -23,7 +22,6 @@ import run_folder
 from options import Options
 
 import keras_seqpar as sp
-from keras_seqpar import data
 from keras_seqpar.cutout import find_parts
 from keras_seqpar.unknowns import KEEP, SCORES, Roc, Threshold, known_score, roc
 
@@ -43,15 +41,7 @@ def make_options() -> Options:
         ("float", "temperature", 1.0, "Of the energy."),
         ("integer", "seed", 0, "Of the halves.", 0),
     )
-    options.group(
-        "Data",
-        ("string", "dataset", "digits", f"What to measure on: {', '.join(data.SPECS)}."),
-        ("enum", "split", "validation", "Which of its splits.", [*data.SPLITS]),
-        ("string", "data_dir", None, "Where tensorflow-datasets keeps its data."),
-        ("integer", "image_size", None, "Side of the pictures; default: the network's.", 1),
-        ("boolean", "skip_unreadable", False, "Leave out pictures that cannot be decoded."),
-        ("integer", "batch_size", 64, "Pictures per step.", 1),
-    )
+    options.group("Data", *evaluate.DATA_FLAGS)
     options.group(
         "Results",
         ("string", "json", None, "Write everything to this file, too."),
@@ -173,13 +163,7 @@ def fit(chosen) -> dict:
     network = run_folder.load_model(chosen.model)
     if chosen.categories:
         network = sp.cutout(network, chosen.categories)
-    dataset = data.load(
-        chosen.dataset,
-        image_size=evaluate.image_size(network, chosen.image_size),
-        data_dir=chosen.data_dir,
-        skip_unreadable=chosen.skip_unreadable,
-        splits=[chosen.split],
-    )
+    dataset = evaluate.load(network, chosen)
     pictures = dataset.splits[chosen.split]
     truth = evaluate.match(network, dataset)[pictures.labels]
     fits = halves(pictures.labels, chosen.seed)
@@ -210,23 +194,16 @@ def fit(chosen) -> dict:
     )
     print(table(reports))
     if chosen.plot:
-        draw(_place(chosen.plot), curves, reports)
+        draw(run_folder.place(chosen.plot), curves, reports)
         print(f"ROC: {chosen.plot}")
     if chosen.save:
         stored = sp.with_threshold(network, thresholds[chosen.score])
-        run_folder.save_model(stored, _place(chosen.save))
+        run_folder.save_model(stored, run_folder.place(chosen.save))
         print(f"Network with the threshold of {chosen.score}: {chosen.save}")
     report = {"network": chosen.model, "categories": list(labels), "seed": chosen.seed, **reports}
     if chosen.json:
-        with run_folder.replacing(_place(chosen.json)) as temporary:
-            temporary.write_text(json.dumps(report, indent=2) + "\n", "utf-8")
+        run_folder.write_json(chosen.json, report)
     return report
-
-
-def _place(path: str) -> Path:
-    """Where to write; makes the folder."""
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    return Path(path)
 
 
 def main(argv: list[str]) -> int:

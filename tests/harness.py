@@ -6,7 +6,7 @@
 import functools
 import json
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from keras import ops
 
 import keras_seqpar as sp
+from keras_seqpar.graph import called_layers as leaves
 from keras_seqpar.stages import Stage
 from keras_seqpar.variants import Plan
 
@@ -91,15 +92,6 @@ def error(a, b) -> float:
     assert a.shape == b.shape
     assert np.isfinite(a).all() and np.isfinite(b).all()
     return float(np.abs(a - b).max() / max(np.abs(b).max(), 1e-30))
-
-
-def leaves(model: keras.Model) -> Iterator[keras.layers.Layer]:
-    """All layers of a model and of its sub-models, inputs left out."""
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            yield from leaves(layer)
-        elif not isinstance(layer, keras.layers.InputLayer):
-            yield layer
 
 
 def randomize(model: keras.Model, seed: int = 0) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import keras_seqpar as sp
+from keras_seqpar import data
 from keras_seqpar.unknowns import Threshold, known_score, threshold_of
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "recipes"))
@@ -90,9 +91,7 @@ def test_the_command(saved, folder, tmp_path, capsys):
     stored = keras.models.load_model(out / "net.keras")
     assert threshold_of(stored) == Threshold(**report["max_logit"]["threshold"])
     # The same figures again, from pictures in the order of the data.
-    split = unknowns.data.load(
-        f"folder:{folder}", image_size=SIZE, splits=["validation"]
-    ).validation
+    split = data.load(f"folder:{folder}", image_size=SIZE, splits=["validation"]).validation
     logits = harness.logits(stored, split.read(range(36)).astype("float32"))
     truth = np.array([1, -1, 0])[split.labels]
     fits = unknowns.halves(split.labels, 0)

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_seqpar.mobile import runner as runners
-from keras_seqpar.mobile.manifest import write_whole
+from keras_seqpar.mobile.files import write_whole
 from keras_seqpar.mobile.runner import Runner
 
 FORMAT = 1  # of the JSON file

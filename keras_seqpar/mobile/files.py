@@ -1,12 +1,13 @@
 """The files that conversion writes: their kinds, their names, and writing them whole."""
 
+import contextlib
 import dataclasses
 import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from keras_seqpar.hierarchy import unknown_name
-from keras_seqpar.mobile.manifest import write_whole
 from keras_seqpar.mobile.runner import LABELS_SUFFIX
 
 QUANTIZATIONS = ("float32", "float16", "dynamic", "int8", "int16x8")
@@ -129,3 +130,26 @@ def write(path: Path, content: bytes, labels: bytes | None) -> Path | None:
         write_whole(beside, labels)
     write_whole(path, content)
     return beside
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Writes a file under a temporary name first, so that it is whole or not there."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~umask())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def umask() -> int:
+    """The process's mask for new files."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -5,16 +5,15 @@ A branch pack is a folder: `trunk.tflite`, one `branch_<id>.tflite` per node of 
 features, a category's branch features into one logit.
 """
 
-import contextlib
 import dataclasses
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from keras_seqpar.hierarchy import Hierarchy, Node
+from keras_seqpar.mobile.files import write_whole
 from keras_seqpar.thresholds import Threshold
 
 MANIFEST = "manifest.json"
@@ -263,29 +262,6 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     manifest.check()
     text = json.dumps(manifest.get_config(), indent=1, ensure_ascii=False) + "\n"
     write_whole(folder / MANIFEST, text.encode())
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Writes a file under a temporary name first, so that it is whole or not there."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~umask())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-
-
-def umask() -> int:
-    """The process's mask for new files."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def remove_branch(folder: str | os.PathLike, category: str) -> None:

@@ -17,11 +17,12 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_seqpar.cutout import Parts
+from keras_seqpar.cutout import Parts, traits
 from keras_seqpar.graph import leaf_layers
 from keras_seqpar.hierarchy import Hierarchy, Node
 from keras_seqpar.mobile.converter import to_tflite
-from keras_seqpar.mobile.manifest import Part, Tensor, branch_file, write_whole
+from keras_seqpar.mobile.files import write_whole
+from keras_seqpar.mobile.manifest import Part, Tensor, branch_file
 from keras_seqpar.mobile.pack_runner import PartRunner, load_part
 from keras_seqpar.weights import named_weights
 
@@ -37,8 +38,7 @@ def fingerprint(part: keras.Model) -> str:
     """
     digest = hashlib.sha256()
     for layer in leaf_layers(part):
-        traits = [str(getattr(layer, key, None)) for key in ("strides", "gain", "scale", "offset")]
-        digest.update(repr((layer.name, type(layer).__name__, traits)).encode())
+        digest.update(repr((layer.name, type(layer).__name__, traits(layer))).encode())
     for name, variable in named_weights(part).items():
         value = keras.ops.convert_to_numpy(variable)
         digest.update(repr((name, value.shape, value.dtype.str)).encode() + value.tobytes())

@@ -17,13 +17,13 @@ from keras_seqpar.cutout import Parts, find_parts
 from keras_seqpar.hierarchy import unknown_name
 from keras_seqpar.mobile.convert import _check_calibration, _check_options, _picture_shape
 from keras_seqpar.mobile.converter import samples
+from keras_seqpar.mobile.files import umask
 from keras_seqpar.mobile.manifest import (
     ACTIVATIONS,
     TRUNK,
     Manifest,
     Part,
     read_manifest,
-    umask,
     write_manifest,
 )
 from keras_seqpar.mobile.network import in_float32, normalisation, parts_of

@@ -1,11 +1,13 @@
 """Benchmarks: the files, what is measured of them, a phone's commands and log, the command."""
 
+import functools
 import json
 import os
 import re
 import subprocess
 import sys
 
+import clients
 import harness
 import numpy as np
 import pytest
@@ -379,15 +381,7 @@ def test_bad_input(net, plain, files, folder, tmp_path):
         benchmark._probed(tmp_path / "no.tflite", 1, None)
 
 
-def call(root, *arguments, folder):
-    return subprocess.run(
-        [sys.executable, str(root / "tflite" / "benchmark.py"), *map(str, arguments)],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(root), "KERAS_BACKEND": "jax"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+call = functools.partial(clients.call, "benchmark.py")
 
 
 def test_the_command(root, net, tmp_path):

@@ -7,6 +7,7 @@ import harness
 import keras
 import numpy as np
 import pytest
+from clients import interpreter, noise
 
 import keras_seqpar as sp
 from keras_seqpar import mobile
@@ -20,22 +21,6 @@ SIZE = 16  # of the random networks; the trained one takes 32
 def network(count=2, **options):
     """A small network with random weights that takes pixels."""
     return harness.network(harness.LABELS[:count], include_preprocessing=True, **options)
-
-
-def noise(count=60, seed=0, size=SIZE) -> np.ndarray:
-    """Random pictures of different brightness: (count, size, size, 3) uint8."""
-    rng = np.random.default_rng(seed)
-    bright = rng.uniform(0.2, 1, (count, 1, 1, 3))
-    return (rng.integers(0, 256, (count, size, size, 3)) * bright).astype("uint8")
-
-
-def interpreter(path):
-    """LiteRT's own class, to see what any client sees."""
-    from ai_edge_litert.interpreter import Interpreter
-
-    engine = Interpreter(str(path))
-    engine.allocate_tensors()
-    return engine
 
 
 @pytest.fixture(scope="module")

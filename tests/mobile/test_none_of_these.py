@@ -7,6 +7,7 @@ import subprocess
 import harness
 import numpy as np
 import pytest
+from clients import interpreter, noise
 from PIL import Image
 
 import keras_seqpar as sp
@@ -19,25 +20,8 @@ pytestmark = pytest.mark.only_backend("tensorflow")
 KINDS = [kind for kind in mobile.QUANTIZATIONS if kind != "int16x8"]  # which refuses
 INTEGERS = {"input_dtype": "uint8", "output_dtype": "uint8"}
 
-
 SIZE = 32  # of the digits
 CASES = [*((kind, "energy") for kind in KINDS), ("int8", "max_logit")]
-
-
-def noise(count=60, seed=0, size=16) -> np.ndarray:
-    """Random pictures of different brightness: (count, size, size, 3) uint8."""
-    rng = np.random.default_rng(seed)
-    bright = rng.uniform(0.2, 1, (count, 1, 1, 3))
-    return (rng.integers(0, 256, (count, size, size, 3)) * bright).astype("uint8")
-
-
-def interpreter(path):
-    """LiteRT's own class, to see what any client sees."""
-    from ai_edge_litert.interpreter import Interpreter
-
-    engine = Interpreter(str(path))
-    engine.allocate_tensors()
-    return engine
 
 
 @pytest.fixture(scope="module")

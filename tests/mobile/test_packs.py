@@ -1,13 +1,14 @@
 """Branch packs: files that fit bit for bit, any subset of them, and nothing else."""
 
 import dataclasses
+import functools
 import hashlib
 import json
 import os
 import shutil
 import subprocess
-import sys
 
+import clients
 import conftest
 import harness
 import keras
@@ -622,15 +623,7 @@ def test_tflite_runtime_names_the_same(
     assert np.mean(np.load(tmp_path / "out.npy").argmax(-1) == scores.argmax(-1)) >= 0.99
 
 
-def call(root, *arguments, folder):
-    return subprocess.run(
-        [sys.executable, str(root / "tflite" / "pack.py"), *map(str, arguments)],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(root), "KERAS_BACKEND": "jax"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+call = functools.partial(clients.call, "pack.py")
 
 
 def test_command(root, trained, tmp_path):

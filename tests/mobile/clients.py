@@ -1,0 +1,35 @@
+"""What the mobile tests share beside fixtures: pictures, LiteRT itself, commands."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+
+
+def noise(count=60, seed=0, size=16) -> np.ndarray:
+    """Random pictures of different brightness: (count, size, size, 3) uint8."""
+    rng = np.random.default_rng(seed)
+    bright = rng.uniform(0.2, 1, (count, 1, 1, 3))
+    return (rng.integers(0, 256, (count, size, size, 3)) * bright).astype("uint8")
+
+
+def interpreter(path):
+    """LiteRT's own class, to see what any client sees."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    engine = Interpreter(str(path))
+    engine.allocate_tensors()
+    return engine
+
+
+def call(command, root, *arguments, folder):
+    """Runs a command of tflite/ in a process of its own, told another backend."""
+    return subprocess.run(
+        [sys.executable, str(root / "tflite" / command), *map(str, arguments)],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(root), "KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
