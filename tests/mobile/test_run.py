@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import harness
 import numpy as np
@@ -181,7 +182,7 @@ def on_device(python, *arguments) -> subprocess.CompletedProcess:
     """Runs Python in the environment of tflite-runtime, with this package on its path."""
     done = subprocess.run(
         [str(python), *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": str(data.Path(data.__file__).parent.parent)},
+        env={**os.environ, "PYTHONPATH": str(Path(data.__file__).parent.parent)},
         capture_output=True,
         text=True,
         timeout=300,
