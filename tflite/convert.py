@@ -7,6 +7,13 @@ writes out/best-c3-c5-c8-int8.tflite and its label file. Int8 is calibrated on t
 of the kept categories. The file then runs in the LiteRT interpreter on their validation
 pictures, beside Keras: where the two disagree more than the bounds allow, or the accuracy drops by
 more than --max_accuracy_drop, the command fails and leaves no file behind.
+
+    python tflite/convert.py runs/digits/best.keras --dataset digits \
+        --signature small=0,1,2 --signature all
+
+writes one file for several uses, out/best-small-all-dynamic.tflite: a graph per signature, each
+verified, with the weights that they share stored once. MediaPipe reads files without --signature
+only.
 """
 
 import os
@@ -14,6 +21,7 @@ import os
 os.environ["KERAS_BACKEND"] = "tensorflow"  # the converter's
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import functools
 import sys
 import tempfile
 from pathlib import Path
@@ -21,10 +29,14 @@ from pathlib import Path
 import shared
 from absl import app, flags, logging
 
+import keras_seqpar as ks
 from keras_seqpar import Hierarchy, mobile
 
 COMPARE = shared.comparison_flags()
 CATEGORIES = flags.DEFINE_list("categories", [], "What the cutout keeps; all by default.")
+SIGNATURE = flags.DEFINE_multi_string(
+    "signature", [], "NAME=CATEGORY,... or NAME for all: a use of the file; can be repeated."
+)
 QUANTIZATION = flags.DEFINE_enum("quantization", "dynamic", mobile.QUANTIZATIONS, "How small.")
 INPUT_DTYPE = flags.DEFINE_enum("input_dtype", "float32", mobile.DTYPES, "For int8: of the input.")
 OUTPUT_DTYPE = flags.DEFINE_enum(
@@ -39,6 +51,10 @@ CALIBRATION = flags.DEFINE_integer(
 QUANTIZER = flags.DEFINE_enum(
     "quantizer", "tensorflow", mobile.QUANTIZERS, "What quantizes: dynamic, int8 by either."
 )
+GAINS = flags.DEFINE_bool("gains", False, "Give the file an input for top-down gains.")
+MAX_GAIN = flags.DEFINE_float(
+    "max_gain", None, "For int8 and int16x8 with gains: the largest; 2 by default."
+)
 DESCRIPTION = flags.DEFINE_string("description", None, "For the metadata: what the file is.")
 AUTHOR = flags.DEFINE_string("author", None, "For the metadata.")
 LICENCE = flags.DEFINE_string("licence", None, "For the metadata: of the weights.")
@@ -51,9 +67,21 @@ def target(source: Path, labels: tuple[str, ...]) -> Path:
     if path.suffix != ".tflite":
         ids = [node.id for node in Hierarchy.of(labels).nodes]
         kept = CATEGORIES.value and (ids if len(ids) <= 5 else [f"{len(ids)}-categories"])
+        kept = list(signatures()) or kept
         path = path / ("-".join([source.stem, *kept, QUANTIZATION.value]) + ".tflite")
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
+
+
+def signatures() -> dict[str, list[str] | None]:
+    """Name -> categories of --signature, `None` for all."""
+    found: dict[str, list[str] | None] = {}
+    for text in SIGNATURE.value:
+        name, equals, categories = text.partition("=")
+        if name in found:
+            raise ValueError(f"--signature names {name!r} twice. Give every use its own name.")
+        found[name] = [c.strip() for c in categories.split(",") if c.strip()] if equals else None
+    return found
 
 
 def main(arguments: list[str]) -> None:
@@ -61,15 +89,21 @@ def main(arguments: list[str]) -> None:
     if len(arguments) != 2:
         raise app.UsageError("Name one .keras file.")
     logging.set_verbosity(logging.ERROR)
-    model = shared.load_network(arguments[1], CATEGORIES.value)
+    model, uses = shared.load_network(arguments[1], CATEGORIES.value), signatures()
+    if GAINS.value:
+        model = ks.attention_input(model)
     dataset = shared.load_dataset(COMPARE.dataset.value, COMPARE.data_dir.value, model)
-    images, labels = shared.pictures_of(dataset, "validation", model, COMPARE.pictures.value)
-    calibration = None
+    calibration, max_gain = None, MAX_GAIN.value
     if QUANTIZATION.value in ("int8", "int16x8"):
         calibration, _ = shared.pictures_of(dataset, "train", model, CALIBRATION.value)
+        if max_gain is None and len(model.inputs) > 1:
+            max_gain = 2.0
     path = target(Path(arguments[1]), mobile.labels_of(model))
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".convert-") as folder:
-        made = mobile.convert(
+        make = mobile.convert
+        if uses:
+            make = functools.partial(mobile.convert_signatures, signatures=uses)
+        made = make(
             model,
             Path(folder) / path.name,
             quantization=QUANTIZATION.value,
@@ -77,22 +111,25 @@ def main(arguments: list[str]) -> None:
             input_dtype=INPUT_DTYPE.value,
             output_dtype=OUTPUT_DTYPE.value,
             quantizer=QUANTIZER.value,
+            max_gain=max_gain,
             description=DESCRIPTION.value,
             author=AUTHOR.value,
             licence=LICENCE.value,
         )
-        report = mobile.verify(
-            made.path,
-            model,
-            images,
-            labels,
-            max_error=COMPARE.max_error.value,
-            min_agreement=COMPARE.min_agreement.value,
-            max_accuracy_drop=COMPARE.max_accuracy_drop.value,
-            threads=COMPARE.threads.value,
-        )
-        print(report)
-        report.check()
+        for use, categories in (uses or {None: None}).items():
+            net = ks.cutout(model, categories) if categories else model
+            report = mobile.verify(
+                made.path,
+                net,
+                *shared.pictures_of(dataset, "validation", net, COMPARE.pictures.value),
+                max_error=COMPARE.max_error.value,
+                min_agreement=COMPARE.min_agreement.value,
+                max_accuracy_drop=COMPARE.max_accuracy_drop.value,
+                threads=COMPARE.threads.value,
+                signature=use,
+            )
+            print(report)
+            report.check()
         print(made.move(path))
 
 

@@ -16,6 +16,7 @@ if importlib.util.find_spec("keras"):
     from keras_seqpar.mobile.convert import convert
     from keras_seqpar.mobile.network import from_pixels, labels_of
     from keras_seqpar.mobile.packs import PACK_QUANTIZATIONS, add_branch, pack
+    from keras_seqpar.mobile.signatures import convert_signatures
     from keras_seqpar.mobile.verify import BOUNDS, Bounds, Report, verify
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "Runner",
     "add_branch",
     "convert",
+    "convert_signatures",
     "from_pixels",
     "labels_of",
     "pack",

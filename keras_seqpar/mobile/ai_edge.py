@@ -2,16 +2,14 @@
 
 import collections
 import contextlib
-import copy
 import io
 import re
 import warnings
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from ai_edge_litert import schema_py_generated as schema
 
-from keras_seqpar.mobile.flatbuffer import inline, pack, unpack
+from keras_seqpar.mobile.flatbuffer import inline, integer_ends, pack, unpack
 from keras_seqpar.mobile.runner import NONE
 
 
@@ -78,7 +76,7 @@ def to_quantized(
     except Exception as error:  # the quantizer raises errors of many kinds
         raise ValueError(f"ai-edge-quantizer cannot make a {quantization} file: {error}") from error
     model = unpack(inline(bytes(made)))
-    _with_integer_ends(model, input_dtype, output_dtype)
+    integer_ends(model, input_dtype, output_dtype)
     for tensor in model.subgraphs[0].tensors:
         tensor.name = re.sub(rb"(~\d+|_quantized|_dequant)+$", b"", tensor.name)
     return pack(model)
@@ -105,40 +103,3 @@ def _with_unique_names(content: bytes) -> bytes:
         if seen[tensor.name] > 1:
             tensor.name += b"~%d" % seen[tensor.name]
     return pack(model)
-
-
-def _with_integer_ends(model, input_dtype: str, output_dtype: str) -> None:
-    """Makes the file take or give integers, in place.
-
-    A picture is quantized by a first operation, and scores are scaled back by a last one. The
-    same operation turns integers of one type into those of another.
-    """
-    graph, signature = model.subgraphs[0], model.signatureDefs[0]
-    codes = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes]
-    quantize, dequantize = schema.BuiltinOperator.QUANTIZE, schema.BuiltinOperator.DEQUANTIZE
-    ends = [(signature.inputs, "image", input_dtype), (signature.outputs, "scores", output_dtype)]
-    for entries, name, dtype in ends:
-        if dtype == "float32":
-            continue
-        (index,) = (entry.tensorIndex for entry in entries if entry.name == name.encode())
-        first = name == "image"
-        users = [op for op in graph.operators if index in (op.inputs if first else op.outputs)]
-        wanted = quantize if first else dequantize
-        if not users or any(codes[op.opcodeIndex] != wanted for op in users):
-            raise ValueError(
-                f"The {name} of this network stay floats inside the file, so they cannot be "
-                f"{dtype}. Take float32."
-            )
-        op = users[0]
-        inner = graph.tensors[(op.outputs if first else op.inputs)[0]]
-        end = graph.tensors[index]
-        end.quantization = copy.deepcopy(inner.quantization)
-        shift = 128 if dtype == "uint8" else 0
-        end.quantization.zeroPoint = np.asarray(end.quantization.zeroPoint, "int64") + shift
-        end.type = schema.TensorType.UINT8 if dtype == "uint8" else schema.TensorType.INT8
-        if not first:
-            if quantize not in codes:
-                raise ValueError("The file quantizes nothing, so its scores are floats.")
-            op.opcodeIndex = codes.index(quantize)
-            op.builtinOptionsType = schema.BuiltinOptions.QuantizeOptions
-            op.builtinOptions = schema.QuantizeOptionsT()

@@ -9,7 +9,8 @@ import keras
 import numpy as np
 
 from keras_seqpar.cutout import Parts
-from keras_seqpar.mobile.converter import samples, to_tflite
+from keras_seqpar.layers import check_gain
+from keras_seqpar.mobile.converter import gain_limit, samples, to_tflite
 from keras_seqpar.mobile.files import Converted, check_options, check_path, write
 from keras_seqpar.mobile.network import (
     check_pictures,
@@ -38,6 +39,7 @@ def convert(
     image_size: tuple[int, int] | None = None,
     labels: bool | Sequence[str] = True,
     quantizer: str = "tensorflow",
+    max_gain: float | None = None,
     description: str | None = None,
     author: str | None = None,
     licence: str | None = None,
@@ -84,6 +86,11 @@ def convert(
             leaves out the hierarchy as well.
         quantizer: `"tensorflow"`, TensorFlow's converter, or `"ai_edge"`, ai-edge-quantizer, for
             dynamic and int8. `keras_seqpar.mobile.quantize` is the latter alone.
+        max_gain: for int8 and int16x8 files of a network with a gains input: the largest gain to
+            calibrate for, up to 255. Integers cannot go beyond what was calibrated, so `Runner`
+            clips larger gains and says so; the file says the limit, `max_gain` or a little more
+            (that 1 stays exact), in `Runner.about`. A larger one leaves coarser steps to neutral
+            gains. Gains are floats at the input of every file.
         description: what the metadata says about the file; by default what it was made of.
         author: for the metadata.
         licence: for the metadata: under which the weights may be used, an SPDX identifier, say.
@@ -116,6 +123,7 @@ def convert(
             "KERAS_BACKEND=tensorflow before Keras is imported and load the .keras file there."
         )
     shape = (batch_size, *_picture_shape(model, image_size))
+    limit = _check_max_gain(model, max_gain, quantization, quantizer)
     if quantization in ("int8", "int16x8"):
         calibration = _check_calibration(model, calibration, shape, quantization)
     _check_meaning(model, parts, quantization, input_dtype)
@@ -126,20 +134,22 @@ def convert(
     from keras_seqpar.mobile.metadata import append, associated_files, metadata
 
     network, outputs = in_float32(model), ["scores"]
+    inputs = ["image", "gains"][: len(model.inputs)]
     known = normalisation(model)
     about = {
         "network": model.name,
         "quantization": quantization,
         **({"mean": known[0], "std": known[1]} if known else {}),
+        **({"activation": parts.classifier_activation} if parts else {}),
+        **({"max_gain": limit} if limit else {}),
     }
     if parts and parts.threshold:
         network = none_of_these(network)
         outputs.append(NONE)
         about[NONE] = parts.threshold.get_config()
-    has_gains = len(model.inputs) > 1
     files = associated_files(
         labels=names,
-        gains=[node.label for node in parts.hierarchy.nodes] if parts and has_gains else (),
+        gains=[node.label for node in parts.hierarchy.nodes] if parts and "gains" in inputs else (),
         none=NONE in outputs,
         hierarchy=parts.hierarchy if parts and names else None,
     )
@@ -147,7 +157,7 @@ def convert(
         network,
         shape,
         "float32" if quantizer == "ai_edge" else quantization,
-        lambda: samples(model, calibration, batch_size),
+        lambda: samples(model, calibration, batch_size, limit),
         input_dtype,
         output_dtype,
     )
@@ -163,9 +173,9 @@ def convert(
             licence=licence,
             channels=shape[-1],
             normalisation=known,
-            has_gains=has_gains,
-            has_none=NONE in outputs,
+            graphs={"": [*inputs[1:], *outputs[1:]]},
         ),
+        ends=(input_dtype, output_dtype) if limit else None,
     )
     if quantizer == "ai_edge":
         contents = Contents(about, names or None, files)
@@ -231,8 +241,29 @@ def _picture_shape(model: keras.Model, image_size) -> tuple[int, int, int]:
     return (*size, shape[2])
 
 
+def _check_max_gain(model, max_gain, quantization: str, quantizer: str) -> float | None:
+    """The limit of the gains; `None` where there is none."""
+    has_gains = len(model.inputs) > 1
+    integers = quantization in ("int8", "int16x8")
+    if max_gain is None:
+        check_no_gains(has_gains and integers, quantization)
+        return None
+    if not has_gains or not integers:
+        what = f"a {quantization} file" if has_gains else f"the model {model.name!r} without gains"
+        raise ValueError(
+            f"max_gain={max_gain!r} limits the gains input of int8 and int16x8 files; {what} needs "
+            "no limit. Leave it out."
+        )
+    if quantizer == "ai_edge":
+        raise ValueError(
+            "quantizer='ai_edge' calibrates pictures only, no gains. Take quantizer='tensorflow'."
+        )
+    if not 1 <= check_gain(max_gain, "max_gain") <= 255:
+        raise ValueError(f"max_gain must lie in 1 .. 255, got {max_gain!r}. 2 is a usual limit.")
+    return gain_limit(float(max_gain))
+
+
 def _check_calibration(model, calibration, shape, quantization="int8") -> np.ndarray:
-    check_no_gains(len(model.inputs) > 1, quantization)
     if calibration is None:
         raise no_calibration(quantization)
     calibration = check_pictures(model, calibration, shape[1:], "calibration pictures")

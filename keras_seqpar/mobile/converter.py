@@ -18,7 +18,7 @@ def to_tflite(
     input_dtype: str,
     output_dtype: str,
 ) -> bytes:
-    """Runs TensorFlow's converter.
+    """Runs TensorFlow's converter. Gains stay floats at the file's input.
 
     Args:
         model: a network in float32; a second output is the decision on none of these.
@@ -69,8 +69,9 @@ def to_tflite(
                 kinds.TFLITE_BUILTINS,  # float, where there is no kernel of that kind
             ]
         )
-        converter.inference_input_type = tf.as_dtype(input_dtype)
-        converter.inference_output_type = tf.as_dtype(output_dtype)
+        if len(specs) == 1:
+            converter.inference_input_type = tf.as_dtype(input_dtype)
+            converter.inference_output_type = tf.as_dtype(output_dtype)
     keep_float = quantization == "int8" and len(model.outputs) > 1
     try:
         with warnings.catch_warnings():
@@ -104,12 +105,32 @@ def _with_float_decision(converter) -> bytes:
     )
 
 
-def samples(model: keras.Model, calibration, batch: int) -> Iterator[list[np.ndarray]]:
-    """Yields calibration pictures, an array, in batches of one size, as the network takes them."""
+def samples(
+    model: keras.Model, calibration, batch: int, max_gain: float | None = None
+) -> Iterator[list[np.ndarray] | dict[str, np.ndarray]]:
+    """Yields calibration pictures, an array, in batches of one size, as the network takes them.
+
+    A network with a gains input sees every batch twice: with neutral gains, and with all gains at
+    `max_gain`.
+    """
     for i, some in enumerate(batches(calibration, batch)):
         if i == 0 and (takes_pixels(model) or calibration.dtype == np.uint8):
             # The input must span all pixels, so that uint8 input has scale 1 and zero point 0,
             # whatever the brightest picture is: one pixel of one picture, channel by channel,
             # becomes black and one white. That leaves the activations as they are.
             some[0, 0, 0], some[0, -1, -1] = 0, 255
-        yield [some]
+        if max_gain is None:
+            yield [some]
+            continue
+        for gain in (1.0, max_gain):
+            gains = np.full((batch, model.inputs[1].shape[-1]), gain, "float32")
+            yield {"image": some, "gains": gains}  # by name: the converter chooses the order
+
+
+def gain_limit(max_gain: float) -> float:
+    """The least limit of gains from `max_gain` on at which 1 is exact.
+
+    Gains become 8-bit steps of 0 .. limit: with a limit of 255 / k, the neutral 1 is step k. With
+    2 as the limit it would be 127.5 steps, and neutral gains would not be neutral.
+    """
+    return 255 / int(255 / max_gain)

@@ -27,6 +27,7 @@ class Converted:
         quantization: one of `QUANTIZATIONS`.
         bytes: size of the .tflite file.
         operations: name of a TFLite operation -> how often the file uses it.
+        signatures: keys of a file of several signatures, whose labels are in the file alone.
     """
 
     path: Path
@@ -34,9 +35,12 @@ class Converted:
     quantization: str
     bytes: int
     operations: Mapping[str, int]
+    signatures: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         labels = f", labels in {self.labels_path.name}" if self.labels_path else ", no labels"
+        if self.signatures:
+            labels = f", signatures {', '.join(self.signatures)}"
         count = sum(self.operations.values())
         return f"{self.path}: {self.quantization}, {self.bytes:,} bytes, {count} operations{labels}"
 

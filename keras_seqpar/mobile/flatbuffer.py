@@ -4,13 +4,16 @@ A flatbuffer as in TensorFlow's schema.fbs, through the classes that LiteRT gene
 """
 
 import collections
-from collections.abc import Sequence
+import copy
+from collections.abc import Mapping, Sequence
 
 import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from keras_seqpar.mobile.reading import METADATA
+
+_MIN_RUNTIME = b"min_runtime_version"
 
 
 def rewrite(
@@ -19,6 +22,7 @@ def rewrite(
     outputs: Sequence[str] | None = None,
     description: str,
     metadata: bytes | None = None,
+    ends: tuple[str, str] | None = None,
 ) -> tuple[bytes, dict[str, int]]:
     """Names and shrinks a model; what it computes stays bit for bit the same.
 
@@ -35,6 +39,7 @@ def rewrite(
             a model that was rewritten before, whose names stay.
         description: stored as the model's description.
         metadata: stored as TFLite metadata (`metadata.py`); `None` keeps what is there.
+        ends: types that pictures and scores get (`integer_ends`); `None` leaves them.
 
     Returns:
         The new file, and how often it uses each operation.
@@ -46,12 +51,76 @@ def rewrite(
     used = operations(model)
     if outputs is not None:
         _rename(model, outputs)
+    if ends is not None:
+        integer_ends(model, *ends)
     model.description = description.encode()
     if metadata is not None:
         _store(model, METADATA, metadata)
     builder = _SharingBuilder(len(content) + 1024)
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output()), used
+
+
+def merge(
+    contents: Mapping[str, bytes], *, description: str, metadata: bytes
+) -> tuple[bytes, dict[str, int]]:
+    """Joins models into one that holds what they have in common once.
+
+    Args:
+        contents: key of the signature that a model becomes -> the model, of one graph and one
+            signature; the first becomes the main graph.
+        description: stored as the model's description.
+        metadata: stored as TFLite metadata.
+
+    Returns:
+        The new file, and how often it uses each operation.
+    """
+    joined = schema.ModelT(version=3)
+    joined.operatorCodes, joined.subgraphs, joined.signatureDefs = [], [], []
+    joined.buffers, joined.metadata = [schema.BufferT()], []
+    joined.description = description.encode()
+    codes: dict[tuple, int] = {}
+    places = {b"": 0}  # content of a buffer -> its number
+    oldest = b""
+
+    def place(buffer: schema.BufferT) -> int:
+        data = b"" if buffer.data is None else np.asarray(buffer.data, "uint8").tobytes()
+        if data not in places:
+            places[data] = len(joined.buffers)
+            joined.buffers.append(schema.BufferT(data=np.frombuffer(data, "uint8")))
+        return places[data]
+
+    for key, content in contents.items():
+        model = unpack(content)
+        for entry in model.metadata or []:
+            if entry.name == _MIN_RUNTIME:
+                version = bytes(model.buffers[entry.buffer].data)
+                oldest = max(oldest, version, key=_version)
+        (graph,), (signature,) = model.subgraphs, model.signatureDefs
+        for tensor in graph.tensors:
+            tensor.buffer = place(model.buffers[tensor.buffer])
+        for op in graph.operators:
+            code = model.operatorCodes[op.opcodeIndex]
+            same = (code.deprecatedBuiltinCode, code.builtinCode, code.customCode, code.version)
+            if same not in codes:
+                codes[same] = len(joined.operatorCodes)
+                joined.operatorCodes.append(code)
+            op.opcodeIndex = codes[same]
+        graph.name = signature.signatureKey = key.encode()
+        signature.subgraphIndex = len(joined.subgraphs)
+        joined.subgraphs.append(graph)
+        joined.signatureDefs.append(signature)
+    if oldest:
+        _store(joined, _MIN_RUNTIME, oldest)
+    _store(joined, METADATA, metadata)
+    builder = _SharingBuilder(sum(len(buffer.data) for buffer in joined.buffers[1:]) + 1024)
+    builder.Finish(joined.Pack(builder), b"TFL3")
+    return bytes(builder.Output()), operations(joined)
+
+
+def _version(text: bytes) -> tuple[int, ...]:
+    """`1.14.0` and zeros behind it -> (1, 14, 0)."""
+    return tuple(int(part) for part in text.rstrip(b"\0").split(b".") if part.isdigit())
 
 
 def operations(model: schema.ModelT) -> dict[str, int]:
@@ -114,6 +183,51 @@ def inline(content: bytes) -> bytes:
             buffer.data = np.frombuffer(content[buffer.offset : end], "uint8")
             buffer.offset = buffer.size = 0
     return pack(model)
+
+
+def integer_ends(model: schema.ModelT, input_dtype: str, output_dtype: str) -> None:
+    """Makes the file take or give integers, in place.
+
+    A picture is quantized by a first operation, and scores are scaled back by a last one. The
+    same operation turns integers of one type into those of another.
+
+    Args:
+        model: an int8 one that takes and gives floats, its ends named `image` and `scores`.
+        input_dtype: of the pictures.
+        output_dtype: of the scores.
+
+    Raises:
+        ValueError: pictures or scores are floats inside as well.
+    """
+    graph, signature = model.subgraphs[0], model.signatureDefs[0]
+    codes = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes]
+    quantize, dequantize = schema.BuiltinOperator.QUANTIZE, schema.BuiltinOperator.DEQUANTIZE
+    ends = [(signature.inputs, "image", input_dtype), (signature.outputs, "scores", output_dtype)]
+    for entries, name, dtype in ends:
+        if dtype == "float32":
+            continue
+        (index,) = (entry.tensorIndex for entry in entries if entry.name == name.encode())
+        first = name == "image"
+        users = [op for op in graph.operators if index in (op.inputs if first else op.outputs)]
+        wanted = quantize if first else dequantize
+        if not users or any(codes[op.opcodeIndex] != wanted for op in users):
+            raise ValueError(
+                f"The {name} of this network stay floats inside the file, so they cannot be "
+                f"{dtype}. Take float32."
+            )
+        op = users[0]
+        inner = graph.tensors[(op.outputs if first else op.inputs)[0]]
+        end = graph.tensors[index]
+        end.quantization = copy.deepcopy(inner.quantization)
+        shift = 128 if dtype == "uint8" else 0
+        end.quantization.zeroPoint = np.asarray(end.quantization.zeroPoint, "int64") + shift
+        end.type = schema.TensorType.UINT8 if dtype == "uint8" else schema.TensorType.INT8
+        if not first:
+            if quantize not in codes:
+                raise ValueError("The file quantizes nothing, so its scores are floats.")
+            op.opcodeIndex = codes.index(quantize)
+            op.builtinOptionsType = schema.BuiltinOptions.QuantizeOptions
+            op.builtinOptions = schema.QuantizeOptionsT()
 
 
 def _rename(model: schema.ModelT, outputs: Sequence[str]) -> None:

@@ -9,11 +9,12 @@ from it. https://ai.google.dev/edge/litert/models/metadata
 import io
 import json
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import flatbuffers
 
 from keras_seqpar.hierarchy import Hierarchy
+from keras_seqpar.mobile.runner import NONE
 
 LABELS = "labels.txt"
 GAINS_LABELS = "gains.txt"
@@ -27,6 +28,11 @@ _COLOURS = {1: 2, 3: 1}  # channels -> ColorSpaceType: GRAYSCALE, RGB
 _NORMALIZATION = 1  # ProcessUnitOptions
 
 
+def file_name(name: str, signature: str = "") -> str:
+    """The name of an associated file; in a file of several signatures theirs comes first."""
+    return f"{signature}.{name}" if signature else name
+
+
 def associated_files(
     *,
     labels: Sequence[str] = (),
@@ -34,7 +40,7 @@ def associated_files(
     none: bool = False,
     hierarchy: Hierarchy | None = None,
 ) -> dict[str, bytes]:
-    """The files that travel in a .tflite file.
+    """The files that travel in a .tflite file of one signature.
 
     Args:
         labels: in the order of the scores; none where the file shall have no names.
@@ -67,21 +73,20 @@ def metadata(
     licence: str | None,
     channels: int,
     normalisation: tuple[Sequence[float], Sequence[float]] | None,
-    has_gains: bool,
-    has_none: bool,
+    graphs: Mapping[str, Collection[str]],
 ) -> bytes:
-    """Describes a .tflite file with the inputs `image`, `gains` and outputs `scores`, `none`.
+    """Describes a .tflite file with the input `image` and the output `scores`.
 
     Args:
-        files: from `associated_files`.
+        files: from `associated_files`, with names from `file_name`.
         name: of the network.
         description: for people.
         author: for people.
         licence: for people; an SPDX identifier is best.
         channels: of the pictures.
         normalisation: `(mean, std)` per channel in pixels, if known.
-        has_gains: there is a second input `gains`.
-        has_none: there is a second output `none_of_these`.
+        graphs: signature -> what it has beside, of `gains` (input) and `none_of_these` (output);
+            "" for a file of one signature.
 
     Returns:
         The content of the buffer `TFLITE_METADATA`.
@@ -102,33 +107,44 @@ def metadata(
     def feature() -> int:
         return _table(b, {0: bytes([_FEATURE]), 1: _table(b, {})})
 
-    image, unit = None, None
-    if channels in _COLOURS:
-        properties = _table(b, {0: bytes([_COLOURS[channels]])})
-        image = _table(b, {0: bytes([_IMAGE]), 1: properties})
-    if normalisation:
-        options = _table(b, {i: _floats(b, values) for i, values in enumerate(normalisation)})
-        unit = _table(b, {0: bytes([_NORMALIZATION]), 1: options})
-    inputs = [tensor("image", "The picture.", image, unit)]
-    if has_gains:
-        labels = file(GAINS_LABELS, _AXIS_LABELS, "The node of every gain.")
-        text = "What multiplies the features of every node; 1 is neutral."
-        inputs.append(tensor("gains", text, feature(), labels=labels))
-    labels = file(LABELS, _AXIS_LABELS, "The category of every score.")
-    outputs = [tensor("scores", "One score per category.", feature(), labels=labels)]
-    if has_none:
-        labels = file(NONE_LABELS, _AXIS_LABELS, "What the output says.")
-        text = "1 where the picture shows none of the categories, else 0."
-        outputs.append(tensor("none_of_these", text, feature(), labels=labels))
-    graph = _table(b, {2: _vector(b, inputs), 3: _vector(b, outputs)})
-    tree = file(HIERARCHY, _DESCRIPTIONS, "Superclasses and categories, as a tree.")
+    def hierarchy(signature: str) -> int | None:
+        name = file_name(HIERARCHY, signature)
+        return _vector(b, [file(name, _DESCRIPTIONS, "Superclasses and categories, as a tree.")])
+
+    def graph(signature: str, beside: Collection[str]) -> int:
+        def named(name: str, description: str) -> int | None:
+            return file(file_name(name, signature), _AXIS_LABELS, description)
+
+        image, unit = None, None
+        if channels in _COLOURS:
+            properties = _table(b, {0: bytes([_COLOURS[channels]])})
+            image = _table(b, {0: bytes([_IMAGE]), 1: properties})
+        if normalisation:
+            options = _table(b, {i: _floats(b, values) for i, values in enumerate(normalisation)})
+            unit = _table(b, {0: bytes([_NORMALIZATION]), 1: options})
+        inputs = [tensor("image", "The picture.", image, unit)]
+        if "gains" in beside:
+            labels = named(GAINS_LABELS, "The node of every gain.")
+            text = "What multiplies the features of every node; 1 is neutral."
+            inputs.append(tensor("gains", text, feature(), labels=labels))
+        labels = named(LABELS, "The category of every score.")
+        outputs = [tensor("scores", "One score per category.", feature(), labels=labels)]
+        if NONE in beside:
+            labels = named(NONE_LABELS, "What the output says.")
+            text = "1 where the picture shows none of the categories, else 0."
+            outputs.append(tensor(NONE, text, feature(), labels=labels))
+        slots = {2: _vector(b, inputs), 3: _vector(b, outputs)}
+        if signature:
+            slots |= {0: _text(b, signature), 4: hierarchy(signature)}
+        return _table(b, slots)
+
     slots = {
         0: _text(b, name),
         1: _text(b, description),
-        3: _vector(b, [graph]),
+        3: _vector(b, [graph(key, beside) for key, beside in graphs.items()]),
         4: _text(b, author),
         5: _text(b, licence),
-        6: _vector(b, [tree]),
+        6: hierarchy(""),
         7: _text(b, "1.0.0"),  # of the parser: the first knows all that is used here
     }
     b.Finish(_table(b, slots), b"M001")

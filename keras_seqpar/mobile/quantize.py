@@ -66,6 +66,11 @@ def quantize(
             f"{contents.about.get('quantization', 'nothing')!r} about its quantization. Convert "
             "the network with quantization='float32' first."
         )
+    if len(contents.signatures) > 1:
+        raise ValueError(
+            f"{str(source)!r} has several signatures, and only files of one can be quantized. Make "
+            "it anew: keras_seqpar.mobile.convert_signatures(..., quantizer='ai_edge')."
+        )
     shape, inputs = _inputs(source.read_bytes())
     if quantization == "int8":
         check_no_gains(inputs > 1, quantization)
@@ -146,9 +151,10 @@ def check_no_gains(has_gains: bool, quantization: str) -> None:
     """
     if has_gains:
         raise ValueError(
-            f"A network with a gains input cannot become {quantization}: gains above those "
-            "calibrated would be clipped silently. Take quantization='dynamic', or set constant "
-            "gains with keras_seqpar.attend."
+            f"A network with a gains input cannot become {quantization} without a limit: integers "
+            "cannot go beyond what was calibrated. Give keras_seqpar.mobile.convert the largest "
+            "gain, max_gain=2, say; or take quantization='dynamic', or set constant gains with "
+            "keras_seqpar.attend."
         )
 
 

@@ -23,13 +23,15 @@ class Contents:
 
     Args:
         about: what `convert` wrote as the model's description; empty for other files.
-        labels: one per score in order, from its metadata, or `None`.
+        labels: one per score in order, from its metadata, or `None`; of the first signature.
         files: name -> content of the files that its metadata names.
+        signatures: key of a signature -> its labels, in the order of the graphs.
     """
 
     about: dict
     labels: tuple[str, ...] | None
     files: Mapping[str, bytes]
+    signatures: Mapping[str, tuple[str, ...] | None] = dataclasses.field(default_factory=dict)
 
 
 def read(path: Path) -> Contents:
@@ -59,10 +61,10 @@ def read(path: Path) -> Contents:
         )
     try:
         flat = _Flat(data)
-        metadata = _walk(flat)
-        names, labels_name = _associated(_Flat(metadata)) if metadata else ([], None)
+        metadata, keys = _walk(flat)
+        names, label_files = _associated(_Flat(metadata)) if metadata else ([], [])
         files = _unzip(data, names) if names else {}
-        labels = lines(files[labels_name]) if labels_name else None
+        labels = [lines(files[name]) if name else None for name in label_files]
         text = flat.content(flat.root, 3)
     except (struct.error, zipfile.BadZipFile, KeyError, EOFError, UnicodeDecodeError):
         raise ValueError(
@@ -73,7 +75,9 @@ def read(path: Path) -> Contents:
         about = json.loads(text.decode())
     except ValueError:  # a file from elsewhere: free text
         about = {}
-    return Contents(about if isinstance(about, dict) else {}, labels, files)
+    signatures = {key: labels[i] if i < len(labels) else None for i, key in keys}
+    first = labels[0] if labels else None
+    return Contents(about if isinstance(about, dict) else {}, first, files, signatures)
 
 
 def lines(content: bytes) -> tuple[str, ...]:
@@ -125,8 +129,12 @@ class _Flat:
         return [at + self.number("<I", at) for at in range(start, start + 4 * length, 4)]
 
 
-def _walk(flat: _Flat) -> bytes:
-    """Follows a model's tables; returns its metadata, if any."""
+def _walk(flat: _Flat) -> tuple[bytes, list[tuple[int, str]]]:
+    """Follows a model's tables.
+
+    Returns:
+        Its metadata, if any, and the graph and key of every signature, in the order of the graphs.
+    """
     model = flat.root
     for code in flat.tables(model, 1):
         flat.vector(code, 1, 1)  # custom code
@@ -151,11 +159,16 @@ def _walk(flat: _Flat) -> bytes:
         index = 0 if slot is None else flat.number("<I", slot)
         if flat.content(entry, 0) == METADATA and index < len(buffers):
             found = flat.content(buffers[index], 0)
-    return found
+    keys = []
+    for signature in flat.tables(model, 7):
+        slot = flat.slot(signature, 4)
+        graph = 0 if slot is None else flat.number("<I", slot)
+        keys.append((graph, flat.content(signature, 2).decode()))
+    return found, sorted(keys)
 
 
-def _associated(flat: _Flat) -> tuple[list[str], str | None]:
-    """The files that metadata names, and which of them has the labels of the first output."""
+def _associated(flat: _Flat) -> tuple[list[str], list[str | None]]:
+    """The files that metadata names, and which has the labels of every graph's first output."""
 
     def files(table: int, index: int) -> Iterator[tuple[str, int]]:
         for entry in flat.tables(table, index):
@@ -164,16 +177,17 @@ def _associated(flat: _Flat) -> tuple[list[str], str | None]:
             yield flat.content(entry, 0).decode(), kind
 
     names = [name for name, _ in files(flat.root, 6)]
-    labels = None
+    labels: list[str | None] = []
     for graph in flat.tables(flat.root, 3):
         names += [name for name, _ in files(graph, 4)]
-        outputs = flat.tables(graph, 3)
+        outputs, found = flat.tables(graph, 3), None
         for tensor in (*flat.tables(graph, 2), *outputs):
             for name, kind in files(tensor, 6):
                 names.append(name)
-                if labels is None and kind == AXIS_LABELS and tensor == outputs[0]:
-                    labels = name
-    return [name for name in names if name], labels or None
+                if found is None and kind == AXIS_LABELS and tensor == outputs[0]:
+                    found = name
+        labels.append(found or None)
+    return [name for name in names if name], labels
 
 
 def _unzip(data: bytes, names: list[str]) -> dict[str, bytes]:

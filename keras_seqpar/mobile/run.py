@@ -30,10 +30,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--top", type=int, default=3, help="how many categories to show")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     parser.add_argument("--interpreter", choices=list(INTERPRETERS), help="default: the first")
+    parser.add_argument("--signature", help="of a file of several; default: the first")
     options = parser.parse_args(arguments)
     try:
-        runner = Runner(options.file, threads=options.threads, interpreter=options.interpreter)
-        print(f"{options.file} in {runner.interpreter}, {runner.threads} thread(s)")
+        runner = Runner(
+            options.file,
+            threads=options.threads,
+            interpreter=options.interpreter,
+            signature=options.signature,
+        )
+        which = f", signature {runner.signature}" if runner.signature else ""
+        print(f"{options.file}{which} in {runner.interpreter}, {runner.threads} thread(s)")
         for picture in options.pictures:
             scores, none = runner.decide(read_picture(runner, picture))
             text = describe(scores[0], runner.labels, options.top)

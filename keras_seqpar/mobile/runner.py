@@ -7,6 +7,7 @@ import importlib
 import importlib.metadata
 import os
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -34,21 +35,26 @@ class Runner:
             is none, from the file's own metadata.
         threads: number of CPU threads.
         interpreter: a name in `INTERPRETERS`; by default the first that is installed.
+        signature: for a file of several signatures (`convert_signatures`), which one to run; by
+            default the first. Their labels are read from the file alone.
 
     Attributes:
         path: the file.
+        signature: the name of the one that runs; `None` where the file has only one.
+        signatures: the names of all of them; empty where the file has only one.
         interpreter: name and version of the interpreter.
         threads: number of CPU threads.
         input_shape: `(batch, height, width, channels)`, all fixed.
         labels: one per score in order, or `None` where neither has any.
         about: what `convert` wrote into the file: name of the network, quantization, `mean`
-            and `std` of its input in pixels, `none_of_these` with the threshold if it stores one;
-            empty for other files.
+            and `std` of its input in pixels, `activation` over its logits, `none_of_these` with
+            the threshold if it stores one, `max_gain` where gains are limited; empty for other
+            files.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: it is truncated or no .tflite file for pictures, or its label file does
-            not fit; `threads` is below 1; `interpreter` is unknown.
+            not fit; `threads` is below 1; `interpreter` or `signature` is unknown.
         ImportError: no interpreter is installed.
 
     Example:
@@ -63,6 +69,7 @@ class Runner:
         *,
         threads: int = 1,
         interpreter: str | None = None,
+        signature: str | None = None,
     ):
         if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
             raise ValueError(f"threads must be a whole number of 1 or more, got {threads!r}.")
@@ -70,10 +77,16 @@ class Runner:
         self.threads = threads
         contents = read(self.path)
         self.about = contents.about
+        keys = tuple(contents.signatures)
+        self.signatures = keys if len(keys) > 1 else ()
+        self.signature = _choose(self.path, self.signatures, signature)
         self.interpreter, engine = _find(interpreter)
         try:
             self._engine = engine(str(self.path), num_threads=threads)
-            self._engine.allocate_tensors()
+            if self.signature in keys[1:]:
+                self._engine = _Signature(self._engine, self.signature)
+            else:
+                self._engine.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise ValueError(
                 f"{self.interpreter} cannot load {str(self.path)!r}: {error} The file is damaged, "
@@ -94,7 +107,8 @@ class Runner:
         self._scores, self._none = scores[0], none[0] if none else None
         self.input_shape = tuple(map(int, self._image["shape"]))
         count = int(self._scores["shape"][-1])
-        self.labels = _read_labels(self.path, count, contents.labels)
+        own = contents.signatures[self.signature] if self.signature else contents.labels
+        self.labels = _read_labels(self.path, count, own, alone=bool(self.signature))
 
     @property
     def input_dtype(self) -> np.dtype:
@@ -106,14 +120,16 @@ class Runner:
 
         Args:
             pictures: `(n, height, width, channels)`, in the range that the Keras network takes.
-            gains: for a network with a gains input, one `(nodes,)` vector for all pictures;
-                neutral by default.
+            gains: for a network with a gains input, one `(nodes,)` vector for all pictures, 0 or
+                more; neutral by default. Where the file limits gains (`about["max_gain"]`), what
+                lies above is clipped, with a warning.
 
         Returns:
             `(n, outputs)` float32.
 
         Raises:
-            ValueError: pictures or gains of another shape, or gains for a network without.
+            ValueError: pictures or gains of another shape, gains that are negative or not finite,
+                or gains for a network without.
         """
         return self.decide(pictures, gains)[0]
 
@@ -182,6 +198,16 @@ class Runner:
         gains = np.ones(shape[1:]) if gains is None else np.asarray(gains)
         if gains.shape != shape[1:]:
             raise ValueError(f"gains must have the shape {shape[1:]}, got {gains.shape}.")
+        if not (np.isfinite(gains) & (gains >= 0)).all():
+            raise ValueError(f"gains must be finite and not negative, got {gains.tolist()}.")
+        most = self.about.get("max_gain")
+        if most is not None and (gains > most).any():
+            warnings.warn(
+                f"Gains up to {gains.max():g} are clipped to {most:g}: {self.path.name} was "
+                "calibrated up to that. Convert again with a larger max_gain.",
+                stacklevel=4,
+            )
+            gains = np.minimum(gains, most)
         gains = np.broadcast_to(gains, shape)
         self._engine.set_tensor(self._gains["index"], _encode(gains, self._gains))
 
@@ -196,6 +222,46 @@ class Runner:
         if values.dtype.kind in "iu":
             return ((values.astype("int32") - zero) * np.float32(scale)).astype("float32")
         return values
+
+
+class _Signature:
+    """One signature of an interpreter, with the interpreter's methods that are used here."""
+
+    def __init__(self, engine, key: str):
+        self._run = engine.get_signature_runner(key)
+        self._given: dict[str, np.ndarray] = {}
+        self._found: dict[str, np.ndarray] = {}
+
+    def get_input_details(self) -> list[dict]:
+        """The picture first."""
+        details = self._run.get_input_details()
+        names = sorted(details, key=lambda name: name != "image")
+        return [{**details[name], "index": name} for name in names]
+
+    def get_output_details(self) -> list[dict]:
+        details = self._run.get_output_details()
+        return [{**detail, "index": name} for name, detail in details.items()]
+
+    def set_tensor(self, index: str, value: np.ndarray) -> None:
+        self._given[index] = value
+
+    def invoke(self) -> None:
+        self._found = self._run(**self._given)
+
+    def get_tensor(self, index: str) -> np.ndarray:
+        return self._found[index]
+
+
+def _choose(path: Path, keys: tuple[str, ...], signature: str | None) -> str | None:
+    """The signature to run; `None` for a file of one."""
+    if not keys and signature is not None:
+        raise ValueError(
+            f"{path.name} has one signature only, so there is no {signature!r} to choose. Files of "
+            "several come from keras_seqpar.mobile.convert_signatures."
+        )
+    if signature is not None and signature not in keys:
+        raise ValueError(f"{path.name} has no signature {signature!r}. It has: {', '.join(keys)}.")
+    return signature or (keys[0] if keys else None)
 
 
 def _encode(values: np.ndarray, detail: dict) -> np.ndarray:
@@ -238,12 +304,15 @@ def _engine(name: str):
     return (module.lite if name == "tensorflow" else module).Interpreter
 
 
-def _read_labels(path: Path, outputs: int, own: tuple[str, ...] | None) -> tuple[str, ...] | None:
-    """The labels beside a file, else its own."""
+def _read_labels(
+    path: Path, outputs: int, own: tuple[str, ...] | None, alone: bool = False
+) -> tuple[str, ...] | None:
+    """The labels beside a file, else (and `alone`) its own."""
     beside = path.with_name(path.stem + LABELS_SUFFIX)
-    labels = lines(beside.read_bytes()) if beside.is_file() else own
+    there = beside.is_file() and not alone
+    labels = lines(beside.read_bytes()) if there else own
     if labels is not None and len(labels) != outputs:
-        where = str(beside) if beside.is_file() else f"the metadata of {path.name}"
+        where = str(beside) if there else f"the metadata of {path.name}"
         raise ValueError(
             f"{where!r} has {len(labels)} labels, but {path.name} has {outputs} outputs. "
             "The two belong to different conversions: convert again."

@@ -68,6 +68,7 @@ class Report:
         interpreter: name and version of the interpreter.
         threads: number of its CPU threads.
         bounds: what the file was judged by.
+        signature: what ran, in a file of several.
     """
 
     path: Path
@@ -85,6 +86,12 @@ class Report:
     interpreter: str
     threads: int
     bounds: Bounds
+    signature: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The file, and the signature where it has several."""
+        return self.path.name + (f", signature {self.signature}" if self.signature else "")
 
     @property
     def problems(self) -> list[str]:
@@ -121,7 +128,7 @@ class Report:
             ValueError: it is not; the message says where.
         """
         if self.problems:
-            raise ValueError(f"{self.path.name} disagrees with Keras: {'; '.join(self.problems)}.")
+            raise ValueError(f"{self.name} disagrees with Keras: {'; '.join(self.problems)}.")
         return self
 
     def __str__(self) -> str:
@@ -144,7 +151,7 @@ class Report:
             ("median latency", f"{self.milliseconds:.2f}", f"ms, {threads}, {RUNS} runs"),
         ]
         lines = [
-            f"{self.path.name} ({self.quantization}) in {self.interpreter}, "
+            f"{self.name} ({self.quantization}) in {self.interpreter}, "
             f"beside Keras on {self.pictures} pictures"
         ]
         lines += [f"  {name:<16}{value:>12}  {note}" for name, value, note in rows]
@@ -162,6 +169,7 @@ def verify(
     max_accuracy_drop: float | None = None,
     threads: int = 1,
     interpreter: str | None = None,
+    signature: str | None = None,
 ) -> Report:
     """Runs a file and its Keras network on the same pictures.
 
@@ -171,7 +179,7 @@ def verify(
 
     Args:
         path: a .tflite file.
-        model: the network that it was made of.
+        model: the network that it was made of; of one signature, the cutout with its categories.
         images: real pictures `(n, height, width, channels)` as the network takes them.
         labels: `(n,)` index of the true category of every picture.
         max_error: replaces `BOUNDS[quantization].max_error`.
@@ -180,6 +188,7 @@ def verify(
             Needs labels; by default it may lie anywhere.
         threads: number of CPU threads of the interpreter.
         interpreter: name of the interpreter; by default the first that is installed.
+        signature: which one to verify in a file of several; by default the first.
 
     Returns:
         The report. Its `check()` raises where the file is beyond the bounds.
@@ -187,15 +196,15 @@ def verify(
     Raises:
         TypeError: an argument of the wrong type.
         FileNotFoundError: there is no such file.
-        ValueError: the file is no .tflite file, or does not fit the network; pictures or
-            labels that do not fit.
+        ValueError: the file is no .tflite file, does not fit the network, or has no such
+            signature; pictures or labels that do not fit.
         ImportError: no interpreter is installed.
 
     Example:
 
     >>> print(verify("pets.tflite", pets, pictures, labels).check())
     """
-    runner = Runner(path, threads=threads, interpreter=interpreter)
+    runner = Runner(path, threads=threads, interpreter=interpreter, signature=signature)
     images = check_pictures(model, images, runner.input_shape[1:], "images")
     bounds = _bounds(runner, max_error, min_agreement, max_accuracy_drop)
     if max_accuracy_drop is not None and labels is None:
@@ -237,6 +246,7 @@ def verify(
         interpreter=runner.interpreter,
         threads=threads,
         bounds=bounds,
+        signature=runner.signature,
     )
 
 

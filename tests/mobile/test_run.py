@@ -47,6 +47,7 @@ def test_runner(int8, trained):
         "quantization": "int8",
         "mean": [0.0] * 3,
         "std": [1.0] * 3,
+        "activation": "softmax",
     }
     scores = loaded(trained.pictures[:5])
     assert scores.shape == (5, 3) and scores.dtype == np.float32
