@@ -1,0 +1,153 @@
+// Runs .tflite files with LiteRT.js. Python's counterpart is keras_seqpar/mobile/runner.py.
+
+import {loadAndCompile, loadLiteRt, Tensor} from '@litertjs/core';
+
+import {readFile} from './file.js';
+
+const WASM = new URL('./node_modules/@litertjs/core/wasm/', import.meta.url).pathname;
+const NONE = 'none_of_these';
+const ARRAYS = {float32: Float32Array, uint8: Uint8Array};
+
+let runtime = null; // is loaded once
+
+/**
+ * Loads a file.
+ *
+ * @param {Uint8Array} bytes the content of a .tflite file.
+ * @param {number} threads number of CPU threads; 1 where the page may not have more.
+ * @returns {Promise<object>} what `readFile` says, with `size` of the pictures, `threads`, and
+ *   `close()`.
+ */
+export async function load(bytes, threads = 1) {
+  const file = await readFile(bytes);
+  file.signatures.forEach(signature => check(signature, file.about));
+  const parallel = self.crossOriginIsolated;
+  runtime ??= loadLiteRt(WASM, {threads: parallel});
+  await runtime;
+  threads = parallel ? threads : 1;
+  const options = {accelerator: 'wasm', cpuOptions: {numThreads: threads}};
+  const model = await loadAndCompile(bytes, options);
+  const size = file.signatures[0].inputs.find(input => input.name === 'image').shape[1];
+  return {...file, size, threads, model, close: () => model.delete()};
+}
+
+/**
+ * Runs a network on one picture.
+ *
+ * @param {object} network from `load`.
+ * @param {Uint8Array} pixels `size * size * 3`, from `square`.
+ * @param {object} [options] `signature`: key of one, by default the first; `gains`: one number per
+ *   node, 0 or more, by default neutral.
+ * @returns {Promise<{scores: Float32Array, none: boolean | null, milliseconds: number}>}
+ *   `none`: the picture shows none of the categories; null where the file does not say.
+ */
+export async function run(network, pixels, {signature, gains} = {}) {
+  const {about, model, signatures} = network;
+  const chosen = signatures.find(({key}) => key === signature) ?? signatures[0];
+  const values = {image: () => normalise(pixels, about), gains: () => limit(gains, chosen, about)};
+  const start = performance.now();
+  const inputs = {};
+  for (const input of chosen.inputs) {
+    inputs[input.name] = new Tensor(encode(values[input.name](), input), input.shape);
+  }
+  const outputs = await model.run(chosen.key, inputs);
+  const read = name => {
+    const output = chosen.outputs.find(each => each.name === name);
+    return output ? decode(outputs[name].toTypedArray(), output) : null;
+  };
+  const scores = read('scores');
+  const none = read(NONE);
+  for (const tensor of [...Object.values(inputs), ...Object.values(outputs)]) tensor.delete();
+  const milliseconds = performance.now() - start;
+  return {scores, none: none && none[0] > 0.5, milliseconds};
+}
+
+/**
+ * What scores say when only some categories are asked for.
+ *
+ * Softmax scores are divided by their sum over these: that is the softmax over the kept logits.
+ * Logits get that softmax. Scores of another activation, or of one that the file does not name, are
+ * independent or unknown, and stay.
+ *
+ * @param {ArrayLike<number>} scores of all categories.
+ * @param {number[]} kept indices of those asked for.
+ * @param {string | null | undefined} activation what the file says: null for logits.
+ * @returns {number[]} one per index in `kept`; NaN where all their scores are 0.
+ */
+export function subset(scores, kept, activation) {
+  let values = kept.map(index => scores[index]);
+  if (activation === null) {
+    const largest = Math.max(...values);
+    values = values.map(value => Math.exp(value - largest));
+  } else if (activation !== 'softmax') {
+    return values;
+  }
+  const sum = values.reduce((a, b) => a + b, 0);
+  return values.map(value => value / sum);
+}
+
+// Refuses files that this page cannot run.
+function check({inputs, outputs}, about) {
+  const image = inputs.find(input => input.name === 'image');
+  if (!image || inputs.length > 2 || !outputs.some(output => output.name === 'scores')) {
+    throw new Error('This is no file of keras_seqpar.mobile.convert: no image and scores.');
+  }
+  const [batch, height, width, channels] = image.shape;
+  if (batch !== 1 || height !== width || channels !== 3) {
+    const shape = image.shape.join(' x ');
+    throw new Error(`The file takes pictures of ${shape}; this page, one square colour picture.`);
+  }
+  for (const {name, dtype} of [...inputs, ...outputs]) {
+    if (!ARRAYS[dtype]) {
+      throw new Error(
+        `The file's ${name} is of ${dtype}, which LiteRT.js does not take. Convert it with ` +
+          '--input_dtype and --output_dtype uint8 or float32.',
+      );
+    }
+  }
+  if (!about.mean) {
+    throw new Error('The file does not say how its pictures are normalised.');
+  }
+}
+
+function normalise(pixels, {mean, std}) {
+  if (mean.every(value => value === 0) && std.every(value => value === 1)) return pixels;
+  const shift = Float32Array.from(mean);
+  const scale = Float32Array.from(std);
+  // Every step in float32, as NumPy takes it.
+  const values = new Float32Array(pixels.length);
+  for (let i = 0; i < pixels.length; i++) {
+    values[i] = Math.fround(pixels[i] - shift[i % 3]) / scale[i % 3];
+  }
+  return values;
+}
+
+function limit(gains, {inputs}, {max_gain: most = Infinity}) {
+  const [, nodes] = inputs.find(input => input.name === 'gains').shape;
+  const values = Float32Array.from(gains ?? Array(nodes).fill(1));
+  if (values.length !== nodes || !values.every(gain => gain >= 0 && gain < Infinity)) {
+    throw new Error(`The file wants ${nodes} gains of 0 or more, got ${[...values].join(', ')}.`);
+  }
+  return values.map(gain => Math.min(gain, most));
+}
+
+// Scales values to the integers of an input; floats stay.
+function encode(values, {dtype, scale, zero}) {
+  if (dtype === 'float32' || !scale || (values instanceof Uint8Array && scale === 1 && !zero)) {
+    return ARRAYS[dtype].from(values);
+  }
+  const steps = Uint8ClampedArray.from(values, value => even(Math.fround(value / scale)) + zero);
+  return new Uint8Array(steps);
+}
+
+// Rounds as NumPy does: halves to the even number.
+function even(value) {
+  const down = Math.floor(value);
+  if (value - down !== 0.5) return Math.round(value);
+  return down % 2 ? down + 1 : down;
+}
+
+function decode(values, {dtype, scale, zero}) {
+  if (dtype === 'float32') return Float32Array.from(values);
+  return Float32Array.from(values, value => (value - zero) * scale);
+}

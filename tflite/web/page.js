@@ -1,0 +1,232 @@
+// The page: what is chosen, and what is shown. All else is in network.js and picture.js.
+
+import {load, run, subset} from './network.js';
+import {decode, pixelsOf, square} from './picture.js';
+
+const TOP = 5; // categories shown
+const MOST_GAIN = 3; // of a slider, where the file sets no limit
+const RUNS = 50; // of which the median latency is taken
+const RULES = new Map([
+  ['softmax', 'Scores are the softmax over the chosen categories (renormalised probabilities).'],
+  [null, 'Scores are the softmax over the chosen categories (the file gives logits).'],
+  ['sigmoid', 'Every category has its own score: choosing others does not change it.'],
+]);
+const UNKNOWN_RULE = "The file does not name its activation: scores are shown as they are.";
+
+const element = id => document.getElementById(id);
+const state = {bytes: null, network: null, source: null, pixels: null, kept: [], gains: null};
+let work = Promise.resolve(); // one thing after the other
+
+// Does something after what was asked for before; shows what goes wrong.
+function later(action) {
+  work = work.then(async () => {
+    element('error').textContent = '';
+    try {
+      await action();
+    } catch (error) {
+      element('error').textContent = error.message;
+    }
+  });
+}
+
+/** Ends when all that was asked for is done. */
+export const settled = () => work;
+
+const signature = () => state.network.signatures[element('signature').selectedIndex];
+const label = index => signature().labels?.[index] ?? String(index);
+
+async function open(bytes, name) {
+  state.network?.close();
+  Object.assign(state, {network: null, bytes: null});
+  showResults();
+  const network = await load(bytes, Number(element('threads').value));
+  Object.assign(state, {bytes, network});
+  const names = network.signatures.map(({key}) => new Option(key));
+  element('signature').replaceChildren(...names);
+  element('uses').hidden = names.length < 2;
+  const {network: net = 'a network', quantization = 'unknown'} = network.about;
+  element('about').textContent =
+    `${name}: ${net}, ${quantization}, ${bytes.length.toLocaleString('en')} bytes, pictures of ` +
+    `${network.size} x ${network.size}, ${network.threads} thread(s)`;
+  use();
+  await look();
+}
+
+// Shows the categories and gains of the chosen signature.
+function use() {
+  const {inputs, outputs, gains} = signature();
+  const count = outputs.find(output => output.name === 'scores').shape.at(-1);
+  state.kept = Array.from({length: count}, (_, i) => i);
+  const limit = state.network.about.max_gain ?? MOST_GAIN;
+  const nodes = inputs.find(input => input.name === 'gains')?.shape[1] ?? 0;
+  state.gains = nodes ? Array(nodes).fill(1) : null;
+  element('choice').hidden = false;
+  element('gains').hidden = !nodes;
+  element('chips').replaceChildren(...state.kept.map(chip));
+  const sliders = Array.from({length: nodes}, (_, i) => slider(i, gains?.[i] ?? i, limit));
+  element('sliders').replaceChildren(...sliders);
+  const {activation} = state.network.about;
+  element('rule').textContent = RULES.get(activation) ?? UNKNOWN_RULE;
+}
+
+function chip(index) {
+  const button = document.createElement('button');
+  Object.assign(button, {type: 'button', className: 'chip', textContent: label(index)});
+  button.setAttribute('aria-pressed', 'true');
+  button.onclick = () => {
+    button.setAttribute('aria-pressed', String(!state.kept.includes(index)));
+    choose();
+  };
+  return button;
+}
+
+// Reads which chips are pressed.
+function choose() {
+  const pressed = button => button.getAttribute('aria-pressed') === 'true';
+  const chips = [...element('chips').children];
+  state.kept = chips.flatMap((button, i) => (pressed(button) ? [i] : []));
+  showResults();
+}
+
+function press(all) {
+  for (const button of element('chips').children) button.setAttribute('aria-pressed', String(all));
+  choose();
+}
+
+function slider(index, name, limit) {
+  const row = document.createElement('label');
+  const range = document.createElement('input');
+  const value = document.createElement('output');
+  Object.assign(range, {type: 'range', min: 0, max: limit, step: 0.05, value: 1});
+  row.className = 'gain';
+  row.append(name, range, value);
+  value.textContent = '1';
+  range.oninput = () => {
+    state.gains[index] = Number(range.value);
+    value.textContent = range.value;
+    later(look);
+  };
+  return row;
+}
+
+function neutral() {
+  for (const row of element('sliders').children) {
+    row.querySelector('input').value = 1;
+    row.querySelector('output').textContent = '1';
+  }
+  state.gains.fill(1);
+  later(look);
+}
+
+// Runs the network on the picture, if there are both.
+async function look() {
+  const {network, source} = state;
+  if (!network || !source) return;
+  const start = performance.now();
+  const pixels = square(await source(network.size), network.size);
+  const before = performance.now() - start;
+  const key = signature().key;
+  const found = await run(network, pixels, {signature: key, gains: state.gains ?? undefined});
+  Object.assign(state, {pixels, found});
+  show(pixels, network.size);
+  element('latency').textContent =
+    `Picture ${before.toFixed(1)} ms, network ${found.milliseconds.toFixed(1)} ms`;
+  showResults();
+}
+
+function show(pixels, size) {
+  const canvas = element('seen');
+  Object.assign(canvas, {width: size, height: size});
+  const image = new ImageData(size, size);
+  for (let i = 0; i < size * size; i++) {
+    image.data.set(pixels.subarray(3 * i, 3 * i + 3), 4 * i);
+    image.data[4 * i + 3] = 255;
+  }
+  canvas.getContext('2d').putImageData(image, 0, 0);
+}
+
+function showResults() {
+  const {network, found, kept} = state;
+  const ready = network && found;
+  element('measure').hidden = !ready;
+  element('unknown').hidden = true;
+  if (!ready) {
+    element('results').replaceChildren();
+    return;
+  }
+  const scores = subset(found.scores, kept, network.about.activation);
+  const best = kept.map((index, i) => [label(index), scores[i]]).sort((a, b) => b[1] - a[1]);
+  element('results').replaceChildren(...best.slice(0, TOP).map(([name, score]) => {
+    const row = document.createElement('li');
+    const bar = document.createElement('meter');
+    bar.value = score || 0;
+    row.dataset.score = score;
+    row.append(name, bar, Number.isNaN(score) ? 'no score' : score.toFixed(3));
+    return row;
+  }));
+  // The network decides with all its logits: of a choice among them it says nothing.
+  element('unknown').hidden = !found.none || kept.length < found.scores.length;
+}
+
+async function measure() {
+  const times = [];
+  for (let i = 0; i < RUNS; i++) {
+    const {milliseconds} = await run(state.network, state.pixels, {signature: signature().key});
+    times.push(milliseconds);
+  }
+  const median = times.sort((a, b) => a - b)[RUNS / 2];
+  element('latency').textContent = `Median of ${RUNS} runs: ${median.toFixed(2)} ms`;
+}
+
+async function startCamera() {
+  const video = element('video');
+  video.srcObject = await navigator.mediaDevices.getUserMedia({video: {facingMode: 'environment'}});
+  video.hidden = element('shoot').hidden = false;
+}
+
+function shoot() {
+  const video = element('video');
+  const taken = pixelsOf(video, video.videoWidth, video.videoHeight);
+  state.source = async () => taken;
+  later(look);
+}
+
+function setUp() {
+  const most = self.crossOriginIsolated ? navigator.hardwareConcurrency : 1;
+  const counts = [1, 2, 4, 8].filter(count => count <= most);
+  element('threads').replaceChildren(...counts.map(count => new Option(count)));
+  element('file').onchange = ({target: {files: [file]}}) => {
+    if (file) later(async () => open(new Uint8Array(await file.arrayBuffer()), file.name));
+  };
+  element('picture').onchange = ({target: {files: [file]}}) => {
+    if (!file) return;
+    state.source = size => decode(file, size);
+    later(look);
+  };
+  element('threads').onchange = () => {
+    const name = element('about').textContent.split(':')[0];
+    if (state.bytes) later(() => open(state.bytes, name));
+  };
+  element('signature').onchange = () => later(async () => {
+    state.found = null;
+    use();
+    await look();
+  });
+  element('camera').onclick = () => later(startCamera);
+  element('shoot').onclick = shoot;
+  element('all').onclick = () => press(true);
+  element('none').onclick = () => press(false);
+  element('neutral').onclick = neutral;
+  element('measure').onclick = () => later(measure);
+}
+
+// What `serve.py --model FILE` gives.
+async function openServed() {
+  const answer = await fetch('model');
+  if (answer.status !== 200) return;
+  const name = decodeURIComponent(answer.headers.get('X-Name') ?? 'model.tflite');
+  await open(new Uint8Array(await answer.arrayBuffer()), name);
+}
+
+setUp();
+later(openServed);

@@ -1,0 +1,111 @@
+"""Makes what the page's tests compare with: files, pictures, and what Python says of them.
+
+    python tflite/web/test/make_files.py FOLDER
+
+Networks are the preset and cutouts of it; pictures are drawn, or come with scikit-learn.
+"""
+
+import os
+
+os.environ["KERAS_BACKEND"] = "tensorflow"  # the converter's
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+from sklearn.datasets import load_sample_images
+
+import keras_seqpar as ks
+from keras_seqpar import data, mobile
+from keras_seqpar.mobile.run import read_picture
+
+FIVE = ["tench", "church", "golf ball", "parachute", "English springer"]
+THREE = ["golf ball", "tench", "church"]
+INTEGERS = {"quantization": "int8", "input_dtype": "uint8", "output_dtype": "uint8"}
+GAINS = [0.5, 2, 1, 1.25, 0]
+
+
+def draw_pictures(folder: Path) -> list[str]:
+    """Pictures that need enlarging, reducing, cropping, turning and partial decoding."""
+    flower = Image.fromarray(load_sample_images().images[1])
+    shapes = Image.new("RGB", (301, 200), "skyblue")
+    pen = ImageDraw.Draw(shapes)
+    pen.polygon([(20, 190), (150, 30), (280, 190)], fill="darkgreen")
+    pen.ellipse((180, 10, 240, 70), fill="gold", outline="red", width=3)
+    shapes.save(folder / "shapes.png")
+    shapes.crop((100, 20, 160, 100)).save(folder / "small.png")
+    flower.convert("L").crop((0, 0, 401, 400)).save(folder / "grey.png")
+    flower.save(folder / "flower.png")
+    flower.crop((200, 100, 380, 260)).save(folder / "part.jpg", quality=95)
+    turned = Image.Exif()
+    turned[0x0112] = 6  # Orientation: a quarter turn
+    flower.crop((200, 100, 380, 260)).save(folder / "turned.jpg", quality=95, exif=turned)
+    flower.save(folder / "flower.jpg", quality=95)
+    return sorted(path.name for path in folder.iterdir())
+
+
+def calibration() -> np.ndarray:
+    """Squares of all sizes out of two photographs: (60, 96, 96, 3)."""
+    rng, found = np.random.default_rng(0), []
+    for i in range(60):
+        photo = Image.fromarray(load_sample_images().images[i % 2])
+        side = int(rng.integers(96, 420))
+        left, top = (int(rng.integers(0, length - side)) for length in photo.size)
+        box = (left, top, left + side, top + side)
+        found.append(np.asarray(photo.resize((96, 96), Image.Resampling.BICUBIC, box=box)))
+    return np.stack(found)
+
+
+def main(folder: Path) -> None:
+    """Writes files, pictures and expected.json."""
+    pictures = draw_pictures(folder)
+    net = ks.load_preset("imagenette_small")
+    five = ks.cutout(net, FIVE)
+    some = calibration()
+    integers = {**INTEGERS, "calibration": some}
+    logits = logits_of(net, some)
+
+    def file(name: str) -> Path:
+        return folder / f"{name}.tflite"
+
+    mobile.convert(five, file("uint8"), **integers)
+    mobile.convert(five, file("float"), quantization="float32")
+    mobile.convert(five, file("dynamic"))
+    mobile.convert(five, file("int8"), **{**integers, "input_dtype": "int8"})
+    mobile.convert(net, file("all"), quantization="float32")
+    mobile.convert(ks.with_activation(net, None), file("logits"), quantization="float32")
+    mobile.convert(ks.cutout(net, THREE), file("three"), quantization="float32")
+    gains = ks.attention_input(five)
+    mobile.convert(gains, file("gains"), quantization="float32")
+    mobile.convert(gains, file("gains_uint8"), max_gain=2, **integers)
+    mobile.convert_signatures(net, file("several"), {"five": FIVE, "three": THREE}, **integers)
+    sure = ks.with_threshold(net, ks.fit_threshold(logits, keep=0.5))
+    mobile.convert(sure, file("unsure"))
+    expected: dict = {"categories": FIVE, "three": THREE, "gains": GAINS, "pixels": {}}
+    expected["scores"] = {}
+    for picture in pictures:
+        expected["pixels"][picture] = data.decode(folder / picture, 96).ravel().tolist()
+    for path in sorted(folder.glob("*.tflite")):
+        for signature in mobile.Runner(path).signatures or [None]:
+            runner = mobile.Runner(path, signature=signature)
+            steer = np.array(GAINS) if runner._gains else None
+            name = path.stem if signature is None else f"{path.stem}.{signature}"
+            expected["scores"][name] = {}
+            for picture in pictures:
+                seen = read_picture(runner, str(folder / picture))
+                scores, none = runner.decide(seen, steer)
+                found = {"scores": scores[0].tolist(), "none": None if none is None else bool(none)}
+                expected["scores"][name][picture] = found
+    (folder / "expected.json").write_text(json.dumps(expected), "utf-8")
+
+
+def logits_of(net, pictures: np.ndarray) -> np.ndarray:
+    """Logits of pictures, to fit a threshold on."""
+    return ks.with_activation(net, None).predict(pictures, verbose=0)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
