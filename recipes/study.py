@@ -38,7 +38,7 @@ from keras_seqpar import data, hierarchies
 from keras_seqpar.cutout import find_parts
 
 TRAIN = Path(__file__).with_name("train.py")
-ROUNDS = 50  # of the latency: every file once per round, the median is taken
+ROUNDS = 10  # of the latency: every file has 20 runs per round; the medians' median is taken
 
 
 def make_options() -> Options:
@@ -182,23 +182,21 @@ def accuracies(network: keras.Model, study: Study) -> dict[str, float]:
 
 
 def run(study: Study, cases: Mapping[str, Sequence[str]]) -> tuple[dict, dict[str, keras.Model]]:
-    """Trains and measures all cases.
+    """Trains and measures all cases, seed after seed; prints the table after each seed.
 
     Returns:
         Case -> accuracies over the seeds and costs; case -> its network of seed 0.
     """
     results, first = {}, {}
-    for case, flags in cases.items():
-        found: dict[str, list[float]] = {}
-        for seed in range(study.seeds):
+    for seed in range(study.seeds):
+        for case, flags in cases.items():
             network = study.network(case, flags, seed)
-            for name, value in accuracies(network, study).items():
-                found.setdefault(name, []).append(value)
             if seed == 0:
                 first[case] = network
-            else:
-                del network
-        results[case] = {"top1": found, "cost": costs(first[case], study)}
+                results[case] = {"top1": {}, "cost": costs(network, study)}
+            for name, value in accuracies(network, study).items():
+                results[case]["top1"].setdefault(name, []).append(value)
+        print(f"\n{seed + 1} of {study.seeds} seeds\n\n{table(results, study.subsets)}", flush=True)
     return results, first
 
 
@@ -251,8 +249,8 @@ def measure_int8(study: Study, networks: Mapping[str, keras.Model]) -> dict[str,
 
     wanted = dict(networks)
     for name, labels in study.subsets.items():
-        wanted[f"cutout of {name}"] = sp.cutout(networks["seqpar"], labels)
-    results, runners, picture = {}, {}, study.dataset.validation.read([0])
+        wanted[_CUTOUT + name] = sp.cutout(networks["seqpar"], labels)
+    results, runners = {}, {}
     for name, network in wanted.items():
         known = find_parts(network, allow_plain=True).hierarchy.categories
         own = data.only(study.dataset, known)
@@ -270,14 +268,9 @@ def measure_int8(study: Study, networks: Mapping[str, keras.Model]) -> dict[str,
             "bytes": Path(made.path).stat().st_size,
             "top1": float(np.mean(said == own.validation.labels)),
         }
-    times: dict[str, list[float]] = {name: [] for name in runners}
-    for _ in range(ROUNDS):
-        for name, runner in runners.items():
-            started = time.perf_counter()
-            runner(picture)
-            times[name].append(time.perf_counter() - started)
-    for name in results:
-        results[name]["milliseconds"] = 1e3 * float(np.median(times[name]))
+    turns = [[np.median(one.latency(20, 3)) for one in runners.values()] for _ in range(ROUNDS)]
+    for name, latency in zip(runners, np.median(turns, axis=0), strict=True):
+        results[name]["milliseconds"] = float(latency)
     return results
 
 
@@ -285,7 +278,7 @@ def int8_table(int8: Mapping[str, Mapping], results: Mapping) -> str:
     """The files side by side, each against the three networks of the paper's table 2."""
 
     def against(name: str, other: str) -> str:
-        if other == name:
+        if other == name or other not in int8:
             return "-"
         parts = [(costs_of(name)[key] / costs_of(other)[key] - 1) for key in ("params", "macs")] + [
             int8[name][key] / int8[other][key] - 1 for key in ("bytes", "milliseconds")
@@ -293,21 +286,24 @@ def int8_table(int8: Mapping[str, Mapping], results: Mapping) -> str:
         return " / ".join(f"{100 * part:+.1f}" for part in parts)
 
     def costs_of(name: str) -> Mapping:
-        if name.startswith("cutout of "):
-            return results["seqpar"]["cost"][name.removeprefix("cutout of ")]
+        if name.startswith(_CUTOUT):
+            return results["seqpar"]["cost"][name.removeprefix(_CUTOUT)]
         return results[name]["cost"]["all"]
 
     titles = ["int8 file", "top-1", "kB", "ms"]
     titles += [f"against {other} (parameters / MACs / bytes / ms, %)" for other in _BASES]
     lines = [titles, ["---"] * len(titles)]
     for name, found in int8.items():
+        own = f"plain on {name.removeprefix(_CUTOUT)}" if name.startswith(_CUTOUT) else name
         cells = [name, f"{100 * found['top1']:.2f}", f"{found['bytes'] / 1e3:,.0f}"]
-        cells += [f"{found['milliseconds']:.2f}", *(against(name, other) for other in _BASES)]
+        cells += [f"{found['milliseconds']:.2f}"]
+        cells += [against(name, other) for other in (*_BASES[:-1], own)]
         lines.append(cells)
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-_BASES = ("seqpar", "plain on all")  # a plain network has nearly the same cost on a subset
+_CUTOUT = "cutout of "
+_BASES = ("seqpar", "plain on all", "plain on the same subset")
 
 
 def main(argv: list[str]) -> int:
@@ -332,7 +328,6 @@ def main(argv: list[str]) -> int:
             subsets = {"subset": tuple(chosen.subset)}
         study = Study(shared, folder, chosen.seeds, dataset, subsets)
         results, networks = run(study, STUDIES[chosen.study](study))
-        print(f"\n{table(results, subsets)}")
         if chosen.study == "baselines" and chosen.int8:
             int8 = measure_int8(study, networks)
             print(f"\n{int8_table(int8, results)}")
