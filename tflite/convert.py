@@ -67,21 +67,10 @@ def target(source: Path, labels: tuple[str, ...]) -> Path:
     if path.suffix != ".tflite":
         ids = [node.id for node in Hierarchy.of(labels).nodes]
         kept = CATEGORIES.value and (ids if len(ids) <= 5 else [f"{len(ids)}-categories"])
-        kept = list(signatures()) or kept
+        kept = list(shared.signatures(SIGNATURE.value)) or kept
         path = path / ("-".join([source.stem, *kept, QUANTIZATION.value]) + ".tflite")
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
-
-
-def signatures() -> dict[str, list[str] | None]:
-    """Name -> categories of --signature, `None` for all."""
-    found: dict[str, list[str] | None] = {}
-    for text in SIGNATURE.value:
-        name, equals, categories = text.partition("=")
-        if name in found:
-            raise ValueError(f"--signature names {name!r} twice. Give every use its own name.")
-        found[name] = [c.strip() for c in categories.split(",") if c.strip()] if equals else None
-    return found
 
 
 def main(arguments: list[str]) -> None:
@@ -89,7 +78,8 @@ def main(arguments: list[str]) -> None:
     if len(arguments) != 2:
         raise app.UsageError("Name one .keras file.")
     logging.set_verbosity(logging.ERROR)
-    model, uses = shared.load_network(arguments[1], CATEGORIES.value), signatures()
+    uses = shared.signatures(SIGNATURE.value)
+    model = shared.load_network(arguments[1], CATEGORIES.value)
     if GAINS.value:
         model = ks.attention_input(model)
     dataset = shared.load_dataset(COMPARE.dataset.value, COMPARE.data_dir.value, model)

@@ -58,6 +58,17 @@ def load_network(path: str, categories: Sequence[str]) -> keras.Model:
     return ks.cutout(model, [c.strip() for c in categories]) if categories else model
 
 
+def signatures(texts: Sequence[str]) -> dict[str, list[str] | None]:
+    """Turns `name=category,category` or `name` into name -> categories, `None` for all."""
+    found: dict[str, list[str] | None] = {}
+    for text in texts:
+        name, equals, categories = text.partition("=")
+        if name in found:
+            raise ValueError(f"--signature names {name!r} twice. Give every use its own name.")
+        found[name] = [c.strip() for c in categories.split(",") if c.strip()] if equals else None
+    return found
+
+
 def load_dataset(spec: str, data_dir: str | None, model: keras.Model) -> data.Dataset:
     """Loads a data set at the size that the network takes."""
     height, width = model.inputs[0].shape[1:3]

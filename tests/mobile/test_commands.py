@@ -114,6 +114,13 @@ def test_networks_that_cannot_be_read(shared, best, tmp_path):
         shared.load_network(str(best), ["3", "9"])
 
 
+def test_signatures_are_read(shared):
+    found = shared.signatures(["low=0, 1", "all", "odd="])
+    assert found == {"low": ["0", "1"], "all": None, "odd": []}
+    with pytest.raises(ValueError, match="--signature names 'a' twice"):
+        shared.signatures(["a=0", "a"])
+
+
 def test_pictures_are_those_of_the_networks_categories(shared, trained):
     digits = shared.load_dataset("digits", None, trained.cutout)
     pictures, labels = shared.pictures_of(digits, "validation", trained.cutout)

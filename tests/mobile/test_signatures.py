@@ -227,13 +227,6 @@ def test_the_command(trained, root, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert os.listdir(tmp_path / "out") == ["best-low-all-dynamic.tflite"]
-    for key, agreed in (("low", "60"), ("all", "60")):
-        title = f"best-low-all-dynamic.tflite, signature {key} (dynamic) in"
-        assert title in done.stdout and f"beside Keras on {agreed} pictures" in done.stdout
-    done = clients.call(
-        "convert.py",
-        root,
-        *("best.keras", "--dataset", "digits", "--signature", "a=0", "--signature", "a=1"),
-        folder=tmp_path,
-    )
-    assert done.returncode == 1 and "--signature names 'a' twice" in done.stderr
+    for key in ("low", "all"):
+        assert f"best-low-all-dynamic.tflite, signature {key} (dynamic) in" in done.stdout
+    assert done.stdout.count("beside Keras on 60 pictures") == 2
