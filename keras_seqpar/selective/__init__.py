@@ -1,13 +1,16 @@
 """Change-driven inference: a network on a stream of frames computes only what changed.
 
 `stream` runs a network so, `report` says before any run what that can gain, `Detector` is how
-changes are found, `spread` how they go through a layer.
+changes are found, `spread` how they go through a layer. `SegmentationStream` segments crops
+around what changed.
 """
 
 from keras_seqpar.selective.detect import Detector
 from keras_seqpar.selective.reporting import LayerReport, Report, report
 from keras_seqpar.selective.results import Result, Stats
 from keras_seqpar.selective.rules import spread
+from keras_seqpar.selective.segmentation import SegmentationStream
+from keras_seqpar.selective.segmentation_results import SegmentationResult, SegmentationStats
 from keras_seqpar.selective.streams import Stream, stream
 
 __all__ = [
@@ -15,6 +18,9 @@ __all__ = [
     "LayerReport",
     "Report",
     "Result",
+    "SegmentationResult",
+    "SegmentationStats",
+    "SegmentationStream",
     "Stats",
     "Stream",
     "report",

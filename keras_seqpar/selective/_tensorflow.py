@@ -91,3 +91,28 @@ class Runner:
             return engine.walk(mode, places, block, extras, handles, engine.do_step)[0]
 
         return run
+
+
+class Caller:
+    """A whole network on pictures of any size, one graph for all of them; see `whole`."""
+
+    def __init__(self, walk, channels: int):
+        self.traces = 0
+
+        @tf.function(
+            input_signature=[tf.TensorSpec([1, None, None, channels], tf.float32)], autograph=False
+        )
+        def run(picture):
+            self.traces += 1
+            return walk(picture)
+
+        self._run = run
+
+    def __call__(self, picture):
+        """Runs it on `(1, height, width, channels)`."""
+        return self._run(tf.constant(picture)).numpy()
+
+
+def enlarge(x, factors):
+    """Bilinear upsampling; Keras's needs sizes that are known when a graph is made."""
+    return tf.image.resize(x, tf.shape(x)[1:3] * factors, "bilinear")

@@ -59,3 +59,23 @@ class Runner:
         engine = self._engine
         outputs, buffers = engine.walk(mode, places, tensor(block), extras, buffers, engine.do_step)
         return [keras.ops.convert_to_numpy(x) for x in outputs], buffers
+
+
+class Caller:
+    """A whole network on pictures of any size, nothing compiled; see `whole`."""
+
+    traces = 0
+
+    def __init__(self, walk, channels: int):
+        self._walk = walk
+
+    @torch.no_grad()
+    def __call__(self, picture):
+        """Runs it on `(1, height, width, channels)`."""
+        return keras.ops.convert_to_numpy(self._walk(keras.ops.convert_to_tensor(picture)))
+
+
+def enlarge(x, factors):
+    """Bilinear upsampling."""
+    size = x.shape[1] * factors[0], x.shape[2] * factors[1]
+    return keras.ops.image.resize(x, size, data_format="channels_last")

@@ -1,0 +1,412 @@
+"""Segmentation of a stream: only regions that changed go through the network."""
+
+import dataclasses
+import threading
+import time
+from collections.abc import Mapping, Sequence
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_seqpar.selective import regions
+from keras_seqpar.selective.detect import Detector, region
+from keras_seqpar.selective.flatten import fingerprint, flatten
+from keras_seqpar.selective.frames import check
+from keras_seqpar.selective.geometry import Axis, Geometry, geometry
+from keras_seqpar.selective.program import compile_program
+from keras_seqpar.selective.segmentation_results import (
+    SegmentationResult,
+    SegmentationStats,
+    agreement,
+    together,
+)
+from keras_seqpar.selective.whole import Whole
+
+RECEPTIVE_FIELD = "receptive_field"
+_FIXED = 0.02  # of a frame's pixels: what a crop costs beside its area, without a calibration
+
+
+@dataclasses.dataclass
+class _Item:
+    """What is kept for one item of the batch; `accepted` is what `output` stands for."""
+
+    detector: Detector
+    accepted: np.ndarray
+    output: np.ndarray | None = None
+    since_full: int = 0
+    changed: np.ndarray | None = None  # in the last frame; None where everything was computed
+
+
+class SegmentationStream:
+    """Segments frame after frame, computing only crops around what changed.
+
+    Changed positions are joined to regions. A region grows by `reach`, as far as its change
+    matters, and by `margin`, what the network has to see around; that crop goes through the
+    network, and what it says without its margin is put into the map of the frame before. With
+    both as wide as the receptive field, and a threshold of 0, the map equals that of a full run.
+    Narrower ones are faster, and not exact: predictions hardly depend on the rim of the
+    receptive field. Ask for `compare=True` to see what they cost.
+
+    Crops begin at multiples of the model's total stride, so that they are computed as the frame
+    is. After more training make a new stream. Not to be used by two threads at once.
+
+    Args:
+        model: a functional Keras model from a picture `(height, width, channels)` to a map
+            `(height, width, classes)` of scores, of any resolution. With one class, positions
+            above 0.5 have it.
+        margin: pixels of context around what is renewed, or `"receptive_field"`.
+        reach: pixels around a change that are renewed, or `"receptive_field"`; by default as
+            `margin`.
+        threshold: from which difference on a position counts as changed, in the frame's units:
+            one number, one per channel, or `"auto"`; see `Detector`.
+        luminance: compare luminance instead of channels.
+        dilate: positions by which changes are grown.
+        drop_single: leave out changed positions without a changed neighbour.
+        learn: frames of a still scene that `threshold="auto"` learns from.
+        least: positions that a region must have; smaller ones wait until they are larger.
+        only: look for changes only here: a boolean `(height, width)` map, or boxes
+            `(top, left, bottom, right)` in pixels.
+        never: look for no changes here; likewise.
+        refresh: compute the whole frame every so many frames; `None` for never.
+        most: share of a frame's cost from which on the whole frame is computed instead.
+        scores: give the model's scores instead of classes.
+        input_shape: `(height, width, channels)`, where the model leaves it open.
+        calibrate: measure at the first frame what a crop costs beside its area, to know which
+            regions to join; takes a few runs.
+
+    Raises:
+        TypeError: no Keras model, or an argument of the wrong type.
+        ValueError: no functional model of one picture and one map, a layer that looks at all
+            positions (with `"receptive_field"`), or an argument out of range.
+
+    Example:
+
+    >>> camera = SegmentationStream(model, margin=16, threshold=20, refresh=100)
+    >>> for frame in frames:  # (height, width, channels)
+    ...     result = camera(frame)
+    ...     print(result.output[0], result.stats.recomputed, result.stats.regions)
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        *,
+        margin: int | str = RECEPTIVE_FIELD,
+        reach: int | str | None = None,
+        threshold=0.0,
+        luminance: bool = False,
+        dilate: int = 0,
+        drop_single: bool = False,
+        learn: int = 5,
+        least: int = 1,
+        only=None,
+        never=None,
+        refresh: int | None = None,
+        most: float = 0.7,
+        scores: bool = False,
+        input_shape: Sequence[int] | None = None,
+        calibrate: bool = True,
+    ):
+        self._detector = Detector(threshold, luminance, dilate, drop_single, learn)
+        reach = margin if reach is None else reach
+        for name, value, lowest in (
+            ("margin", margin, 0),
+            ("reach", reach, 0),
+            ("least", least, 1),
+            ("refresh", 1 if refresh is None else refresh, 1),
+        ):
+            _check_number(name, value, lowest, words=name in ("margin", "reach"))
+        if isinstance(most, bool) or not isinstance(most, (int, float)) or not 0 < most <= 1:
+            raise ValueError(f"most must be a share above 0 and up to 1, got {most!r}.")
+        flat = flatten(model, input_shape)
+        self.geometry = geometry(model, input_shape)
+        if self.geometry.barrier and RECEPTIVE_FIELD in (margin, reach):
+            raise ValueError(
+                f"No crop gives what a full run of {model.name!r} gives "
+                f"({self.geometry.barrier}). Give margin as a number of pixels: predictions then "
+                "differ from a full run's, see compare=True."
+            )
+        self._program = compile_program(flat)
+        self._detector.check(self.geometry.shape)
+        self._fingerprint = fingerprint(flat)
+        self._least, self._refresh, self._most = least, refresh, float(most)
+        self._scores, self._calibrate = scores, calibrate
+        self._full = Whole(self._program, _finish(self.geometry, scores))
+        rows, cols = self.geometry.rows, self.geometry.cols
+        self._planner = regions.Planner(
+            _limited(rows, margin), _limited(cols, margin),
+            _limited(rows, reach), _limited(cols, reach), self._full.backend.fit,
+        )  # fmt: skip
+        self._fixed = _FIXED * rows.size * cols.size
+        self._items: list[_Item] = []
+        self._dtype: np.dtype | None = None
+        self._busy = threading.Lock()
+        self.look(only=only, never=never)
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the model with its weights and size of frames."""
+        return self._fingerprint
+
+    @property
+    def margin(self) -> tuple[int, int, int, int]:
+        """Pixels of context above, left, below and right of what a crop renews."""
+        rows, cols = self._planner.rows, self._planner.cols
+        return rows.before, cols.before, rows.after, cols.after
+
+    @property
+    def state_bytes(self) -> int:
+        """Size of everything that is kept from frame to frame."""
+        arrays = [a for x in self._items for a in (x.accepted, x.output) if a is not None]
+        return sum(a.nbytes for a in arrays)
+
+    def look(self, *, only=None, never=None) -> None:
+        """Sets where changes are looked for from now on; `None` takes a limit away.
+
+        Args:
+            only: only here, as for the constructor.
+            never: not here.
+
+        Raises:
+            ValueError: no map or boxes of the frame's size.
+        """
+        shape = self.geometry.shape[:2]
+        wanted = np.ones(shape, bool) if only is None else region(only, shape, "only").copy()
+        if never is not None:
+            wanted &= ~region(never, shape, "never")
+        self._wanted = None if wanted.all() else wanted
+
+    def __call__(self, frame, *, mask=None, compare: bool = False) -> SegmentationResult:
+        """Takes a frame.
+
+        Args:
+            frame: `(height, width, channels)`, or with a batch axis: then every item of the
+                batch is a stream of its own.
+            mask: the positions that changed, found by the caller, instead of looking for them:
+                as `only` of the constructor.
+            compare: run the whole frame as well and say how many positions agree; `milliseconds`
+                leaves that run out.
+
+        Returns:
+            The map and what it took.
+
+        Raises:
+            TypeError: no numbers, or other types of numbers than before.
+            ValueError: another size than the model's, another batch than before, NaN or infinite
+                values, or a mask of another size.
+            RuntimeError: another thread is using this stream.
+        """
+        if not self._busy.acquire(blocking=False):
+            raise RuntimeError(
+                "This stream is in use by another thread. Frames of one stream come one after "
+                "the other; make one stream per thread."
+            )
+        try:
+            return self._run(frame, mask, compare)
+        finally:
+            self._busy.release()
+
+    def change_map(self, *, item: int = 0) -> np.ndarray:
+        """The positions that were taken as changed in the last frame.
+
+        Args:
+            item: which item of the batch.
+
+        Returns:
+            Boolean `(height, width)`; all true where the whole frame was computed.
+
+        Raises:
+            ValueError: no frame was seen yet, or an unknown item.
+        """
+        if not 0 <= item < len(self._items):
+            raise ValueError(f"No frame was seen yet for item {item} of the batch.")
+        changed = self._items[item].changed
+        return np.ones(self.geometry.shape[:2], bool) if changed is None else changed.copy()
+
+    def reset(self) -> None:
+        """Forgets all frames; the next one may have another batch or another type."""
+        self._items, self._dtype = [], None
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Everything that is kept from frame to frame, as arrays for `numpy.savez`."""
+        state = {"fingerprint": np.array(self._key), "items": np.array(len(self._items))}
+        for i, item in enumerate(self._items):
+            learned = item.detector.state_dict()
+            state |= {
+                f"item{i}_accepted": item.accepted.copy(),
+                f"item{i}_output": np.array(item.output),
+                f"item{i}_since_full": np.array(item.since_full),
+                f"item{i}_noise": np.array(learned["noise"]),
+                f"item{i}_seen": np.array(learned["seen"]),
+            }
+        return state
+
+    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Takes over a state, on any backend; the frames go on where it was taken.
+
+        Args:
+            state: from `state_dict`, or what `numpy.load` reads of it.
+
+        Raises:
+            ValueError: the state of another model, or no complete state.
+        """
+        theirs = str(state["fingerprint"]) if "fingerprint" in state else "no fingerprint"
+        if theirs != self._key:
+            raise ValueError(
+                f"This state belongs to another model ({theirs}, not {self._key}): structure, "
+                "weights, size of the frames or kind of output differ."
+            )
+        items = []
+        try:
+            for i in range(int(state["items"])):
+                item = _Item(
+                    dataclasses.replace(self._detector, _seen=[]),
+                    np.array(state[f"item{i}_accepted"]),
+                    np.array(state[f"item{i}_output"]),
+                    int(state[f"item{i}_since_full"]),
+                )
+                learned = {key: state[f"item{i}_{key}"] for key in ("noise", "seen")}
+                item.detector.load_state(learned)
+                items.append(item)
+        except KeyError as error:
+            raise ValueError(f"The state is not complete: {error} is missing.") from None
+        self._items = items
+        self._dtype = items[0].accepted.dtype if items else None
+
+    @property
+    def _key(self) -> str:
+        return f"{self._fingerprint}-{'scores' if self._scores else 'classes'}"
+
+    def _run(self, given, mask, compare: bool) -> SegmentationResult:
+        start = time.perf_counter()
+        frames, _ = check(given, self._program, len(self._items), self._dtype)
+        mask = None if mask is None else region(mask, self.geometry.shape[:2], "mask")
+        self._dtype = frames.dtype
+        if not self._items:
+            self._items = [
+                _Item(dataclasses.replace(self._detector, _seen=[]), frame.copy())
+                for frame in frames
+            ]
+        checked = 1000 * (time.perf_counter() - start) / len(frames)
+        done = []
+        for item, frame in zip(self._items, frames, strict=True):
+            start = time.perf_counter()
+            mode, crops = self._advance(item, frame, mask)
+            done.append((mode, crops, checked + 1000 * (time.perf_counter() - start)))
+        output = np.stack([item.output for item in self._items])
+        reference = np.stack([self._full(frame) for frame in frames]) if compare else None
+        items = []
+        for i, (mode, crops, milliseconds) in enumerate(done):
+            item = self._items[i]
+            shares = [regions.area(box) for box in crops]
+            whole = mode == "full"
+            items.append(
+                SegmentationStats(
+                    mode=mode,
+                    changed=1.0 if item.changed is None else float(item.changed.mean()),
+                    recomputed=1.0 if whole else sum(shares) / frames[i, ..., 0].size,
+                    regions=len(crops),
+                    milliseconds=milliseconds,
+                    agreement=None if reference is None else agreement(output[i], reference[i]),
+                    since_full=item.since_full,
+                    traces=self._full.traces,
+                    state_bytes=self.state_bytes,
+                )
+            )
+        crops = tuple(crops for _, crops, _ in done)
+        return SegmentationResult(output, together(items), tuple(items), crops, reference)
+
+    def _advance(self, item: _Item, frame: np.ndarray, mask) -> tuple[str, tuple]:
+        """Brings one item of the batch to its next frame; returns mode and boxes."""
+        first = item.output is None
+        learning = item.detector.is_learning
+        due = self._refresh is not None and item.since_full + 1 >= self._refresh
+        if first or learning or due:
+            if learning and not first:
+                item.detector.observe(frame, item.accepted)
+            self._take_all(item, frame)
+            if first and self._calibrate:
+                self._measure(frame)
+                self._calibrate = False
+            return "full", ()
+        changed = item.detector(frame, item.accepted) if mask is None else mask
+        if self._wanted is not None and mask is None:
+            changed = changed & self._wanted
+        crops = regions.plan(changed, self._planner, self._fixed, self._least)
+        if sum(self._fixed + crop.area for crop in crops) >= self._most * changed.size:
+            self._take_all(item, frame)
+            return "full", ()
+        for crop in crops:
+            self._take(item, frame, crop)
+        item.changed = changed
+        item.since_full += 1
+        return ("regions" if crops else "cached"), tuple(crop.box for crop in crops)
+
+    def _take_all(self, item: _Item, frame: np.ndarray) -> None:
+        item.output = self._full(frame)
+        item.accepted[:] = frame
+        item.changed, item.since_full = None, 0
+
+    def _take(self, item: _Item, frame: np.ndarray, crop: regions.Crop) -> None:
+        """Computes a crop, puts it into the map and accepts what the map now stands for."""
+        made = self._full(frame[crop.box[0] : crop.box[2], crop.box[1] : crop.box[3]])
+        top, left, bottom, right = crop.inside
+        part = made[top:bottom, left:right]  # a narrow margin may promise more than there is
+        top, left = crop.known[:2]
+        item.output[top : top + part.shape[0], left : left + part.shape[1]] = part
+        rows, cols = self.geometry.rows, self.geometry.cols
+        bottom, right = top + part.shape[0], left + part.shape[1]
+        known = (
+            int(top * rows.scale), int(left * cols.scale),
+            int(bottom * rows.scale), int(right * cols.scale),
+        )  # fmt: skip
+        for box in (known, crop.changed):
+            part = slice(box[0], box[2]), slice(box[1], box[3])
+            item.accepted[part] = frame[part]
+
+    def _measure(self, frame: np.ndarray) -> None:
+        """Finds what a crop costs beside its area: a line through a frame and a small crop."""
+        rows, cols = self.geometry.rows, self.geometry.cols
+        sides = [a.stride * self._planner.fit(-(-a.size // (4 * a.stride)), -(-a.size // a.stride))
+                 for a in (rows, cols)]  # fmt: skip
+        crop = frame[: sides[0], : sides[1]]
+        self._full(crop)
+        times = []
+        for picture in (frame, crop):
+            runs = []
+            for _ in range(3):
+                start = time.perf_counter()
+                self._full(picture)
+                runs.append(time.perf_counter() - start)
+            times.append(min(runs))
+        whole, part = rows.size * cols.size, crop[..., 0].size
+        slope = (times[0] - times[1]) / max(whole - part, 1)
+        if slope > 0:
+            self._fixed = float(np.clip(times[1] / slope - part, 0, whole / 8))
+
+
+def _limited(axis: Axis, pixels: int | str) -> Axis:
+    return axis if isinstance(pixels, str) else axis.within(pixels)
+
+
+def _check_number(name: str, value, lowest: int, words: bool) -> None:
+    if words and value == RECEPTIVE_FIELD:
+        return
+    other = f" or {RECEPTIVE_FIELD!r}" if words else ""
+    message = f"{name} must be a whole number of {lowest} or more{other}, got {value!r}."
+    if isinstance(value, bool) or not isinstance(value, (int, str)):
+        raise TypeError(message)
+    if isinstance(value, str) or value < lowest:
+        raise ValueError(message)
+
+
+def _finish(found: Geometry, scores: bool):
+    """What turns the model's output into what is kept."""
+    if scores:
+        return lambda output: output
+    classes = found.output_shape[2]
+    if classes == 1:
+        return lambda output: ops.cast(output[..., 0] > 0.5, "uint8")
+    kind = "uint8" if classes <= 256 else "int32"
+    return lambda output: ops.cast(ops.argmax(output, axis=-1), kind)
