@@ -1,0 +1,198 @@
+package keras.seqpar
+
+import java.io.File
+import java.io.FileNotFoundException
+import java.nio.charset.CharacterCodingException
+import java.security.MessageDigest
+
+/**
+ * A file of a branch pack.
+ *
+ * @property file its name.
+ * @property bytes its size.
+ * @property sha256 its hash, hexadecimal.
+ * @property takes [sha256] of the file whose output it was calibrated for; `null` for the trunk.
+ * @property input what it takes.
+ * @property output what it gives.
+ */
+data class Part(
+    val file: String,
+    val bytes: Long,
+    val sha256: String,
+    val takes: String?,
+    val input: Tensor,
+    val output: Tensor,
+) {
+    /**
+     * Makes sure that the file in a folder is the one that the manifest means.
+     *
+     * @throws FileNotFoundException there is none.
+     * @throws IllegalArgumentException it has another size or hash.
+     */
+    fun check(folder: File) {
+        val path = File(folder, file)
+        if (!path.isFile) {
+            throw FileNotFoundException(
+                "The branch pack '$folder' has no file '$file'. Copy it there, or choose " +
+                    "categories that do not need it.",
+            )
+        }
+        require(path.length() == bytes) {
+            "'$path' has ${path.length()} bytes, but the manifest says $bytes: it is truncated " +
+                "or another file. Copy it again, together with the manifest."
+        }
+        val found = sha256Of(path)
+        require(found == sha256) {
+            "'$path' has the SHA-256 $found, but the manifest says $sha256: it is damaged or of " +
+                "another pack. Copy it again, together with the manifest."
+        }
+    }
+}
+
+/**
+ * What a pack's `manifest.json` says; keras_seqpar.mobile.manifest writes it.
+ *
+ * @property network name of the network that the pack was made of.
+ * @property activation what makes scores of the chosen categories' logits.
+ * @property hierarchy says which file feeds which, and the labels.
+ * @property threshold where "none of these" begins for the logits of all categories, if known.
+ * @property trunk the trunk's file.
+ * @property branches node id -> the branch's file.
+ */
+class Manifest internal constructor(
+    val network: String,
+    val activation: String?,
+    val hierarchy: Hierarchy,
+    internal val threshold: Threshold?,
+    val trunk: Part,
+    val branches: Map<String, Part>,
+) {
+    private fun check() {
+        require(activation in ACTIVATIONS) { "nothing here applies the activation '$activation'" }
+        val ids = hierarchy.nodes.map { it.id }.toSet()
+        val strange = (ids + branches.keys) - (ids intersect branches.keys)
+        require(strange.isEmpty()) { "hierarchy and branches differ in ${strange.joinToString()}" }
+        checkName(trunk, "trunk.tflite")
+        branches.forEach { (id, part) -> checkName(part, "branch_$id.tflite") }
+        hierarchy.roots.forEach { checkFeeds(trunk, it) }
+    }
+
+    private fun checkName(part: Part, name: String) = // also: no file outside the folder
+        require(part.file == name) { "the file '${part.file}' should be called '$name'" }
+
+    private fun checkFeeds(feeder: Part, node: Node) {
+        val part = branches.getValue(node.id)
+        require(part.takes == feeder.sha256) {
+            val kind = if (feeder === trunk) "trunk" else "superclass branch"
+            "'${part.file}' (${node.label}) was calibrated for another $kind: it takes the " +
+                "output of the file with the SHA-256 ${part.takes}, '${feeder.file}' has " +
+                "${feeder.sha256}. Take the branch of a pack with this trunk, or make it with " +
+                "keras_seqpar.mobile.add_branch"
+        }
+        require(part.input == feeder.output) {
+            "'${part.file}' takes ${part.input}, but '${feeder.file}' gives ${feeder.output}"
+        }
+        node.children.forEach { checkFeeds(part, it) }
+    }
+
+    companion object {
+        const val FILE = "manifest.json"
+        private const val FORMAT = "keras_seqpar branch pack"
+        private const val VERSION = 1.0
+        private val ACTIVATIONS = listOf("softmax", "sigmoid", "linear", null)
+
+        /**
+         * Reads and checks a pack's manifest, not the other files.
+         *
+         * @throws FileNotFoundException no such folder, or no manifest in it.
+         * @throws IllegalArgumentException the manifest is damaged or of another version, or its
+         *   files do not fit together: a branch of another trunk.
+         */
+        fun read(folder: File): Manifest {
+            val path = File(folder, FILE)
+            if (!path.isFile) {
+                val missing = if (folder.isDirectory) "no file '$FILE' in it" else "no such folder"
+                throw FileNotFoundException("'$folder' is no branch pack: there is $missing.")
+            }
+            val config = parsed(path)
+            require(config is JsonObject && config["format"] == FORMAT) {
+                "'$path' is no manifest of a branch pack."
+            }
+            require(config["version"] == VERSION) {
+                "'$path' has the format version ${config["version"]}; this app reads $VERSION. " +
+                    "Update the app, or make the pack again."
+            }
+            val manifest = try {
+                read(config)
+            } catch (error: IllegalArgumentException) {
+                throw IllegalArgumentException(
+                    "'$path' is damaged (${error.message}). Copy it again.",
+                    error,
+                )
+            }
+            try {
+                manifest.check()
+            } catch (error: IllegalArgumentException) {
+                throw IllegalArgumentException(
+                    "'$path' does not fit together: ${error.message}.",
+                    error,
+                )
+            }
+            return manifest
+        }
+
+        private fun parsed(path: File): Any? =
+            try {
+                parseJson(path.readBytes().strictText())
+            } catch (error: Exception) {
+                if (error !is IllegalArgumentException && error !is CharacterCodingException) {
+                    throw error
+                }
+                throw IllegalArgumentException(
+                    "'$path' is truncated or damaged (${error.message}). Copy it again.",
+                    error,
+                )
+            }
+
+        private fun read(config: JsonObject): Manifest {
+            val branches = config.child("branches")
+            return Manifest(
+                network = config.text("network"),
+                activation = config.textOrNull("classifier_activation"),
+                hierarchy = Hierarchy.read(config.child("hierarchy")),
+                threshold = config.childOrNull("none_of_these")?.let(Threshold::read),
+                trunk = part(config.child("trunk")),
+                branches = branches.keys.associateWith { part(branches.child(it)) },
+            )
+        }
+
+        private fun part(config: JsonObject) = Part(
+            file = config.text("file"),
+            bytes = config.whole("bytes"),
+            sha256 = config.text("sha256"),
+            takes = config.textOrNull("takes"),
+            input = tensor(config.child("input")),
+            output = tensor(config.child("output")),
+        )
+
+        private fun tensor(config: JsonObject) = Tensor(
+            shape = config.numbers("shape").map { it.toInt() },
+            dtype = config.text("dtype"),
+            scale = config.number("scale"),
+            zeroPoint = config.whole("zero_point").toInt(),
+        )
+    }
+}
+
+private fun sha256Of(file: File): String {
+    val digest = MessageDigest.getInstance("SHA-256")
+    file.inputStream().use { stream ->
+        val block = ByteArray(1 shl 16)
+        while (true) {
+            val count = stream.read(block)
+            if (count < 0) break
+            digest.update(block, 0, count)
+        }
+    }
+    return digest.digest().joinToString("") { "%02x".format(it) }
+}

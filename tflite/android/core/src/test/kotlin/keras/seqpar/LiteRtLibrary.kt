@@ -1,0 +1,167 @@
+package keras.seqpar
+
+import com.sun.jna.Memory
+import com.sun.jna.NativeLibrary
+import com.sun.jna.Pointer
+import com.sun.jna.ptr.IntByReference
+import com.sun.jna.ptr.LongByReference
+import com.sun.jna.ptr.PointerByReference
+import java.io.File
+import java.nio.ByteBuffer
+
+/**
+ * LiteRT on a desktop: the C library of Python's ai-edge-litert, through JNA.
+ *
+ * Its functions are those of LiteRT's litert/c/litert_model.h, litert_compiled_model.h and
+ * litert_tensor_buffer.h, on a 64-bit machine. Written for version 2.3.
+ *
+ * @param library path of `libLiteRt.so`.
+ */
+class LiteRtLibrary(library: File) : Engines {
+    private val c = NativeLibrary.getInstance("c")
+    private val native = NativeLibrary.getInstance(library.absolutePath)
+    private val environment = made("LiteRtCreateEnvironment", 0, null)
+
+    /** How many files are loaded. */
+    var open = 0
+        private set
+
+    override fun open(file: File, threads: Int, signature: String?): Engine =
+        LiteRtModel(file, threads, signature)
+
+    /** Calls a function that returns a status. */
+    private fun call(name: String, vararg arguments: Any?) {
+        val status = native.getFunction(name).invokeInt(arguments)
+        if (status != 0) throw IllegalStateException("$name failed with status $status.")
+    }
+
+    /** Calls a function whose last argument receives a handle. */
+    private fun made(name: String, vararg arguments: Any?): Pointer {
+        val handle = PointerByReference()
+        call(name, *arguments, handle)
+        return handle.value
+    }
+
+    private fun count(name: String, vararg arguments: Any?): Long {
+        val count = LongByReference()
+        call(name, *arguments, count)
+        return count.value
+    }
+
+    private fun destroy(name: String, handle: Pointer) =
+        native.getFunction(name).invoke(arrayOf(handle))
+
+    private inner class LiteRtModel(file: File, threads: Int, key: String?) : Engine {
+        private val model = made("LiteRtCreateModelFromFile", environment, file.path)
+        private val options = made("LiteRtCreateOptions")
+        private val signature: Long
+        private val compiled: Pointer
+        private val given: List<Buffer>
+        private val got: List<Buffer>
+
+        init {
+            call("LiteRtSetOptionsHardwareAccelerators", options, CPU)
+            val toml = c.getFunction("strdup").invokePointer(arrayOf("num_threads = $threads\n"))
+            val cpu = made("LiteRtCreateOpaqueOptions", "xnnpack", toml, c.getFunction("free"))
+            call("LiteRtAddOpaqueOptions", options, cpu)
+            compiled = made("LiteRtCreateCompiledModel", environment, model, options)
+            signature = (0 until count("LiteRtGetNumModelSignatures", model)).first {
+                val handle = made("LiteRtGetModelSignature", model, it)
+                key == null || made("LiteRtGetSignatureKey", handle).getString(0) == key
+            }
+            val handle = made("LiteRtGetModelSignature", model, signature)
+            val graph = made("LiteRtGetSignatureSubgraph", handle)
+            given = buffers("Input", handle).inOrder("Input", graph)
+            got = buffers("Output", handle).inOrder("Output", graph)
+            open++
+        }
+
+        override val inputs: List<Port> get() = given.map { it.port }
+        override val outputs: List<Port> get() = got.map { it.port }
+
+        override fun run(inputs: List<ByteBuffer>): List<ByteBuffer> {
+            given.zip(inputs) { buffer, values ->
+                require(values.isDirect && values.capacity() == buffer.port.tensor.bytes)
+                buffer.locked(WRITE) { it.put(values.duplicate().rewind() as ByteBuffer) }
+            }
+            call(
+                "LiteRtRunCompiledModel",
+                *arrayOf(compiled, signature),
+                *arrayOf(given.size.toLong(), handles(given)),
+                *arrayOf(got.size.toLong(), handles(got)),
+            )
+            got.forEach { buffer ->
+                buffer.locked(READ) { (buffer.values.duplicate().rewind() as ByteBuffer).put(it) }
+            }
+            return got.map { it.values }
+        }
+
+        override fun close() {
+            (given + got).forEach { destroy("LiteRtDestroyTensorBuffer", it.handle) }
+            destroy("LiteRtDestroyCompiledModel", compiled)
+            destroy("LiteRtDestroyOptions", options)
+            destroy("LiteRtDestroyModel", model)
+            open--
+        }
+
+        /** In the order of the signature, which is the order that a run takes. */
+        private fun handles(buffers: List<Buffer>): Memory {
+            val array = Memory(8L * buffers.size)
+            buffers.forEach { array.setPointer(8 * it.index, it.handle) }
+            return array
+        }
+
+        private fun buffers(kind: String, from: Pointer): List<Buffer> =
+            (0 until count("LiteRtGetNumSignature${kind}s", from)).map { index ->
+                val name = made("LiteRtGetSignature${kind}Name", from, index).getString(0)
+                val tensor = made("LiteRtGetSignature${kind}TensorByIndex", from, index)
+                val type = Memory(RANKED_TYPE_BYTES)
+                call("LiteRtGetRankedTensorType", tensor, type)
+                val requirements = "LiteRtGetCompiledModel${kind}BufferRequirements"
+                val needs = made(requirements, compiled, signature, index)
+                val buffer = "LiteRtCreateManagedTensorBufferFromRequirements"
+                val handle = made(buffer, environment, type, needs)
+                Buffer(Port(name, described(tensor, type)), index, handle)
+            }
+
+        /** A signature may name tensors in another order than the graph. */
+        private fun List<Buffer>.inOrder(kind: String, graph: Pointer): List<Buffer> =
+            indices.map { index ->
+                val tensor = made("LiteRtGetSubgraph$kind", graph, index.toLong())
+                val name = made("LiteRtGetTensorName", tensor).getString(0)
+                single { it.port.name == name }
+            }
+    }
+
+    private fun described(tensor: Pointer, type: Pointer): Tensor {
+        val rank = type.getInt(4) and 127 // bit 7 says whether there are strides
+        val shape = type.getIntArray(8, rank).toList()
+        val dtype = DTYPES[type.getInt(0)] ?: "type ${type.getInt(0)}"
+        val kind = IntByReference()
+        call("LiteRtGetQuantizationTypeId", tensor, kind)
+        if (kind.value != PER_TENSOR) return Tensor(shape, dtype, 0.0, 0)
+        val scale = Memory(16)
+        call("LiteRtGetPerTensorQuantization", tensor, scale)
+        return Tensor(shape, dtype, scale.getFloat(0).toDouble(), scale.getLong(8).toInt())
+    }
+
+    private inner class Buffer(val port: Port, val index: Long, val handle: Pointer) {
+        val values: ByteBuffer = port.tensor.buffer()
+
+        fun locked(mode: Int, block: (ByteBuffer) -> Unit) {
+            val memory = PointerByReference()
+            call("LiteRtLockTensorBuffer", handle, memory, mode)
+            block(memory.value.getByteBuffer(0, port.tensor.bytes.toLong()))
+            call("LiteRtUnlockTensorBuffer", handle)
+        }
+    }
+
+    private companion object {
+        const val CPU = 1
+        const val READ = 0
+        const val WRITE = 1
+        const val PER_TENSOR = 1
+        const val RANKED_TYPE_BYTES = 128L // 72, and room
+        val DTYPES = mapOf(1 to "float32", 3 to "uint8", 9 to "int8")
+    }
+}

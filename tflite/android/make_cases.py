@@ -1,0 +1,196 @@
+"""Writes what the tests of the Kotlin core read: files, pictures, and what Python makes of them.
+
+python tflite/android/make_cases.py FOLDER, which must not exist. Takes about a minute.
+"""
+
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+from PIL import Image, ImageDraw
+
+import keras_seqpar as ks
+from keras_seqpar import data, mobile
+
+PRESET = "imagenette_small"  # comes with the package: no data set, no download
+KEPT = ["church", "tench", "golf ball"]
+SIZES = [(150, 113), (64, 200), (96, 96), (96, 120), (61, 61), (700, 523)]
+TREE = {"pets": ["cat", "dog"], "car": None, "ships": ["ferry", "tug"]}
+
+
+def main() -> None:
+    folder = Path(sys.argv[1])
+    folder.mkdir(parents=True)
+    keras.utils.set_random_seed(0)
+    net = ks.load_preset(PRESET)
+    names = [f"picture{i}.png" for i in range(len(SIZES))]
+    for seed, (name, size) in enumerate(zip(names, SIZES, strict=True)):
+        draw(size, seed).save(folder / name)
+    squares = np.stack([data.decode(folder / name, net.input_shape[1]) for name in names])
+    for name, square in zip(names, squares, strict=True):
+        (folder / name).with_suffix(".rgb").write_bytes(square.tobytes())
+    small = np.stack([data.decode(folder / name, 32) for name in names])
+
+    cases = {
+        "pictures": names,
+        "size": net.input_shape[1],
+        "files": files(folder, net, squares),
+        "nested_files": nested_files(folder, small),
+        "packs": packs(folder, net, squares, small),
+    }
+    signatures(folder)
+    text = json.dumps(cases, indent=1)
+    (folder / "cases.json").write_text(text, "utf-8")
+
+
+def draw(size: tuple[int, int], seed: int) -> Image.Image:
+    """A picture of shapes and noise: smooth parts, sharp edges, the full range of values."""
+    rng = np.random.default_rng(seed)
+    width, height = size
+    noise = rng.integers(0, 256, (height, width, 3)).astype("uint8")
+    ramp = np.linspace(0, 255, width)[None, :, None] * np.ones((height, 1, 3))
+    mixed = np.where(np.arange(height)[:, None, None] % 3 == 0, noise, ramp).astype("uint8")
+    picture = Image.fromarray(mixed)
+    pen = ImageDraw.Draw(picture)
+    for _ in range(8):
+        x, y = rng.uniform(0, width), rng.uniform(0, height)
+        radius = rng.uniform(3, min(size) / 4)
+        colour = tuple(rng.integers(0, 256, 3).tolist())
+        shape = pen.ellipse if rng.random() < 0.5 else pen.rectangle
+        shape((x - radius, y - radius, x + radius, y + radius), fill=colour)
+    return picture
+
+
+def files(folder: Path, net: keras.Model, squares: np.ndarray) -> list[dict]:
+    """Files of the preset's cutout of each kind."""
+    cut = ks.cutout(net, KEPT)
+    kinds = {
+        "float32": {"quantization": "float32"},
+        "dynamic": {"quantization": "dynamic"},
+        "uint8": {"quantization": "int8", "input_dtype": "uint8", "output_dtype": "uint8"},
+        "int8": {"quantization": "int8", "input_dtype": "int8", "output_dtype": "int8"},
+    }
+    found = []
+    for kind, options in kinds.items():
+        if options["quantization"] == "int8":
+            options["calibration"] = squares
+        path = mobile.convert(cut, folder / f"{kind}.tflite", **options).path
+        found.append(case(path, squares))
+    return found
+
+
+def nested_files(folder: Path, pictures: np.ndarray) -> list[dict]:
+    """Small files with a gains input, with none_of_these, with normalised input."""
+    normalised = nested(include_preprocessing=False)
+    found = [case(mobile.convert(normalised, folder / "normalised.tflite").path, pictures)]
+    pixels = nested()
+    logits = ks.with_activation(pixels, None).predict(pictures.astype("float32"), verbose=0)
+    halfway = float(np.median(logits.max(-1)))
+    with_none = ks.with_threshold(pixels, {"value": halfway, "score": "max_logit"})
+    path = mobile.convert(with_none, folder / "none.tflite", quantization="float32").path
+    found.append(case(path, pictures))
+    assert len(set(found[-1]["none"])) == 2, "the pictures should lie on both sides"
+    steerable = ks.attention_input(pixels)
+    path = mobile.convert(steerable, folder / "gains.tflite", quantization="float32").path
+    rng = np.random.default_rng(0)
+    for gains in (None, rng.uniform(0, 3, len(ks.gain_names(steerable))).astype("float32")):
+        found.append(case(path, pictures, gains))
+    found[-1]["gain_labels"] = list(ks.gain_names(steerable))
+    options = {"quantization": "int8", "calibration": pictures, "max_gain": 2}
+    path = mobile.convert(steerable, folder / "gains_int8.tflite", **options).path
+    found.append(case(path, pictures, np.array([3, 0, 1, 0.5, 2, 1, 1], "float32")))
+    found[-1]["max_gain"] = mobile.Runner(path).about["max_gain"]
+    return found
+
+
+def signatures(folder: Path) -> None:
+    """A file of two signatures, and a file of each cutout alone."""
+    net = nested()
+    mobile.convert_signatures(net, folder / "signatures.tflite", {"pets": ["pets"], "all": None})
+    mobile.convert(ks.cutout(net, ["pets"]), folder / "pets.tflite")
+    mobile.convert(net, folder / "nested.tflite")
+
+
+def nested(**options) -> keras.Model:
+    """A small network of two levels with random weights whose scores differ."""
+    options = {"include_preprocessing": True, **options}
+    net = ks.build_nhl(
+        TREE,
+        family="resnet18",
+        width=0.125,
+        input_shape=(32, 32, 3),
+        stem="small",
+        seed=0,
+        **options,
+    )
+    rng = np.random.default_rng(1)
+    for variable in net.trainable_variables:
+        if variable.path.endswith("logit/kernel"):
+            variable.assign(rng.normal(0, 2, variable.shape))
+    return net
+
+
+def case(path: Path, pictures: np.ndarray, gains: np.ndarray | None = None) -> dict:
+    """What Python's Runner makes of pixels."""
+    runner = mobile.Runner(path)
+    mean, std = (np.array(runner.about[key], "float32") for key in ("mean", "std"))
+    given = pictures if not mean.any() and (std == 1).all() else (pictures - mean) / std
+    scores, none = runner.decide(given, gains)
+    return {
+        "file": path.name,
+        "labels": list(runner.labels),
+        "scores": scores.tolist(),
+        "none": None if none is None else none.tolist(),
+        "gains": None if gains is None else gains.tolist(),
+        "steps": path.stem in ("uint8", "int8"),  # scores are multiples of 1/256
+    }
+
+
+def packs(folder: Path, net: keras.Model, squares: np.ndarray, small: np.ndarray) -> list[dict]:
+    """Branch packs and what Python's PackRunner makes of choices of their categories."""
+    flat = ks.cutout(net, ["tench", "church", "parachute", "golf ball"])
+    flat = ks.with_threshold(flat, {"value": 2.0, "score": "energy", "temperature": 1.5})
+    mobile.pack(flat, folder / "int8.pack", calibration=squares, input_dtype="uint8")
+    deep = nested()
+    mobile.pack(deep, folder / "nested.pack", quantization="float32")
+    other = nested()
+    other.get_layer("trunk").set_weights([1.01 * w for w in other.get_layer("trunk").get_weights()])
+    mobile.pack(other, folder / "other.pack", quantization="float32")
+    shutil.copytree(folder / "int8.pack", folder / "reduced.pack")
+    mobile.remove_branch(folder / "reduced.pack", "church")
+    flat_choices = [None, ["golf ball", "tench"], ["church"], ["parachute", "church", "tench"]]
+    deep_choices = [None, ["ships"], ["tug", "car"], ["pets", "ferry"], ["cat"]]
+    return [
+        pack_case(folder / "int8.pack", squares, flat_choices),
+        pack_case(folder / "nested.pack", small, deep_choices),
+        pack_case(folder / "reduced.pack", squares, [None]),
+    ]
+
+
+def pack_case(folder: Path, pictures: np.ndarray, choices: list) -> dict:
+    runner = mobile.PackRunner(folder)
+    found = []
+    for choice in choices:
+        scores, none = runner.decide(pictures, choice)
+        one = mobile.PackRunner(folder, choice)
+        found.append(
+            {
+                "choice": choice,
+                "categories": list(one.categories),
+                "loaded": sorted(one.loaded),
+                "scores": scores.tolist(),
+                "none": None if none is None else none.tolist(),
+            }
+        )
+    return {"folder": folder.name, "choices": found}
+
+
+if __name__ == "__main__":
+    main()
