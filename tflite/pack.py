@@ -26,7 +26,7 @@ from absl import app, flags, logging
 
 import keras_seqpar as ks
 from keras_seqpar import mobile
-from keras_seqpar.mobile.manifest import Manifest
+from keras_seqpar.mobile.manifest import Manifest, write_manifest
 
 OUTPUT = flags.DEFINE_string("output", None, "The folder of the pack.", required=True)
 ADD = flags.DEFINE_string("add", None, "A category of the network to add to an existing pack.")
@@ -111,6 +111,7 @@ def write(source: str, folder: Path) -> Manifest:
     # Of all categories, also for one new branch: its logit must be right on the others' pictures.
     calibration, _ = shared.pictures_of(dataset, "train", model, CALIBRATION.value)
     if ADD.value:
+        before = mobile.read_manifest(folder)
         manifest = mobile.add_branch(folder, model, ADD.value, calibration=calibration)
         try:
             known = set(manifest.hierarchy.category_ids)
@@ -120,6 +121,7 @@ def write(source: str, folder: Path) -> Manifest:
             check(runner, ks.cutout(model, names), images, manifest.quantization)
         except BaseException:
             mobile.remove_branch(folder, ADD.value)
+            write_manifest(folder, before)  # its threshold, which the change took away
             raise
         return manifest
     folder.parent.mkdir(parents=True, exist_ok=True)
