@@ -17,10 +17,10 @@ TORCH = $(shell grep '^torch==' constraints.txt)# by name: a build for this mach
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all test-tools test-web lint format wheel clean
+.PHONY: help demo test test-all test-tools test-web test-kotlin test-arm64 lint format wheel clean
 
 help: ## list what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/demo.done ## train on digits, cut, quantize, compare (CATEGORIES=0,1,7 to choose)
 	KERAS_BACKEND=tensorflow $(BIN)/python recipes/demo.py \
@@ -37,11 +37,19 @@ test: lint $(RUNTIME_VENV)/test.done $(MEDIAPIPE_VENV)/test.done ## lint, then a
 
 test-all: test test-tools ## make test, then make test-tools
 
-test-tools: test-web ## the tests that need tools of their own
+test-tools: test-web test-kotlin test-arm64 ## the tests that need tools of their own
 
 test-web: $(VENV)/demo.done ## the page of tflite/web in Chromium, beside Python
 	@echo "== the page"
 	@PYTHON="$(abspath $(BIN))/python" tflite/web/test/run
+
+test-kotlin: $(VENV)/demo.done ## the Kotlin core of tflite/android in LiteRT, beside Python
+	@echo "== the Kotlin core"
+	@tflite/android/test.sh "$(abspath $(BIN))/python" build/kotlin
+
+test-arm64: $(VENV)/demo.done ## int8 files on an emulated ARM: the same bits as here
+	@echo "== arm64"
+	@tflite/arm64.sh "$(abspath $(BIN))/python" build/arm64
 
 lint: $(VENV)/test.done ## style, format and types
 	$(BIN)/ruff check --quiet .

@@ -95,8 +95,10 @@ class MainActivity : Activity() {
     private fun show(uri: Uri) = work {
         val source = ImageDecoder.createSource(contentResolver, uri)
         val bitmap = ImageDecoder.decodeBitmap(source) { decoder, info, _ -> // turned as EXIF says
-            val (width, height) = Pair(info.size.width, info.size.height)
-            decoder.setTargetSampleSize(Picture.sampleSize(width, height, classifier.side))
+            if (info.mimeType == "image/jpeg") { // as Python has them decoded
+                val (width, height) = Pair(info.size.width, info.size.height)
+                decoder.setTargetSampleSize(Picture.sampleSize(width, height, classifier.side))
+            }
             decoder.allocator = ImageDecoder.ALLOCATOR_SOFTWARE
         }
         picture = bitmap.toPicture()

@@ -1,0 +1,96 @@
+"""The parts of arm64.sh: makes files, runs them on one machine, compares what two gave.
+
+python tflite/arm64.py make FOLDER
+python tflite/arm64.py run FOLDER FOUND.npz      (needs NumPy and ai-edge-litert only)
+python tflite/arm64.py compare ONE.npz OTHER.npz
+"""
+
+import platform
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+PRESET = "imagenette_small"  # comes with the package: no data set, no download
+KEPT = ["church", "tench", "golf ball", "French horn"]
+COUNT = 8  # pictures to run
+INT8 = ("uint8", "int8", "pack")  # must agree bit for bit; floats need not
+
+
+def make(folder: Path) -> None:
+    """Writes int8 files, a branch pack, a float file, and pictures."""
+    import keras_seqpar as ks
+    from keras_seqpar import mobile
+
+    folder.mkdir()
+    cut = ks.cutout(ks.load_preset(PRESET), KEPT)
+    pictures = draw(60 + COUNT, cut.input_shape[1])
+    calibration, pictures = pictures[COUNT:], pictures[:COUNT]
+    np.save(folder / "pictures.npy", pictures)
+    for dtype in ("uint8", "int8"):
+        path = folder / f"{dtype}.tflite"
+        options = {"input_dtype": dtype, "output_dtype": dtype, "calibration": calibration}
+        mobile.convert(cut, path, quantization="int8", **options)
+    mobile.convert(cut, folder / "float32.tflite", quantization="float32")
+    mobile.pack(cut, folder / "pack", calibration=calibration, input_dtype="uint8")
+
+
+def draw(count: int, size: int) -> np.ndarray:
+    """Smooth random pictures with noise, of the full range: (count, size, size, 3) uint8."""
+    rng = np.random.default_rng(0)
+    coarse = rng.uniform(0, 255, (count, 6, 6, 3))
+    at = np.linspace(0, 5, size)
+    low = at.astype(int).clip(0, 4)
+    part = (at - low)[:, None]
+    rows = coarse[:, low] * (1 - part[:, :, None]) + coarse[:, low + 1] * part[:, :, None]
+    both = rows[:, :, low] * (1 - part) + rows[:, :, low + 1] * part
+    return (both + rng.normal(0, 20, both.shape)).clip(0, 255).astype("uint8")
+
+
+def run(folder: Path, found: Path) -> None:
+    """Runs all files and keeps what they give, integers as they are."""
+    from keras_seqpar.mobile.pack_runner import PackRunner, load_part
+    from keras_seqpar.mobile.runner import Runner
+
+    start = time.perf_counter()
+    pictures = np.load(folder / "pictures.npy")
+    results = {}
+    for name in ("uint8", "int8", "float32"):
+        runner = Runner(folder / f"{name}.tflite", interpreter="ai-edge-litert")
+        results[name] = runner(pictures)
+    pack = PackRunner(folder / "pack", interpreter="ai-edge-litert")
+    trunk = load_part(folder / "pack", pack.manifest.trunk, interpreter="ai-edge-litert")
+    features = [trunk.pass_on(trunk.encode(picture[None])).copy() for picture in pictures]
+    results["pack features"] = np.concatenate(features)
+    results["pack logits"] = pack.logits(pictures)
+    seconds = time.perf_counter() - start
+    about = f"{platform.machine()}, {pack.interpreter}, {seconds:.1f} s"
+    np.savez(found, about=about, **results)
+
+
+def compare(one: Path, other: Path) -> int:
+    """Prints how far two results differ; the exit status is 0 where all int8 files agree."""
+    first, second = np.load(one), np.load(other)
+    print(f"{first['about']}\n{second['about']}")
+    differ = 0
+    for name in first.files[1:]:
+        a, b = first[name], second[name]
+        count = int((a != b).sum())
+        spread = len(np.unique(a))
+        exact = name.startswith(INT8)
+        differ += exact and (count > 0 or spread < 3)
+        largest = np.abs(a.astype("float64") - b).max()
+        says = "equal" if not count else f"{count} differ, by {largest:.2g} at most"
+        wanted = "bit for bit" if exact else "for information"
+        print(f"{name}: {a.size} values, {spread} different ones ({wanted}): {says}")
+    if platform.machine() in str(second["about"]):
+        print("Both results are of the same machine.")
+        return 1
+    print("FAILED" if differ else "The int8 files give the same bits on both machines.")
+    return int(bool(differ))
+
+
+if __name__ == "__main__":
+    commands = {"make": make, "run": run, "compare": compare}
+    sys.exit(commands[sys.argv[1]](*map(Path, sys.argv[2:])))
