@@ -197,7 +197,7 @@ class Augment(keras.layers.Layer):
             height, width = pictures.shape[1:3]  # None where it is not known yet
             top, left = (max(0, ((side or 0) - self.size) // 2) for side in (height, width))
             return pictures[:, top : top + self.size, left : left + self.size]
-        pictures = _resample(pictures, rows[:, :AFFINE], self.size)
+        pictures = resample(pictures, rows[:, :AFFINE], self.size)
         for start in range(AFFINE + MIX, self.policy.columns, COLOUR):
             pictures = _recolour(pictures, rows[:, start : start + COLOUR])
         if self.policy.mixup or self.policy.cutmix:
@@ -208,7 +208,7 @@ class Augment(keras.layers.Layer):
         return (pictures_shape[0], self.size, self.size, pictures_shape[-1])
 
 
-def _resample(pictures, affine, size: int):
+def resample(pictures, affine, size: int):
     """Bilinear resampling: output pixel (x, y) is taken from affine @ (x, y, 1)."""
     shape = ops.shape(pictures)
     count, height, width = shape[0], shape[1], shape[2]

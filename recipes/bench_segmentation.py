@@ -1,0 +1,213 @@
+"""Segmentation of crops around changes against segmentation of whole frames.
+
+    python recipes/bench_segmentation.py runs/segment/last.keras --data camvid-240x180.zip \
+        --videos highway.avi,mall.mpg --output out/segmentation
+
+Test pictures get a rectangle of another test picture pasted in, of a share of the area and at a
+random place; videos run as they are. Every frame goes through a stream, and through one that
+computes the whole frame each time, in turns: both by the same compiled network. The tables have
+how many times faster the stream is, how many positions agree with the whole run, and the mean IoU
+of both: against the labels of the pictures, pasted likewise; against the whole run on videos,
+which have none. Writes segmentation.md and segmentation.json.
+"""
+
+import statistics
+import sys
+from pathlib import Path
+
+import camvid
+import keras
+import numpy as np
+import run_folder
+import segment
+import video
+from options import Options
+
+from keras_seqpar import selective
+
+
+def make_options() -> Options:
+    """All flags."""
+    options = Options(__doc__, first="model")
+    options.group(
+        "Data",
+        ("string", "data", None, "The zip with CamVid."),
+        ("list", "videos", [], "Videos of a camera that stands still."),
+        ("list", "shares", ["0.02", "0.05", "0.1"], "Of the area that are pasted."),
+        ("integer", "pictures", 233, "Test pictures per share.", 1),
+        ("integer", "frames", 200, "Frames per video.", 2),
+        ("integer", "seed", 0, "Of places."),
+    )
+    options.group(
+        "Stream",
+        ("string", "margin", "4", "Pixels of context, or receptive_field."),
+        ("string", "reach", "6", "Pixels around a change that are renewed, or receptive_field."),
+        ("float", "threshold", 24.0, "From which difference on a pixel changed.", 0.0),
+        ("integer", "least", 12, "Changed pixels that a region must have.", 1),
+        ("integer", "refresh", 150, "Frames of a video from one full run to the next.", 1),
+        ("boolean", "freeze", False, "Weights as constants, of both (TensorFlow only)."),
+    )
+    options.group("Output", ("string", "output", "out/segmentation", "Folder to write to."))
+    return options
+
+
+def pixels(name: str, text: str) -> int | str:
+    """A margin from a flag.
+
+    Raises:
+        ValueError: neither a whole number nor "receptive_field".
+    """
+    if text == "receptive_field" or text.isdigit():
+        return int(text) if text.isdigit() else text
+    raise ValueError(f"--{name} must be a whole number or receptive_field, got {text!r}.")
+
+
+def make_streams(network: keras.Model, shape, chosen, threshold=None) -> tuple:
+    """A stream of crops, and one of whole frames."""
+    options = {
+        "threshold": chosen.threshold if threshold is None else threshold,
+        "input_shape": tuple(shape),
+        "freeze": chosen.freeze,
+    }
+    crops = selective.SegmentationStream(
+        network,
+        margin=pixels("margin", chosen.margin),
+        reach=pixels("reach", chosen.reach),
+        least=chosen.least,
+        refresh=chosen.refresh,
+        **options,
+    )
+    return crops, selective.SegmentationStream(network, refresh=1, calibrate=False, **options)
+
+
+def paste(rng: np.random.Generator, share: float, shape) -> tuple[slice, slice]:
+    """A rectangle of the frame's proportions, of a share of its area, at a random place."""
+    sides = [max(1, round(size * share**0.5)) for size in shape]
+    at = [int(rng.integers(0, size - side + 1)) for size, side in zip(shape, sides, strict=True)]
+    return tuple(slice(a, a + side) for a, side in zip(at, sides, strict=True))
+
+
+def on_pictures(network, pictures: camvid.Split, classes: int, chosen) -> list[dict]:
+    """One row per share of pasted pictures."""
+    shape = pictures.labels.shape[1:]
+    crops, whole = make_streams(network, (*shape, 5), chosen)
+    crops_of_all, rows = chosen.pictures, []
+    for share in map(float, chosen.shares):
+        rng = np.random.default_rng([chosen.seed, round(1e6 * share)])
+        matrices = [np.zeros((classes, classes), int) for _ in range(2)]
+        found = []
+        for i in range(min(crops_of_all, len(pictures))):
+            other = int(rng.integers(1, len(pictures))) + i
+            part = paste(rng, share, shape)
+            picture, labels = pictures.pictures[i].copy(), pictures.labels[i].copy()
+            crops.reset()
+            crops(camvid.with_place(picture))
+            picture[part] = pictures.pictures[other % len(pictures)][part]
+            labels[part] = pictures.labels[other % len(pictures)][part]
+            frame = camvid.with_place(picture)
+            pair = step(crops, whole, frame)
+            found.append(pair)
+            for matrix, said in zip(matrices, pair["maps"], strict=True):
+                matrix += camvid.confusion(labels, said, classes)
+        row = {"what": f"{share:.0%} pasted", "frames": len(found), **summary(found)}
+        row["miou"], row["miou_whole"] = (float(np.nanmean(camvid.ious(m))) for m in matrices)
+        rows.append(row)
+    return rows
+
+
+def on_video(network, path: str, classes: int, chosen) -> dict:
+    """The row of a video."""
+    clip = video.open_video(path)
+    crops, whole = make_streams(network, (clip.height, clip.width, 5), chosen)
+    matrix = np.zeros((classes, classes), int)
+    found = []
+    for frame in clip.frames(chosen.frames):
+        pair = step(crops, whole, camvid.with_place(frame))
+        found.append(pair)
+        matrix += camvid.confusion(pair["maps"][1], pair["maps"][0], classes)
+    clip.close()
+    found = found[1:]  # the first frame is whole in both, and has the calibration
+    if not found:
+        raise ValueError(f"{path} has fewer than two frames.")
+    often = matrix.sum(1) > matrix.sum() * 1e-3  # classes that the whole run says now and then
+    row = {"what": clip.name, "frames": len(found), **summary(found)}
+    return row | {"miou": float(camvid.ious(matrix)[often].mean()), "miou_whole": 1.0}
+
+
+def step(crops, whole, frame: np.ndarray) -> dict:
+    """One frame through both streams."""
+    ours, theirs = crops(frame), whole(frame)
+    maps = ours.output[0], theirs.output[0]
+    return {
+        "maps": maps,
+        "ms": ours.stats.milliseconds,
+        "ms_whole": theirs.stats.milliseconds,
+        "agreement": float((maps[0] == maps[1]).mean()),
+        "changed": ours.stats.changed,
+        "recomputed": ours.stats.recomputed,
+        "regions": ours.stats.regions,
+        "full": ours.stats.mode == "full",
+    }
+
+
+def summary(found: list[dict]) -> dict:
+    """Means over frames; times are medians, and the sum over all frames, full ones included."""
+    mean = {
+        key: float(np.mean([x[key] for x in found]))
+        for key in ("changed", "recomputed", "regions", "agreement", "full")
+    }
+    times = {key: [x[key] for x in found] for key in ("ms", "ms_whole")}
+    return mean | {
+        "least_agreement": min(x["agreement"] for x in found),
+        "ms": statistics.median(times["ms"]),
+        "ms_whole": statistics.median(times["ms_whole"]),
+        "faster": statistics.median(times["ms_whole"]) / statistics.median(times["ms"]),
+        "faster_in_all": sum(times["ms_whole"]) / sum(times["ms"]),
+    }
+
+
+def table(rows: list[dict]) -> str:
+    """The rows as a Markdown table."""
+    lines = [
+        "| | frames | changed | recomputed | crops | whole ms | stream ms | times faster | in all "
+        "| agreement | least | mean IoU | of whole |",
+        "|---|" + "---|" * 12,
+    ]
+    for x in rows:
+        lines.append(
+            f"| {x['what']} | {x['frames']} | {x['changed']:.1%} | {x['recomputed']:.1%} | "
+            f"{x['regions']:.1f} | {x['ms_whole']:.1f} | {x['ms']:.1f} | {x['faster']:.2f} | "
+            f"{x['faster_in_all']:.2f} | {x['agreement']:.2%} | {x['least_agreement']:.2%} | "
+            f"{x['miou']:.2%} | {x['miou_whole']:.2%} |"
+        )
+    return "\n".join(lines)
+
+
+def main(argv: list[str]) -> int:
+    """Runs the command line; returns the exit status."""
+    try:
+        chosen, _ = make_options().parse(argv)
+        if not all(0 < float(share) <= 1 for share in chosen.shares):
+            raise ValueError(f"--shares must be numbers above 0 and up to 1, got {chosen.shares}.")
+        if not chosen.data:
+            raise ValueError("Give --data: the zip with CamVid.")
+        scenes = camvid.load(chosen.data, ["test"])
+        classes = len(scenes.categories)
+        network = segment.load_network(chosen.model, classes)
+        rows = on_pictures(network, scenes.splits["test"], classes, chosen)
+        print(table(rows), flush=True)
+        rows += [on_video(network, path, classes, chosen) for path in chosen.videos]
+    except (ValueError, ImportError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(table(rows))
+    folder = Path(chosen.output)
+    facts = {"flags": vars(chosen), "backend": keras.backend.backend(), "rows": rows}
+    run_folder.write_json(folder / "segmentation.json", facts)
+    with run_folder.replacing(run_folder.place(folder / "segmentation.md")) as temporary:
+        temporary.write_text(table(rows) + "\n", "utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,162 @@
+"""The segmentation recipe: data, augmentation, a run that is killed and resumed, the benchmark."""
+
+import io
+import json
+import pathlib
+import sys
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "recipes"))
+pytest.importorskip("absl")
+Image = pytest.importorskip("PIL.Image")
+
+import bench_segmentation  # noqa: E402
+import camvid  # noqa: E402
+import segment  # noqa: E402
+
+pytestmark = pytest.mark.only_backend("tensorflow")
+HEIGHT, WIDTH = 40, 48
+CLASSES = ("sky", "road", "car")
+SMALL = ["--crop=32", "--width=0.125", "--channels=8", "--batch_size=2", "--init=none"]
+
+
+def write_scenes(path, count=4, *, unlabelled=True, drop=""):
+    """A zip with blue sky above grey road and red cars; one corner is not labelled."""
+    rng = np.random.default_rng(0)
+    with zipfile.ZipFile(path, "w") as file:
+        lines = [*CLASSES, "unlabelled"] if unlabelled else CLASSES
+        file.writestr("scenes/classes.txt", "\n".join(lines) + "\n")
+        for split in camvid.SPLITS:
+            for i in range(count):
+                picture = np.full((HEIGHT, WIDTH, 3), 100, "uint8")
+                labels = np.full((HEIGHT, WIDTH), 1, "uint8")
+                horizon = rng.integers(12, 20)
+                picture[:horizon], labels[:horizon] = (80, 120, 220), 0
+                y, x = rng.integers(22, 30), rng.integers(4, 34)
+                picture[y : y + 8, x : x + 10], labels[y : y + 8, x : x + 10] = (200, 30, 30), 2
+                picture = (picture + rng.integers(0, 20, picture.shape)).astype("uint8")
+                labels[:2, :2] = 3
+                parts = (f"{split}/{i}.png", picture), (f"{split}annot/{i}.png", labels)
+                for name, array in parts:
+                    content = io.BytesIO()
+                    Image.fromarray(array).save(content, "PNG")
+                    if name != drop:
+                        file.writestr(f"scenes/{name}", content.getvalue())
+    return path
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory):
+    return write_scenes(tmp_path_factory.mktemp("data") / "scenes.zip")
+
+
+def test_reading(scenes, tmp_path):
+    found = camvid.load(str(scenes))
+    assert found.categories == CLASSES
+    assert {name: len(split) for name, split in found.splits.items()} == dict.fromkeys(
+        camvid.SPLITS, 4
+    )
+    split = found.splits["test"]
+    assert split.pictures.shape == (4, HEIGHT, WIDTH, 3) and split.pictures.dtype == "uint8"
+    assert set(np.unique(split.labels)) == {0, 1, 2, 3}
+    for made, words in (
+        (tmp_path / "missing.zip", "no file"),
+        (write_scenes(tmp_path / "a.zip", unlabelled=False), "last line of classes.txt"),
+        (write_scenes(tmp_path / "b.zip", drop="valannot/1.png"), "valannot/1.png is missing"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            camvid.load(str(made))
+    (tmp_path / "c.zip").write_bytes(b"no zip")
+    with pytest.raises(ValueError, match="no readable zip"):
+        camvid.load(str(tmp_path / "c.zip"))
+
+
+def test_crops_of_pictures_and_labels_lie_on_each_other():
+    labels = np.zeros((1, 60, 80), "uint8")
+    labels[0, 20:40, 30:60] = 1
+    pictures = np.repeat(255 * labels[..., None], 3, -1)
+    for seed in range(6):
+        rows = camvid.draw(np.random.default_rng(seed), 1, (60, 80), 32)
+        rows[:, camvid.augment.AFFINE :] = 1  # no colours
+        made = camvid.Prepare(32)(pictures, rows, training=True)
+        made = keras.ops.convert_to_numpy(made)[0]
+        there = camvid.crop_labels(labels, rows, 32)[0]
+        assert ((made[..., 0] > 127) == there).mean() > 0.97
+        x = np.abs(2 * (rows[0, 0] * 0.5 + rows[0, 2]) / 80 - 1) * 255
+        y = 255 * (rows[0, 4] * 31.5 + rows[0, 5]) / 60
+        assert np.allclose(made[31, 0, 3:], (y, x), atol=1e-2)
+    whole = keras.ops.convert_to_numpy(camvid.Prepare(32)(pictures, rows, training=False))
+    assert np.abs(whole - camvid.with_place(pictures)).max() <= 0.5
+
+
+def test_what_is_not_labelled_counts_nothing():
+    labels = np.array([[[0, 1, 2]]], "uint8")
+    classes, weights = camvid.answers(labels, np.array([0.5, 2.0]))
+    assert classes.tolist() == [[[0, 1, 0]]] and weights.tolist() == [[[0.5, 2.0, 0.0]]]
+    said = np.array([[[0, 0, 1]]])
+    matrix = camvid.confusion(labels, said, 2)
+    assert matrix.tolist() == [[1, 0], [1, 0]]
+    assert camvid.ious(matrix).tolist() == [0.5, 0.0]
+
+
+def test_a_killed_run_ends_in_the_same_weights(scenes, tmp_path, capsys):
+    flags = [f"--data={scenes}", *SMALL, "--epochs=2"]
+    assert segment.main([*flags, f"--output={tmp_path / 'one'}"]) == 0
+    printed = capsys.readouterr().out
+    assert "car" in printed and "mean IoU" in printed
+
+    def stop(self, epoch, logs=None):
+        original(self, epoch, logs)
+        raise KeyboardInterrupt
+
+    original = segment.run_folder.Checkpoint.on_epoch_end
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(segment.run_folder.Checkpoint, "on_epoch_end", stop)
+        assert segment.main([*flags, f"--output={tmp_path / 'two'}"]) == 130
+    assert segment.main([f"--output={tmp_path / 'two'}", "--resume"]) == 0
+    assert "Resuming after epoch 1 of 2" in capsys.readouterr().out
+    one, two = (segment.load_network(str(tmp_path / x / "last.keras"), 3) for x in ("one", "two"))
+    for a, b in zip(one.get_weights(), two.get_weights(), strict=True):
+        assert np.allclose(a, b, atol=1e-5)
+    found = json.loads((tmp_path / "one" / "test.json").read_text("utf-8"))
+    assert found["pictures"] == 4 and set(found["iou"]) == set(CLASSES)
+
+    network = str(tmp_path / "one" / "last.keras")
+    assert segment.main([f"--data={scenes}", f"--evaluate={network}"]) == 0
+    flags = [network, f"--data={scenes}", "--shares=0.05", f"--output={tmp_path / 'bench'}"]
+    assert bench_segmentation.main([*flags, "--margin=receptive_field", "--threshold=0"]) == 0
+    (row,) = json.loads((tmp_path / "bench" / "segmentation.json").read_text("utf-8"))["rows"]
+    assert row["frames"] == 4 and row["miou"] <= 1
+    assert "5% pasted" in (tmp_path / "bench" / "segmentation.md").read_text("utf-8")
+
+
+def test_the_preset_fills_the_trunk():
+    network = segment.build(3, channels=8)
+    assert segment.initialise(network, "preset:imagenette_small") == 16
+    stem = network.get_layer("stem_conv").get_weights()[0]
+    assert stem[..., :3, :].any() and not stem[..., 3:, :].any()
+    with pytest.raises(ValueError, match="preset:NAME or none"):
+        segment.initialise(network, "somewhere")
+    with pytest.raises(ValueError, match="'stem_conv' has other shapes"):
+        segment.initialise(segment.build(3, width=0.25), "preset:imagenette_small")
+
+
+def test_bad_flags(scenes, tmp_path, capsys):
+    (tmp_path / "no.keras").write_text("no network")
+    for flags, words in (
+        ([], "Give --data"),
+        ([f"--data={scenes}", "--stages=7"], "--stages must be 2 to 4"),
+        ([f"--data={scenes}", "--crop=64", "--batch_size=2"], "too few or too small"),
+        ([f"--data={scenes}", f"--evaluate={tmp_path / 'no.keras'}"], "no readable .keras"),
+        (["--resume", f"--output={tmp_path}"], "no run to resume"),
+    ):
+        assert segment.main(flags) == 1
+        assert words in capsys.readouterr().err
+    assert bench_segmentation.main(["net.keras", f"--data={scenes}", "--shares=2"]) == 1
+    assert "up to 1" in capsys.readouterr().err
+    assert bench_segmentation.main(["net.keras", f"--data={scenes}"]) == 1
+    assert "no file net.keras" in capsys.readouterr().err
