@@ -2,10 +2,11 @@
 
 `stream` runs a network so, `report` says before any run what that can gain, `Detector` is how
 changes are found, `spread` how they go through a layer. `SegmentationStream` segments crops
-around what changed.
+around what changed. `open_sizes` lets a network take frames of other sizes.
 """
 
 from keras_seqpar.selective.detect import Detector
+from keras_seqpar.selective.geometry import open_sizes
 from keras_seqpar.selective.reporting import LayerReport, Report, report
 from keras_seqpar.selective.results import Result, Stats
 from keras_seqpar.selective.rules import spread
@@ -23,6 +24,7 @@ __all__ = [
     "SegmentationStream",
     "Stats",
     "Stream",
+    "open_sizes",
     "report",
     "spread",
     "stream",

@@ -40,8 +40,10 @@ class Axis:
     before: int
     after: int
 
-    def within(self, pixels: int) -> "Axis":
-        """The same with a receptive field that is cut off after so many pixels on each side."""
+    def within(self, pixels: int | str) -> "Axis":
+        """The same with a receptive field that ends after so many pixels; as it is for a word."""
+        if isinstance(pixels, str):
+            return self
         return dataclasses.replace(self, before=pixels, after=pixels + math.ceil(self.scale) - 1)
 
     def affected(self, first: int, last: int) -> tuple[int, int]:

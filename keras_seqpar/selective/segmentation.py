@@ -4,21 +4,22 @@ import dataclasses
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
 from keras_seqpar.selective import regions
 from keras_seqpar.selective.detect import Detector, region
 from keras_seqpar.selective.flatten import fingerprint, flatten
 from keras_seqpar.selective.frames import check
-from keras_seqpar.selective.geometry import Axis, Geometry, geometry
+from keras_seqpar.selective.geometry import geometry
 from keras_seqpar.selective.program import compile_program
 from keras_seqpar.selective.segmentation_results import (
     SegmentationResult,
     SegmentationStats,
     agreement,
+    finish,
     together,
 )
 from keras_seqpar.selective.whole import Whole
@@ -33,7 +34,7 @@ class _Item:
 
     detector: Detector
     accepted: np.ndarray
-    output: np.ndarray | None = None
+    output: Any = None
     since_full: int = 0
     changed: np.ndarray | None = None  # in the last frame; None where everything was computed
 
@@ -74,6 +75,8 @@ class SegmentationStream:
         input_shape: `(height, width, channels)`, where the model leaves it open.
         calibrate: measure at the first frame what a crop costs beside its area, to know which
             regions to join; takes a few runs.
+        freeze: make the weights constants of the compiled graph (TensorFlow only): quicker, and
+            larger by a copy or two of the weights.
 
     Raises:
         TypeError: no Keras model, or an argument of the wrong type.
@@ -107,6 +110,7 @@ class SegmentationStream:
         scores: bool = False,
         input_shape: Sequence[int] | None = None,
         calibrate: bool = True,
+        freeze: bool = False,
     ):
         self._detector = Detector(threshold, luminance, dilate, drop_single, learn)
         reach = margin if reach is None else reach
@@ -132,11 +136,11 @@ class SegmentationStream:
         self._fingerprint = fingerprint(flat)
         self._least, self._refresh, self._most = least, refresh, float(most)
         self._scores, self._calibrate = scores, calibrate
-        self._full = Whole(self._program, _finish(self.geometry, scores))
+        self._full = Whole(self._program, finish(self.geometry, scores), freeze=freeze)
         rows, cols = self.geometry.rows, self.geometry.cols
         self._planner = regions.Planner(
-            _limited(rows, margin), _limited(cols, margin),
-            _limited(rows, reach), _limited(cols, reach), self._full.backend.fit,
+            rows.within(margin), cols.within(margin),
+            rows.within(reach), cols.within(reach), self._full.backend.fit,
         )  # fmt: skip
         self._fixed = _FIXED * rows.size * cols.size
         self._items: list[_Item] = []
@@ -344,7 +348,7 @@ class SegmentationStream:
         return ("regions" if crops else "cached"), tuple(crop.box for crop in crops)
 
     def _take_all(self, item: _Item, frame: np.ndarray) -> None:
-        item.output = self._full(frame)
+        item.output = np.array(self._full(frame))  # of its own: JAX's may not be changed
         item.accepted[:] = frame
         item.changed, item.since_full = None, 0
 
@@ -386,10 +390,6 @@ class SegmentationStream:
             self._fixed = float(np.clip(times[1] / slope - part, 0, whole / 8))
 
 
-def _limited(axis: Axis, pixels: int | str) -> Axis:
-    return axis if isinstance(pixels, str) else axis.within(pixels)
-
-
 def _check_number(name: str, value, lowest: int, words: bool) -> None:
     if words and value == RECEPTIVE_FIELD:
         return
@@ -399,14 +399,3 @@ def _check_number(name: str, value, lowest: int, words: bool) -> None:
         raise TypeError(message)
     if isinstance(value, str) or value < lowest:
         raise ValueError(message)
-
-
-def _finish(found: Geometry, scores: bool):
-    """What turns the model's output into what is kept."""
-    if scores:
-        return lambda output: output
-    classes = found.output_shape[2]
-    if classes == 1:
-        return lambda output: ops.cast(output[..., 0] > 0.5, "uint8")
-    kind = "uint8" if classes <= 256 else "int32"
-    return lambda output: ops.cast(ops.argmax(output, axis=-1), kind)

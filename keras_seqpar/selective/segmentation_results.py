@@ -4,8 +4,10 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
+from keras import ops
 
 from keras_seqpar.selective import regions
+from keras_seqpar.selective.geometry import Geometry
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +58,17 @@ class SegmentationResult:
     items: tuple[SegmentationStats, ...]
     crops: tuple[tuple[regions.Box, ...], ...]
     reference: np.ndarray | None = None
+
+
+def finish(found: Geometry, scores: bool):
+    """What turns a model's output into what is kept: classes, or the scores as they are."""
+    if scores:
+        return lambda output: output
+    classes = found.output_shape[2]
+    if classes == 1:
+        return lambda output: ops.cast(output[..., 0] > 0.5, "uint8")
+    kind = "uint8" if classes <= 256 else "int32"
+    return lambda output: ops.cast(ops.argmax(output, axis=-1), kind)
 
 
 def agreement(mine: np.ndarray, theirs: np.ndarray) -> float:

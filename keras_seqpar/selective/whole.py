@@ -17,15 +17,21 @@ class Whole:
     Args:
         program: the network, of one input and one output.
         finish: what is done to the output before it leaves the backend.
+        freeze: make the weights constants of what is compiled.
     """
 
-    def __init__(self, program: Program, finish):
+    def __init__(self, program: Program, finish, *, freeze: bool = False):
+        if freeze and keras.backend.backend() != "tensorflow":
+            raise ValueError(
+                f"freeze=True is for the TensorFlow backend, this is {keras.backend.backend()}: "
+                "leave it out."
+            )
         name = f"keras_seqpar.selective._{keras.backend.backend()}"
         self.backend: Any = importlib.import_module(name)
         self._program, self._finish = program, finish
-        self._weights = [
-            tuple(map(ops.convert_to_tensor, kernels.weights_of(step))) for step in program.steps
-        ]
+        self._weights = [kernels.weights_of(step) for step in program.steps]
+        if not freeze:  # arrays become constants where they are traced, tensors do not
+            self._weights = [tuple(map(ops.convert_to_tensor, w)) for w in self._weights]
         channels = program.shapes[program.inputs[0]][2]
         self._caller = self.backend.Caller(self._walk, channels)
 

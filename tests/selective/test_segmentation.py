@@ -261,8 +261,9 @@ def test_models_that_do_not_fit(network):
     odd = keras.Sequential([keras.Input((33, 32, 3)), layers.Conv2D(2, 3, 2, padding="same")])
     with pytest.raises(ValueError, match=r"pads crops of frames .* multiple of 2"):
         selective.SegmentationStream(odd)
+    coarse = keras.Sequential([keras.Input((4, 32, 3)), layers.Conv2D(2, 3, 8, padding="same")])
     with pytest.raises(ValueError, match="smaller than the total stride"):
-        selective.SegmentationStream(network, input_shape=(2, 64, 3))
+        selective.SegmentationStream(coarse)
     with pytest.raises(ValueError, match="size of a frame must be known"):
         selective.SegmentationStream(network)
     with pytest.raises(TypeError, match=r"keras\.Model"):
