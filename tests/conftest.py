@@ -5,6 +5,7 @@ test that cannot run for want of something that could be there is skipped with t
 and with `--no-skips`, the default where CI=true, such a skip is a failure.
 """
 
+import importlib.util
 import os
 import pathlib
 
@@ -30,6 +31,9 @@ import keras
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+# These have an environment of their own: `make test-qat` makes it and runs them there.
+collect_ignore = [] if importlib.util.find_spec("tensorflow_model_optimization") else ["qat"]
 
 hypothesis.settings.register_profile(
     "keras_seqpar",
