@@ -7,6 +7,7 @@ PYTHON ?= $(shell for p in python3.11 python3 python; do $$p -c \
 VENV ?= .venv
 RUNTIME_VENV ?= $(VENV)-tflite-runtime
 MEDIAPIPE_VENV ?= $(VENV)-mediapipe
+QAT_VENV ?= $(VENV)-qat
 BACKENDS ?= tensorflow jax torch
 CATEGORIES ?=
 PYTEST_ARGS ?= -n 2 --dist loadfile
@@ -17,7 +18,7 @@ TORCH = $(shell grep '^torch==' constraints.txt)# by name: a build for this mach
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all test-tools test-web test-kotlin test-arm64 lint format wheel clean
+.PHONY: help demo test test-all test-tools test-web test-kotlin test-arm64 test-qat lint format wheel clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,7 +38,7 @@ test: lint $(RUNTIME_VENV)/test.done $(MEDIAPIPE_VENV)/test.done ## lint, then a
 
 test-all: test test-tools ## make test, then make test-tools
 
-test-tools: test-web test-kotlin test-arm64 ## the tests that need tools of their own
+test-tools: test-web test-kotlin test-arm64 test-qat ## the tests that need tools of their own
 
 test-web: $(VENV)/demo.done ## the page of tflite/web in Chromium, beside Python
 	@echo "== the page"
@@ -50,6 +51,10 @@ test-kotlin: $(VENV)/demo.done ## the Kotlin core of tflite/android in LiteRT, b
 test-arm64: $(VENV)/demo.done ## int8 files on an emulated ARM: the same bits as here
 	@echo "== arm64"
 	@tflite/arm64.sh "$(abspath $(BIN))/python" build/arm64
+
+test-qat: $(QAT_VENV)/test.done ## training with fake quantization, beside post-training int8
+	@echo "== quantization-aware training"
+	@KERAS_BACKEND=tensorflow $(QAT_VENV)/bin/python -m pytest $(PYTEST_ARGS) tests/qat
 
 lint: $(VENV)/test.done ## style, format and types
 	$(BIN)/ruff check --quiet .
@@ -64,7 +69,7 @@ wheel: $(VENV)/test.done ## build the wheel into dist/
 	$(BIN)/python -m pip wheel -q --disable-pip-version-check --no-deps -w dist .
 
 clean: ## remove environments, caches and dist/ (runs/ and out/ stay)
-	@for venv in "$(VENV)" "$(RUNTIME_VENV)" "$(MEDIAPIPE_VENV)"; do \
+	@for venv in "$(VENV)" "$(RUNTIME_VENV)" "$(MEDIAPIPE_VENV)" "$(QAT_VENV)"; do \
 		if [ -f "$$venv/pyvenv.cfg" ]; then rm -rf "$$venv"; fi; \
 	done
 	rm -rf dist build .pytest_cache .ruff_cache .mypy_cache .hypothesis
@@ -101,4 +106,11 @@ $(RUNTIME_VENV)/test.done: | $(RUNTIME_VENV)/pyvenv.cfg
 $(MEDIAPIPE_VENV)/test.done: | $(MEDIAPIPE_VENV)/pyvenv.cfg
 	@echo "Installing MediaPipe into $(MEDIAPIPE_VENV), once ..."
 	@$(MEDIAPIPE_VENV)/bin/python $(INSTALL) mediapipe==1.2.2
+	@touch $@
+
+# tensorflow-model-optimization works on tf_keras, a second Keras, which no other test should meet.
+$(QAT_VENV)/test.done: pyproject.toml constraints.txt | $(QAT_VENV)/pyvenv.cfg
+	@echo "Installing tensorflow-model-optimization into $(QAT_VENV), once ..."
+	@$(QAT_VENV)/bin/python $(INSTALL) -c constraints.txt -e '.[tensorflow,train,mobile,qat]' \
+		hypothesis pytest pytest-xdist
 	@touch $@
