@@ -29,7 +29,9 @@ SPLITS = ("train", "val", "test")
 UNLABELLED = "unlabelled"
 ZOOM = 1.4  # training crops show things up to that much larger or smaller
 JITTER = 0.2  # standard deviation of the logarithm of brightness; of each colour a third of it
-ROW = augment.AFFINE + 3  # numbers per picture: the affine map, and a factor per colour
+NOISE = 8.0  # largest standard deviation of noise, of 255
+MIXED = 0.5  # share of crops with a box of another one
+ROW = augment.AFFINE + 3 + 1 + 4  # per picture: affine map, factor per colour, noise, box
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,18 +152,24 @@ def class_weights(split: Split, classes: int) -> np.ndarray:
 
 
 class Prepare(keras.layers.Layer):
-    """What stands before the network in training: crop, scale, mirror, brightness, place.
+    """What stands before the network in training: crop, scale, mirror, brightness, noise, boxes.
+
+    Noise, because videos have it and what a network says should not flicker with it. A box of
+    the batch's picture in reverse order with its place (CutMix, arXiv 1905.04899), because what
+    a network says of a pixel should depend on little around it.
 
     Call arguments: pictures `(batch, height, width, 3)` of 0 to 255 and `(batch, ROW)` numbers.
     Returns `(batch, size, size, 5)`; at inference everything, of the pictures' own size.
 
     Args:
         size: side of the crops.
+        seed: of the noise.
     """
 
-    def __init__(self, size: int, **kwargs):
+    def __init__(self, size: int, seed: int = 0, **kwargs):
         super().__init__(dtype="float32", **kwargs)
         self.size = size
+        self.seed_generator = keras.random.SeedGenerator(seed)
 
     def call(self, pictures, rows, training=False):
         pictures = ops.cast(pictures, "float32")
@@ -170,16 +178,23 @@ class Prepare(keras.layers.Layer):
             where = ops.convert_to_tensor(place(height, width)[None], "float32")
             where = ops.tile(where, (ops.shape(pictures)[0], 1, 1, 1))
             return ops.concatenate([pictures, where], axis=-1)
-        affine = rows[:, : augment.AFFINE]
+        first = augment.AFFINE
+        affine, colours, noise = rows[:, :first], rows[:, first : first + 3], rows[:, first + 3]
         pictures = augment.resample(pictures, affine, self.size)
-        pictures = ops.clip(pictures * rows[:, None, None, augment.AFFINE :], 0.0, 255.0)
+        grain = keras.random.normal(ops.shape(pictures), seed=self.seed_generator)
+        pictures = pictures * colours[:, None, None] + grain * noise[:, None, None, None]
+        pictures = ops.clip(pictures, 0.0, 255.0)
         centres = ops.arange(self.size, dtype="float32") + 0.5
         x = (affine[:, 0, None] * centres + affine[:, 2, None]) / width
         y = (affine[:, 4, None] * centres + affine[:, 5, None]) / height
         across = 255 * ops.abs(2 * x - 1)[:, None, :, None]
         down = 255 * y[:, :, None, None]
         full = ops.zeros_like(pictures[..., :1])
-        return ops.concatenate([pictures, down + full, across + full], axis=-1)
+        made = ops.concatenate([pictures, down + full, across + full], axis=-1)
+        top, left, bottom, right = (rows[:, i, None, None, None] for i in range(ROW - 4, ROW))
+        across, down = centres[None, None, :, None], centres[None, :, None, None]
+        box = (down > top) & (down < bottom) & (across > left) & (across < right)
+        return ops.where(box, ops.flip(made, axis=0), made)
 
     def compute_output_shape(self, pictures_shape, rows_shape):
         return (pictures_shape[0], None, None, 5)
@@ -204,18 +219,27 @@ def draw(rng: np.random.Generator, count: int, shape, size: int) -> np.ndarray:
     rows[:, 2] = np.where(mirrored, left + side, left)
     rows[:, 4], rows[:, 5] = scale, rng.uniform(0, 1, count) * (shape[0] - side)
     light = rng.normal(0, JITTER, (count, 1)) + rng.normal(0, JITTER / 3, (count, 3))
-    rows[:, augment.AFFINE :] = np.exp(light)
+    rows[:, augment.AFFINE : augment.AFFINE + 3] = np.exp(light)
+    rows[:, augment.AFFINE + 3] = rng.uniform(0, NOISE, count)
+    sides = np.round(size * np.sqrt(rng.uniform(0.05, 0.4, (count, 1)) * [0.75, 1 / 0.75]))
+    corner = np.round(rng.uniform(0, 1, (count, 2)) * (size - sides))
+    box = np.concatenate([corner, corner + sides], axis=1)
+    rows[:, -4:] = box * (rng.uniform(size=(count, 1)) < MIXED)
     return rows.astype("float32")
 
 
 def crop_labels(labels: np.ndarray, rows: np.ndarray, size: int) -> np.ndarray:
-    """The classes under the crops of `rows`: those of the nearest pixels, `(count, size, size)`."""
+    """The classes under the crops of `rows`: of the nearest pixels, boxes mixed."""
     centres = np.arange(size) + 0.5
     x = rows[:, 0, None] * centres + rows[:, 2, None]
     y = rows[:, 4, None] * centres + rows[:, 5, None]
     x = np.clip(np.floor(x), 0, labels.shape[2] - 1).astype(int)
     y = np.clip(np.floor(y), 0, labels.shape[1] - 1).astype(int)
-    return labels[np.arange(len(labels))[:, None, None], y[:, :, None], x[:, None, :]]
+    crops = labels[np.arange(len(labels))[:, None, None], y[:, :, None], x[:, None, :]]
+    mixed = crops.copy()
+    for i, (top, left, bottom, right) in enumerate(rows[:, -4:].astype(int)):
+        mixed[i, top:bottom, left:right] = crops[-1 - i, top:bottom, left:right]
+    return mixed
 
 
 def answers(labels: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -5,12 +5,13 @@
     python recipes/segment.py --data camvid-240x180.zip --evaluate runs/segment/last.keras
 
 The network is the trunk of the family as far as its second stage, with the weights of a preset,
-and a light decoder; it looks at little more than 30 pixels around each pixel, so that streams
+and a light decoder; it looks at little more than 20 pixels around each pixel, so that streams
 need to compute little around what changed (`bench_segmentation.py`), and is told where in the
 frame a pixel lies (`camvid.py`). A run that was killed and resumed ends in the same weights as
 one that was not.
 """
 
+import dataclasses
 import sys
 import types
 from pathlib import Path
@@ -42,14 +43,14 @@ def make_options() -> Options:
     )
     options.group(
         "Network",
-        ("integer", "stages", 2, "Stages of the trunk; each more doubles the context.", 2),
+        ("integer", "stages", 2, "Stages of the trunk; more than 2 see much more around.", 2),
         ("float", "width", 0.5, "Multiplies the trunk's channels.", 0.01),
-        ("integer", "channels", 48, "Of the decoder.", 8),
+        ("integer", "channels", 32, "Of the decoder.", 8),
         ("string", "init", "preset:imagenette_small", "preset:NAME, or none."),
     )
     options.group(
         "Training",
-        ("integer", "epochs", 100, "Passes over the training pictures.", 1),
+        ("integer", "epochs", 70, "Passes over the training pictures.", 1),
         ("integer", "batch_size", 8, "Crops per step.", 1),
         ("enum", "optimizer", "adamw", "Rule of the step; sgd has momentum.", ["adamw", "sgd"]),
         ("float", "learning_rate", 0.002, "Its peak, between warm-up and a cosine fall.", 0.0),
@@ -97,12 +98,13 @@ def read_flags(argv: list[str]) -> tuple[types.SimpleNamespace, dict | None]:
     return chosen, before
 
 
-def build(classes: int, *, stages=2, width=0.5, channels=48, seed=0) -> keras.Model:
+def build(classes: int, *, stages=2, width=0.5, channels=32, seed=0) -> keras.Model:
     """Builds the network: frames of any size, `(height, width, 5)`, to scores per pixel.
 
-    The frame is enlarged, so that the stem, which halves twice, ends at half of its resolution.
-    The decoder adds what the stem and each stage say, at the frame's resolution: there a
-    convolution looks at few pixels around and costs much, which is what streams want.
+    The frame is enlarged, so that the stem, which halves twice, ends at half of its resolution,
+    and the second stage does not halve it again. The decoder adds what the stem and each stage
+    say, at the frame's resolution. So every convolution looks at few pixels around and costs
+    much, which is what streams want.
 
     Args:
         classes: number of classes.
@@ -124,12 +126,14 @@ def build(classes: int, *, stages=2, width=0.5, channels=48, seed=0) -> keras.Mo
     x = family.stem(x, "standard", width, init)
     taps = [keras.Model(frame, x).get_layer("stem_conv_relu").output]  # before the pooling
     for i, stage in enumerate(family.stages[:stages], start=1):
-        x = family.stage(x, stage.scaled(width), f"stage{i}", init)
+        stage = dataclasses.replace(stage.scaled(width), stride=1 if i < 3 else 2)
+        x = family.stage(x, stage, f"stage{i}", init)
         taps.append(x)
     sides = [layers.Conv2D(channels, 1, name=f"lateral{i}")(tap) for i, tap in enumerate(taps)]
     y = sides.pop()
     for i, side in reversed(list(enumerate(sides))):
-        y = layers.UpSampling2D(2, interpolation="bilinear", name=f"enlarge{i}")(y)
+        if i != 1:  # the first two stages have the same resolution
+            y = layers.UpSampling2D(2, interpolation="bilinear", name=f"enlarge{i}")(y)
         y = layers.Add(name=f"add{i}")([y, side])
     y = layers.ReLU(name="decoder_relu")(layers.BatchNormalization(name="decoder_norm")(y))
     y = family.stage(y, Stage(channels, 1), "decoder", init)
@@ -176,7 +180,7 @@ def make_trainer(network: keras.Model, chosen, steps: int) -> keras.Model:
     """Puts the augmentation in front of the network and compiles both."""
     pictures = keras.Input((None, None, 3), dtype="uint8", name="pictures")
     rows = keras.Input((camvid.ROW,), name="rows")
-    outputs = network(camvid.Prepare(chosen.crop, name="prepare")(pictures, rows))
+    outputs = network(camvid.Prepare(chosen.crop, chosen.seed, name="prepare")(pictures, rows))
     trainer = keras.Model([pictures, rows], outputs, name="trainer")
     trainer.compile(
         make_optimizer(chosen, steps, network.trainable_variables),

@@ -16,12 +16,12 @@ Image = pytest.importorskip("PIL.Image")
 
 import bench_segmentation  # noqa: E402
 import camvid  # noqa: E402
+import harness  # noqa: E402
 import segment  # noqa: E402
 
 pytestmark = pytest.mark.only_backend("tensorflow")
 HEIGHT, WIDTH = 40, 48
 CLASSES = ("sky", "road", "car")
-SMALL = ["--crop=32", "--width=0.125", "--channels=8", "--batch_size=2", "--init=none"]
 
 
 def write_scenes(path, count=4, *, unlabelled=True, drop=""):
@@ -81,7 +81,7 @@ def test_crops_of_pictures_and_labels_lie_on_each_other():
     pictures = np.repeat(255 * labels[..., None], 3, -1)
     for seed in range(6):
         rows = camvid.draw(np.random.default_rng(seed), 1, (60, 80), 32)
-        rows[:, camvid.augment.AFFINE :] = 1  # no colours
+        rows[:, camvid.augment.AFFINE :] = [1, 1, 1, *[0] * 5]  # no colours, noise or boxes
         made = camvid.Prepare(32)(pictures, rows, training=True)
         made = keras.ops.convert_to_numpy(made)[0]
         there = camvid.crop_labels(labels, rows, 32)[0]
@@ -91,6 +91,21 @@ def test_crops_of_pictures_and_labels_lie_on_each_other():
         assert np.allclose(made[31, 0, 3:], (y, x), atol=1e-2)
     whole = keras.ops.convert_to_numpy(camvid.Prepare(32)(pictures, rows, training=False))
     assert np.abs(whole - camvid.with_place(pictures)).max() <= 0.5
+
+
+def test_boxes_come_from_the_other_end_of_the_batch():
+    labels = np.stack([np.zeros((40, 40), "uint8"), np.ones((40, 40), "uint8")])
+    rows = camvid.draw(np.random.default_rng(0), 2, (40, 40), 32)
+    rows[:, camvid.augment.AFFINE :] = [1, 1, 1, 0, 4, 6, 10, 20]
+    there = camvid.crop_labels(labels, rows, 32)
+    assert there[0].sum() == 6 * 14 and there[0, 4:10, 6:20].all()
+    assert there[1].sum() == 32 * 32 - 6 * 14
+    pictures = np.repeat(255 * labels[..., None], 3, -1)
+    made = keras.ops.convert_to_numpy(camvid.Prepare(32)(pictures, rows, training=True))
+    assert np.array_equal(made[..., 0] > 127, there)
+    rows[:, camvid.augment.AFFINE + 3] = 8.0
+    noisy = keras.ops.convert_to_numpy(camvid.Prepare(32)(pictures // 2, rows, training=True))
+    assert 3 < noisy[1, 20:, :, 0].std() < 12
 
 
 def test_what_is_not_labelled_counts_nothing():
@@ -103,8 +118,19 @@ def test_what_is_not_labelled_counts_nothing():
     assert camvid.ious(matrix).tolist() == [0.5, 0.0]
 
 
-def test_a_killed_run_ends_in_the_same_weights(scenes, tmp_path, capsys):
-    flags = [f"--data={scenes}", *SMALL, "--epochs=2"]
+def tiny(classes, seed=0, **_):
+    """A network of few layers, in place of the recipe's."""
+    frame = keras.Input((None, None, 5))
+    init = keras.initializers.GlorotUniform(seed)
+    x = keras.layers.Rescaling(1 / 255)(frame)
+    x = keras.layers.Conv2D(4, 3, padding="same", kernel_initializer=init)(x)
+    x = keras.layers.ReLU()(keras.layers.BatchNormalization()(x))
+    return keras.Model(frame, keras.layers.Conv2D(classes, 1, kernel_initializer=init)(x))
+
+
+def test_a_killed_run_ends_in_the_same_weights(scenes, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(segment, "build", tiny)
+    flags = [f"--data={scenes}", "--crop=32", "--batch_size=2", "--init=none", "--epochs=2"]
     assert segment.main([*flags, f"--output={tmp_path / 'one'}"]) == 0
     printed = capsys.readouterr().out
     assert "car" in printed and "mean IoU" in printed
@@ -125,12 +151,18 @@ def test_a_killed_run_ends_in_the_same_weights(scenes, tmp_path, capsys):
     found = json.loads((tmp_path / "one" / "test.json").read_text("utf-8"))
     assert found["pictures"] == 4 and set(found["iou"]) == set(CLASSES)
 
-    network = str(tmp_path / "one" / "last.keras")
-    assert segment.main([f"--data={scenes}", f"--evaluate={network}"]) == 0
-    flags = [network, f"--data={scenes}", "--shares=0.05", f"--output={tmp_path / 'bench'}"]
-    assert bench_segmentation.main([*flags, "--margin=receptive_field", "--threshold=0"]) == 0
+
+def test_the_benchmark(scenes, tmp_path, capsys):
+    network = segment.build(3, width=0.125, channels=8)
+    harness.randomize(network)
+    network.save(tmp_path / "net.keras")
+    assert segment.main([f"--data={scenes}", f"--evaluate={tmp_path / 'net.keras'}"]) == 0
+    assert "mean IoU" in capsys.readouterr().out
+    flags = [str(tmp_path / "net.keras"), f"--data={scenes}", "--shares=0.05", "--threshold=0"]
+    flags += ["--margin=receptive_field", "--reach=receptive_field", "--pictures=2"]
+    assert bench_segmentation.main([*flags, f"--output={tmp_path / 'bench'}"]) == 0
     (row,) = json.loads((tmp_path / "bench" / "segmentation.json").read_text("utf-8"))["rows"]
-    assert row["frames"] == 4 and row["miou"] <= 1
+    assert row["frames"] == 2 and row["agreement"] == 1.0 and row["miou"] == row["miou_whole"]
     assert "5% pasted" in (tmp_path / "bench" / "segmentation.md").read_text("utf-8")
 
 

@@ -45,9 +45,10 @@ class SegmentationStream:
     Changed positions are joined to regions. A region grows by `reach`, as far as its change
     matters, and by `margin`, what the network has to see around; that crop goes through the
     network, and what it says without its margin is put into the map of the frame before. With
-    both as wide as the receptive field, and a threshold of 0, the map equals that of a full run.
-    Narrower ones are faster, and not exact: predictions hardly depend on the rim of the
-    receptive field. Ask for `compare=True` to see what they cost.
+    both as wide as the receptive field, the map equals that of a full run of what was accepted:
+    of the frame itself with a threshold of 0, else of one in which positions that did not change
+    keep their last value. Narrower ones are faster, and not exact: predictions hardly depend on
+    the rim of the receptive field. Ask for `compare=True` to see what both cost.
 
     Crops begin at multiples of the model's total stride, so that they are computed as the frame
     is. After more training make a new stream. Not to be used by two threads at once.
@@ -189,8 +190,8 @@ class SegmentationStream:
                 batch is a stream of its own.
             mask: the positions that changed, found by the caller, instead of looking for them:
                 as `only` of the constructor.
-            compare: run the whole frame as well and say how many positions agree; `milliseconds`
-                leaves that run out.
+            compare: run the whole frame as well, as it came and as it was accepted, and say how
+                many positions agree; `milliseconds` leaves those runs out.
 
         Returns:
             The map and what it took.
@@ -299,27 +300,31 @@ class SegmentationStream:
             mode, crops = self._advance(item, frame, mask)
             done.append((mode, crops, checked + 1000 * (time.perf_counter() - start)))
         output = np.stack([item.output for item in self._items])
-        reference = np.stack([self._full(frame) for frame in frames]) if compare else None
+        accepted = [item.accepted for item in self._items]
+        whole, of_accepted = (
+            np.stack([self._full(x) for x in pictures]) if compare else None
+            for pictures in (frames, accepted)
+        )
         items = []
         for i, (mode, crops, milliseconds) in enumerate(done):
             item = self._items[i]
             shares = [regions.area(box) for box in crops]
-            whole = mode == "full"
             items.append(
                 SegmentationStats(
                     mode=mode,
                     changed=1.0 if item.changed is None else float(item.changed.mean()),
-                    recomputed=1.0 if whole else sum(shares) / frames[i, ..., 0].size,
+                    recomputed=1.0 if mode == "full" else sum(shares) / frames[i, ..., 0].size,
                     regions=len(crops),
                     milliseconds=milliseconds,
-                    agreement=None if reference is None else agreement(output[i], reference[i]),
+                    agreement=agreement(output, whole, i),
+                    crop_agreement=agreement(output, of_accepted, i),
                     since_full=item.since_full,
                     traces=self._full.traces,
                     state_bytes=self.state_bytes,
                 )
             )
         crops = tuple(crops for _, crops, _ in done)
-        return SegmentationResult(output, together(items), tuple(items), crops, reference)
+        return SegmentationResult(output, together(items), tuple(items), crops, whole)
 
     def _advance(self, item: _Item, frame: np.ndarray, mask) -> tuple[str, tuple]:
         """Brings one item of the batch to its next frame; returns mode and boxes."""
@@ -342,32 +347,21 @@ class SegmentationStream:
             self._take_all(item, frame)
             return "full", ()
         for crop in crops:
-            self._take(item, frame, crop)
-        item.changed = changed
+            part = _slices(crop.changed)
+            item.accepted[part] = frame[part]
+        output, item.output = item.output, None  # where a crop fails, the next frame runs whole
+        for crop in crops:
+            made = self._full(item.accepted[_slices(crop.box)])[_slices(crop.inside)]
+            top, left = crop.known[:2]  # a narrow margin may promise more than there is
+            output[top : top + made.shape[0], left : left + made.shape[1]] = made
+        item.output, item.changed = output, changed
         item.since_full += 1
         return ("regions" if crops else "cached"), tuple(crop.box for crop in crops)
 
     def _take_all(self, item: _Item, frame: np.ndarray) -> None:
-        item.output = np.array(self._full(frame))  # of its own: JAX's may not be changed
         item.accepted[:] = frame
+        item.output = np.array(self._full(frame))  # of its own: JAX's may not be changed
         item.changed, item.since_full = None, 0
-
-    def _take(self, item: _Item, frame: np.ndarray, crop: regions.Crop) -> None:
-        """Computes a crop, puts it into the map and accepts what the map now stands for."""
-        made = self._full(frame[crop.box[0] : crop.box[2], crop.box[1] : crop.box[3]])
-        top, left, bottom, right = crop.inside
-        part = made[top:bottom, left:right]  # a narrow margin may promise more than there is
-        top, left = crop.known[:2]
-        item.output[top : top + part.shape[0], left : left + part.shape[1]] = part
-        rows, cols = self.geometry.rows, self.geometry.cols
-        bottom, right = top + part.shape[0], left + part.shape[1]
-        known = (
-            int(top * rows.scale), int(left * cols.scale),
-            int(bottom * rows.scale), int(right * cols.scale),
-        )  # fmt: skip
-        for box in (known, crop.changed):
-            part = slice(box[0], box[2]), slice(box[1], box[3])
-            item.accepted[part] = frame[part]
 
     def _measure(self, frame: np.ndarray) -> None:
         """Finds what a crop costs beside its area: a line through a frame and a small crop."""
@@ -388,6 +382,10 @@ class SegmentationStream:
         slope = (times[0] - times[1]) / max(whole - part, 1)
         if slope > 0:
             self._fixed = float(np.clip(times[1] / slope - part, 0, whole / 8))
+
+
+def _slices(box: regions.Box) -> tuple[slice, slice]:
+    return slice(box[0], box[2]), slice(box[1], box[3])
 
 
 def _check_number(name: str, value, lowest: int, words: bool) -> None:

@@ -23,7 +23,10 @@ class SegmentationStats:
         regions: number of crops.
         milliseconds: from frame to output, without the comparison.
         agreement: share of positions with the same class as in a run of the whole frame, where
-            that was asked for; else `None`.
+            that was asked for; else `None`. What the threshold lets pass, noise in the first
+            place, and narrow margins both cost of it.
+        crop_agreement: the same with a run of the frame as it was accepted, without what the
+            threshold lets pass: what narrow margins alone cost.
         since_full: frames since the whole frame was computed.
         traces: how often anything was compiled for this stream so far.
         state_bytes: size of everything that is kept from frame to frame.
@@ -35,6 +38,7 @@ class SegmentationStats:
     regions: int
     milliseconds: float
     agreement: float | None
+    crop_agreement: float | None
     since_full: int
     traces: int
     state_bytes: int
@@ -71,8 +75,11 @@ def finish(found: Geometry, scores: bool):
     return lambda output: ops.cast(ops.argmax(output, axis=-1), kind)
 
 
-def agreement(mine: np.ndarray, theirs: np.ndarray) -> float:
-    """Share of positions of the same class."""
+def agreement(maps, others, item: int) -> float | None:
+    """Share of positions of the same class in an item of two batches; `None` without a second."""
+    if others is None:
+        return None
+    mine, theirs = maps[item], others[item]
     if mine.ndim == 3:
         one = mine.shape[2] == 1
         mine, theirs = ((x[..., 0] > 0.5 if one else x.argmax(-1)) for x in (mine, theirs))
@@ -84,7 +91,6 @@ def together(items: Sequence[SegmentationStats]) -> SegmentationStats:
     if len(items) == 1:
         return items[0]
     modes = {x.mode for x in items}
-    compared = items[0].agreement is not None
     return dataclasses.replace(
         items[-1],
         mode=modes.pop() if len(modes) == 1 else "mixed",
@@ -92,6 +98,11 @@ def together(items: Sequence[SegmentationStats]) -> SegmentationStats:
         recomputed=float(np.mean([x.recomputed for x in items])),
         regions=sum(x.regions for x in items),
         milliseconds=sum(x.milliseconds for x in items),
-        agreement=float(np.mean([x.agreement for x in items])) if compared else None,
+        agreement=_mean([x.agreement for x in items]),
+        crop_agreement=_mean([x.crop_agreement for x in items]),
         since_full=max(x.since_full for x in items),
     )
+
+
+def _mean(values: Sequence) -> float | None:
+    return None if None in values else float(np.mean(values))

@@ -70,6 +70,22 @@ def test_the_receptive_field_makes_crops_exact(scale):
     assert modes == {"full", "regions"}
 
 
+def test_above_a_threshold_the_map_is_that_of_what_was_accepted(network):
+    stream = selective.SegmentationStream(
+        network, input_shape=SHAPE, threshold=0.5, scores=True, calibrate=False, most=1.0
+    )
+    rng, seen = np.random.default_rng(0), []
+    for frame in frames(6, seed=2):
+        noisy = (frame + rng.uniform(-0.1, 0.1, SHAPE)).astype("float32")
+        result = stream(noisy, compare=True)
+        accepted = stream.state_dict()["item0_accepted"]
+        assert harness.error(result.output, dense(network, accepted)) < 1e-5
+        assert result.stats.crop_agreement == 1.0
+        if result.stats.mode == "regions":
+            seen.append(harness.error(result.output, result.reference))
+    assert min(seen) > 1e-4  # the noise is not in it
+
+
 def test_changed_corners_and_borders(network):
     stream = selective.SegmentationStream(
         network, input_shape=SHAPE, scores=True, calibrate=False, most=1.0
@@ -144,7 +160,7 @@ def test_full_runs_when_due_and_when_too_much_changed(network):
 def test_what_is_looked_for(network):
     def stream(**options):
         made = selective.SegmentationStream(
-            network, input_shape=SHAPE, calibrate=False, most=1.0, **options
+            network, margin=2, input_shape=SHAPE, calibrate=False, most=1.0, **options
         )
         made(frame_like())
         return made
