@@ -5,7 +5,8 @@
 Cutouts of a preset with fewer and fewer categories, the first of them favoured by a gain, run on
 the frames of a video. A frame costs the multiply-accumulates of the branches that are kept, at
 the positions that changed: the figure together.png has them frame by frame, beside the dense
-runs of the same cutouts, and over the changed share; together.json has the numbers.
+runs of the same cutouts, and over the share of the trunk's output that a change reaches;
+together.json has the numbers.
 """
 
 import sys
@@ -47,7 +48,8 @@ def run(network, frames, kept: int, chosen) -> dict:
         chosen: all flags.
 
     Returns:
-        Multiply-accumulates of every frame and of a dense run, and changed shares.
+        Multiply-accumulates of every frame and of a dense run, and the shares of the pixels that
+        changed and of the trunk's output that had to be computed.
     """
     labels = find_parts(network).hierarchy.categories[:kept]
     part = sp.attend(sp.cutout(network, labels), {labels[0]: chosen.gain})
@@ -59,17 +61,19 @@ def run(network, frames, kept: int, chosen) -> dict:
         calibrate=0,  # what counts here is arithmetic, not this machine's speed
         mode="positions",
     )
+    trunk = find_parts(part).trunk.layers[-1].name
     stats = [camera(frame).stats for frame in frames][1:]  # the first is dense
     return {
         "categories": kept,
         "macs": [x.macs for x in stats],
         "macs_dense": stats[0].macs_dense,
         "changed": [x.changed for x in stats],
+        "trunk": [x.layers[trunk] for x in stats],
     }
 
 
 def draw(results: list[dict], path: Path, title: str) -> None:
-    """Draws multiply-accumulates over frames, and over the changed share."""
+    """Draws multiply-accumulates over frames, and over the share that a change reaches."""
     figure = figures.new(9.5, 4)
     by_frame, by_share = figure.subplots(1, 2, sharey=True)
     for found, (colour, marker, _) in zip(results, figures.STYLES, strict=False):
@@ -78,10 +82,10 @@ def draw(results: list[dict], path: Path, title: str) -> None:
         macs = np.array(found["macs"]) / 1e6
         by_frame.plot(np.arange(1, len(macs) + 1), macs, color=colour, label=f"{name}, stream")
         by_frame.axhline(found["macs_dense"] / 1e6, color=colour, ls="--", label=f"{name}, dense")
-        shares = 100 * np.array(found["changed"])
+        shares = 100 * np.array(found["trunk"])
         by_share.plot(shares, macs, marker, color=colour, markersize=4, label=name)
     by_frame.set(xlabel="frame", ylabel="million multiply-accumulates per frame", ylim=(0, None))
-    by_share.set(xlabel="changed pixels (%)", xlim=(0, None))
+    by_share.set(xlabel="positions of the trunk's output to compute (%)", xlim=(0, None))
     for axes in (by_frame, by_share):
         axes.grid(color="0.9")
         figures.legend(axes)

@@ -120,12 +120,13 @@ def test_what_is_not_labelled_counts_nothing():
 
 def tiny(classes, seed=0, **_):
     """A network of few layers, in place of the recipe's."""
-    frame = keras.Input((None, None, 5))
+    frame = keras.Input((None, None, 5), name="frame")
     init = keras.initializers.GlorotUniform(seed)
-    x = keras.layers.Rescaling(1 / 255)(frame)
-    x = keras.layers.Conv2D(4, 3, padding="same", kernel_initializer=init)(x)
-    x = keras.layers.ReLU()(keras.layers.BatchNormalization()(x))
-    return keras.Model(frame, keras.layers.Conv2D(classes, 1, kernel_initializer=init)(x))
+    conv = keras.layers.Conv2D(4, 3, padding="same", kernel_initializer=init, name="conv")
+    x = conv(keras.layers.Rescaling(1 / 255, name="scale")(frame))
+    x = keras.layers.ReLU(name="relu")(keras.layers.BatchNormalization(name="norm")(x))
+    scores = keras.layers.Conv2D(classes, 1, kernel_initializer=init, name="scores")
+    return keras.Model(frame, scores(x), name="tiny")
 
 
 def test_a_killed_run_ends_in_the_same_weights(scenes, tmp_path, capsys, monkeypatch):
