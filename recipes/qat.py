@@ -48,6 +48,7 @@ import keras_seqpar as sp
 from keras_seqpar import data, mobile
 from keras_seqpar.mobile import bridge
 from keras_seqpar.mobile.network import takes_pixels
+from keras_seqpar.mobile.pack_branches import fingerprint
 
 POST, TUNED, AWARE = "post-training", "fine-tuned", "aware"
 # Flags that say where things lie, or which cases and seeds there are; the others are the same for
@@ -355,6 +356,7 @@ def compare(chosen) -> dict[str, list[dict]]:
     dataset = load_data(network, chosen)
     folder = Path(chosen.output)
     about = run_folder.describe(chosen, dataset)
+    about["flags"]["weights of the model"] = fingerprint(network)  # its name may stay the same
     if (folder / "flags.json").exists():
         run_folder.check_same(folder, run_folder.read_flags(folder), about, PLACES)
     else:

@@ -55,9 +55,7 @@ _CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
 def to_tf_keras(model: keras.Model, *, logits: bool = False):
     """Writes a network as one flat tf_keras model: the same outputs, no nested models.
 
-    tfmot's pruning and clustering take the result as it is; `quantize_aware` goes on from it.
-    Frozen layers stay frozen. Training `tf_keras` models differs from Keras 3 in nothing that
-    matters here.
+    `quantize_aware`, `prune` and `cluster` start from such a model. Frozen layers stay frozen.
 
     Needs Keras on the TensorFlow backend and the [qat] extra.
 
@@ -82,8 +80,7 @@ def to_tf_keras(model: keras.Model, *, logits: bool = False):
     Example:
 
     >>> twin = to_tf_keras(cutout(model, ["cat", "dog"]), logits=True)
-    >>> pruned = tfmot.sparsity.keras.prune_low_magnitude(twin)  # compile and fit it, then:
-    >>> small = from_tf_keras(tfmot.sparsity.keras.strip_pruning(pruned), model)
+    >>> twin.compile("adam", tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     """
     check_bridge(model)
     folded = _folded_gains(model)
@@ -111,10 +108,10 @@ def to_tf_keras(model: keras.Model, *, logits: bool = False):
                 name, "DepthwiseConv2D", x, [kernel], trainable=False, kernel_size=1, use_bias=False
             )
         if isinstance(layer, StochasticDepth):
+            if not layer.trainable:  # it drops nothing
+                return x
             shape = (None,) + (1,) * (len(x.shape) - 1)
-            return add(
-                name, "Dropout", x, rate=layer.rate, noise_shape=shape, trainable=layer.trainable
-            )
+            return add(name, "Dropout", x, rate=layer.rate, noise_shape=shape)
         if isinstance(layer, keras.layers.Rescaling):
             channels = x.shape[-1]
             scale, offset = (

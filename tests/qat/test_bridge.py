@@ -124,6 +124,9 @@ def test_stochastic_depth_drops_whole_pictures():
     twin = mobile.to_tf_keras(keras.Model(image, layer(image)))
     found = twin(np.ones((64, 2, 2, 3), "float32"), training=True).numpy().reshape(64, -1)
     assert {tuple(row) for row in found} == {(0.0,) * 12, (2.0,) * 12}
+    layer.trainable = False
+    twin = mobile.to_tf_keras(keras.Model(image, layer(image)))
+    assert len(twin.layers) == 1  # frozen: as at inference
 
 
 def test_a_threshold_is_dropped():

@@ -78,6 +78,11 @@ def test_one_seed_then_another(flags, tmp_path, capsys, monkeypatch):
     assert qat.main([*flags, "--categories=white,grey"]) == 1
     error = capsys.readouterr().err
     assert "--categories: ['white', 'black'] there, ['white', 'grey'] now" in error
+    changed = qat.run_folder.load_model(flags[0])
+    changed.get_layer("branch_grey").get_layer("grey_logit").bias.assign_add([1.0])
+    monkeypatch.setattr(qat.run_folder, "load_model", lambda path: changed)
+    assert qat.main([*more, "--nocontrol"]) == 1
+    assert "--weights of the model: " in capsys.readouterr().err
 
 
 def test_a_lost_point_is_an_error(flags, tmp_path, capsys, monkeypatch):
