@@ -47,8 +47,8 @@ class SegmentationStream:
     network, and what it says without its margin is put into the map of the frame before. With
     both as wide as the receptive field, the map equals that of a full run of what was accepted:
     of the frame itself with a threshold of 0, else of one in which positions that did not change
-    keep their last value. Narrower ones are faster, and not exact: predictions hardly depend on
-    the rim of the receptive field. Ask for `compare=True` to see what both cost.
+    keep their last value. Narrower ones are faster, and not exact. Ask for `compare=True` to see
+    what both cost.
 
     Crops begin at multiples of the model's total stride, so that they are computed as the frame
     is. After more training make a new stream. Not to be used by two threads at once.
