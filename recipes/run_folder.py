@@ -23,7 +23,7 @@ import platform
 import shutil
 import time
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import keras
@@ -144,6 +144,27 @@ def read_flags(folder: Path) -> dict:
     return about
 
 
+def resume_flags(chosen, given: Iterable[str], places: Iterable[str]) -> dict:
+    """Sets flags to those of the run in `chosen.output`, but for given ones and places.
+
+    Args:
+        chosen: all flags; changed in place.
+        given: names of the flags that the command line has.
+        places: names of the flags that say where things lie, not what is done.
+
+    Returns:
+        What the flags file of that run holds.
+
+    Raises:
+        ValueError: there is no such run.
+    """
+    before = read_flags(Path(chosen.output))
+    for name, value in before["flags"].items():
+        if name not in given and name not in places:
+            setattr(chosen, name, value)
+    return before
+
+
 def check_same(folder: Path, before: Mapping, now: Mapping, places: Sequence[str]) -> None:
     """Refuses to resume a run as another one.
 
@@ -180,14 +201,23 @@ def load_model(path: str | os.PathLike) -> keras.Model:
     Raises:
         ValueError: the file is missing, truncated, or of something else.
     """
+    model = read_model(path)
+    find_parts(model, allow_plain=True)
+    return model
+
+
+def read_model(path: str | os.PathLike) -> keras.Model:
+    """Loads any Keras model from a `.keras` file, not compiled.
+
+    Raises:
+        ValueError: the file is missing or not readable.
+    """
     if not Path(path).is_file():
         raise ValueError(f"There is no file {path}.")
     try:
-        model = keras.models.load_model(path, compile=False)
+        return keras.models.load_model(path, compile=False)
     except Exception as error:  # what Keras raises depends on what it found
         raise ValueError(f"{path} is no readable .keras file: {error}") from error
-    find_parts(model, allow_plain=True)
-    return model
 
 
 def state_of(model: keras.Model) -> dict[str, keras.Variable]:

@@ -83,10 +83,7 @@ def read_flags(argv: list[str]) -> tuple[types.SimpleNamespace, dict | None]:
     if chosen.resume:
         if chosen.overwrite:
             raise ValueError("--resume continues a run, --overwrite replaces it: give one.")
-        before = run_folder.read_flags(Path(chosen.output))
-        for name, value in before["flags"].items():
-            if name not in given and name not in PLACES:
-                setattr(chosen, name, value)
+        before = run_folder.resume_flags(chosen, given, PLACES)
         chosen.data = chosen.data or before["flags"].get("data")
     if not chosen.data:
         raise ValueError("Give --data: the zip with CamVid.")
@@ -235,12 +232,7 @@ def load_network(path: str, classes: int) -> keras.Model:
     Raises:
         ValueError: no readable file, or of something else.
     """
-    if not Path(path).is_file():
-        raise ValueError(f"There is no file {path}.")
-    try:
-        network = keras.models.load_model(path, compile=False)
-    except Exception as error:  # what Keras raises depends on what it found
-        raise ValueError(f"{path} is no readable .keras file: {error}") from error
+    network = run_folder.read_model(path)
     wanted = (None, None, None, 5), (None, None, None, classes)
     if (network.input_shape, network.output_shape) != wanted:
         raise ValueError(

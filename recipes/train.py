@@ -136,10 +136,7 @@ def read_flags(argv: list[str]) -> tuple[types.SimpleNamespace, dict | None]:
     if chosen.resume:
         if chosen.overwrite or not chosen.output:
             raise ValueError("Say which run to resume: --resume --output FOLDER.")
-        before = run_folder.read_flags(Path(chosen.output))
-        for name, value in before["flags"].items():
-            if name not in given and name not in PLACES:
-                setattr(chosen, name, value)
+        before = run_folder.resume_flags(chosen, given, PLACES)
         chosen.data_dir = chosen.data_dir or before["flags"].get("data_dir")
     elif chosen.setting:
         for name, value in settings.read(chosen.setting).items():
