@@ -7,7 +7,12 @@ read of a whole variable copy it, so whole maps are gathered as well.
 Beside `keras_seqpar.mobile`, these three files are the only place with code of one backend.
 """
 
+import itertools
+
+import numpy as np
 import tensorflow as tf
+
+_NONE = np.zeros(0, np.int32)
 
 
 def new(array):
@@ -60,20 +65,25 @@ class Runner:
         """Runs a pass; see `Engine.run`."""
         if mode not in self._functions:
             self._functions[mode] = self._trace(mode)
-        flat = [tf.constant(x) for pair in places for x in pair]
+        # Few arguments: TensorFlow checks each of them anew, which together takes milliseconds.
+        flat = [x for pair in places for x in pair]
         outputs = self._functions[mode](
-            flat, tf.constant(block), [tf.constant(x) for x in extras], [b.handle for b in buffers]
+            tf.constant(np.concatenate([*flat, _NONE])),
+            tf.constant([len(x) for x in flat], tf.int32),
+            tf.constant(block),
+            [tf.constant(x) for x in extras],
+            tf.stack([b.handle for b in buffers]),
         )
         return [x.numpy() for x in outputs], buffers
 
     def _trace(self, mode):
         engine = self._engine
 
-        some = tf.TensorSpec([None], tf.int32)
         count = 0 if mode == "dense" else 2 * len(engine.regional)
         shape = engine.program.shapes[engine.program.inputs[0]]
         signature = [
-            [some] * count,
+            tf.TensorSpec([None], tf.int32),
+            tf.TensorSpec([count], tf.int32),
             tf.TensorSpec(
                 [1, *(shape[:2] if mode == "dense" else (None, None)), shape[2]], tf.float32
             ),
@@ -81,14 +91,17 @@ class Runner:
                 tf.TensorSpec([1, *engine.program.shapes[i]], tf.float32)
                 for i in engine.program.inputs[1:]
             ],
-            [tf.TensorSpec([], tf.resource) for _ in engine.program.layouts],
+            tf.TensorSpec([len(engine.program.layouts)], tf.resource),
         ]
 
         @tf.function(input_signature=signature, autograph=False)
-        def run(flat, block, extras, handles):
+        def run(flat, sizes, block, extras, handles):
             self.traces += 1
-            places = list(zip(flat[::2], flat[1::2], strict=True))
-            return engine.walk(mode, places, block, extras, handles, engine.do_step)[0]
+            ends = tf.unstack(tf.cumsum(sizes), count)
+            parts = [flat[a:b] for a, b in itertools.pairwise([0, *ends])]
+            places = list(zip(parts[::2], parts[1::2], strict=True))
+            buffers = tf.unstack(handles)
+            return engine.walk(mode, places, block, extras, buffers, engine.do_step)[0]
 
         return run
 

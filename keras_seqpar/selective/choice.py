@@ -89,8 +89,8 @@ def calibrate(engine: Engine, frame: np.ndarray, extras, buffers, budget: float)
     return CostModel(lines, time.perf_counter() - start)
 
 
-def candidates(engine: Engine, changes, changed: np.ndarray, mode: str = "auto"):
-    """The regions of each way to compute a frame, and what each costs.
+def candidates(engine: Engine, changes, changed: np.ndarray, mode: str = "auto") -> dict[str, int]:
+    """What each way to compute a frame would cost.
 
     Args:
         engine: the network.
@@ -99,24 +99,25 @@ def candidates(engine: Engine, changes, changed: np.ndarray, mode: str = "auto")
         mode: `"auto"` for all modes that save something, or the only one.
 
     Returns:
-        Mode -> regions, and mode -> multiply-accumulates.
+        Mode -> multiply-accumulates.
     """
     modes = MODES if mode == "auto" else (mode,)
-    regions = {m: engine.regions(m, changes, changed) for m in modes}
-    macs = {m: engine.program.macs(engine.counts(r)) for m, r in regions.items()}
+    macs = {m: engine.program.macs(engine.counts(m, changes, changed)) for m in modes}
     if mode == "auto":
         macs = {m: n for m, n in macs.items() if m == "dense" or n < _WORTH * macs["dense"]}
-    return regions, macs
+    return macs
 
 
 def _time(engine, mode, changed, frame, extras, buffers, runs=_RUNS) -> tuple[float, int]:
     """Median seconds of a pass, and its multiply-accumulates."""
-    regions = {}
+    regions, counts = {}, engine.all_positions
     if changed is not None:
-        regions = engine.regions(mode, engine.program.maps.evaluate(changed), changed)
+        changes = engine.program.maps.evaluate(changed)
+        regions = engine.regions(mode, changes, changed)
+        counts = engine.counts(mode, changes, changed)
     times = []
     for _ in range(runs):
         start = time.perf_counter()
         engine.run(mode, regions, frame, extras, buffers)
         times.append(time.perf_counter() - start)
-    return statistics.median(times), engine.program.macs(engine.counts(regions))
+    return statistics.median(times), engine.program.macs(counts)

@@ -9,6 +9,7 @@ functions and how a pass is compiled, is in `_tensorflow.py`, `_jax.py` and `_to
 import dataclasses
 import functools
 import importlib
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -30,12 +31,10 @@ class Region:
     Args:
         ys: rows, int32.
         xs: columns, int32.
-        count: how many positions that are.
     """
 
     ys: np.ndarray
     xs: np.ndarray
-    count: int
 
 
 class Engine:
@@ -86,27 +85,49 @@ class Engine:
             return {}
         if mode == "positions":
             return {m: self._positions(changes[m]) for m in self.regional}
-        boxes = self.program.maps.rectangles(changed)
-        return {m: self._rectangle(m, boxes[m] or (0, 0, 0, 0)) for m in self.regional}
+        return {m: self._rectangle(m, box) for m, box in self._boxes(changed).items()}
+
+    def counts(self, mode: str, changes: Changes, changed: np.ndarray) -> list[int]:
+        """How many positions of every map are computed.
+
+        Args:
+            mode: one of `MODES`.
+            changes: what must be computed.
+            changed: the frame's map that it follows from.
+        """
+        counts = list(self.all_positions)
+        if mode == "positions":
+            for m in self.regional:
+                found = max(np.count_nonzero(changes[m]), 1)
+                counts[m] = self.backend.fit(found, changes[m].size)
+        elif mode == "rectangle":
+            for m, box in self._boxes(changed).items():
+                counts[m] = math.prod(self._sides(m, box))
+        return counts
 
     def _positions(self, changed: np.ndarray) -> Region:
         ys, xs = (x.astype(np.int32) for x in np.nonzero(changed))
         if not len(ys):
             ys = xs = np.zeros(1, np.int32)  # computing a position again does no harm
-        count = self.backend.fit(len(ys), changed.size)
-        if count > len(ys):
-            ys, xs = (np.pad(x, (0, count - len(x)), mode="edge") for x in (ys, xs))
-        return Region(ys, xs, count)
+        missing = self.backend.fit(len(ys), changed.size) - len(ys)
+        if missing:
+            ys, xs = (np.pad(x, (0, missing), mode="edge") for x in (ys, xs))
+        return Region(ys, xs)
+
+    def _boxes(self, changed: np.ndarray) -> dict[int, Sequence[int]]:
+        boxes = self.program.maps.rectangles(changed)
+        return {m: boxes[m] or (0, 0, 0, 0) for m in self.regional}
+
+    def _sides(self, map_: int, box: Sequence[int]) -> list[int]:
+        """Height and width in which a box is computed."""
+        spans = box[1] - box[0] + 1, box[3] - box[2] + 1
+        shape = self.program.maps.shape(map_)
+        return [self.backend.fit(n, size) for n, size in zip(spans, shape, strict=True)]
 
     def _rectangle(self, map_: int, box: Sequence[int]) -> Region:
-        height, width = self.program.maps.shape(map_)
-        ys = _run_of(box[0], self.backend.fit(box[1] - box[0] + 1, height), height)
-        xs = _run_of(box[2], self.backend.fit(box[3] - box[2] + 1, width), width)
-        return Region(ys, xs, len(ys) * len(xs))
-
-    def counts(self, regions: Mapping[int, Region]) -> list[int]:
-        """How many positions of every map are computed."""
-        return [regions[m].count if m in regions else n for m, n in enumerate(self.all_positions)]
+        sides, shape = self._sides(map_, box), self.program.maps.shape(map_)
+        ys, xs = (_run_of(box[2 * i], sides[i], shape[i]) for i in (0, 1))
+        return Region(ys, xs)
 
     def run(self, mode: str, regions: Mapping[int, Region], frame: np.ndarray, extras, buffers):
         """One pass; buffers are changed in place.

@@ -354,7 +354,10 @@ class Stream:
             mode, macs = "cached", 0
             if share:
                 item.complete = False
-                item.accepted[changed] = frame[changed]
+                rows = np.flatnonzero(changed)  # much quicker than with the map itself
+                item.accepted.reshape(changed.size, -1)[rows] = frame.reshape(changed.size, -1)[
+                    rows
+                ]
                 mode, macs, regions = self._choose(changes, changed, dense)
                 item.outputs = engine.run(mode, regions, item.accepted, extras, item.buffers)
         item.changes, item.complete = changes, True
@@ -373,9 +376,9 @@ class Stream:
 
     def _choose(self, changes: Changes, changed: np.ndarray, dense: int):
         """The way to compute this frame, its multiply-accumulates and its regions."""
-        regions, macs = choice.candidates(self._engine, changes, changed, self._mode)
+        macs = choice.candidates(self._engine, changes, changed, self._mode)
         mode = (self._engine.cost_model or choice.CostModel.default(dense)).best(macs)
-        return mode, macs[mode], regions[mode]
+        return mode, macs[mode], self._engine.regions(mode, changes, changed)
 
 
 def _distance(frame: np.ndarray, accepted: np.ndarray) -> float:
