@@ -52,6 +52,7 @@ def make_options() -> Options:
         "Stream",
         ("enum", "mode", "selective", "What is run.", ["selective", "dense", "both"]),
         ("float", "threshold", 20.0, "From which difference on a pixel changed.", 0.0),
+        ("float", "prune", 0.0, "Share of a map's size up to which changes stop inside.", 0.0),
         ("boolean", "drop_single", True, "Leave out changed pixels without a changed neighbour."),
         ("string", "margin", "6", "Segmentation: pixels of context, or receptive_field."),
         ("string", "reach", "6", "Segmentation: pixels around a change that are renewed."),
@@ -89,6 +90,7 @@ class Classifier:
             input_shape=shape,
             threshold=chosen.threshold,
             drop_single=chosen.drop_single and chosen.threshold > 0,
+            prune=chosen.prune,
         )
         self._model, self._dense = model, None
 
@@ -131,10 +133,10 @@ class Segmenter:
     """A network that gives every pixel a class, on a stream; arguments as for `Classifier`."""
 
     def __init__(self, model: keras.Model, shape, chosen):
-        if chosen.categories or chosen.gains:
+        if chosen.categories or chosen.gains or chosen.prune:
             raise ValueError(
-                "--categories and --gains are for networks with branches; this one gives every "
-                "pixel a class."
+                "--categories, --gains and --prune are for networks that name a category; this "
+                "one gives every pixel a class."
             )
         self.channels = model.inputs[0].shape[-1]
         shape = (*shape[:2], self.channels)

@@ -49,26 +49,26 @@ def replace(buffer, rows):
 
 
 class Runner:
-    """Passes of an engine: one compiled function per step and mode."""
+    """Segments of an engine: one compiled function per step and mode."""
 
     def __init__(self, engine):
         self._engine = engine
         self._compiled = {}
         self.traces = 0
 
-    def __call__(self, mode, places, block, extras, buffers):
-        """Runs a pass; see `Engine.run`."""
-        outputs, buffers = self._engine.walk(
-            mode, places, jnp.asarray(block), list(extras), buffers, self._do
+    def __call__(self, index, mode, places, block, extras, buffers, limit):
+        """Runs a segment; see `Engine.walk`."""
+        results, buffers = self._engine.walk(
+            index, mode, places, jnp.asarray(block), list(extras), buffers, limit, self._do
         )
-        return [np.asarray(x) for x in outputs], buffers
+        return [np.asarray(x) for x in results], buffers
 
-    def _do(self, index, mode, weights, where, sources, stores):
+    def _do(self, index, mode, weights, where, sources, stores, limit):
         if (index, mode) not in self._compiled:
             self._compiled[index, mode] = jax.jit(
                 functools.partial(self._trace, index, mode), donate_argnums=3
             )
-        return self._compiled[index, mode](weights, where, sources, stores)
+        return self._compiled[index, mode](weights, where, sources, stores, limit)
 
     def _trace(self, *arguments):
         self.traces += 1

@@ -1,6 +1,6 @@
 """Stored maps in TensorFlow: variables, read by gathering rows and changed by scattering them.
 
-One pass is one graph, traced once per mode for frames of any change. Variables come in as
+A segment is one graph, traced once per mode for frames of any change. Variables come in as
 arguments, so that the streams of a network share the graphs. A sparse write makes the next
 read of a whole variable copy it, so whole maps are gathered as well.
 
@@ -54,56 +54,57 @@ def replace(buffer, rows):
 
 
 class Runner:
-    """Passes of an engine, one graph per mode."""
+    """Segments of an engine, one graph per segment and mode."""
 
     def __init__(self, engine):
         self._engine = engine
-        self._functions: dict[str, tf.types.experimental.GenericFunction] = {}
+        self._functions: dict[tuple, tf.types.experimental.ConcreteFunction] = {}
         self.traces = 0
 
-    def __call__(self, mode, places, block, extras, buffers):
-        """Runs a pass; see `Engine.run`."""
-        if mode not in self._functions:
-            self._functions[mode] = self._trace(mode)
+    def __call__(self, index, mode, places, block, extras, buffers, limit):
+        """Runs a segment; see `Engine.walk`."""
+        key = index, mode, limit is None
+        if key not in self._functions:
+            self._functions[key] = self._trace(*key)
         # Few arguments: TensorFlow checks each of them anew, which together takes milliseconds.
         flat = [x for pair in places for x in pair]
-        outputs = self._functions[mode](
+        results = self._functions[key](
             tf.constant(np.concatenate([*flat, _NONE])),
             tf.constant([len(x) for x in flat], tf.int32),
             tf.constant(block),
-            [tf.constant(x) for x in extras],
-            tf.stack([b.handle for b in buffers]),
+            tf.stack([buffers[i].handle for i in self._engine.touched[index]]),
+            *map(tf.constant, extras if limit is None else [*extras, limit]),
         )
-        return [x.numpy() for x in outputs], buffers
+        return [x.numpy() for x in results], buffers
 
-    def _trace(self, mode):
+    def _trace(self, index, mode, exact):
         engine = self._engine
-
-        count = 0 if mode == "dense" else 2 * len(engine.regional)
-        shape = engine.program.shapes[engine.program.inputs[0]]
+        shapes, (frame, *others) = engine.program.shapes, engine.program.inputs
+        count = 0 if mode == "dense" else 2 * len(engine.segments[index].maps)
+        size = shapes[frame][:2] if mode == "dense" and index == 0 else (None, None)
         signature = [
             tf.TensorSpec([None], tf.int32),
             tf.TensorSpec([count], tf.int32),
-            tf.TensorSpec(
-                [1, *(shape[:2] if mode == "dense" else (None, None)), shape[2]], tf.float32
-            ),
-            [
-                tf.TensorSpec([1, *engine.program.shapes[i]], tf.float32)
-                for i in engine.program.inputs[1:]
-            ],
-            tf.TensorSpec([len(engine.program.layouts)], tf.resource),
+            tf.TensorSpec([1, *size, shapes[frame][2]], tf.float32),
+            tf.TensorSpec([len(engine.touched[index])], tf.resource),
+            *(tf.TensorSpec([1, *shapes[i]], tf.float32) for i in others),
+            *([] if exact else [tf.TensorSpec([], tf.float32)]),
         ]
 
-        @tf.function(input_signature=signature, autograph=False)
-        def run(flat, sizes, block, extras, handles):
+        @tf.function(autograph=False)
+        def run(flat, sizes, block, handles, *rest):
             self.traces += 1
             ends = tf.unstack(tf.cumsum(sizes), count)
             parts = [flat[a:b] for a, b in itertools.pairwise([0, *ends])]
             places = list(zip(parts[::2], parts[1::2], strict=True))
-            buffers = tf.unstack(handles)
-            return engine.walk(mode, places, block, extras, buffers, engine.do_step)[0]
+            buffers = dict(zip(engine.touched[index], tf.unstack(handles), strict=True))
+            extras, limit = rest[: len(others)], None if exact else rest[-1]
+            results, _ = engine.walk(
+                index, mode, places, block, extras, buffers, limit, engine.do_step
+            )
+            return results
 
-        return run
+        return run.get_concrete_function(*signature)
 
 
 class Caller:

@@ -43,7 +43,7 @@ def replace(buffer, rows):
 
 
 class Runner:
-    """Passes of an engine, step by step."""
+    """Segments of an engine, step by step."""
 
     traces = 0
 
@@ -51,14 +51,16 @@ class Runner:
         self._engine = engine
 
     @torch.no_grad()
-    def __call__(self, mode, places, block, extras, buffers):
-        """Runs a pass; see `Engine.run`."""
+    def __call__(self, index, mode, places, block, extras, buffers, limit):
+        """Runs a segment; see `Engine.walk`."""
         tensor = keras.ops.convert_to_tensor
         places = [(tensor(ys), tensor(xs)) for ys, xs in places]
         extras = [tensor(x) for x in extras]
         engine = self._engine
-        outputs, buffers = engine.walk(mode, places, tensor(block), extras, buffers, engine.do_step)
-        return [keras.ops.convert_to_numpy(x) for x in outputs], buffers
+        results, buffers = engine.walk(
+            index, mode, places, tensor(block), extras, buffers, limit, engine.do_step
+        )
+        return [keras.ops.convert_to_numpy(x) for x in results], buffers
 
 
 class Caller:

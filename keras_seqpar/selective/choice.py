@@ -1,4 +1,4 @@
-"""Which way a frame is computed: a small cost model, calibrated on the machine at first use."""
+"""How each segment is computed: a small cost model, calibrated on the machine at first use."""
 
 import dataclasses
 import statistics
@@ -6,8 +6,9 @@ import time
 
 import numpy as np
 
-from keras_seqpar.selective.engine import MODES, Engine
-from keras_seqpar.selective.propagation import patch
+from keras_seqpar.selective.engine import Engine
+from keras_seqpar.selective.propagation import Changes, patch
+from keras_seqpar.selective.segments import MODES
 
 # Without a calibration. Measured on 2 cores with ResNet-50 at 512 pixels: gathered positions cost
 # 1.1 times as much per multiply-accumulate as a rectangle; over 0.9 a dense pass is quicker.
@@ -20,39 +21,43 @@ _RUNS = 3
 
 @dataclasses.dataclass
 class CostModel:
-    """Predicts how long a pass takes: a constant plus a time per multiply-accumulate.
+    """Predicts how long a segment takes: a constant plus a time per multiply-accumulate.
 
     Args:
-        lines: mode -> (seconds, seconds per multiply-accumulate).
+        lines: per segment: mode -> (seconds, seconds per multiply-accumulate).
         seconds: how long the calibration took.
     """
 
-    lines: dict[str, tuple[float, float]]
+    lines: list[dict[str, tuple[float, float]]]
     seconds: float = 0.0
 
     @classmethod
-    def default(cls, macs: int) -> "CostModel":
-        """What holds without a calibration, in arbitrary units.
+    def default(cls, engine: Engine) -> "CostModel":
+        """What holds without a calibration, in arbitrary units."""
+        return cls([_guess(segment.macs) for segment in engine.segments])
+
+    def best(self, index: int, macs: dict[str, int]) -> str:
+        """The quickest way to run a segment.
 
         Args:
-            macs: of a dense pass.
+            index: of the segment.
+            macs: mode -> multiply-accumulates.
         """
-        return cls(
-            {"dense": (_DENSE * macs, 0.0), "rectangle": (0.0, 1.0), "positions": (0.0, _POSITIONS)}
-        )
-
-    def best(self, macs: dict[str, int]) -> str:
-        """The quickest of the modes whose multiply-accumulates are given."""
 
         def predicted(mode: str) -> float:
-            constant, slope = self.lines[mode]
+            constant, slope = self.lines[index][mode]
             return constant + slope * macs[mode]
 
         return min(macs, key=predicted)
 
 
+def _guess(macs: int) -> dict[str, tuple[float, float]]:
+    """Lines in units of a rectangle's multiply-accumulates; `macs` are those of a dense run."""
+    return {"dense": (_DENSE * macs, 0.0), "rectangle": (0.0, 1.0), "positions": (0.0, _POSITIONS)}
+
+
 def calibrate(engine: Engine, frame: np.ndarray, extras, buffers, budget: float) -> CostModel:
-    """Measures passes of the engine and fits a line to each mode.
+    """Measures the segments of an engine and fits a line to each mode.
 
     Nothing that is stored changes its meaning: what was computed from `frame` is computed from it
     again.
@@ -67,57 +72,56 @@ def calibrate(engine: Engine, frame: np.ndarray, extras, buffers, budget: float)
     Returns:
         The cost model.
     """
+
+    def measure(mode: str, share: float) -> list[tuple[float, int]]:
+        """Per segment the median of its seconds, and its multiply-accumulates."""
+        changes = engine.program.maps.evaluate(patch(frame.shape[:2], share))
+        found = []
+        for segment in engine.segments:
+            regions, times = segment.regions(mode, changes, engine.backend.fit), []
+            for _ in range(_RUNS + 1):
+                begin = time.perf_counter()
+                engine.run(segment, mode, regions, frame, extras, buffers)
+                times.append(time.perf_counter() - begin)
+            macs = segment.count(mode, changes, engine.backend.fit)
+            found.append((statistics.median(times[1:]), macs))
+        return found
+
     start = time.perf_counter()
-    macs = engine.program.macs(engine.all_positions)
-    _time(engine, "dense", None, frame, extras, buffers)
-    dense, _ = _time(engine, "dense", None, frame, extras, buffers)
-    unit = dense / max(macs, 1)
-    lines = {m: (a * unit, b * unit) for m, (a, b) in CostModel.default(macs).lines.items()}
-    lines["dense"] = (dense, 0.0)
+    lines = []
+    for seconds, macs in measure("dense", 1.0):
+        unit = seconds / max(macs, 1)
+        lines.append({m: (a * unit, b * unit) for m, (a, b) in _guess(macs).items()})
+        lines[-1]["dense"] = (seconds, 0.0)
     for mode in MODES[1:]:
         points = []
         for share in _SHARES:
             if time.perf_counter() - start > budget / 2:
-                break
-            changed = patch(frame.shape[:2], share)
-            _time(engine, mode, changed, frame, extras, buffers, runs=1)
-            points.append(_time(engine, mode, changed, frame, extras, buffers))
-        if len(points) == len(_SHARES):
-            (t0, m0), (t1, m1) = points
+                return CostModel(lines, time.perf_counter() - start)
+            points.append(measure(mode, share))
+        for line, (t0, m0), (t1, m1) in zip(lines, *points, strict=True):
             slope = max(t1 - t0, 0.0) / (m1 - m0) if m1 > m0 else 0.0
-            lines[mode] = (max(t0 - slope * m0, 0.0), slope)
+            line[mode] = (max(t0 - slope * m0, 0.0), slope)
     return CostModel(lines, time.perf_counter() - start)
 
 
-def candidates(engine: Engine, changes, changed: np.ndarray, mode: str = "auto") -> dict[str, int]:
-    """What each way to compute a frame would cost.
+def choose(engine: Engine, index: int, changes: Changes, mode: str = "auto") -> tuple[str, int]:
+    """The way to run a segment.
 
     Args:
         engine: the network.
-        changes: its maps for this frame.
-        changed: the frame's map.
-        mode: `"auto"` for all modes that save something, or the only one.
+        index: of the segment.
+        changes: what must be computed.
+        mode: `"auto"`, or the one to take.
 
     Returns:
-        Mode -> multiply-accumulates.
+        The mode and its multiply-accumulates.
     """
     modes = MODES if mode == "auto" else (mode,)
-    macs = {m: engine.program.macs(engine.counts(m, changes, changed)) for m in modes}
-    if mode == "auto":
-        macs = {m: n for m, n in macs.items() if m == "dense" or n < _WORTH * macs["dense"]}
-    return macs
-
-
-def _time(engine, mode, changed, frame, extras, buffers, runs=_RUNS) -> tuple[float, int]:
-    """Median seconds of a pass, and its multiply-accumulates."""
-    regions, counts = {}, engine.all_positions
-    if changed is not None:
-        changes = engine.program.maps.evaluate(changed)
-        regions = engine.regions(mode, changes, changed)
-        counts = engine.counts(mode, changes, changed)
-    times = []
-    for _ in range(runs):
-        start = time.perf_counter()
-        engine.run(mode, regions, frame, extras, buffers)
-        times.append(time.perf_counter() - start)
-    return statistics.median(times), engine.program.macs(counts)
+    fit = engine.backend.fit
+    macs = {m: engine.segments[index].count(m, changes, fit) for m in modes}
+    if mode != "auto":
+        return mode, macs[mode]
+    macs = {m: n for m, n in macs.items() if m == "dense" or n < _WORTH * macs["dense"]}
+    best = (engine.cost_model or CostModel.default(engine)).best(index, macs)
+    return best, macs[best]

@@ -1,4 +1,4 @@
-"""Runs a network's steps: whole, on one rectangle per map, or on lists of positions.
+"""Runs a network's segments: whole, on one rectangle per map, or on lists of positions.
 
 Every stored map is one flat buffer of rows, one row of channels per position, its border
 included and in place. Reading is a gather of rows, writing a scatter of rows; the arithmetic
@@ -6,10 +6,10 @@ between them is `kernels`, on every backend the same. What differs between backe
 functions and how a pass is compiled, is in `_tensorflow.py`, `_jax.py` and `_torch.py`.
 """
 
-import dataclasses
+import bisect
+import copy
 import functools
 import importlib
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,22 +19,7 @@ from keras import ops
 
 from keras_seqpar.selective import kernels
 from keras_seqpar.selective.program import Layout, Program, Step
-from keras_seqpar.selective.propagation import Changes
-
-MODES = ("dense", "rectangle", "positions")
-
-
-@dataclasses.dataclass(frozen=True)
-class Region:
-    """Where a map is computed: pairs of row and column, or all rows times all columns.
-
-    Args:
-        ys: rows, int32.
-        xs: columns, int32.
-    """
-
-    ys: np.ndarray
-    xs: np.ndarray
+from keras_seqpar.selective.segments import Region, Segment, split
 
 
 class Engine:
@@ -54,12 +39,28 @@ class Engine:
         self.layouts_of: dict[int, list[int]] = {}
         for i, layout in enumerate(program.layouts):
             self.layouts_of.setdefault(layout.value, []).append(i)
-        maps = {step.map for step in program.steps} | {program.maps.SOURCE}
-        self.regional = sorted(m for m in maps if program.maps.has_positions(m))
-        self.all_positions = program.all_positions()
+        self.segments = split(program)
         self.model: Any = None  # whose weights these are
         self.cost_model: Any = None  # see `choice`
         self._runner = self.backend.Runner(self)
+
+    @functools.cached_property
+    def segment_of(self) -> dict[str, int]:
+        """Name of a layer -> number of its segment."""
+        ends = [self.program.steps[segment.last - 1].order for segment in self.segments[:-1]]
+        return {name: bisect.bisect_left(ends, i) for i, name in enumerate(self.program.layers)}
+
+    @functools.cached_property
+    def touched(self) -> list[list[int]]:
+        """Per segment, which buffers it reads or changes."""
+        outputs = keras.tree.flatten(self.program.outputs)
+        found = []
+        for segment in self.segments:
+            steps = self.program.steps[segment.first : segment.last]
+            values = {segment.entry, *(v for step in steps for v in step.outputs)}
+            values |= set(outputs if segment.made is None else ())
+            found.append(sorted(i for v in values for i in self.layouts_of.get(v, ())))
+        return found
 
     def new_buffers(self) -> list:
         """Empty stored maps, with their borders filled."""
@@ -73,148 +74,159 @@ class Engine:
         """How often a pass, or in JAX a step, was compiled."""
         return self._runner.traces
 
-    def regions(self, mode: str, changes: Changes, changed: np.ndarray) -> dict[int, Region]:
-        """Where each map is computed.
+    def run(
+        self,
+        segment: Segment,
+        mode: str,
+        regions: Mapping[int, Region],
+        frame: np.ndarray,
+        extras: Sequence,
+        buffers: list,
+        limit: float | None = None,
+    ):
+        """Runs one segment; buffers are changed in place.
 
         Args:
-            mode: one of `MODES`.
-            changes: what must be computed.
-            changed: the frame's map that it follows from.
-        """
-        if mode == "dense":
-            return {}
-        if mode == "positions":
-            return {m: self._positions(changes[m]) for m in self.regional}
-        return {m: self._rectangle(m, box) for m, box in self._boxes(changed).items()}
-
-    def counts(self, mode: str, changes: Changes, changed: np.ndarray) -> list[int]:
-        """How many positions of every map are computed.
-
-        Args:
-            mode: one of `MODES`.
-            changes: what must be computed.
-            changed: the frame's map that it follows from.
-        """
-        counts = list(self.all_positions)
-        if mode == "positions":
-            for m in self.regional:
-                found = max(np.count_nonzero(changes[m]), 1)
-                counts[m] = self.backend.fit(found, changes[m].size)
-        elif mode == "rectangle":
-            for m, box in self._boxes(changed).items():
-                counts[m] = math.prod(self._sides(m, box))
-        return counts
-
-    def _positions(self, changed: np.ndarray) -> Region:
-        ys, xs = (x.astype(np.int32) for x in np.nonzero(changed))
-        if not len(ys):
-            ys = xs = np.zeros(1, np.int32)  # computing a position again does no harm
-        missing = self.backend.fit(len(ys), changed.size) - len(ys)
-        if missing:
-            ys, xs = (np.pad(x, (0, missing), mode="edge") for x in (ys, xs))
-        return Region(ys, xs)
-
-    def _boxes(self, changed: np.ndarray) -> dict[int, Sequence[int]]:
-        boxes = self.program.maps.rectangles(changed)
-        return {m: boxes[m] or (0, 0, 0, 0) for m in self.regional}
-
-    def _sides(self, map_: int, box: Sequence[int]) -> list[int]:
-        """Height and width in which a box is computed."""
-        spans = box[1] - box[0] + 1, box[3] - box[2] + 1
-        shape = self.program.maps.shape(map_)
-        return [self.backend.fit(n, size) for n, size in zip(spans, shape, strict=True)]
-
-    def _rectangle(self, map_: int, box: Sequence[int]) -> Region:
-        sides, shape = self._sides(map_, box), self.program.maps.shape(map_)
-        ys, xs = (_run_of(box[2 * i], sides[i], shape[i]) for i in (0, 1))
-        return Region(ys, xs)
-
-    def run(self, mode: str, regions: Mapping[int, Region], frame: np.ndarray, extras, buffers):
-        """One pass; buffers are changed in place.
-
-        Args:
-            mode: one of `MODES`.
-            regions: where each map is computed, see `regions`.
+            segment: one of `segments`, after those before it.
+            mode: one of `segments.MODES`.
+            regions: where each map is computed, see `Segment.regions`.
             frame: `(height, width, channels)`, all of it.
             extras: the other inputs, each with a batch of 1.
             buffers: from `new_buffers`; after a first dense pass they are complete.
+            limit: where no channel of what the segment makes differs by more from what is
+                stored, that stays.
 
         Returns:
-            The outputs as arrays with a batch of 1, in the order of the program's.
+            Of the last segment the outputs as arrays with a batch of 1, in the order of the
+            program's. Of others, with a limit, the boolean `(height, width)` map of what they made
+            in which more than that differs; else `None`.
         """
-        if mode == "dense":
+        index = self.segments.index(segment)
+        block = frame[None, :0]
+        if index == 0 and mode == "dense":
             block = frame[None]
-        else:
+        elif index == 0:
             region = regions[self.program.maps.SOURCE]
             if mode == "rectangle":
                 block = frame[None, region.ys[0] : region.ys[-1] + 1]
                 block = block[:, :, region.xs[0] : region.xs[-1] + 1]
             else:
                 block = frame[region.ys, region.xs][None, :, None]
-        places = [(regions[m].ys, regions[m].xs) for m in self.regional] if regions else []
-        outputs, buffers[:] = self._runner(
-            mode, places, np.ascontiguousarray(block, "float32"), extras, buffers
-        )
-        return outputs
+        places = [(regions[m].ys, regions[m].xs) for m in segment.maps] if regions else []
+        block = np.ascontiguousarray(block, "float32")
+        limit = None if segment.made is None else limit
+        results, buffers[:] = self._runner(index, mode, places, block, extras, buffers, limit)
+        if segment.made is None:
+            return results
+        return None if limit is None else self._moved(segment.made, mode, regions, results[0])
+
+    def _moved(self, value: int, mode: str, regions, moved: np.ndarray) -> np.ndarray:
+        """Which positions of a whole map differ."""
+        if mode == "dense":
+            return moved[0]
+        map_ = self.program.map_of_value[value]
+        region, found = regions[map_], np.zeros(self.program.maps.shape(map_), bool)
+        if mode == "rectangle":
+            found[np.ix_(region.ys, region.xs)] = moved[0]
+        else:
+            found[region.ys, region.xs] = moved[0, :, 0]
+        return found
+
+    def scales(self, buffers: Sequence) -> list[float]:
+        """The root mean square of what each segment but the last made, as it is stored."""
+        made = [s.made for s in self.segments if s.made is not None]
+        return [self._scale(self.layouts_of[value][0], buffers) for value in made]
+
+    def _scale(self, index: int, buffers: Sequence) -> float:
+        layout = self.program.layouts[index]
+        (top, _), (left, _) = layout.pads
+        height, width, channels = layout.shape
+        kept = self.backend.numpy(buffers[index])
+        kept = kept.reshape(*layout.padded, channels)[top : top + height, left : left + width]
+        return float(np.sqrt(np.mean(np.square(kept))))
 
     # What follows is traced or run by the backend's runner.
 
-    def walk(self, mode: str, places: Sequence, block, extras: Sequence, buffers: Sequence, do):
-        """Does all steps.
+    def walk(self, index, mode, places, block, extras, buffers, limit, do):
+        """Does all steps of a segment.
 
         Args:
-            mode: one of `MODES`.
-            places: `(ys, xs)` for every map of `regional`.
-            block: the part of the frame that is computed, `(1, height, width, channels)`.
+            index: of the segment.
+            mode: one of `segments.MODES`.
+            places: `(ys, xs)` for every map of the segment.
+            block: the part of the frame that is computed, `(1, height, width, channels)`; used
+                by the first segment.
             extras: the other inputs.
-            buffers: the stored maps.
+            buffers: the stored maps, or number -> stored map of those that are `touched`.
+            limit: `None`, or a tensor: see `run`.
             do: `do_step`, or a compiled form of it.
 
         Returns:
-            The outputs, and the buffers.
+            A list of results, see `run`, and the buffers.
         """
-        where = dict(zip(self.regional, places, strict=True)) if places else {}
-        buffers = list(buffers)
-        env = dict(zip(self.program.inputs, [block, *extras], strict=True))
-        self._save(do, -1, mode, where, [block], self.program.inputs[:1], buffers, ())
-        for i, step in enumerate(self.program.steps):
+        segment, program = self.segments[index], self.program
+        where = dict(zip(segment.maps, places, strict=True)) if places else {}
+        buffers = copy.copy(buffers)
+        env = dict(zip(program.inputs[1:], extras, strict=True))
+        if index == 0:
+            env[segment.entry] = block
+            self._save(do, -1, mode, where, [block], program.inputs[:1], buffers, (), None)
+        elif mode == "dense" or segment.takes_entry:
+            env[segment.entry] = self._entry(segment.entry, mode, where, buffers)
+        moved = None
+        for i in range(segment.first, segment.last):
+            step = program.steps[i]
             sources = [
                 env[value] if layout is None else buffers[layout]
                 for value, layout in zip(step.inputs, self._reads(mode)[i], strict=True)
             ]
-            made = self._save(do, i, mode, where, sources, step.outputs, buffers, self.weights[i])
+            bound = limit if segment.made in step.outputs else None
+            made, moved = self._save(
+                do, i, mode, where, sources, step.outputs, buffers, self.weights[i], bound
+            )
             env.update(zip(step.outputs, made, strict=True))
+        if segment.made is not None:
+            return ([] if moved is None else [moved]), buffers
         outputs = []
-        for value in keras.tree.flatten(self.program.outputs):
-            if self._is_whole(mode, self.program.map_of_value[value]):
+        for value in keras.tree.flatten(program.outputs):
+            if value in env and self._is_whole(mode, program.map_of_value[value]):
                 outputs.append(env[value])
             else:
                 layout = self.layouts_of[value][0]
-                outputs.append(self._read_whole(self.program.layouts[layout], buffers[layout]))
+                outputs.append(self._read_whole(program.layouts[layout], buffers[layout]))
         return outputs, buffers
 
-    def _save(self, do, index, mode, where, sources, values, buffers, weights):
+    def _entry(self, value: int, mode: str, where, buffers):
+        """What a segment starts from, as the one before it has stored it."""
+        i = self.layouts_of[value][0]
+        return self._stored(i, mode, where.get(self.program.map_of_value[value]), buffers[i])
+
+    def _save(self, do, index, mode, where, sources, values, buffers, weights, limit):
         """Does a step and takes over what it stored."""
         stored = [i for value in values for i in self.layouts_of.get(value, ())]
-        map_ = self.program.map_of_value[values[0]]
-        made, new = do(index, mode, weights, where.get(map_), sources, [buffers[i] for i in stored])
+        place = where.get(self.program.map_of_value[values[0]])
+        stores = [buffers[i] for i in stored]
+        made, new, moved = do(index, mode, weights, place, sources, stores, limit)
         for i, buffer in zip(stored, new, strict=True):
             buffers[i] = buffer
-        return made
+        return made, moved
 
-    def do_step(self, index: int, mode: str, weights, where, sources, stores):
+    def do_step(self, index: int, mode: str, weights, where, sources, stores, limit):
         """Does one step; the step -1 only stores the frame.
 
         Args:
             index: of the step.
-            mode: one of `MODES`.
+            mode: one of `segments.MODES`.
             weights: the step's.
             where: `(ys, xs)` of its region, `None` for everything.
             sources: tensors or buffers, as `_reads` has it.
             stores: the buffers that hold its outputs.
+            limit: `None`, or the difference up to which what is stored stays; then the step
+                has one output.
 
         Returns:
-            Its outputs, and the buffers.
+            Its outputs, the buffers, and with a limit the boolean `(1, height, width)` map of
+            where more differs.
         """
         if index < 0:
             made, values = sources, self.program.inputs[:1]
@@ -222,6 +234,11 @@ class Engine:
             step = self.program.steps[index]
             made = self._compute(step, index, mode, weights, where, sources)
             values = step.outputs
+        moved = None
+        if limit is not None:
+            old = self._stored(self.layouts_of[values[0]][0], mode, where, stores[0])
+            moved = ops.max(ops.absolute(made[0] - old), axis=-1) > limit
+            made = [ops.where(moved[..., None], made[0], old)]
         of = [(tensor, i) for tensor, v in zip(made, values, strict=True)
               for i in self.layouts_of.get(v, ())]  # fmt: skip
         new = []
@@ -236,7 +253,7 @@ class Engine:
             else:
                 rows = ops.reshape(tensor, (-1, layout.shape[2]))
                 new.append(self.backend.write(buffer, _own(layout, mode, *where), rows))
-        return made, new
+        return made, new, moved
 
     def _compute(self, step: Step, index: int, mode: str, weights, where, sources):
         reads = self._reads(mode)[index]
@@ -245,14 +262,7 @@ class Engine:
             return [self._window(step, mode, weights, layout, sources[0], *where)]
         inputs = []
         for source, i in zip(sources, reads, strict=True):
-            if i is None:
-                inputs.append(source)
-            elif where is None:
-                inputs.append(self._read_whole(self.program.layouts[i], source))
-            else:
-                layout = self.program.layouts[i]
-                rows = self.backend.read(source, _own(layout, mode, *where), layout.shape[2])
-                inputs.append(_as_map(rows, mode, *where))
+            inputs.append(source if i is None else self._stored(i, mode, where, source))
         if where is None:
             return kernels.on_whole(step, weights, inputs)
         return [kernels.on_positions(step, weights, inputs)]
@@ -285,6 +295,14 @@ class Engine:
             counts = _pairs(self._table(of_rows, ys), self._table(of_cols, xs), mode)
             made = made / _as_map(counts, mode, ys, xs)
         return made
+
+    def _stored(self, index: int, mode: str, where, buffer):
+        """A stored map, all of it or a region."""
+        layout = self.program.layouts[index]
+        if where is None:
+            return self._read_whole(layout, buffer)
+        rows = self.backend.read(buffer, _own(layout, mode, *where), layout.shape[2])
+        return _as_map(rows, mode, *where)
 
     def _table(self, table: np.ndarray, index):
         """Rows of a small constant table."""
@@ -326,12 +344,6 @@ class Engine:
         kept = self.layouts_of[value]
         same = [i for i in kept if self.program.layouts[i].fill == step.fill]
         return (same if window else kept)[0]
-
-
-def _run_of(first: int, count: int, size: int) -> np.ndarray:
-    """`count` whole numbers from `first`, or from earlier where they would pass `size`."""
-    first = min(first, size - count)
-    return np.arange(first, first + count, dtype=np.int32)
 
 
 def _reach(index, stride: int, table: np.ndarray, border: int):

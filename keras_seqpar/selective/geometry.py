@@ -176,7 +176,7 @@ def _reach(program: Program, output: int, axis: int, scale: Fraction, stride: in
     for place in sorted(places):
         changed = np.zeros(shape, bool)
         changed[(slice(None),) * axis + (place,)] = True
-        box = program.maps.rectangles(changed)[program.map_of_value[output]]
+        box = program.maps.evaluate(changed).box(program.map_of_value[output])
         if box is not None:
             low, high = box[2 * axis : 2 * axis + 2]
             before = max(before, math.ceil(high * scale) - place)

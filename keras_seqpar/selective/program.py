@@ -51,6 +51,7 @@ class Step:
         groups: of a convolution.
         weights: of bilinear upsampling, per axis.
         macs: multiply-accumulates per output position.
+        order: which layer of `Program.layers` it is, the last one of those folded into it.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Step:
     groups: int = 1
     weights: Any = None
     macs: int = 0
+    order: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -254,6 +256,7 @@ class _Compiler:
         layer = call.layer
         step = Step(call.name, "call", inputs, list(call.outputs), map_, rule.taps, rule.fill)
         step.layer, step.arguments = layer, (call.args, dict(call.kwargs))
+        step.order = len(self.layers) - 1
         step.pads = pads
         if type(layer) in _CONVOLUTIONS and rule.kind == "window":
             self._convolution(step, layer)
@@ -292,6 +295,7 @@ class _Compiler:
             shape = self.shapes[step.outputs[0]]
             channels = math.prod(layer.depthwise_kernel.shape[2:])
             second = Step(step.name, "conv", [len(self.shapes)], step.outputs, step.map)
+            second.order = step.order
             second.taps = propagation.identity(shape[:2])
             second.activation = activation
             self._weigh(second, layer.pointwise_kernel, layer.bias)
@@ -324,7 +328,7 @@ class _Compiler:
                 and (linear := _linear(step)) is not None
             ):
                 _scale(before, *linear)
-                before.outputs = step.outputs
+                before.outputs, before.order = step.outputs, step.order
                 maker[step.outputs[0]] = before
             else:
                 kept.append(step)

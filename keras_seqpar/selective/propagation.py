@@ -320,37 +320,10 @@ class Maps:
             changed: boolean `(height, width)` of the frame.
 
         Returns:
-            What gives, for the number of a map, its boolean array; the shape of those without
-            positions is `()`.
+            What gives, for the number of a map, its boolean array, `()` for those without
+            positions, and a box around it.
         """
-        return Changes(self._maps, changed)
-
-    def rectangles(self, changed: np.ndarray) -> list[tuple[int, int, int, int] | None]:
-        """For every map the smallest rectangle this way of thinking gives.
-
-        The bounding box of the frame's changes is led through all layers, so that computing these
-        rectangles takes no arrays of positions.
-
-        Args:
-            changed: boolean `(height, width)` of the frame.
-
-        Returns:
-            Per map `(first row, last row, first column, last column)`, or `None` without change.
-        """
-        found: list = [None, bounds(changed)]
-        for m in self._maps[2:]:
-            boxes = [found[i] for i in m.sources if found[i] is not None]
-            if not boxes:
-                found.append(None)
-            elif m.kind == "whole":
-                found.append((0, m.shape[0] - 1, 0, m.shape[1] - 1) if m.shape else (0, 0, 0, 0))
-            elif m.kind == "union":
-                ends = [list(zip(*boxes, strict=True))[i] for i in range(4)]
-                found.append((min(ends[0]), max(ends[1]), min(ends[2]), max(ends[3])))
-            else:
-                spans = m.taps.span(0, *boxes[0][:2]), m.taps.span(1, *boxes[0][2:])
-                found.append(None if None in spans else spans[0] + spans[1])
-        return found
+        return Changes(self._maps, self.SOURCE, changed)
 
     def _once(self, key, made: _Map) -> int:
         if key not in self._known:
@@ -362,9 +335,22 @@ class Maps:
 class Changes:
     """The maps of one frame; see `Maps.evaluate`."""
 
-    def __init__(self, maps: Sequence[_Map], changed: np.ndarray):
+    def __init__(self, maps: Sequence[_Map], start: int, changed: np.ndarray):
         self._maps = tuple(maps)
-        self._found = {Maps.NEVER: np.zeros((), bool), Maps.SOURCE: np.asarray(changed, bool)}
+        self._found = {Maps.NEVER: np.zeros((), bool), start: np.asarray(changed, bool)}
+        self._boxes: dict[int, Any] = {Maps.NEVER: None, start: bounds(self._found[start])}
+
+    def after(self, number: int, changed: np.ndarray) -> "Changes":
+        """The maps that follow when one of them turns out to be another.
+
+        Args:
+            number: of that map.
+            changed: what it is.
+
+        Returns:
+            What gives the maps that follow from that one, and no others.
+        """
+        return Changes(self._maps, number, changed)
 
     def __getitem__(self, number: int) -> np.ndarray:
         if number not in self._found:
@@ -378,6 +364,33 @@ class Changes:
                 found = np.full(m.shape or (), any(s.any() for s in sources))
             self._found[number] = found
         return self._found[number]
+
+    def box(self, number: int) -> tuple[int, int, int, int] | None:
+        """A rectangle around a map: the frame's bounding box, led through the layers.
+
+        That takes no arrays of positions.
+
+        Args:
+            number: of the map.
+
+        Returns:
+            `(first row, last row, first column, last column)`, or `None` without change.
+        """
+        if number not in self._boxes:
+            m = self._maps[number]
+            self._boxes[number] = self._around(m, [b for b in map(self.box, m.sources) if b])
+        return self._boxes[number]
+
+    def _around(self, m: _Map, boxes: list[tuple]) -> tuple[int, int, int, int] | None:
+        if not boxes:
+            return None
+        if m.kind == "whole":
+            return (0, m.shape[0] - 1, 0, m.shape[1] - 1) if m.shape else (0, 0, 0, 0)
+        if m.kind == "union":
+            ends = list(zip(*boxes, strict=True))
+            return min(ends[0]), max(ends[1]), min(ends[2]), max(ends[3])
+        rows, cols = m.taps.span(0, *boxes[0][:2]), m.taps.span(1, *boxes[0][2:])
+        return None if rows is None or cols is None else rows + cols
 
 
 def bounds(changed: np.ndarray) -> tuple[int, int, int, int] | None:

@@ -1,12 +1,11 @@
 """What a stream gives: the output, and what it took."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from keras_seqpar.selective.program import Program
-from keras_seqpar.selective.propagation import Changes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,7 +14,8 @@ class Stats:
 
     Args:
         mode: `"dense"` (everything computed), `"rectangle"`, `"positions"` or `"cached"` (nothing
-            changed, nothing computed); `"mixed"` for a batch whose items differ.
+            changed, nothing computed); `"mixed"` where parts of the network, or items of a
+            batch, differ.
         changed: share of the frame's positions that changed.
         macs: multiply-accumulates done; one is one MAC.
         macs_dense: what a dense pass does.
@@ -61,12 +61,11 @@ class Result:
 class Shares(Mapping):
     """Layer -> share of positions to compute, each worked out when it is asked for."""
 
-    def __init__(self, program: Program, changes: Changes | None):
-        self._program, self._changes = program, changes
+    def __init__(self, program: Program, find: Callable[[str], np.ndarray]):
+        self._program, self._find = program, find
 
     def __getitem__(self, name: str) -> float:
-        map_ = self._program.layers[name][0]
-        return 1.0 if self._changes is None else float(self._changes[map_].mean())
+        return float(self._find(name).mean())
 
     def __iter__(self):
         return iter(self._program.layers)

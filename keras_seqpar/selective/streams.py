@@ -1,6 +1,8 @@
 """Streams: a network run on frame after frame, computing only what changed."""
 
 import dataclasses
+import functools
+import math
 import threading
 import time
 import weakref
@@ -12,12 +14,13 @@ import numpy as np
 from keras_seqpar.hierarchy import unknown_name
 from keras_seqpar.selective import choice
 from keras_seqpar.selective.detect import Detector, region
-from keras_seqpar.selective.engine import MODES, Engine
+from keras_seqpar.selective.engine import Engine
 from keras_seqpar.selective.flatten import fingerprint, flatten
 from keras_seqpar.selective.frames import check
 from keras_seqpar.selective.program import Program, compile_program
 from keras_seqpar.selective.propagation import Changes
 from keras_seqpar.selective.results import Result, Shares, Stats, together
+from keras_seqpar.selective.segments import MODES
 
 _engines: weakref.WeakValueDictionary = weakref.WeakValueDictionary()
 
@@ -31,7 +34,8 @@ class _Item:
     accepted: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0))
     extras: list = dataclasses.field(default_factory=list)
     outputs: list = dataclasses.field(default_factory=list)
-    changes: Changes | None = None  # of the last frame; None where everything was computed
+    changes: list[Changes] | None = None  # per segment; None where everything was computed
+    scales: list[float] = dataclasses.field(default_factory=list)  # see `Engine.scales`
     complete: bool = False  # whether buffers and outputs belong to `accepted` and `extras`
 
 
@@ -45,6 +49,7 @@ def stream(
     learn: int = 5,
     only=None,
     never=None,
+    prune: float = 0.0,
     input_shape: Sequence[int] | None = None,
     unsupported: str = "error",
     mode: str = "auto",
@@ -74,6 +79,11 @@ def stream(
         only: look for changes only here: a boolean `(height, width)` map, or boxes
             `(top, left, bottom, right)` in pixels.
         never: look for no changes here; likewise.
+        prune: 0 is exact. With a share above 0, changes that have become small stop inside the
+            network: between its segments (blocks of a trunk), positions where no channel
+            differs from what is stored by more than this share of the stored map's root mean
+            square keep what is stored, and nothing that follows from them is computed. What is
+            stored is what was last let through, so a slow drift adds up until it passes.
         input_shape: `(height, width, channels)`, where the model leaves it open.
         unsupported: `"error"` refuses a model with layers that no rule is known for, `"dense"`
             computes them, and all that follows them, anew for every frame that changed.
@@ -105,6 +115,8 @@ def stream(
         raise ValueError(unknown_name("value of unsupported", unsupported, ("error", "dense")))
     if isinstance(calibrate, bool) or not isinstance(calibrate, (int, float)) or calibrate < 0:
         raise ValueError(f"calibrate must be a number of seconds of 0 or more, got {calibrate!r}.")
+    if isinstance(prune, bool) or not isinstance(prune, (int, float)) or not 0 <= prune < math.inf:
+        raise ValueError(f"prune must be a finite share of 0 or more, got {prune!r}.")
     if freeze and keras.backend.backend() != "tensorflow":
         raise ValueError(
             f"freeze=True is for the TensorFlow backend, this is {keras.backend.backend()}: leave "
@@ -134,7 +146,7 @@ def stream(
     if engine is None:
         engine = _engines[key] = Engine(program, freeze=freeze)
         engine.model = model  # kept alive, so that no other model gets its id
-    return Stream(engine, hash_, detector, only, never, mode, float(calibrate))
+    return Stream(engine, hash_, detector, only, never, mode, float(calibrate), float(prune))
 
 
 class Stream:
@@ -149,12 +161,15 @@ class Stream:
     >>> later.load_state(np.load("camera.npz"))
     """
 
-    def __init__(self, engine: Engine, key, detector: Detector, only, never, mode, calibrate):
+    def __init__(
+        self, engine: Engine, key, detector: Detector, only, never, mode, calibrate, prune
+    ):
         self._engine = engine
         self._key = key
         self._detector = detector
         self._mode = mode
         self._calibrate = calibrate
+        self._prune = prune
         self._items: list[_Item] = []
         self._dtype: np.dtype | None = None
         self._busy = threading.Lock()
@@ -241,11 +256,7 @@ class Stream:
             raise ValueError(f"No frame was seen yet for item {item} of the batch.")
         if layer is not None and layer not in self.program.layers:
             raise ValueError(unknown_name("layer", layer, list(self.program.layers)))
-        map_ = self.program.maps.SOURCE if layer is None else self.program.layers[layer][0]
-        changes = self._items[item].changes
-        if changes is None:
-            return np.ones(self.program.maps.shape(map_) or (), bool)
-        return changes[map_].copy()
+        return self._found(self._items[item].changes, layer).copy()
 
     def reset(self) -> None:
         """Forgets all frames; the next one may have another batch or another type."""
@@ -261,6 +272,7 @@ class Stream:
             learned = item.detector.state_dict()
             state[f"item{i}_noise"] = np.array(learned["noise"])
             state[f"item{i}_seen"] = np.array(learned["seen"])
+            state[f"item{i}_scales"] = np.array(item.scales)
             arrays = {
                 "extra": item.extras,
                 "output": item.outputs,
@@ -304,8 +316,17 @@ class Stream:
         item.outputs = all_of("output", len(keras.tree.flatten(self.program.outputs)))
         buffers = all_of("buffer", len(self.program.layouts))
         item.buffers = [self._engine.backend.new(b) for b in buffers]
+        item.scales = np.array(state[f"item{i}_scales"]).tolist()
         item.complete = True
         return item
+
+    def _found(self, changes: Sequence[Changes] | None, layer: str | None) -> np.ndarray:
+        """Where a layer, or the frame, was computed; `changes` as in `_Item`."""
+        program = self.program
+        map_ = program.maps.SOURCE if layer is None else program.layers[layer][0]
+        if changes is None:
+            return np.ones(program.maps.shape(map_) or (), bool)
+        return changes[0 if layer is None else self._engine.segment_of[layer]][map_]
 
     @property
     def _shape(self) -> tuple[int, ...]:
@@ -332,53 +353,83 @@ class Stream:
         """Brings one item of the batch to its next frame."""
         start = time.perf_counter()
         engine = self._engine
-        dense = engine.program.macs(engine.all_positions)
+        dense = sum(segment.macs for segment in engine.segments)
         same = item.complete and all(map(np.array_equal, extras, item.extras))
         if not same or item.detector.is_learning:
             if item.complete and item.detector.is_learning:
                 item.detector.observe(frame, item.accepted)
-            item.complete = False
+            item.complete, item.changes = False, None
             item.accepted, item.extras = frame.copy(), [x.copy() for x in extras]
-            mode, macs, share, changes = "dense", dense, 1.0, None
-            item.outputs = engine.run(mode, {}, item.accepted, extras, item.buffers)
-            if self._mode == "auto" and self._calibrate and engine.cost_model is None:
-                engine.cost_model = choice.calibrate(
-                    engine, item.accepted, extras, item.buffers, self._calibrate
-                )
+            mode, macs, share = "dense", dense, 1.0
+            self._renew(item)
         else:
             changed = item.detector(frame, item.accepted) if mask is None else mask
             if self._wanted is not None and mask is None:
                 changed = changed & self._wanted
-            changes = engine.program.maps.evaluate(changed)
-            share = float(changed.mean())
+            share = np.count_nonzero(changed) / changed.size
             mode, macs = "cached", 0
+            item.changes = [engine.program.maps.evaluate(changed)] * len(engine.segments)
             if share:
                 item.complete = False
                 rows = np.flatnonzero(changed)  # much quicker than with the map itself
-                item.accepted.reshape(changed.size, -1)[rows] = frame.reshape(changed.size, -1)[
-                    rows
-                ]
-                mode, macs, regions = self._choose(changes, changed, dense)
-                item.outputs = engine.run(mode, regions, item.accepted, extras, item.buffers)
-        item.changes, item.complete = changes, True
+                accepted, new = (x.reshape(changed.size, -1) for x in (item.accepted, frame))
+                accepted[rows] = new[rows]
+                mode, macs = self._update(item, item.changes[0])
+        item.complete = True
         exact = item.detector.is_exact and mask is None and self._wanted is None
+        drift = 0.0 if exact or item.changes is None else _distance(frame, item.accepted)
         return Stats(
             mode=mode,
             changed=share,
             macs=macs,
             macs_dense=dense,
             milliseconds=1000 * (time.perf_counter() - start),
-            drift=0.0 if exact or changes is None else _distance(frame, item.accepted),
+            drift=drift,
             state_bytes=self.state_bytes,
             traces=engine.traces,
-            layers=Shares(engine.program, changes),
+            layers=Shares(engine.program, functools.partial(self._found, item.changes)),
         )
 
-    def _choose(self, changes: Changes, changed: np.ndarray, dense: int):
-        """The way to compute this frame, its multiply-accumulates and its regions."""
-        macs = choice.candidates(self._engine, changes, changed, self._mode)
-        mode = (self._engine.cost_model or choice.CostModel.default(dense)).best(macs)
-        return mode, macs[mode], self._engine.regions(mode, changes, changed)
+    def _renew(self, item: _Item) -> None:
+        """Computes everything."""
+        engine = self._engine
+        for segment in engine.segments:  # the last one gives the outputs
+            item.outputs = engine.run(
+                segment, "dense", {}, item.accepted, item.extras, item.buffers
+            )
+        item.scales = engine.scales(item.buffers) if self._prune else []
+        if self._mode == "auto" and self._calibrate and engine.cost_model is None:
+            engine.cost_model = choice.calibrate(
+                engine, item.accepted, item.extras, item.buffers, self._calibrate
+            )
+
+    def _update(self, item: _Item, changes: Changes) -> tuple[str, int]:
+        """Computes what changed; returns the mode and the multiply-accumulates."""
+        engine, program = self._engine, self._engine.program
+        if self._prune and not item.scales:  # the state of a stream that does not prune
+            item.scales = engine.scales(item.buffers)
+        found, modes, done = [], set(), 0
+        for i, segment in enumerate(engine.segments):
+            found.append(changes)
+            if not changes[program.map_of_value[segment.entry]].any():
+                continue  # all that changed was let go of before
+            mode, macs = choice.choose(engine, i, changes, self._mode)
+            limit = (
+                self._prune * item.scales[i] if self._prune and segment.made is not None else None
+            )
+            regions = segment.regions(mode, changes, engine.backend.fit)
+            made = engine.run(
+                segment, mode, regions, item.accepted, item.extras, item.buffers, limit
+            )
+            if segment.made is None:
+                item.outputs = made
+            elif limit is not None:
+                map_ = program.map_of_value[segment.made]
+                changes = changes.after(map_, changes[map_] & made)
+            modes.add(mode)
+            done += macs
+        item.changes = found
+        return modes.pop() if len(modes) == 1 else "mixed", done
 
 
 def _distance(frame: np.ndarray, accepted: np.ndarray) -> float:
