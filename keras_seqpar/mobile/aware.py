@@ -30,6 +30,7 @@ from keras_seqpar.mobile.convert import (
     _check_meaning,
     _check_options,
     _picture_shape,
+    facts,
 )
 from keras_seqpar.mobile.converter import to_tflite
 from keras_seqpar.mobile.files import Converted, check_path, write
@@ -166,13 +167,7 @@ def convert_aware(
     # With fake quantization in the graph, the converter's dynamic kind is int8 throughout.
     content = to_tflite(network, shape, "dynamic", lambda: iter(()), "float32", "float32")
     content = modify_model_io_type(content, tf.as_dtype(input_dtype), tf.as_dtype(output_dtype))
-    known = normalisation(model)
-    about = {
-        "network": model.name,
-        "quantization": "int8",
-        "quantizer": "aware",
-        **({"mean": known[0], "std": known[1]} if known else {}),
-    }
+    about = facts(model, parts, "int8") | {"quantizer": "aware"}
     files = associated_files(labels=names, hierarchy=parts.hierarchy if parts and names else None)
     content, operations = rewrite(
         bytes(content),
@@ -185,7 +180,7 @@ def convert_aware(
             author=author,
             licence=licence,
             channels=shape[-1],
-            normalisation=known,
+            normalisation=normalisation(model),
             graphs={"": []},
         ),
     )

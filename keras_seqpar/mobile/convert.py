@@ -135,14 +135,7 @@ def convert(
 
     network, outputs = in_float32(model), ["scores"]
     inputs = ["image", "gains"][: len(model.inputs)]
-    known = normalisation(model)
-    about = {
-        "network": model.name,
-        "quantization": quantization,
-        **({"mean": known[0], "std": known[1]} if known else {}),
-        **({"activation": parts.classifier_activation} if parts else {}),
-        **({"max_gain": limit} if limit else {}),
-    }
+    about = facts(model, parts, quantization) | ({"max_gain": limit} if limit else {})
     if parts and parts.threshold:
         network = none_of_these(network)
         outputs.append(NONE)
@@ -172,7 +165,7 @@ def convert(
             author=author,
             licence=licence,
             channels=shape[-1],
-            normalisation=known,
+            normalisation=normalisation(model),
             graphs={"": [*inputs[1:], *outputs[1:]]},
         ),
         ends=(input_dtype, output_dtype) if limit else None,
@@ -188,6 +181,23 @@ def convert(
         _check_runs(content, model.name)
     text = "".join(f"{name}\n" for name in names).encode() if names else None
     return Converted(path, write(path, content, text), quantization, len(content), operations)
+
+
+def facts(model: keras.Model, parts: Parts | None, quantization: str) -> dict:
+    """What a file says of its network, for those who read it.
+
+    Args:
+        model: the network.
+        parts: its parts; `None` for a network that is none of this package.
+        quantization: of the file.
+    """
+    known = normalisation(model)
+    return {
+        "network": model.name,
+        "quantization": quantization,
+        **({"mean": known[0], "std": known[1]} if known else {}),
+        **({"activation": parts.classifier_activation} if parts else {}),
+    }
 
 
 def _check_options(

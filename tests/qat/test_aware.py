@@ -112,6 +112,7 @@ def test_the_file_describes_itself(aware, trained, tmp_path):
     )
     about = mobile.Runner(made.path).about
     assert about["quantization"] == "int8" and about["quantizer"] == "aware"
+    assert about["activation"] == "softmax"
     assert about["mean"] == [0.0] * 3 and about["std"] == [1.0] * 3
     assert mobile.Runner(made.path).labels == CATEGORIES
     assert made.labels_path.read_text().split() == list(CATEGORIES)
