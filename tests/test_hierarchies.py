@@ -894,6 +894,7 @@ def test_bad_labels_are_refused(labels, kind, message):
         hierarchies.random(labels, seed=0)
 
 
+@pytest.mark.only_backend("torch")  # the same lines everywhere, and TensorFlow takes long to import
 def test_nothing_is_imported_that_is_not_needed():
     names = ("scipy", "yaml", "matplotlib", "wn", "tensorflow_datasets", "sklearn")
     shown = f"import sys; print(*[n for n in {names} if n in sys.modules])"

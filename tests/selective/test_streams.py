@@ -15,7 +15,7 @@ import keras_seqpar as sp
 from keras_seqpar import selective
 
 TOLERANCE = 1e-5  # relative to the output range
-EXAMPLES = 4 if keras.backend.backend() == "jax" else 30  # JAX compiles each step of each network
+EXAMPLES = 4 if keras.backend.backend() == "jax" else 20  # JAX compiles each step of each network
 MODES = ("positions", "rectangle")
 
 
@@ -142,7 +142,8 @@ def test_a_network_of_this_package_a_cutout_and_gains():
     cut = sp.cutout(sp.attend(model, {"tench": 1.4}), ["cassette player", "tench"])
     box = np.zeros((16, 16), bool)
     box[2:5, 3:9] = True
-    for net in (model, sp.with_activation(cut, None)):
+    jax = keras.backend.backend() == "jax"  # which compiles every step: the cutout alone
+    for net in (sp.with_activation(cut, None),) if jax else (model, sp.with_activation(cut, None)):
         (stream,) = play(net, [box], ["positions"])
     assert stream.program.steps[0].kind == "conv"
     kinds = {type(step.layer) for step in stream.program.steps if step.kind == "pointwise"}
@@ -171,6 +172,7 @@ def test_gains_as_an_input_are_taken_when_they_change():
         stream([frame, np.ones(3)])
 
 
+@pytest.mark.only_backend("tensorflow", "torch")  # as below
 def test_convnext_has_its_barrier_in_the_first_block():
     model = harness.network(harness.LABELS[:1], family="convnext_v2_atto")
     box = np.zeros((16, 16), bool)
