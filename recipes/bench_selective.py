@@ -23,7 +23,7 @@ import keras_seqpar as sp
 from keras_seqpar import selective
 from keras_seqpar.cutout import find_parts
 
-NETWORKS = ("resnet18", "resnet50", "convnext_v2_atto", "phl", "vgg16", "mobilenet_v2", "published")
+NETWORKS = ("resnet18", "resnet50", "convnext_v2_atto", "phl", "vgg16", "mobilenet_v2")
 
 
 def make_options() -> Options:
@@ -60,10 +60,6 @@ def make_network(name: str, size: int, width: float) -> keras.Model:
         return keras.applications.VGG16(weights=None, include_top=False, input_shape=shape)
     if name == "mobilenet_v2":
         return keras.applications.MobileNetV2(weights=None, include_top=False, input_shape=shape)
-    if name == "published":  # the two layers of the published demonstration
-        inputs = keras.Input((size, size, 1))
-        x = keras.layers.Conv2D(16, 3, padding="same", activation="relu")(inputs)
-        return keras.Model(inputs, keras.layers.Conv2D(16, 3, padding="same")(x))
     if name == "phl":
         labels = [str(i) for i in range(10)]
         return sp.build_phl(labels, input_shape=shape, width=width, seed=0)

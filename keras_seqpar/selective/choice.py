@@ -56,7 +56,9 @@ def _guess(macs: int) -> dict[str, tuple[float, float]]:
     return {"dense": (_DENSE * macs, 0.0), "rectangle": (0.0, 1.0), "positions": (0.0, _POSITIONS)}
 
 
-def calibrate(engine: Engine, frame: np.ndarray, extras, buffers, budget: float) -> CostModel:
+def calibrate(
+    engine: Engine, frame: np.ndarray, extras, buffers, budget: float, *, prune: bool = False
+) -> CostModel:
     """Measures the segments of an engine and fits a line to each mode.
 
     Nothing that is stored changes its meaning: what was computed from `frame` is computed from it
@@ -68,6 +70,7 @@ def calibrate(engine: Engine, frame: np.ndarray, extras, buffers, budget: float)
         extras: the other inputs.
         buffers: the stored maps.
         budget: seconds; a mode that would not fit into them keeps its default.
+        prune: as the segments are run when small changes stop between them.
 
     Returns:
         The cost model.
@@ -81,13 +84,14 @@ def calibrate(engine: Engine, frame: np.ndarray, extras, buffers, budget: float)
             regions, times = segment.regions(mode, changes, engine.backend.fit), []
             for _ in range(_RUNS + 1):
                 begin = time.perf_counter()
-                engine.run(segment, mode, regions, frame, extras, buffers)
+                engine.run(segment, mode, regions, frame, extras, buffers, limit)
                 times.append(time.perf_counter() - begin)
             macs = segment.count(mode, changes, engine.backend.fit)
             found.append((statistics.median(times[1:]), macs))
         return found
 
     start = time.perf_counter()
+    limit = 0.0 if prune else None
     lines = []
     for seconds, macs in measure("dense", 1.0):
         unit = seconds / max(macs, 1)

@@ -400,7 +400,12 @@ class Stream:
         item.scales = engine.scales(item.buffers) if self._prune else []
         if self._mode == "auto" and self._calibrate and engine.cost_model is None:
             engine.cost_model = choice.calibrate(
-                engine, item.accepted, item.extras, item.buffers, self._calibrate
+                engine,
+                item.accepted,
+                item.extras,
+                item.buffers,
+                self._calibrate,
+                prune=self._prune > 0,
             )
 
     def _update(self, item: _Item, changes: Changes) -> tuple[str, int]:
