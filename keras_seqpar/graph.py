@@ -20,6 +20,11 @@ def replay(model: keras.Model, inputs, call: Callable):
     return model._run_through_graph(inputs, call_fn=call)
 
 
+def is_functional(model) -> bool:
+    """Whether it is a functional model, one that `replay` can run."""
+    return isinstance(model, keras.Model) and hasattr(model, "_run_through_graph")
+
+
 def behind(model: keras.Model, layer: keras.layers.Layer) -> keras.Model:
     """The same network from a layer's output on; all layers are shared.
 

@@ -136,49 +136,6 @@ def in_float32(model: keras.Model) -> keras.Model:
     return twin
 
 
-def normalising_rows(model: keras.Model, size: tuple[int, int]) -> keras.Model:
-    """Returns the network with pixels normalised row by row instead of pixel by pixel.
-
-    Numbers are the same. XNNPACK multiplies and adds in runs as long as the last axis: three
-    values in a picture, a whole row of them here. An int8 file of the preset `imagenette_small`
-    takes 0.47 ms instead of 0.62, a dynamic one 0.61 instead of 0.71 (1 thread, x86-64).
-
-    Args:
-        model: any functional network.
-        size: `(height, width)` of its pictures.
-
-    Returns:
-        A network that shares all other layers, or the one given if it normalises nothing.
-    """
-    if not any(isinstance(layer, keras.layers.Rescaling) for layer in leaf_layers(model)):
-        return model
-
-    def clone(layer):
-        if isinstance(layer, keras.layers.Rescaling) and np.size(layer.scale) > 1:
-            return _RescaledRows(layer, size, name=layer.name)
-        if isinstance(layer, keras.Model):
-            return normalising_rows(layer, size)
-        return layer
-
-    return keras.models.clone_model(model, clone_function=clone)
-
-
-class _RescaledRows(keras.layers.Layer):
-    """`Rescaling` of pictures as rows; only for conversion."""
-
-    def __init__(self, rescaling: keras.layers.Rescaling, size: tuple[int, int], **kwargs):
-        super().__init__(dtype="float32", **kwargs)
-        self.size = size
-        self.numbers = [np.ravel(x).astype("float32") for x in (rescaling.scale, rescaling.offset)]
-
-    def call(self, pictures):
-        height, width = self.size
-        channels = pictures.shape[-1]
-        scale, offset = (np.resize(x, width * channels) for x in self.numbers)
-        rows = keras.ops.reshape(pictures, (-1, height, width * channels)) * scale + offset
-        return keras.ops.reshape(rows, (-1, height, width, channels))
-
-
 def _replace_dtypes(config, key: str | None = None):
     """A copy of a serialized model in which everything that computes does so in float32."""
     if isinstance(config, dict):
