@@ -9,6 +9,7 @@ filters, written from the paper's description and padded as the convolutions are
 three agree. A network this small is quicker dense.
 """
 
+import itertools
 import statistics
 import sys
 import time
@@ -54,7 +55,7 @@ def moving_digit(digit: int) -> Iterator[np.ndarray]:
         raise ValueError(f"--digit must be 0 to 9, got {digit}.")
     picture = np.kron(found.images[found.target == digit][0] / 16, np.ones((4, 4)))[:DIGIT, :DIGIT]
     room = SIZE - DIGIT
-    for step in range(10**9):
+    for step in itertools.count():
         y, x = (abs((step * speed) % (2 * room) - room) for speed in (2, 3))
         frame = np.zeros((SIZE, SIZE, 1), "float32")
         frame[y : y + DIGIT, x : x + DIGIT, 0] = picture

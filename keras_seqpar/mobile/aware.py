@@ -167,7 +167,8 @@ def convert_aware(
     # With fake quantization in the graph, the converter's dynamic kind is int8 throughout.
     content = to_tflite(network, shape, "dynamic", lambda: iter(()), "float32", "float32")
     content = modify_model_io_type(content, tf.as_dtype(input_dtype), tf.as_dtype(output_dtype))
-    about = facts(model, parts, "int8") | {"quantizer": "aware"}
+    known = normalisation(model)
+    about = facts(model, parts, known, "int8") | {"quantizer": "aware"}
     files = associated_files(labels=names, hierarchy=parts.hierarchy if parts and names else None)
     content, operations = rewrite(
         bytes(content),
@@ -180,7 +181,7 @@ def convert_aware(
             author=author,
             licence=licence,
             channels=shape[-1],
-            normalisation=normalisation(model),
+            normalisation=known,
             graphs={"": []},
         ),
     )

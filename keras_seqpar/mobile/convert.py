@@ -135,7 +135,8 @@ def convert(
 
     network, outputs = in_float32(model), ["scores"]
     inputs = ["image", "gains"][: len(model.inputs)]
-    about = facts(model, parts, quantization) | ({"max_gain": limit} if limit else {})
+    known = normalisation(model)
+    about = facts(model, parts, known, quantization) | ({"max_gain": limit} if limit else {})
     if parts and parts.threshold:
         network = none_of_these(network)
         outputs.append(NONE)
@@ -165,7 +166,7 @@ def convert(
             author=author,
             licence=licence,
             channels=shape[-1],
-            normalisation=normalisation(model),
+            normalisation=known,
             graphs={"": [*inputs[1:], *outputs[1:]]},
         ),
         ends=(input_dtype, output_dtype) if limit else None,
@@ -183,15 +184,15 @@ def convert(
     return Converted(path, write(path, content, text), quantization, len(content), operations)
 
 
-def facts(model: keras.Model, parts: Parts | None, quantization: str) -> dict:
+def facts(model: keras.Model, parts: Parts | None, known, quantization: str) -> dict:
     """What a file says of its network, for those who read it.
 
     Args:
         model: the network.
         parts: its parts; `None` for a network that is none of this package.
+        known: its `normalisation`.
         quantization: of the file.
     """
-    known = normalisation(model)
     return {
         "network": model.name,
         "quantization": quantization,

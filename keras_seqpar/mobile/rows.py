@@ -31,7 +31,7 @@ def with_long_rows(model: keras.Model, size: tuple[int, int]) -> keras.Model:
     padded: dict[int, tuple] = {}  # id of a padded tensor -> it, what was padded, the padding
 
     def call(layer, *args, **kwargs):
-        if is_functional(layer) and len(args) == 1 and not any(kwargs.values()):  # mask: None
+        if is_functional(layer) and len(args) == 1 and all(x is None for x in kwargs.values()):
             return replay(layer, args[0], call)
         if isinstance(layer, layers.Rescaling) and np.size(layer.scale) > 1:
             return _rescaled(layer, args[0])

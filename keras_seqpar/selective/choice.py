@@ -31,28 +31,13 @@ class CostModel:
     lines: list[dict[str, tuple[float, float]]]
     seconds: float = 0.0
 
-    @classmethod
-    def default(cls, engine: Engine) -> "CostModel":
-        """What holds without a calibration, in arbitrary units."""
-        return cls([_guess(segment.macs) for segment in engine.segments])
-
-    def best(self, index: int, macs: dict[str, int]) -> str:
-        """The quickest way to run a segment.
-
-        Args:
-            index: of the segment.
-            macs: mode -> multiply-accumulates.
-        """
-
-        def predicted(mode: str) -> float:
-            constant, slope = self.lines[index][mode]
-            return constant + slope * macs[mode]
-
-        return min(macs, key=predicted)
-
 
 def _guess(macs: int) -> dict[str, tuple[float, float]]:
-    """Lines in units of a rectangle's multiply-accumulates; `macs` are those of a dense run."""
+    """Lines without a calibration, in units of a rectangle's multiply-accumulates.
+
+    Args:
+        macs: of a dense run.
+    """
     return {"dense": (_DENSE * macs, 0.0), "rectangle": (0.0, 1.0), "positions": (0.0, _POSITIONS)}
 
 
@@ -80,11 +65,11 @@ def calibrate(
         """Per segment the median of its seconds, and its multiply-accumulates."""
         changes = engine.program.maps.evaluate(patch(frame.shape[:2], share))
         found = []
-        for segment in engine.segments:
+        for index, segment in enumerate(engine.segments):
             regions, times = segment.regions(mode, changes, engine.backend.fit), []
             for _ in range(_RUNS + 1):
                 begin = time.perf_counter()
-                engine.run(segment, mode, regions, frame, extras, buffers, limit)
+                engine.run(index, mode, regions, frame, extras, buffers, limit)
                 times.append(time.perf_counter() - begin)
             macs = segment.count(mode, changes, engine.backend.fit)
             found.append((statistics.median(times[1:]), macs))
@@ -121,11 +106,11 @@ def choose(engine: Engine, index: int, changes: Changes, mode: str = "auto") -> 
     Returns:
         The mode and its multiply-accumulates.
     """
-    modes = MODES if mode == "auto" else (mode,)
-    fit = engine.backend.fit
-    macs = {m: engine.segments[index].count(m, changes, fit) for m in modes}
+    segment, modes = engine.segments[index], MODES if mode == "auto" else (mode,)
+    macs = {m: segment.count(m, changes, engine.backend.fit) for m in modes}
     if mode != "auto":
         return mode, macs[mode]
     macs = {m: n for m, n in macs.items() if m == "dense" or n < _WORTH * macs["dense"]}
-    best = (engine.cost_model or CostModel.default(engine)).best(index, macs)
+    lines = engine.cost_model.lines[index] if engine.cost_model else _guess(segment.macs)
+    best = min(macs, key=lambda m: lines[m][0] + lines[m][1] * macs[m])
     return best, macs[best]

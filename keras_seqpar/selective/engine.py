@@ -19,7 +19,7 @@ from keras import ops
 
 from keras_seqpar.selective import kernels
 from keras_seqpar.selective.program import Layout, Program, Step
-from keras_seqpar.selective.segments import Region, Segment, split
+from keras_seqpar.selective.segments import Region, split
 
 
 class Engine:
@@ -76,7 +76,7 @@ class Engine:
 
     def run(
         self,
-        segment: Segment,
+        index: int,
         mode: str,
         regions: Mapping[int, Region],
         frame: np.ndarray,
@@ -87,7 +87,7 @@ class Engine:
         """Runs one segment; buffers are changed in place.
 
         Args:
-            segment: one of `segments`, after those before it.
+            index: of the segment, after those before it.
             mode: one of `segments.MODES`.
             regions: where each map is computed, see `Segment.regions`.
             frame: `(height, width, channels)`, all of it.
@@ -101,7 +101,7 @@ class Engine:
             program's. Of others, with a limit, the boolean `(height, width)` map of what they made
             in which more than that differs; else `None`.
         """
-        index = self.segments.index(segment)
+        segment = self.segments[index]
         block = frame[None, :0]
         if index == 0 and mode == "dense":
             block = frame[None]

@@ -393,10 +393,8 @@ class Stream:
     def _renew(self, item: _Item) -> None:
         """Computes everything."""
         engine = self._engine
-        for segment in engine.segments:  # the last one gives the outputs
-            item.outputs = engine.run(
-                segment, "dense", {}, item.accepted, item.extras, item.buffers
-            )
+        for i in range(len(engine.segments)):  # the last one gives the outputs
+            item.outputs = engine.run(i, "dense", {}, item.accepted, item.extras, item.buffers)
         item.scales = engine.scales(item.buffers) if self._prune else []
         if self._mode == "auto" and self._calibrate and engine.cost_model is None:
             engine.cost_model = choice.calibrate(
@@ -423,9 +421,7 @@ class Stream:
                 self._prune * item.scales[i] if self._prune and segment.made is not None else None
             )
             regions = segment.regions(mode, changes, engine.backend.fit)
-            made = engine.run(
-                segment, mode, regions, item.accepted, item.extras, item.buffers, limit
-            )
+            made = engine.run(i, mode, regions, item.accepted, item.extras, item.buffers, limit)
             if segment.made is None:
                 item.outputs = made
             elif limit is not None:
