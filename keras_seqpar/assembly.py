@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 import keras
 
-from keras_seqpar.hierarchy import Hierarchy, Node, unknown_name
+from keras_seqpar.hierarchy import Hierarchy, Node
 from keras_seqpar.layers import CategoryScores, GainSplit
+from keras_seqpar.names import unknown_name
 from keras_seqpar.stages import Initializers, Stage
 from keras_seqpar.thresholds import Threshold
 from keras_seqpar.variants import Plan, get_family, get_plan

@@ -10,8 +10,8 @@ import keras
 
 from keras_seqpar.cutout import Parts, find_parts, rebuild
 from keras_seqpar.graph import replay
-from keras_seqpar.hierarchy import unknown_name
 from keras_seqpar.layers import TopDownGain, check_gain
+from keras_seqpar.names import unknown_name
 
 
 def attend(

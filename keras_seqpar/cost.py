@@ -12,7 +12,7 @@ from keras import layers as kl
 
 from keras_seqpar.cutout import cutout, find_parts
 from keras_seqpar.graph import called_layers, leaf_layers, replay
-from keras_seqpar.hierarchy import unknown_name
+from keras_seqpar.names import unknown_name
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from keras_seqpar.hierarchy import unknown_name
+from keras_seqpar.names import unknown_name
 from keras_seqpar.trees import SPLITS, Record, check_tree, read_archive, read_folder
 
 SPECS = ("digits", "imagenette", "folder:PATH", "archive:PATH.zip", "archive:PATH.tar")

@@ -20,9 +20,19 @@ def replay(model: keras.Model, inputs, call: Callable):
     return model._run_through_graph(inputs, call_fn=call)
 
 
-def is_functional(model) -> bool:
-    """Whether it is a functional model, one that `replay` can run."""
-    return isinstance(model, keras.Model) and hasattr(model, "_run_through_graph")
+def functional(model) -> keras.Model | None:
+    """A model in the form that `replay` can run.
+
+    Args:
+        model: anything.
+
+    Returns:
+        A functional model itself, a built sequential one as a functional one of the same layers,
+        `None` for everything else.
+    """
+    if isinstance(model, keras.Sequential) and model.built:
+        return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
+    return model if hasattr(model, "_run_through_graph") else None
 
 
 def behind(model: keras.Model, layer: keras.layers.Layer) -> keras.Model:

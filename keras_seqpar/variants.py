@@ -26,7 +26,7 @@ Plans of ConvNeXt V2 are written for `tiny` and scale with the family's first st
 import dataclasses
 
 from keras_seqpar import convnext_v2, resnet
-from keras_seqpar.hierarchy import unknown_name
+from keras_seqpar.names import unknown_name
 from keras_seqpar.stages import Stage
 
 FAMILIES = {**resnet.FAMILIES, **convnext_v2.FAMILIES}

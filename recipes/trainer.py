@@ -15,7 +15,7 @@ from keras import ops
 
 import keras_seqpar as sp
 from keras_seqpar.cutout import find_parts
-from keras_seqpar.hierarchy import make_id
+from keras_seqpar.names import make_id
 
 JIT = {"auto": "auto", "on": True, "off": False}
 LEFT_OUT = -1e9  # logit of a category outside the subset: exp() of it is 0 in float32

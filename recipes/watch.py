@@ -15,28 +15,22 @@ off, or Ctrl-C is pressed, is kept.
 import csv
 import io
 import sys
-import time
 from pathlib import Path
 
-import bench_selective
-import camvid
 import keras
 import numpy as np
 import run_folder
 import video
-from bench_segmentation import pixels
 from options import Options
+from watchers import make_watcher
 
 import keras_seqpar as sp
-from keras_seqpar import selective
-from keras_seqpar.cutout import find_parts
 
 COLUMNS = (
     *("frame", "mode", "changed", "computed", "ms", "said"),
     *("dense_ms", "dense_said", "agreement"),
 )
 RED = np.array([255, 40, 40], "float32")
-COLOURS = np.random.default_rng(4).integers(40, 256, (256, 3)).astype("float32")  # of classes
 
 
 def make_options() -> Options:
@@ -69,139 +63,6 @@ def make_options() -> Options:
     return options
 
 
-class Classifier:
-    """A network of this package on a stream.
-
-    Args:
-        model: the network.
-        shape: `(height, width, 3)` of the frames.
-        chosen: all flags.
-    """
-
-    def __init__(self, model: keras.Model, shape, chosen):
-        if chosen.categories:
-            model = sp.cutout(model, chosen.categories)
-        if chosen.gains:
-            model = sp.attend(model, gains(chosen.gains))
-        self.labels = find_parts(model, allow_plain=True).hierarchy.categories
-        model = selective.open_sizes(model)
-        self.stream = selective.stream(
-            model,
-            input_shape=shape,
-            threshold=chosen.threshold,
-            drop_single=chosen.drop_single and chosen.threshold > 0,
-            prune=chosen.prune,
-        )
-        self._model, self._dense = model, None
-
-    def selective(self, frame: np.ndarray) -> dict:
-        """What the stream says, and what it took."""
-        result = self.stream(frame)
-        stats = result.stats
-        return {
-            "mode": stats.mode,
-            "changed": stats.changed,
-            "computed": 1 - stats.saved,
-            "ms": stats.milliseconds,
-            "scores": result.output[0],
-        }
-
-    def dense(self, frame: np.ndarray) -> dict:
-        """What the whole network says."""
-        if self._dense is None:
-            self._dense = bench_selective.compiled(self._model)
-            self._dense(frame.astype("float32"))
-        start = time.perf_counter()
-        scores = self._dense(frame.astype("float32"))[0]
-        return {"dense_ms": 1000 * (time.perf_counter() - start), "scores": scores}
-
-    def said(self, found: dict) -> str:
-        """The most likely category."""
-        best = int(np.argmax(found["scores"]))
-        return f"{self.labels[best]} {found['scores'][best]:.2f}"
-
-    def draw(self, frame: np.ndarray, found: dict) -> np.ndarray:
-        """Nothing: scores have no place in the frame."""
-        return frame
-
-    def agreement(self, ours: dict, theirs: dict) -> float:
-        """Whether both say the same category."""
-        return float(np.argmax(ours["scores"]) == np.argmax(theirs["scores"]))
-
-
-class Segmenter:
-    """A network that gives every pixel a class, on a stream; arguments as for `Classifier`."""
-
-    def __init__(self, model: keras.Model, shape, chosen):
-        if chosen.categories or chosen.gains or chosen.prune:
-            raise ValueError(
-                "--categories, --gains and --prune are for networks that name a category; this "
-                "one gives every pixel a class."
-            )
-        self.channels = model.inputs[0].shape[-1]
-        shape = (*shape[:2], self.channels)
-        options = {"input_shape": shape, "threshold": chosen.threshold}
-        self.stream = selective.SegmentationStream(
-            model,
-            margin=pixels("margin", chosen.margin),
-            reach=pixels("reach", chosen.reach),
-            least=chosen.least,
-            drop_single=chosen.drop_single and chosen.threshold > 0,
-            refresh=chosen.refresh,
-            **options,
-        )
-        self.whole = selective.SegmentationStream(model, refresh=1, calibrate=False, **options)
-        self.labels = [str(i) for i in range(model.outputs[0].shape[-1])]
-        if self.channels == 5:
-            self.labels = list(camvid.CLASSES)
-
-    def selective(self, frame: np.ndarray) -> dict:
-        """What the stream says, and what it took."""
-        result = self.stream(self._prepared(frame))
-        stats = result.stats
-        return {
-            "mode": stats.mode,
-            "changed": stats.changed,
-            "computed": stats.recomputed,
-            "ms": stats.milliseconds,
-            "map": result.output[0],
-        }
-
-    def dense(self, frame: np.ndarray) -> dict:
-        """What the whole network says."""
-        result = self.whole(self._prepared(frame))
-        return {"dense_ms": result.stats.milliseconds, "map": result.output[0]}
-
-    def said(self, found: dict) -> str:
-        """The class of most pixels, and their share."""
-        counts = np.bincount(found["map"].reshape(-1), minlength=len(self.labels))
-        return f"{self.labels[counts.argmax()]} {counts.max() / counts.sum():.2f}"
-
-    def draw(self, frame: np.ndarray, found: dict) -> np.ndarray:
-        """The frame with the classes' colours over it."""
-        colours = COLOURS[_enlarged(found["map"], frame.shape[:2])]
-        return (0.55 * frame + 0.45 * colours).astype("uint8")
-
-    def agreement(self, ours: dict, theirs: dict) -> float:
-        """Share of positions with the same class."""
-        return float((ours["map"] == theirs["map"]).mean())
-
-    def _prepared(self, frame: np.ndarray) -> np.ndarray:
-        return camvid.with_place(frame) if self.channels == 5 else frame
-
-
-def gains(given: list[str]) -> dict[str, float]:
-    """Gains from flags such as "church=1.3"."""
-    found = {}
-    for item in given:
-        name, _, value = item.rpartition("=")
-        try:
-            found[name.strip()] = float(value)
-        except ValueError:
-            raise ValueError(f"--gains must be NAME=NUMBER, got {item!r}.") from None
-    return found
-
-
 def load(source: str | None) -> keras.Model:
     """The model of a flag.
 
@@ -219,18 +80,6 @@ def load(source: str | None) -> keras.Model:
         return keras.models.load_model(source, compile=False)
     except Exception as error:  # what Keras raises depends on what it found
         raise ValueError(f"{source} is no readable .keras file: {error}") from error
-
-
-def make_watcher(model: keras.Model, shape, chosen) -> Classifier | Segmenter:
-    """What runs the model, by the kind of its output."""
-    if len(model.inputs) > 1:
-        raise ValueError(
-            f"{model.name!r} takes {len(model.inputs)} inputs; a video is one. Give gains as "
-            "constants with --gains."
-        )
-    if len(model.outputs) == 1 and len(model.outputs[0].shape) == 4:
-        return Segmenter(model, shape, chosen)
-    return Classifier(model, shape, chosen)
 
 
 def panel(watcher, frame: np.ndarray, found: dict, title: str, changed=None) -> np.ndarray:
@@ -377,12 +226,6 @@ def _size(text: str | None) -> tuple[int, int] | None:
     if len(parts) != 2 or not all(part.isdigit() and int(part) for part in parts):
         raise ValueError(f"--size must be WIDTHxHEIGHT, for example 480x360, got {text!r}.")
     return int(parts[0]), int(parts[1])
-
-
-def _enlarged(map_: np.ndarray, shape) -> np.ndarray:
-    """A map at the resolution of the frame."""
-    rows = np.arange(shape[0]) * map_.shape[0] // shape[0]
-    return map_[rows][:, np.arange(shape[1]) * map_.shape[1] // shape[1]]
 
 
 def main(argv: list[str]) -> int:

@@ -2,7 +2,7 @@ import harness
 import keras
 import numpy as np
 
-from keras_seqpar.graph import leaf_layers, replay
+from keras_seqpar.graph import functional, leaf_layers, replay
 
 
 def small():
@@ -53,3 +53,15 @@ def test_leaf_layers_goes_into_sub_models():
     names = [layer.name for layer in leaf_layers(small())]
     assert {"first", "inside", "add"} <= set(names)
     assert "inner" not in names
+
+
+def test_what_can_be_replayed():
+    model = small()
+    assert functional(model) is model
+    row = keras.Sequential([keras.layers.Dense(3)])
+    assert functional(row) is None  # not built: no graph
+    row.build((None, 4))
+    graph = functional(row)
+    assert graph.layers[-1] is row.layers[-1]
+    assert np.array_equal(harness.array(graph(X)), harness.array(row(X)))
+    assert functional(row.layers[-1]) is None

@@ -19,7 +19,8 @@ from keras_seqpar import hierarchies
 from keras_seqpar.hierarchies import corpora, files, wordnet
 from keras_seqpar.hierarchies.clusters import METHODS, superclass_counts
 from keras_seqpar.hierarchies.nest import nest
-from keras_seqpar.hierarchy import Hierarchy, Node, make_id
+from keras_seqpar.hierarchy import Hierarchy, Node
+from keras_seqpar.names import make_id
 
 ENDINGS = ["json", "yaml"]
 NESTED = {"pets": ["cat", "dog"], "road": {"car": None, "heavy": ["bus", "truck"]}, "tree": None}

@@ -17,6 +17,7 @@ import harness
 import together
 import video
 import watch
+import watchers
 
 pytestmark = pytest.mark.only_backend("tensorflow")
 LABELS = ("blue", "green", "red")
@@ -105,7 +106,7 @@ def test_a_video_that_breaks_off(segmenter, tmp_path, capsys):
 
 
 def test_ctrl_c_and_errors_keep_what_was_done(clip, segmenter, tmp_path, monkeypatch, capsys):
-    original = watch.Segmenter.selective
+    original = watchers.Segmenter.selective
     flags = [str(clip), f"--model={segmenter}", f"--output={tmp_path}"]
     for kind, status in ((KeyboardInterrupt, 3), (ValueError, 1)):
         seen = []
@@ -116,7 +117,7 @@ def test_ctrl_c_and_errors_keep_what_was_done(clip, segmenter, tmp_path, monkeyp
                 raise kind("at the fourth frame")
             return original(self, frame)
 
-        monkeypatch.setattr(watch.Segmenter, "selective", fail)
+        monkeypatch.setattr(watchers.Segmenter, "selective", fail)
         assert watch.main(flags) == status
         assert len(read(tmp_path)) == 3
     assert "fourth frame" in capsys.readouterr().err

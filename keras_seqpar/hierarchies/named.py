@@ -3,7 +3,8 @@
 from keras_seqpar.hierarchies.corpora import table
 from keras_seqpar.hierarchies.nest import check_levels, nest
 from keras_seqpar.hierarchies.wordnet import from_wordnet
-from keras_seqpar.hierarchy import Hierarchy, unknown_name
+from keras_seqpar.hierarchy import Hierarchy
+from keras_seqpar.names import unknown_name
 
 # Imagenette and Imagewoof as fast.ai publishes them (github.com/fastai/imagenette); "meow" are
 # ImageNet-1k's domestic cats, the example of a small cutout in arXiv 2308.05128.

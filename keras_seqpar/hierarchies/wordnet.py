@@ -22,7 +22,8 @@ import numpy as np
 
 from keras_seqpar.hierarchies.corpora import Corpus, Synset, open_corpus, suggestions, table
 from keras_seqpar.hierarchies.nest import check_labels, check_levels, nest
-from keras_seqpar.hierarchy import Hierarchy, make_id
+from keras_seqpar.hierarchy import Hierarchy
+from keras_seqpar.names import make_id
 
 _NEVER = np.iinfo(np.int64).max // 4  # a cost that nothing is worth
 

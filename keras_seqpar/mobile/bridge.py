@@ -17,7 +17,7 @@ import dataclasses
 import keras
 import numpy as np
 
-from keras_seqpar.graph import called_layers, replay
+from keras_seqpar.graph import called_layers, functional, replay
 from keras_seqpar.layers import CategoryScores, StochasticDepth, TopDownGain
 from keras_seqpar.mobile.network import in_float32, parts_of
 from keras_seqpar.unknowns import with_threshold
@@ -200,7 +200,7 @@ def check_bridge(model: keras.Model) -> None:
             f"tf_keras needs TensorFlow, but Keras runs on {backend}. Set KERAS_BACKEND=tensorflow "
             "before Keras is imported and load the .keras file there."
         )
-    if isinstance(model, keras.Sequential) or not hasattr(model, "_run_through_graph"):
+    if isinstance(model, keras.Sequential) or functional(model) is None:
         raise ValueError(
             f"The model {model.name!r} of class {type(model).__name__} is no functional model. "
             "Take keras.Model(model.inputs, model.outputs), or write it as one."

@@ -7,8 +7,8 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from keras_seqpar.hierarchy import unknown_name
 from keras_seqpar.mobile.runner import LABELS_SUFFIX
+from keras_seqpar.names import unknown_name
 
 QUANTIZATIONS = ("float32", "float16", "dynamic", "int8", "int16x8")
 QUANTIZERS = ("tensorflow", "ai_edge")

@@ -14,7 +14,6 @@ import keras
 import numpy as np
 
 from keras_seqpar.cutout import Parts, find_parts
-from keras_seqpar.hierarchy import unknown_name
 from keras_seqpar.mobile.convert import _check_calibration, _check_options, _picture_shape
 from keras_seqpar.mobile.converter import samples
 from keras_seqpar.mobile.files import umask
@@ -29,6 +28,7 @@ from keras_seqpar.mobile.manifest import (
 from keras_seqpar.mobile.network import in_float32, normalisation, parts_of
 from keras_seqpar.mobile.pack_branches import convert_part, fingerprint, keep, make_branches
 from keras_seqpar.mobile.pack_runner import load_part
+from keras_seqpar.names import unknown_name
 
 PACK_QUANTIZATIONS = ("int8", "float32")
 

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from keras_seqpar.graph import is_functional, replay
+from keras_seqpar.graph import functional, replay
 
 _FEW = 4  # channels of a picture; where there are more, a convolution's lanes are full enough
 
@@ -26,13 +26,15 @@ def with_long_rows(model: keras.Model, size: tuple[int, int]) -> keras.Model:
     Returns:
         A network that shares all other layers; the one given if it is not functional.
     """
-    if not is_functional(model):
+    graph = functional(model)
+    if graph is None:
         return model
     padded: dict[int, tuple] = {}  # id of a padded tensor -> it, what was padded, the padding
 
     def call(layer, *args, **kwargs):
-        if is_functional(layer) and len(args) == 1 and all(x is None for x in kwargs.values()):
-            return replay(layer, args[0], call)
+        if len(args) == 1 and all(x is None for x in kwargs.values()):
+            if (nested := functional(layer)) is not None:
+                return replay(nested, args[0], call)
         if isinstance(layer, layers.Rescaling) and np.size(layer.scale) > 1:
             return _rescaled(layer, args[0])
         if type(layer) is layers.Conv2D:
@@ -48,7 +50,7 @@ def with_long_rows(model: keras.Model, size: tuple[int, int]) -> keras.Model:
     picture, *others = model.inputs
     inputs = [keras.Input((*size, picture.shape[-1]), dtype=picture.dtype, name=picture.name)]
     inputs += [keras.Input(x.shape[1:], dtype=x.dtype, name=x.name) for x in others]
-    outputs = replay(model, inputs if others else inputs[0], call)
+    outputs = replay(graph, inputs if others else inputs[0], call)
     return keras.Model(inputs if others else inputs[0], outputs, name=model.name)
 
 

@@ -20,7 +20,8 @@ import numpy as np
 
 from keras_seqpar.builders import build_nhl, build_phl, build_plain
 from keras_seqpar.cutout import find_parts
-from keras_seqpar.hierarchy import Hierarchy, unknown_name
+from keras_seqpar.hierarchy import Hierarchy
+from keras_seqpar.names import unknown_name
 from keras_seqpar.unknowns import Threshold, with_threshold
 from keras_seqpar.weights import named_weights
 from keras_seqpar.weights.copies import refuse_difference

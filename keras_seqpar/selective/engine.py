@@ -18,8 +18,9 @@ import numpy as np
 from keras import ops
 
 from keras_seqpar.selective import kernels
-from keras_seqpar.selective.program import Layout, Program, Step
+from keras_seqpar.selective.program import Layout, Program
 from keras_seqpar.selective.segments import Region, split
+from keras_seqpar.selective.steps import Step
 
 
 class Engine:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import keras
 import numpy as np
 
-from keras_seqpar.graph import replay
+from keras_seqpar.graph import functional, replay
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,8 +76,8 @@ def flatten(model: keras.Model, input_shape: Sequence[int] | None = None) -> Fla
     """
     if not isinstance(model, keras.Model):
         raise TypeError(f"Expected a keras.Model, got {model!r} of type {type(model).__name__}.")
-    functional = _functional(model)
-    frame, *others = functional.inputs
+    graph = graph_of(model)
+    frame, *others = graph.inputs
     shape = _frame_shape(model, tuple(frame.shape[1:]), input_shape)
     specs = [keras.KerasTensor((1, *shape), frame.dtype)]
     for x in others:
@@ -104,7 +104,7 @@ def flatten(model: keras.Model, input_shape: Sequence[int] | None = None) -> Fla
 
     def call(layer, *args, **kwargs):
         if isinstance(layer, keras.Model):
-            return replay(_functional(layer), args[0], call)
+            return replay(graph_of(layer), args[0], call)
         outputs = keras.tree.map_structure(new, layer.compute_output_spec(*args, **kwargs))
         times = names[layer.name] = names.get(layer.name, 0) + 1
         given = keras.tree.flatten((args, kwargs))
@@ -123,7 +123,7 @@ def flatten(model: keras.Model, input_shape: Sequence[int] | None = None) -> Fla
         return outputs
 
     inputs = [new(x) for x in specs]
-    outputs = keras.tree.map_structure(number, replay(functional, inputs, call))
+    outputs = keras.tree.map_structure(number, replay(graph, inputs, call))
     shapes = tuple(tuple(x.shape[1:]) for x in tensors)
     return Flat(
         tuple(calls),
@@ -151,15 +151,15 @@ def fingerprint(flat: Flat) -> str:
     return digest.hexdigest()
 
 
-def _functional(model: keras.Model) -> keras.Model:
-    if isinstance(model, keras.Sequential) and model.built:
-        return keras.Model(model.inputs, model.outputs, name=model.name)
-    if not hasattr(model, "_run_through_graph"):
+def graph_of(model: keras.Model) -> keras.Model:
+    """A model as a functional one, or a `ValueError` that says why that cannot be."""
+    graph = functional(model)
+    if graph is None:
         raise ValueError(
             f"The model {model.name!r} of class {type(model).__name__} is no functional model, so "
             "its layers cannot be listed. Build it with keras.Model(inputs, outputs)."
         )
-    return model
+    return graph
 
 
 def _frame_shape(model, own: tuple, given: Sequence[int] | None) -> tuple[int, ...]:

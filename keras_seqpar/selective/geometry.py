@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 from keras_seqpar.graph import replay
-from keras_seqpar.selective.flatten import Flat, _functional, flatten
+from keras_seqpar.selective.flatten import Flat, flatten, graph_of
 from keras_seqpar.selective.program import Program, Step, compile_program
 
 
@@ -222,8 +222,8 @@ def open_sizes(model: keras.Model) -> keras.Model:
 
     def call(layer, *args, **kwargs):
         if isinstance(layer, keras.Model):
-            return replay(layer, args[0], call)
+            return replay(graph_of(layer), args[0], call)
         return layer(*args, **kwargs)
 
     inputs = keras.Input((None, None, shape[3]), dtype=model.inputs[0].dtype)
-    return keras.Model(inputs, replay(_functional(model), inputs, call), name=model.name)
+    return keras.Model(inputs, replay(graph_of(model), inputs, call), name=model.name)

@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 
 from keras_seqpar.selective.flatten import Value
-from keras_seqpar.selective.program import Step
+from keras_seqpar.selective.steps import Step
 
 
 def weights_of(step: Step) -> tuple:

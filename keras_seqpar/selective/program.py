@@ -6,74 +6,20 @@ kept from frame to frame ("stored") only where a later step reads more or other 
 than were just made: readers with a window, joins of different reach, global layers, outputs.
 """
 
-import collections
 import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import keras
-import numpy as np
 from keras import layers as kl
 
-from keras_seqpar.layers import TopDownGain
-from keras_seqpar.selective import propagation
 from keras_seqpar.selective.flatten import Call, Flat, positions
-from keras_seqpar.selective.propagation import Maps, Taps
+from keras_seqpar.selective.propagation import Maps
 from keras_seqpar.selective.rules import Rule, is_idle, map_of, rule_of
+from keras_seqpar.selective.steps import Step, array, fold
+from keras_seqpar.selective.taps import Taps, identity
 
 _CONVOLUTIONS = (kl.Conv2D, kl.DepthwiseConv2D, kl.SeparableConv2D)
-
-
-@dataclasses.dataclass
-class Step:
-    """One operation.
-
-    Args:
-        name: of the layer.
-        kind: `"conv"`, `"depthwise"`, `"max"`, `"average"`, `"copy"`, `"bilinear"`,
-            `"pointwise"` (a layer applied to each position) or `"call"` (a layer applied to
-            everything).
-        inputs: the values it takes.
-        outputs: the values it gives.
-        map: number of its output's change map.
-        taps: the `Taps` that it reads; `None` where it reads only its own position, or everything.
-        fill: what the border holds that it reads.
-        layer: what to call for whole maps, where that is not a convolution.
-        arguments: the layer's arguments, with `Value` in place of tensors.
-        kernel: of a convolution, folded.
-        bias: of a convolution, folded.
-        activation: of a convolution.
-        strides: of a convolution or pooling.
-        dilation: of a convolution.
-        padding: `"same"` or `"valid"`, of a convolution or pooling.
-        pads: `((top, bottom), (left, right))` that a padding layer before it adds, if any.
-        groups: of a convolution.
-        weights: of bilinear upsampling, per axis.
-        macs: multiply-accumulates per output position.
-        order: which layer of `Program.layers` it is, the last one of those folded into it.
-    """
-
-    name: str
-    kind: str
-    inputs: list[int]
-    outputs: list[int]
-    map: int
-    taps: Any = None
-    fill: float = 0.0
-    layer: Any = None
-    arguments: tuple = ((), {})
-    kernel: Any = None
-    bias: Any = None
-    activation: Any = None
-    strides: tuple[int, int] = (1, 1)
-    dilation: tuple[int, int] = (1, 1)
-    padding: str = "valid"
-    pads: Any = None
-    groups: int = 1
-    weights: Any = None
-    macs: int = 0
-    order: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,7 +129,7 @@ class _Compiler:
             self._add(call)
         outputs = keras.tree.map_structure(lambda i: self.same.get(i, i), self.flat.outputs)
         if self.fold:
-            self._fold(set(keras.tree.flatten(outputs)))
+            self.steps = fold(self.steps, set(keras.tree.flatten(outputs)))
         return Program(
             tuple(self.steps),
             self.maps,
@@ -269,7 +215,7 @@ class _Compiler:
                 step.strides, step.padding = layer.strides, layer.padding
         elif type(layer) is kl.Dense and rule.kind == "pointwise":
             step.kind, step.activation = "conv", _own_activation(layer)
-            step.taps = propagation.identity(self.shapes[step.inputs[0]][:2])
+            step.taps = identity(self.shapes[step.inputs[0]][:2])
             self._weigh(step, layer.kernel[None, None], layer.bias)
         elif rule.kind in ("pointwise", "join"):
             step.kind = "pointwise"
@@ -296,7 +242,7 @@ class _Compiler:
             channels = math.prod(layer.depthwise_kernel.shape[2:])
             second = Step(step.name, "conv", [len(self.shapes)], step.outputs, step.map)
             second.order = step.order
-            second.taps = propagation.identity(shape[:2])
+            second.taps = identity(shape[:2])
             second.activation = activation
             self._weigh(second, layer.pointwise_kernel, layer.bias)
             step.outputs = [len(self.shapes)]
@@ -309,34 +255,8 @@ class _Compiler:
     def _weigh(self, step: Step, kernel, bias) -> None:
         step.macs = math.prod(kernel.shape)
         if self.fold:
-            step.kernel = _array(kernel)
-            step.bias = None if bias is None else _array(bias)
-
-    def _fold(self, outputs: set[int]) -> None:
-        """Folds constant gains and batch normalisation into the convolution before them."""
-        maker = {value: step for step in self.steps for value in step.outputs}
-        readers = collections.Counter(value for step in self.steps for value in step.inputs)
-        kept = []
-        for step in self.steps:
-            before = maker.get(step.inputs[0]) if len(step.inputs) == 1 else None
-            if (
-                before is not None
-                and before.kind in ("conv", "depthwise")
-                and before.activation is None
-                and readers[step.inputs[0]] == 1
-                and step.inputs[0] not in outputs
-                and (linear := _linear(step)) is not None
-            ):
-                _scale(before, *linear)
-                before.outputs, before.order = step.outputs, step.order
-                maker[step.outputs[0]] = before
-            else:
-                kept.append(step)
-        for step in kept:  # float32 from here on: what was folded was folded in float64
-            if step.kernel is not None:
-                step.kernel = step.kernel.astype("float32")
-                step.bias = None if step.bias is None else step.bias.astype("float32")
-        self.steps = kept
+            step.kernel = array(kernel)
+            step.bias = None if bias is None else array(bias)
 
     def _layouts(self, outputs: Sequence[int]) -> tuple[Layout, ...]:
         """What must be stored, with the border that its readers need."""
@@ -370,33 +290,5 @@ def _border(shape: Sequence[int], all_taps: Sequence[Taps]) -> tuple:
     return tuple(pads)
 
 
-def _linear(step: Step) -> tuple | None:
-    """Scale and shift per channel of a layer that does nothing else, at inference."""
-    layer = step.layer
-    if step.kind != "pointwise":
-        return None
-    if type(layer) is TopDownGain:
-        return np.float64(layer.gain), np.float64(0)
-    if type(layer) is kl.BatchNormalization:
-        scale = 1 / np.sqrt(_array(layer.moving_variance) + layer.epsilon)
-        scale = scale * _array(layer.gamma) if layer.scale else scale
-        shift = -_array(layer.moving_mean) * scale
-        return scale, shift + _array(layer.beta) if layer.center else shift
-    return None
-
-
-def _scale(step: Step, scale, shift) -> None:
-    """Lets a convolution do a multiplication and an addition that follow it."""
-    kernel = step.kernel
-    channels = kernel.shape[2:] if step.kind == "depthwise" else kernel.shape[3:]
-    step.kernel = kernel * np.broadcast_to(scale, math.prod(channels)).reshape(channels)
-    bias = 0 if step.bias is None else step.bias
-    step.bias = np.broadcast_to(bias * scale + shift, math.prod(channels))
-
-
 def _own_activation(layer) -> Callable | None:
     return None if layer.activation is keras.activations.linear else layer.activation
-
-
-def _array(weight) -> np.ndarray:
-    return keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(weight)).astype("float64")

@@ -9,8 +9,9 @@ import numpy as np
 from keras import layers as kl
 
 from keras_seqpar.layers import GlobalResponseNorm, StochasticDepth, TopDownGain
-from keras_seqpar.selective import propagation
-from keras_seqpar.selective.propagation import Maps, Taps
+from keras_seqpar.selective import taps as tables
+from keras_seqpar.selective.propagation import Maps
+from keras_seqpar.selective.taps import Taps
 
 Shape = tuple[int, ...]
 _FOREIGN = "its activation is not one of Keras's"
@@ -157,7 +158,7 @@ def map_of(maps: Maps, rule: Rule, sources: Sequence[int], shape: tuple[int, int
 def _window(layer, shape) -> Rule:
     kind = type(layer)
     if kind in (kl.MaxPooling2D, kl.AveragePooling2D):
-        taps = propagation.window(shape, layer.pool_size, layer.strides, padding=layer.padding)
+        taps = tables.window(shape, layer.pool_size, layer.strides, padding=layer.padding)
         if kind is kl.MaxPooling2D:
             return Rule("window", taps, fill=-np.inf if layer.padding == "same" else 0.0)
         return Rule("window", _as_torch_pads(taps) if layer.padding == "same" else taps)
@@ -165,16 +166,16 @@ def _window(layer, shape) -> Rule:
         if not _known(layer.activation):
             return _unknown(layer, _FOREIGN)
         sizes = layer.kernel_size, layer.strides, layer.dilation_rate, layer.padding
-        return Rule("window", propagation.window(shape, *sizes))
+        return Rule("window", tables.window(shape, *sizes))
     if kind is kl.ZeroPadding2D:
-        return Rule("window", propagation.pad(shape, layer.padding))
+        return Rule("window", tables.pad(shape, layer.padding))
     if kind is kl.Cropping2D:
         pads = [(-before, -after) for before, after in layer.cropping]
-        return Rule("window", propagation.pad(shape, pads))
+        return Rule("window", tables.pad(shape, pads))
     if kind is kl.UpSampling2D and layer.interpolation == "nearest":
-        return Rule("window", propagation.repeat(shape, layer.size))
+        return Rule("window", tables.repeat(shape, layer.size))
     if kind is kl.UpSampling2D and layer.interpolation == "bilinear":
-        taps, weights = propagation.bilinear(shape, layer.size)
+        taps, weights = tables.bilinear(shape, layer.size)
         return Rule("window", taps, weights=weights)
     if kind is kl.UpSampling2D:
         return _unknown(layer, f"its interpolation is {layer.interpolation!r}")

@@ -11,32 +11,19 @@ from collections.abc import Mapping, Sequence
 import keras
 import numpy as np
 
-from keras_seqpar.hierarchy import unknown_name
+from keras_seqpar.names import unknown_name
 from keras_seqpar.selective import choice
 from keras_seqpar.selective.detect import Detector, region
 from keras_seqpar.selective.engine import Engine
 from keras_seqpar.selective.flatten import fingerprint, flatten
 from keras_seqpar.selective.frames import check
+from keras_seqpar.selective.items import Item, load_item
 from keras_seqpar.selective.program import Program, compile_program
 from keras_seqpar.selective.propagation import Changes
 from keras_seqpar.selective.results import Result, Shares, Stats, together
 from keras_seqpar.selective.segments import MODES
 
 _engines: weakref.WeakValueDictionary = weakref.WeakValueDictionary()
-
-
-@dataclasses.dataclass
-class _Item:
-    """What is kept for one item of the batch; `accepted` is the last accepted frame."""
-
-    buffers: list
-    detector: Detector
-    accepted: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0))
-    extras: list = dataclasses.field(default_factory=list)
-    outputs: list = dataclasses.field(default_factory=list)
-    changes: list[Changes] | None = None  # per segment; None where everything was computed
-    scales: list[float] = dataclasses.field(default_factory=list)  # see `Engine.scales`
-    complete: bool = False  # whether buffers and outputs belong to `accepted` and `extras`
 
 
 def stream(
@@ -170,7 +157,7 @@ class Stream:
         self._mode = mode
         self._calibrate = calibrate
         self._prune = prune
-        self._items: list[_Item] = []
+        self._items: list[Item] = []
         self._dtype: np.dtype | None = None
         self._busy = threading.Lock()
         self.look(only=only, never=never)
@@ -268,19 +255,7 @@ class Stream:
         for i, item in enumerate(self._items):
             if not item.complete:
                 raise ValueError("The last frame failed, so there is no state. Call reset().")
-            state[f"item{i}_accepted"] = item.accepted.copy()
-            learned = item.detector.state_dict()
-            state[f"item{i}_noise"] = np.array(learned["noise"])
-            state[f"item{i}_seen"] = np.array(learned["seen"])
-            state[f"item{i}_scales"] = np.array(item.scales)
-            arrays = {
-                "extra": item.extras,
-                "output": item.outputs,
-                "buffer": [self._engine.backend.numpy(b) for b in item.buffers],
-            }
-            for name, values in arrays.items():
-                for j, value in enumerate(values):
-                    state[f"item{i}_{name}{j}"] = np.array(value)
+            state |= item.state_dict(f"item{i}_", self._engine.backend)
         return state
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
@@ -299,29 +274,17 @@ class Stream:
                 "weights or size of the frames differ. Load it into a stream of its own model."
             )
         try:
-            items = [self._item_from(state, i) for i in range(int(state["items"]))]
+            items = [
+                load_item(state, f"item{i}_", self._detector, self._engine)
+                for i in range(int(state["items"]))
+            ]
         except KeyError as error:
             raise ValueError(f"The state is not complete: {error} is missing.") from None
         self._items = items
         self._dtype = items[0].accepted.dtype if items else None
 
-    def _item_from(self, state, i: int) -> _Item:
-        def all_of(name: str, count: int) -> list:
-            return [np.array(state[f"item{i}_{name}{j}"]) for j in range(count)]
-
-        item = _Item([], dataclasses.replace(self._detector))
-        item.detector.load_state({"noise": state[f"item{i}_noise"], "seen": state[f"item{i}_seen"]})
-        item.accepted = np.array(state[f"item{i}_accepted"])
-        item.extras = all_of("extra", len(self.program.inputs) - 1)
-        item.outputs = all_of("output", len(keras.tree.flatten(self.program.outputs)))
-        buffers = all_of("buffer", len(self.program.layouts))
-        item.buffers = [self._engine.backend.new(b) for b in buffers]
-        item.scales = np.array(state[f"item{i}_scales"]).tolist()
-        item.complete = True
-        return item
-
     def _found(self, changes: Sequence[Changes] | None, layer: str | None) -> np.ndarray:
-        """Where a layer, or the frame, was computed; `changes` as in `_Item`."""
+        """Where a layer, or the frame, was computed; `changes` as in `Item`."""
         program = self.program
         map_ = program.maps.SOURCE if layer is None else program.layers[layer][0]
         if changes is None:
@@ -337,7 +300,7 @@ class Stream:
         mask = None if mask is None else region(mask, self._shape[:2], "mask")
         if not self._items:
             self._items = [
-                _Item(self._engine.new_buffers(), dataclasses.replace(self._detector, _seen=[]))
+                Item(self._engine.new_buffers(), dataclasses.replace(self._detector, _seen=[]))
                 for _ in frames
             ]
             self._dtype = frames.dtype
@@ -349,7 +312,7 @@ class Stream:
         output = keras.tree.pack_sequence_as(self.program.outputs, arrays)
         return Result(output, together(stats), stats)
 
-    def _advance(self, item: _Item, frame: np.ndarray, extras: list, mask) -> Stats:
+    def _advance(self, item: Item, frame: np.ndarray, extras: list, mask) -> Stats:
         """Brings one item of the batch to its next frame."""
         start = time.perf_counter()
         engine = self._engine
@@ -390,7 +353,7 @@ class Stream:
             layers=Shares(engine.program, functools.partial(self._found, item.changes)),
         )
 
-    def _renew(self, item: _Item) -> None:
+    def _renew(self, item: Item) -> None:
         """Computes everything."""
         engine = self._engine
         for i in range(len(engine.segments)):  # the last one gives the outputs
@@ -406,7 +369,7 @@ class Stream:
                 prune=self._prune > 0,
             )
 
-    def _update(self, item: _Item, changes: Changes) -> tuple[str, int]:
+    def _update(self, item: Item, changes: Changes) -> tuple[str, int]:
         """Computes what changed; returns the mode and the multiply-accumulates."""
         engine, program = self._engine, self._engine.program
         if self._prune and not item.scales:  # the state of a stream that does not prune

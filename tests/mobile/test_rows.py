@@ -42,3 +42,22 @@ def test_other_convolutions_stay():
         inputs = keras.Input((16, width, channels))
         net = keras.Model(inputs, keras.layers.Conv2D(4, 3, **options)(inputs))
         assert with_long_rows(net, (16, width)).layers[1] is net.layers[1]
+
+
+@on_tensorflow
+def test_sequential_networks_are_rewritten_too():
+    net = keras.Sequential(
+        [
+            keras.Input((16, 12, 3)),
+            keras.layers.Rescaling([0.1, 0.2, 0.3], [0.0, 1.0, 2.0]),
+            keras.layers.Conv2D(4, 4, strides=4),
+        ]
+    )
+    harness.randomize(net)
+    made = with_long_rows(net, (16, 12))
+    (convolution,) = (x for x in made.layers if isinstance(x, keras.layers.Conv2D))
+    assert convolution.strides == (4, 1)
+    assert not any(isinstance(x, keras.layers.Rescaling) for x in made.layers)
+    pictures = noise(2, size=16)[:, :, :12].astype("float32")
+    wanted = harness.predict(net, pictures)
+    assert harness.error(harness.predict(made, pictures), wanted) < 1e-5

@@ -1,6 +1,5 @@
 """Change maps against brute force: disturb one input position, see which outputs change."""
 
-import harness
 import keras
 import numpy as np
 import pytest
@@ -10,8 +9,9 @@ from hypothesis import strategies as st
 from keras import layers
 
 from keras_seqpar.layers import GlobalResponseNorm
-from keras_seqpar.selective import propagation, spread
-from keras_seqpar.selective.propagation import Maps, Taps
+from keras_seqpar.selective import spread
+from keras_seqpar.selective.propagation import Maps, bounds
+from keras_seqpar.selective.taps import window
 
 
 def reached(layer, shape, channels=2):
@@ -117,13 +117,13 @@ def test_containment_and_rectangles_hold_whatever_changes(data):
             continue
         kernel = (data.draw(st.integers(1, 3)), data.draw(st.integers(1, 3)))
         stride = data.draw(st.sampled_from((1, 1, 2)))
-        taps = propagation.window(maps.shape(source), kernel, (stride, stride), padding="same")
+        taps = window(maps.shape(source), kernel, (stride, stride), padding="same")
         found.append(maps.taps(source, taps))
     for seed in range(5):
         changed = np.random.default_rng(seed).random((9, 8)) < 0.08
         of = maps.evaluate(changed)
         for a in found:
-            inside = propagation.bounds(of[a])
+            inside = bounds(of[a])
             if inside is not None:
                 box = of.box(a)
                 assert box[0] <= inside[0] <= inside[1] <= box[1]
@@ -135,37 +135,9 @@ def test_containment_and_rectangles_hold_whatever_changes(data):
 
 def test_a_residual_block_has_the_map_of_its_convolution():
     maps = Maps((8, 8))
-    wide = maps.taps(maps.SOURCE, propagation.window((8, 8), (3, 3), padding="same"))
+    wide = maps.taps(maps.SOURCE, window((8, 8), (3, 3), padding="same"))
     assert maps.union([maps.SOURCE, wide]) == wide
     two = [
-        maps.taps(maps.SOURCE, propagation.window((8, 8), k, (2, 2), padding="same"))
-        for k in ((3, 3), (4, 4))
+        maps.taps(maps.SOURCE, window((8, 8), k, (2, 2), padding="same")) for k in ((3, 3), (4, 4))
     ]
     assert maps.union(two) == two[1]
-
-
-def test_padding_before_a_window_is_border():
-    padded = propagation.window((8, 10), (3, 3), (2, 2))
-    taps = padded.after(((1, 1), (1, 1)))
-    assert taps.shape == (6, 8)
-    assert taps.rows.min() == -1
-    changed = np.random.default_rng(0).random((6, 8)) < 0.2
-    assert np.array_equal(taps(changed), padded(np.pad(changed, 1)))
-
-
-def test_taps_know_when_they_read_the_same():
-    same = propagation.window((5, 5), (3, 3), padding="same")
-    assert same.key == Taps(same.rows.copy(), same.cols.copy(), (5, 5)).key
-    assert same.key != propagation.window((5, 5), (3, 5), padding="same").key
-    assert propagation.identity((5, 5)).is_identity
-    assert not propagation.repeat((5, 5), (1, 2)).is_identity
-    assert propagation.repeat((5, 5), (1, 1)).is_identity
-
-
-def test_bilinear_weights_are_those_of_keras():
-    taps, (rows, cols) = propagation.bilinear((3, 4), (2, 3))
-    x = np.random.default_rng(0).normal(size=(3, 4)).astype("float32")
-    mine = np.einsum("yixj,yi,xj->yx", x[taps.rows][:, :, taps.cols], rows, cols)
-    layer = layers.UpSampling2D((2, 3), interpolation="bilinear")
-    theirs = keras.ops.convert_to_numpy(layer(x[None, :, :, None]))[0, :, :, 0]
-    assert harness.error(mine, theirs) < 1e-6

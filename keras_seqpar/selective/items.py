@@ -1,0 +1,96 @@
+"""What a stream keeps from frame to frame, and how that is stored."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_seqpar.selective.detect import Detector
+from keras_seqpar.selective.engine import Engine
+from keras_seqpar.selective.propagation import Changes
+
+
+@dataclasses.dataclass
+class Item:
+    """What is kept for one item of the batch.
+
+    Args:
+        buffers: the stored maps, see `Engine.new_buffers`.
+        detector: what finds changes, with what it has learned.
+        accepted: the last accepted frame.
+        extras: the other inputs that went with it.
+        outputs: the network's, in order.
+        changes: per segment what the last frame made necessary to compute; `None` where that was
+            everything.
+        scales: see `Engine.scales`.
+        complete: whether buffers and outputs belong to `accepted` and `extras`.
+    """
+
+    buffers: list
+    detector: Detector
+    accepted: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0))
+    extras: list = dataclasses.field(default_factory=list)
+    outputs: list = dataclasses.field(default_factory=list)
+    changes: list[Changes] | None = None
+    scales: list[float] = dataclasses.field(default_factory=list)
+    complete: bool = False
+
+    def state_dict(self, prefix: str, backend: Any) -> dict[str, np.ndarray]:
+        """Everything as arrays.
+
+        Args:
+            prefix: of their names.
+            backend: of the buffers, see `Engine`.
+        """
+        learned = self.detector.state_dict()
+        state = {
+            "accepted": self.accepted.copy(),
+            "noise": np.array(learned["noise"]),
+            "seen": np.array(learned["seen"]),
+            "scales": np.array(self.scales),
+        }
+        arrays = {
+            "extra": self.extras,
+            "output": self.outputs,
+            "buffer": [backend.numpy(buffer) for buffer in self.buffers],
+        }
+        for name, values in arrays.items():
+            state |= {f"{name}{i}": np.array(value) for i, value in enumerate(values)}
+        return {prefix + name: value for name, value in state.items()}
+
+
+def load_item(
+    state: Mapping[str, np.ndarray], prefix: str, detector: Detector, engine: Engine
+) -> Item:
+    """An item from its arrays.
+
+    Args:
+        state: as `Item.state_dict` gives it.
+        prefix: of the names.
+        detector: the settings; what it has learned comes from the state.
+        engine: of the same network.
+
+    Returns:
+        The item, complete.
+
+    Raises:
+        KeyError: an array is missing.
+    """
+
+    def all_of(name: str, count: int) -> list:
+        return [np.array(state[f"{prefix}{name}{i}"]) for i in range(count)]
+
+    program = engine.program
+    item = Item(
+        [engine.backend.new(x) for x in all_of("buffer", len(program.layouts))],
+        dataclasses.replace(detector),
+        np.array(state[f"{prefix}accepted"]),
+        all_of("extra", len(program.inputs) - 1),
+        all_of("output", len(keras.tree.flatten(program.outputs))),
+        scales=np.array(state[f"{prefix}scales"]).tolist(),
+        complete=True,
+    )
+    item.detector.load_state({name: state[prefix + name] for name in ("noise", "seen")})
+    return item
