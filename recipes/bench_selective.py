@@ -5,12 +5,14 @@
     python recipes/bench_selective.py --network vgg16 --size 512 --shares 0.01
 
 Each frame changes in one or several squares in random places that together have the given
-share of the area. The same frame then goes through Keras (compiled by the backend where it
-compiles) and through the stream; medians of both, their quotient, the bound that counted
-multiply-accumulates set, and the largest difference relative to the output range. Weights are
-random. A run on TensorFlow takes a few minutes.
+share of the area. The same frames go through Keras (compiled by the backend where it compiles)
+and through the stream, in turns of --turn frames: with one frame per turn each finds its weights
+and maps pushed out of the processor's caches by the other. Medians of both, their quotient, the
+bound that counted multiply-accumulates set, and the largest difference relative to the output
+range. Weights are random. A run on TensorFlow takes a few minutes.
 """
 
+import collections
 import statistics
 import sys
 import time
@@ -23,6 +25,7 @@ import keras_seqpar as sp
 from keras_seqpar import selective
 from keras_seqpar.cutout import find_parts
 
+_WARM_UP = 3  # frames per share that do not count
 NETWORKS = ("resnet18", "resnet50", "convnext_v2_atto", "phl", "vgg16", "mobilenet_v2")
 
 
@@ -39,7 +42,8 @@ def make_options() -> Options:
         "Stream",
         ("list", "shares", ["0.01", "0.05", "0.1", "0.25", "1"], "Of the area that change."),
         ("integer", "regions", 1, "Squares that change.", 1),
-        ("integer", "runs", 30, "Frames per share, after three that do not count.", 1),
+        ("integer", "runs", 32, "Frames per share, after three that do not count.", 1),
+        ("integer", "turn", 8, "Frames that one of the two runs before the other does.", 1),
         ("enum", "mode", "auto", "How frames are computed.", ["auto", *selective.segments.MODES]),
         ("boolean", "freeze", False, "Weights as constants (TensorFlow only)."),
         ("integer", "seed", 0, "Of places and values."),
@@ -137,32 +141,41 @@ def measure(model: keras.Model, chosen) -> list[dict]:
     )
     rows = []
     for share in map(float, chosen.shares):
-        of_dense, of_stream, macs, modes, worst = [], [], [], {}, 0.0
-        for i in range(chosen.runs + 3):
-            frame = change(frame, share, chosen.regions, rng)
-            start = time.perf_counter()
-            wanted = dense(frame)
-            middle = time.perf_counter()
-            result = stream(frame)
-            end = time.perf_counter()
-            worst = max(worst, np.abs(result.output - wanted).max() / np.abs(wanted).max())
-            if i >= 3:
-                of_dense.append(1000 * (middle - start))
-                of_stream.append(1000 * (end - middle))
-                macs.append(result.stats.macs)
-                modes[result.stats.mode] = modes.get(result.stats.mode, 0) + 1
+        times: dict[str, list[float]] = {"dense": [], "selective": []}
+        macs, modes, worst = [], collections.Counter(), 0.0
+        left = chosen.runs + _WARM_UP
+        while left:
+            frames = []
+            for _ in range(min(chosen.turn, left)):
+                frames.append(frame := change(frame, share, chosen.regions, rng))
+            left -= len(frames)
+            wanted = [_timed(dense, frame, times["dense"]) for frame in frames]
+            found = [_timed(stream, frame, times["selective"]) for frame in frames]
+            for mine, theirs in zip(found, wanted, strict=True):
+                worst = max(worst, np.abs(mine.output - theirs).max() / np.abs(theirs).max())
+            macs += [x.stats.macs for x in found]
+            modes.update(x.stats.mode for x in found)
+        of_dense, of_stream = (times[name][_WARM_UP:] for name in ("dense", "selective"))
         rows.append(
             {
                 "share": share,
                 "dense ms": statistics.median(of_dense),
                 "selective ms": statistics.median(of_stream),
-                "bound": result.stats.macs_dense / statistics.median(macs),
+                "bound": stats.macs_dense / statistics.median(macs[_WARM_UP:]),
                 "error": worst,
-                "mode": max(modes, key=modes.get),
-                "compilations": result.stats.traces,
+                "mode": modes.most_common(1)[0][0],
+                "compilations": found[-1].stats.traces,
             }
         )
     return rows
+
+
+def _timed(run, frame: np.ndarray, times: list[float]):
+    """What `run` gives; its milliseconds are added to `times`."""
+    start = time.perf_counter()
+    found = run(frame)
+    times.append(1000 * (time.perf_counter() - start))
+    return found
 
 
 def table(rows: list[dict]) -> str:
