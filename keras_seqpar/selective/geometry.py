@@ -14,55 +14,9 @@ import keras
 import numpy as np
 
 from keras_seqpar.graph import replay
+from keras_seqpar.selective.axis import Axis
 from keras_seqpar.selective.flatten import Flat, flatten, graph_of
 from keras_seqpar.selective.program import Program, Step, compile_program
-
-
-@dataclasses.dataclass(frozen=True)
-class Axis:
-    """Rows, or columns.
-
-    Output `i` reads no input before `i * scale - before` and none behind `i * scale + after`.
-
-    Args:
-        size: inputs.
-        outputs: outputs.
-        stride: crops must begin at a multiple of it.
-        scale: inputs per output.
-        before: see above; in input positions.
-        after: see above.
-    """
-
-    size: int
-    outputs: int
-    stride: int
-    scale: Fraction
-    before: int
-    after: int
-
-    def within(self, pixels: int | str) -> "Axis":
-        """The same with a receptive field that ends after so many pixels; as it is for a word."""
-        if isinstance(pixels, str):
-            return self
-        return dataclasses.replace(self, before=pixels, after=pixels + math.ceil(self.scale) - 1)
-
-    def affected(self, first: int, last: int) -> tuple[int, int]:
-        """The first and last output that reads inputs from `first` to `last`."""
-        low = math.ceil((first - self.after) / self.scale)
-        high = math.floor((last + self.before) / self.scale)
-        return max(low, 0), min(high, self.outputs - 1)
-
-    def needed(self, low: int, high: int) -> tuple[int, int]:
-        """The inputs that outputs from `low` to `high` read: the first, and one past the last."""
-        first = math.floor(low * self.scale) - self.before
-        last = math.ceil(high * self.scale) + self.after
-        return max(first, 0), min(last + 1, self.size)
-
-    def known(self, start: int, end: int) -> tuple[int, int]:
-        """The first and last output that a crop `[start, end)` gives as the whole frame does."""
-        low = 0 if start == 0 else math.ceil((start + self.before) / self.scale)
-        high = math.floor((end - 1 - self.after) / self.scale)
-        return low, self.outputs - 1 if end == self.size else high
 
 
 @dataclasses.dataclass(frozen=True)

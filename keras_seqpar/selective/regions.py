@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from keras_seqpar.selective.geometry import Axis
+from keras_seqpar.selective.axis import Axis
 
 Box = tuple[int, int, int, int]  # top, left, bottom, right; the last row and column left out
 CELL = 8  # pixels; changes in neighbouring cells of this size belong together
@@ -64,13 +64,9 @@ class Planner:
             low, high = reach.affected(first, last)
             if low > high:
                 return None
-            start, end = self._grown(axis, *axis.needed(low, high))
-            low, high = axis.known(start, end)
-            offset = int(start / axis.scale)
-            spans.append((start, end, low, high + 1, low - offset, high + 1 - offset))
-        rows, cols = spans
-        parts = [(rows[i], cols[i], rows[i + 1], cols[i + 1]) for i in (0, 2, 4)]
-        return Crop(box, *parts)
+            spans.append(self._grown(axis, *axis.needed(low, high)))
+        (top, bottom), (left, right) = spans
+        return cut(box, (top, left, bottom, right), self.rows, self.cols)
 
     def _grown(self, axis: Axis, first: int, end: int) -> tuple[int, int]:
         """Aligned to the stride and grown to a size class."""
@@ -87,6 +83,25 @@ def area(box: Box) -> int:
     return (box[2] - box[0]) * (box[3] - box[1])
 
 
+def cut(changed: Box, box: Box, rows: Axis, cols: Axis) -> Crop:
+    """A box of the frame as the crop for a change.
+
+    Args:
+        changed: what it is for, in pixels.
+        box: what goes through the model, in pixels.
+        rows: geometry of the rows.
+        cols: of the columns.
+    """
+    spans = []
+    for axis, start, end in ((rows, box[0], box[2]), (cols, box[1], box[3])):
+        low, high = axis.known(start, end)
+        offset = int(start / axis.scale)
+        spans.append((low, high + 1, low - offset, high + 1 - offset))
+    down, across = spans
+    known, inside = ((down[i], across[i], down[i + 1], across[i + 1]) for i in (0, 2))
+    return Crop(changed, box, known, inside)
+
+
 def plan(changed: np.ndarray, planner: Planner, fixed: float, least: int = 1) -> list[Crop]:
     """The crops for a change.
 
@@ -99,18 +114,29 @@ def plan(changed: np.ndarray, planner: Planner, fixed: float, least: int = 1) ->
     Returns:
         The crops; together they contain all that changed in regions large enough.
     """
-    boxes = find(changed, least=least)
-    cell = CELL
-    while len(boxes) > _MANY:
-        cell *= 2
-        boxes = find(changed, cell, least)
 
     def price(box: Box) -> float:
         crop = planner.crop(box)
         return fixed + crop.area if crop else 0.0
 
-    crops = [planner.crop(box) for box in merge(boxes, functools.cache(price))]
+    crops = [planner.crop(box) for box in joined(changed, price, least)]
     return [crop for crop in crops if crop is not None]
+
+
+def joined(changed: np.ndarray, price: Callable[[Box], float], least: int = 1) -> list[Box]:
+    """Boxes around a change, joined where that costs less.
+
+    Args:
+        changed: boolean `(height, width)`.
+        price: as for `merge`.
+        least: changed positions that a region must have.
+    """
+    boxes = find(changed, least=least)
+    cell = CELL
+    while len(boxes) > _MANY:
+        cell *= 2
+        boxes = find(changed, cell, least)
+    return merge(boxes, functools.cache(price))
 
 
 def find(changed: np.ndarray, cell: int = CELL, least: int = 1) -> list[Box]:

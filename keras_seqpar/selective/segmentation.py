@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from keras_seqpar.selective import regions
+from keras_seqpar.selective.axis import RECEPTIVE_FIELD, check_number
 from keras_seqpar.selective.detect import Detector, region
 from keras_seqpar.selective.flatten import fingerprint, flatten
 from keras_seqpar.selective.frames import check
@@ -24,7 +25,6 @@ from keras_seqpar.selective.segmentation_results import (
 )
 from keras_seqpar.selective.whole import Whole
 
-RECEPTIVE_FIELD = "receptive_field"
 _FIXED = 0.02  # of a frame's pixels: what a crop costs beside its area, without a calibration
 
 
@@ -121,7 +121,7 @@ class SegmentationStream:
             ("least", least, 1),
             ("refresh", 1 if refresh is None else refresh, 1),
         ):
-            _check_number(name, value, lowest, words=name in ("margin", "reach"))
+            check_number(name, value, lowest, words=name in ("margin", "reach"))
         if isinstance(most, bool) or not isinstance(most, (int, float)) or not 0 < most <= 1:
             raise ValueError(f"most must be a share above 0 and up to 1, got {most!r}.")
         flat = flatten(model, input_shape)
@@ -386,14 +386,3 @@ class SegmentationStream:
 
 def _slices(box: regions.Box) -> tuple[slice, slice]:
     return slice(box[0], box[2]), slice(box[1], box[3])
-
-
-def _check_number(name: str, value, lowest: int, words: bool) -> None:
-    if words and value == RECEPTIVE_FIELD:
-        return
-    other = f" or {RECEPTIVE_FIELD!r}" if words else ""
-    message = f"{name} must be a whole number of {lowest} or more{other}, got {value!r}."
-    if isinstance(value, bool) or not isinstance(value, (int, str)):
-        raise TypeError(message)
-    if isinstance(value, str) or value < lowest:
-        raise ValueError(message)
