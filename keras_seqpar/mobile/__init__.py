@@ -6,6 +6,7 @@ need neither.
 
 import importlib.util
 
+from keras_seqpar.mobile.crop_stream import CropResult, CropStream
 from keras_seqpar.mobile.files import DTYPES, QUANTIZATIONS, QUANTIZERS, Converted
 from keras_seqpar.mobile.manifest import read_manifest, remove_branch
 from keras_seqpar.mobile.pack_runner import PackRunner
@@ -16,6 +17,7 @@ if importlib.util.find_spec("keras"):
     from keras_seqpar.mobile.aware import convert_aware, quantize_aware
     from keras_seqpar.mobile.bridge import from_tf_keras, to_tf_keras
     from keras_seqpar.mobile.convert import convert
+    from keras_seqpar.mobile.crops import convert_crops
     from keras_seqpar.mobile.network import from_pixels, labels_of
     from keras_seqpar.mobile.packs import PACK_QUANTIZATIONS, add_branch, pack
     from keras_seqpar.mobile.signatures import convert_signatures
@@ -31,6 +33,8 @@ __all__ = [
     "QUANTIZERS",
     "Bounds",
     "Converted",
+    "CropResult",
+    "CropStream",
     "PackRunner",
     "Report",
     "Runner",
@@ -38,6 +42,7 @@ __all__ = [
     "cluster",
     "convert",
     "convert_aware",
+    "convert_crops",
     "convert_signatures",
     "from_pixels",
     "from_tf_keras",

@@ -3,6 +3,7 @@
 No TensorFlow and no Keras here: this is what goes onto a device.
 """
 
+import copy
 import importlib
 import importlib.metadata
 import os
@@ -75,16 +76,16 @@ class Runner:
             raise ValueError(f"threads must be a whole number of 1 or more, got {threads!r}.")
         self.path = Path(path)
         self.threads = threads
-        contents = read(self.path)
+        self._contents = contents = read(self.path)
         self.about = contents.about
         keys = tuple(contents.signatures)
         self.signatures = keys if len(keys) > 1 else ()
         self.signature = _choose(self.path, self.signatures, signature)
         self.interpreter, engine = _find(interpreter)
         try:
-            self._engine = engine(str(self.path), num_threads=threads)
-            if self.signature in keys[1:]:
-                self._engine = _Signature(self._engine, self.signature)
+            self._loaded = self._engine = engine(str(self.path), num_threads=threads)
+            if self.signature:
+                self._engine = _Signature(self._loaded, self.signature)
             else:
                 self._engine.allocate_tensors()
         except (ValueError, RuntimeError) as error:
@@ -92,6 +93,29 @@ class Runner:
                 f"{self.interpreter} cannot load {str(self.path)!r}: {error} The file is damaged, "
                 "or the interpreter too old for it."
             ) from error
+        self._look()
+
+    def beside(self, signature: str) -> "Runner":
+        """Another signature of the same file, which stays loaded once for both.
+
+        Args:
+            signature: its name.
+
+        Returns:
+            A runner of it; the two are not for several threads at once.
+
+        Raises:
+            ValueError: the file has no such signature.
+        """
+        other = copy.copy(self)
+        other.signature = _choose(self.path, self.signatures, signature)
+        other._engine = _Signature(self._loaded, signature)
+        other._look()
+        return other
+
+    def _look(self) -> None:
+        """Finds inputs, outputs and labels of what runs."""
+        contents = self._contents
         inputs = self._engine.get_input_details()
         outputs = self._engine.get_output_details()
         none = [output for output in outputs if output["name"] == NONE]

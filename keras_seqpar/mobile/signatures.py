@@ -72,18 +72,45 @@ def convert_signatures(
         raise TypeError("labels are those of the signatures' categories: leave out labels=.")
     cutouts = _cutouts(model, signatures)
 
-    from keras_seqpar.mobile.flatbuffer import merge  # these need the [mobile] extra
-    from keras_seqpar.mobile.metadata import append, file_name, metadata
-
     contents, found = _convert(cutouts, path, options)
-    first = next(iter(found.values()))
-    files = {
-        file_name(name, key): data for key, one in found.items() for name, data in one.files.items()
+    about = {
+        **next(iter(found.values())).about,
+        "network": model.name,
+        "signatures": list(found),
     }
-    about = {**first.about, "network": model.name, "signatures": list(found)}
     about.pop(NONE, None)  # of some signatures only
     if thresholds := {key: one.about[NONE] for key, one in found.items() if NONE in one.about}:
         about[NONE] = thresholds
+    return join(path, model, contents, found, about, options)
+
+
+def join(
+    path: Path,
+    model: keras.Model,
+    contents: Mapping[str, bytes],
+    found: Mapping[str, Contents],
+    about: Mapping,
+    options: Mapping,
+) -> Converted:
+    """Writes files of one signature each as one of several; what they share is stored once.
+
+    Args:
+        path: where to write.
+        model: the network that they are made of.
+        contents: key of a signature -> its file.
+        found: key of a signature -> what its file says about itself.
+        about: what the new file says about itself.
+        options: of `convert`: description, author and licence are for the metadata.
+
+    Returns:
+        What was written.
+    """
+    from keras_seqpar.mobile.flatbuffer import merge  # these need the [mobile] extra
+    from keras_seqpar.mobile.metadata import append, file_name, metadata
+
+    files = {
+        file_name(name, key): data for key, one in found.items() for name, data in one.files.items()
+    }
     beside = ["gains"] if len(model.inputs) > 1 else []
     content, operations = merge(
         contents,
@@ -104,9 +131,7 @@ def convert_signatures(
     content = append(content, files)
     write_whole(path, content)
     labels_path(path).unlink(missing_ok=True)  # of a file that was there before
-    return Converted(
-        path, None, first.about["quantization"], len(content), operations, tuple(found)
-    )
+    return Converted(path, None, about["quantization"], len(content), operations, tuple(found))
 
 
 def _cutouts(model: keras.Model, signatures) -> dict[str, keras.Model]:

@@ -1,0 +1,173 @@
+"""Which of a file's fixed crop sizes a change needs, and where they lie. Needs NumPy only."""
+
+import dataclasses
+from collections.abc import Mapping
+from fractions import Fraction
+
+import numpy as np
+
+from keras_seqpar.selective import regions
+from keras_seqpar.selective.axis import Axis
+from keras_seqpar.selective.regions import Box, Crop
+
+Size = tuple[int, int]  # height, width
+FULL = "full"  # the signature of whole frames
+_HALVINGS = 4  # at most so many: a region of more than 16 parts is for the whole frame
+
+
+def signature_of(size: Size) -> str:
+    """The signature of crops of a size."""
+    return f"crop_{size[0]}x{size[1]}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """How crops of a file relate to its frames.
+
+    Args:
+        frame: `(height, width, channels)`.
+        rows: geometry of the rows.
+        cols: of the columns.
+        sizes: of the crops.
+        barrier: why no crop gives what the whole frame gives, or `""`.
+    """
+
+    frame: tuple[int, int, int]
+    rows: Axis
+    cols: Axis
+    sizes: tuple[Size, ...]
+    barrier: str
+
+    def get_config(self) -> dict:
+        """The layout as a file says it: numbers, lists and strings."""
+        sizes = [list(size) for size in self.sizes]
+        found = {"frame": list(self.frame), "sizes": sizes, "barrier": self.barrier}
+        for name, axis in (("rows", self.rows), ("cols", self.cols)):
+            scale = [axis.scale.numerator, axis.scale.denominator]
+            found[name] = {**dataclasses.asdict(axis), "scale": scale}
+        return found
+
+    @classmethod
+    def from_config(cls, config: Mapping) -> "Layout":
+        """The layout that `get_config` has written."""
+        rows, cols = (
+            Axis(**{**config[name], "scale": Fraction(*config[name]["scale"])})
+            for name in ("rows", "cols")
+        )
+        height, width, channels = config["frame"]
+        sizes = tuple((int(size[0]), int(size[1])) for size in config["sizes"])
+        return cls((height, width, channels), rows, cols, sizes, config["barrier"])
+
+
+@dataclasses.dataclass(frozen=True)
+class FixedPlanner:
+    """Turns changes into crops of fixed sizes.
+
+    Args:
+        rows: geometry of the rows, with the context that crops are to have.
+        cols: of the columns.
+        reach_rows: geometry of the rows, with how far a change matters.
+        reach_cols: of the columns.
+        prices: size of a crop -> what it costs; a whole frame costs its pixels.
+    """
+
+    rows: Axis
+    cols: Axis
+    reach_rows: Axis
+    reach_cols: Axis
+    prices: Mapping[Size, float]
+
+    @property
+    def frame_price(self) -> float:
+        """What a whole frame costs."""
+        return float(self.rows.size * self.cols.size)
+
+    def plan(self, changed: np.ndarray, least: int = 1, most: float = 1.0) -> list[Crop] | None:
+        """The crops for a change.
+
+        Args:
+            changed: boolean `(height, width)`.
+            least: changed positions that a region must have.
+            most: share of a whole frame's cost that crops may have.
+
+        Returns:
+            The crops, or `None` where a whole frame is better, or no crop is large enough.
+        """
+        found, cost = [], 0.0
+        for box in regions.joined(changed, self.price, least):
+            crops = self.crops(box)
+            if crops is None:
+                return None
+            found += crops
+            cost += self.price(box)
+        return found if cost < most * self.frame_price else None
+
+    def price(self, box: Box) -> float:
+        """What the crops of a changed box cost; a whole frame's price at most."""
+        crops = self.crops(box)
+        if crops is None:
+            return self.frame_price
+        return min(sum(self.prices[size_of(crop)] for crop in crops), self.frame_price)
+
+    def crops(self, box: Box, halvings: int = _HALVINGS) -> list[Crop] | None:
+        """The crops of a changed box: the cheapest that holds it, else those of its halves.
+
+        Args:
+            box: what changed.
+            halvings: how often it may be halved.
+
+        Returns:
+            None where no output reads it; `None` where no crop is large enough.
+        """
+        needed = self._needed(box)
+        if needed is None:
+            return []
+        sides = [end - start for start, end in needed]
+        holding = [s for s in self.prices if s[0] >= sides[0] and s[1] >= sides[1]]
+        if holding:
+            size = min(holding, key=lambda size: (self.prices[size], size))
+            (top, bottom), (left, right) = (
+                _placed(axis, *span, side)
+                for axis, span, side in zip((self.rows, self.cols), needed, size, strict=True)
+            )
+            return [regions.cut(box, (top, left, bottom, right), self.rows, self.cols)]
+        shares = [sides[i] / max(size[i] for size in self.prices) for i in (0, 1)]
+        axis = 0 if shares[0] >= shares[1] else 1
+        middle = (box[axis] + box[axis + 2]) // 2
+        if not halvings or middle == box[axis]:
+            return None
+        found = []
+        for start, end in ((box[axis], middle), (middle, box[axis + 2])):
+            half = (start, box[1], end, box[3]) if axis == 0 else (box[0], start, box[2], end)
+            crops = self.crops(half, halvings - 1)
+            if crops is None:
+                return None
+            found += crops
+        return found
+
+    def _needed(self, box: Box) -> list[tuple[int, int]] | None:
+        """The rows and columns that a changed box needs, from stride to stride."""
+        spans = []
+        for axis, reach, first, last in (
+            (self.rows, self.reach_rows, box[0], box[2] - 1),
+            (self.cols, self.reach_cols, box[1], box[3] - 1),
+        ):
+            low, high = reach.affected(first, last)
+            if low > high:
+                return None
+            start, end = axis.needed(low, high)
+            stride = axis.stride
+            spans.append((start // stride * stride, min(-(-end // stride) * stride, axis.size)))
+        return spans
+
+
+def size_of(crop: Crop) -> Size:
+    """Height and width of a crop."""
+    return crop.box[2] - crop.box[0], crop.box[3] - crop.box[1]
+
+
+def _placed(axis: Axis, start: int, end: int, side: int) -> tuple[int, int]:
+    """A crop around `[start, end)`, inside of the frame: a multiple of the stride like all."""
+    spare = (side - (end - start)) // 2 // axis.stride * axis.stride
+    start = max(0, min(start - spare, axis.size - side))
+    return start, start + side
