@@ -16,6 +16,7 @@ fun main(arguments: Array<String>) {
     testPictures(made)
     FileTests(made, engines).run()
     PackTests(made, engines).run()
+    CropTests(made, engines).run()
     check("every file that was loaded is closed") { assertEquals(0, engines.open) }
     made.temporaries.deleteRecursively()
     made.report()

@@ -1,0 +1,111 @@
+package keras.seqpar
+
+/**
+ * Boxes around a change, joined where that costs less: `joined` of keras_seqpar.
+ *
+ * @param changed one per pixel, row by row of [width].
+ * @param least changed pixels that a region must have.
+ * @param price what a box costs: its own area at least.
+ */
+internal fun joined(
+    changed: BooleanArray,
+    width: Int,
+    least: Int,
+    price: (Box) -> Double,
+): List<Box> {
+    var cell = CELL
+    var boxes = find(changed, width, cell, least)
+    while (boxes.size > MANY) {
+        cell *= 2
+        boxes = find(changed, width, cell, least)
+    }
+    val known = HashMap<Box, Double>()
+    return merge(boxes) { box -> known.getOrPut(box) { price(box) } }
+}
+
+/**
+ * Boxes around the connected parts of a map, in cells that touch, also at corners; tight around
+ * what changed in their cells.
+ */
+internal fun find(changed: BooleanArray, width: Int, cell: Int, least: Int): List<Box> {
+    val height = changed.size / width
+    val across = ceilDiv(width, cell)
+    val counts = IntArray(ceilDiv(height, cell) * across)
+    for (i in changed.indices) {
+        if (changed[i]) counts[i / width / cell * across + i % width / cell]++
+    }
+    val seen = BooleanArray(counts.size)
+    val boxes = ArrayList<Box>()
+    for (start in counts.indices) {
+        if (counts[start] == 0 || seen[start]) continue
+        val part = connected(start, counts, across, seen)
+        if (part.sumOf { counts[it] } < least) continue
+        val cells = Box(
+            part.minOf { it / across } * cell,
+            part.minOf { it % across } * cell,
+            minOf(height, (part.maxOf { it / across } + 1) * cell),
+            minOf(width, (part.maxOf { it % across } + 1) * cell),
+        )
+        boxes.add(tight(changed, width, cells))
+    }
+    return boxes
+}
+
+/** The cells that hang together with one; marks them as seen. */
+private fun connected(start: Int, counts: IntArray, across: Int, seen: BooleanArray): List<Int> {
+    val part = arrayListOf(start)
+    seen[start] = true
+    var next = 0
+    while (next < part.size) {
+        val (y, x) = part[next++].let { Pair(it / across, it % across) }
+        for (row in maxOf(0, y - 1)..minOf(counts.size / across - 1, y + 1)) {
+            for (col in maxOf(0, x - 1)..minOf(across - 1, x + 1)) {
+                val cell = row * across + col
+                if (counts[cell] > 0 && !seen[cell]) {
+                    seen[cell] = true
+                    part.add(cell)
+                }
+            }
+        }
+    }
+    return part
+}
+
+private fun tight(changed: BooleanArray, width: Int, box: Box): Box {
+    val rows = (box.top until box.bottom).filter { y ->
+        (box.left until box.right).any { changed[y * width + it] }
+    }
+    val cols = (box.left until box.right).filter { x ->
+        (box.top until box.bottom).any { changed[it * width + x] }
+    }
+    return Box(rows.first(), cols.first(), rows.last() + 1, cols.last() + 1)
+}
+
+/** Joins boxes as long as one box around two costs no more than the two. */
+internal fun merge(given: List<Box>, price: (Box) -> Double): List<Box> {
+    var boxes = given
+    while (boxes.size > 1) {
+        var best: Triple<Int, Int, Box>? = null
+        var most = 0.0
+        for (i in boxes.indices) {
+            for (j in i + 1 until boxes.size) {
+                val both = price(boxes[i]) + price(boxes[j])
+                val around = around(boxes[i], boxes[j])
+                if (around.area <= both - most && both - price(around) >= most) {
+                    best = Triple(i, j, around)
+                    most = both - price(around)
+                }
+            }
+        }
+        val (i, j, around) = best ?: break
+        boxes = boxes.filterIndexed { k, _ -> k != i && k != j } + around
+    }
+    return boxes
+}
+
+private fun around(a: Box, b: Box) = Box(
+    minOf(a.top, b.top), minOf(a.left, b.left), maxOf(a.bottom, b.bottom), maxOf(a.right, b.right),
+)
+
+private const val CELL = 8 // pixels; changes in neighbouring cells belong together
+private const val MANY = 48 // boxes; more are joined in coarser cells first
