@@ -1,7 +1,7 @@
 """Which of a file's fixed crop sizes a change needs, and where they lie. Needs NumPy only."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
 import numpy as np
@@ -83,7 +83,7 @@ class FixedPlanner:
         return float(self.rows.size * self.cols.size)
 
     def plan(self, changed: np.ndarray, least: int = 1, most: float = 1.0) -> list[Crop] | None:
-        """The crops for a change.
+        """The crops for a change. Several may have one box, which is to be computed once.
 
         Args:
             changed: boolean `(height, width)`.
@@ -93,28 +93,28 @@ class FixedPlanner:
         Returns:
             The crops, or `None` where a whole frame is better, or no crop is large enough.
         """
-        found, cost = [], 0.0
+        found: list[Crop] = []
         for box in regions.joined(changed, self.price, least):
-            crops = self.crops(box)
+            crops = self.crops(box, thrifty=True)
             if crops is None:
                 return None
             found += crops
-            cost += self.price(box)
-        return found if cost < most * self.frame_price else None
+        return found if self._cost(found) < most * self.frame_price else None
 
     def price(self, box: Box) -> float:
         """What the crops of a changed box cost; a whole frame's price at most."""
         crops = self.crops(box)
-        if crops is None:
-            return self.frame_price
-        return min(sum(self.prices[size_of(crop)] for crop in crops), self.frame_price)
+        return self.frame_price if crops is None else min(self._cost(crops), self.frame_price)
 
-    def crops(self, box: Box, halvings: int = _HALVINGS) -> list[Crop] | None:
+    def crops(
+        self, box: Box, halvings: int = _HALVINGS, thrifty: bool = False
+    ) -> list[Crop] | None:
         """The crops of a changed box: the cheapest that holds it, else those of its halves.
 
         Args:
             box: what changed.
             halvings: how often it may be halved.
+            thrifty: halve it as well, twice at most, where that costs less.
 
         Returns:
             None where no output reads it; `None` where no crop is large enough.
@@ -122,24 +122,46 @@ class FixedPlanner:
         needed = self._needed(box)
         if needed is None:
             return []
-        sides = [end - start for start, end in needed]
-        holding = [s for s in self.prices if s[0] >= sides[0] and s[1] >= sides[1]]
-        if holding:
-            size = min(holding, key=lambda size: (self.prices[size], size))
-            (top, bottom), (left, right) = (
-                _placed(axis, *span, side)
-                for axis, span, side in zip((self.rows, self.cols), needed, size, strict=True)
-            )
-            return [regions.cut(box, (top, left, bottom, right), self.rows, self.cols)]
-        shares = [sides[i] / max(size[i] for size in self.prices) for i in (0, 1)]
+        one = self._holding(box, needed)
+        if one is not None:
+            halvings = min(halvings, 2) if thrifty else 0
+            if self._cost([one]) <= 2 * min(self.prices.values()):
+                halvings = 0
+        halves = self._halves(box, needed, halvings, thrifty) if halvings else None
+        if one is None or (halves is not None and self._cost(halves) < self._cost([one])):
+            return halves
+        return [one]
+
+    def _cost(self, crops: Sequence[Crop]) -> float:
+        return sum(self.prices[size_of(crop)] for crop in once(crops))
+
+    def _holding(self, box: Box, needed: Sequence[tuple[int, int]]) -> Crop | None:
+        """The cheapest crop that holds what a changed box needs."""
+        (top, bottom), (left, right) = needed
+        sizes = [s for s in self.prices if s[0] >= bottom - top and s[1] >= right - left]
+        if not sizes:
+            return None
+        size = min(sizes, key=lambda size: (self.prices[size], size))
+        (top, bottom), (left, right) = (
+            _placed(axis, *span, side)
+            for axis, span, side in zip((self.rows, self.cols), needed, size, strict=True)
+        )
+        return regions.cut(box, (top, left, bottom, right), self.rows, self.cols)
+
+    def _halves(self, box: Box, needed, halvings: int, thrifty: bool) -> list[Crop] | None:
+        """The crops of both halves, along the side that is longer in crops."""
+        shares = [
+            (end - start) / max(size[i] for size in self.prices)
+            for i, (start, end) in enumerate(needed)
+        ]
         axis = 0 if shares[0] >= shares[1] else 1
         middle = (box[axis] + box[axis + 2]) // 2
-        if not halvings or middle == box[axis]:
+        if middle == box[axis]:
             return None
-        found = []
+        found: list[Crop] = []
         for start, end in ((box[axis], middle), (middle, box[axis + 2])):
             half = (start, box[1], end, box[3]) if axis == 0 else (box[0], start, box[2], end)
-            crops = self.crops(half, halvings - 1)
+            crops = self.crops(half, halvings - 1, thrifty)
             if crops is None:
                 return None
             found += crops
@@ -159,6 +181,11 @@ class FixedPlanner:
             stride = axis.stride
             spans.append((start // stride * stride, min(-(-end // stride) * stride, axis.size)))
         return spans
+
+
+def once(crops: Sequence[Crop]) -> tuple[Crop, ...]:
+    """Crops without those whose box another one has."""
+    return tuple({crop.box: crop for crop in crops}.values())
 
 
 def size_of(crop: Crop) -> Size:

@@ -10,7 +10,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from keras_seqpar.mobile.crop_plan import FULL, FixedPlanner, Layout, Size, signature_of, size_of
+from keras_seqpar.mobile.crop_plan import (
+    FULL,
+    FixedPlanner,
+    Layout,
+    Size,
+    once,
+    signature_of,
+    size_of,
+)
 from keras_seqpar.mobile.runner import Runner
 from keras_seqpar.selective.axis import RECEPTIVE_FIELD, check_number
 from keras_seqpar.selective.detect import AUTO, Detector
@@ -56,8 +64,9 @@ class CropStream:
     """Segments frame after frame with a file of `convert_crops`, computing only crops.
 
     As `keras_seqpar.selective.SegmentationStream`, with the few sizes of crops that the file has.
-    A region of changes gets the cheapest crop that holds it, its reach and its margin; one that no
-    crop holds is halved. Where crops cost more than `most` of a whole frame, that is computed.
+    A region of changes gets the cheapest crop that holds it, its reach and its margin; it is halved
+    where no crop does, or where two cost less. Where all cost more than `most` of a whole frame,
+    that is computed.
 
     In float files, with a margin and a reach of the receptive field, the classes are those of the
     signature `full` on what was accepted: with a threshold of 0, on the frame itself. (Scores may
@@ -202,9 +211,9 @@ class CropStream:
                 self._measure(frame)
                 self._calibrate = False
         else:
-            boxes = tuple(crop.box for crop in crops)
+            boxes = tuple(crop.box for crop in once(crops))
             mode = "regions" if crops else "cached"
-            signatures = tuple(signature_of(size_of(crop)) for crop in crops)
+            signatures = tuple(signature_of(size_of(crop)) for crop in once(crops))
             self._paste(kept, frame, crops)
         return CropResult(
             output=kept.output.copy(),
@@ -221,7 +230,7 @@ class CropStream:
         for crop in crops:
             part = _slices(crop.changed)
             kept.accepted[part] = frame[part]
-        for crop in crops:
+        for crop in once(crops):
             made = self._classes(signature_of(size_of(crop)), kept.accepted[_slices(crop.box)])
             made = made[_slices(crop.inside)]
             top, left = crop.known[:2]  # a narrow margin may promise more than there is

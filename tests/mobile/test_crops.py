@@ -14,7 +14,7 @@ from absl.testing import flagsaver
 from keras import layers
 
 from keras_seqpar import mobile
-from keras_seqpar.mobile.crop_plan import FixedPlanner, Layout
+from keras_seqpar.mobile.crop_plan import FixedPlanner, Layout, once
 
 pytestmark = pytest.mark.only_backend("tensorflow")
 
@@ -102,9 +102,11 @@ def test_a_change_anywhere_gives_the_classes_of_the_whole_frame(made, box):
         assert result.recomputed == 44 * 44 / (64 * 80)
 
 
-def test_many_frames(made):
+@pytest.mark.parametrize("price", [44 * 44, 500])
+def test_many_frames(made, price):
     rng = np.random.default_rng(0)
     stream = mobile.CropStream(made.path, calibrate=False, most=1.0)
+    stream.prices[44, 44] = price  # the lower, the more is halved
     whole = mobile.Runner(made.path)
     frame, seen = rng.normal(size=SHAPE).astype("float32"), set()
     for _ in range(30):
@@ -133,6 +135,12 @@ def test_large_regions_are_halved(made):
     wide = planner.crops((20, 20, 22, 38))
     assert [crop.box[2] - crop.box[0] for crop in wide] == [16]
     assert FixedPlanner(*axes, {(8, 8): 1.0}).crops((0, 0, *SHAPE[:2])) is None
+    thrifty = FixedPlanner(*axes, {(12, 12): 144.0, (32, 32): 1024.0})
+    box = (20, 20, 22, 32)
+    assert len(thrifty.crops(box)) == 1
+    crops = thrifty.crops(box, thrifty=True)
+    assert {crop.box[3] - crop.box[1] for crop in crops} == {12}
+    assert (len(crops), len(once(crops))) == (4, 3)  # two of the four parts get one crop
     assert planner.plan(np.ones(SHAPE[:2], bool)) is None
     assert planner.plan(np.zeros(SHAPE[:2], bool)) == []
 

@@ -200,7 +200,7 @@ def crops(folder: Path) -> dict:
     made = mobile.convert_crops(
         segmenter(classes),
         folder / "crops.tflite",
-        [(44, 44), (44, 64)],
+        [(44, 44), (44, 64), (64, 64)],
         image_size=shape[:2],
         labels=list("abcd"),
     )
@@ -213,6 +213,10 @@ def crops(folder: Path) -> dict:
             y, x = rng.integers(0, shape[0]), rng.integers(0, shape[1])
             height, width = rng.integers(1, 12, 2)
             frame[y : y + height, x : x + width] = rng.integers(0, 256, 3)
+    for box in ((10, 30, 40, 36), (20, 30, 40, 50)):  # two crops, one large crop
+        frame = frame.copy()
+        frame[box[0] : box[2], box[1] : box[3]] = rng.integers(0, 256, 3)
+        frames.append(frame)
     frames.append(rng.integers(0, 256, shape).astype("uint8"))  # all of it changed
     (folder / "frames.bin").write_bytes(np.stack(frames).tobytes())
     whole = mobile.Runner(made.path)(np.stack(frames)).argmax(-1)
@@ -230,7 +234,7 @@ def crops(folder: Path) -> dict:
         if not threshold:
             assert all((x.output == y).all() for x, y in zip(results, whole, strict=True))
             assert len({x.mode for x in results}) == 3
-            assert len({s for x in results for s in x.signatures}) == 3, "each should be needed"
+            assert len({s for x in results for s in x.signatures}) == 4, "each should be needed"
         streams.append(
             {
                 "margin": margin,

@@ -103,6 +103,7 @@ internal class CropPlanner(
 
     /**
      * The crops for a change; `null` where a whole frame is better, or no crop is large enough.
+     * Several may have one box, which is to be computed once.
      *
      * @param changed one per pixel, row by row.
      * @param least changed pixels that a region must have.
@@ -110,31 +111,57 @@ internal class CropPlanner(
      */
     fun plan(changed: BooleanArray, least: Int, most: Double): List<Crop>? {
         val boxes = joined(changed, cols.size, least, ::price)
-        val crops = boxes.flatMap { crops(it) ?: return null }
-        return crops.takeIf { boxes.sumOf(::price) < most * framePrice }
+        val crops = boxes.flatMap { crops(it, thrifty = true) ?: return null }
+        return crops.takeIf { cost(it) < most * framePrice }
     }
 
     /** What the crops of a changed box cost; a whole frame's price at most. */
-    private fun price(box: Box): Double {
-        val crops = crops(box) ?: return framePrice
-        return minOf(framePrice, crops.sumOf { size(it.box.height, it.box.width).price })
-    }
+    private fun price(box: Box): Double =
+        crops(box)?.let { minOf(framePrice, cost(it)) } ?: framePrice
 
-    /** The cheapest crop that holds a changed box, else those of its halves; `null` if none do. */
-    fun crops(box: Box, halvings: Int = HALVINGS): List<Crop>? {
+    private fun cost(crops: List<Crop>) =
+        crops.once().sumOf { size(it.box.height, it.box.width).price }
+
+    /**
+     * The cheapest crop that holds a changed box, else those of its halves; none where no output
+     * reads it, `null` where no crop is large enough.
+     *
+     * @param halvings how often the box may be halved.
+     * @param thrifty halve it as well, twice at most, where that costs less.
+     */
+    fun crops(box: Box, halvings: Int = HALVINGS, thrifty: Boolean = false): List<Crop>? {
         val down = needed(rows, reachRows, box.top, box.bottom - 1)
         val across = needed(cols, reachCols, box.left, box.right - 1)
         if (down.isEmpty() || across.isEmpty()) return emptyList()
-        val (height, width) = Pair(down.count(), across.count())
-        val size = sizes.filter { it.height >= height && it.width >= width }
-            .minWithOrNull(compareBy({ it.price }, { it.height }, { it.width }))
-        if (size != null) {
-            val top = placed(rows, down, size.height)
-            val left = placed(cols, across, size.width)
-            return listOf(Crop(box, Box(top, left, top + size.height, left + size.width)))
+        val one = holding(box, down, across)?.let(::listOf)
+        val further = when {
+            one == null -> halvings
+            !thrifty || cost(one) <= 2 * sizes.minOf { it.price } -> 0
+            else -> minOf(halvings, 2)
         }
-        val tall = height.toDouble() / sizes.maxOf { it.height }
-        val wide = width.toDouble() / sizes.maxOf { it.width }
+        val halves = if (further > 0) halves(box, down, across, further, thrifty) else null
+        return if (one == null || (halves != null && cost(halves) < cost(one))) halves else one
+    }
+
+    /** The cheapest crop that holds these rows and columns. */
+    private fun holding(box: Box, down: IntRange, across: IntRange): Crop? {
+        val size = sizes.filter { it.height >= down.count() && it.width >= across.count() }
+            .minWithOrNull(compareBy({ it.price }, { it.height }, { it.width })) ?: return null
+        val top = placed(rows, down, size.height)
+        val left = placed(cols, across, size.width)
+        return Crop(box, Box(top, left, top + size.height, left + size.width))
+    }
+
+    /** The crops of both halves, along the side that is longer in crops. */
+    private fun halves(
+        box: Box,
+        down: IntRange,
+        across: IntRange,
+        halvings: Int,
+        thrifty: Boolean,
+    ): List<Crop>? {
+        val tall = down.count().toDouble() / sizes.maxOf { it.height }
+        val wide = across.count().toDouble() / sizes.maxOf { it.width }
         val (first, second) = if (tall >= wide) {
             val middle = (box.top + box.bottom) / 2
             Pair(box.copy(bottom = middle), box.copy(top = middle))
@@ -142,9 +169,9 @@ internal class CropPlanner(
             val middle = (box.left + box.right) / 2
             Pair(box.copy(right = middle), box.copy(left = middle))
         }
-        if (halvings == 0 || first.area == 0) return null
-        val one = crops(first, halvings - 1) ?: return null
-        val other = crops(second, halvings - 1) ?: return null
+        if (first.area == 0) return null
+        val one = crops(first, halvings - 1, thrifty) ?: return null
+        val other = crops(second, halvings - 1, thrifty) ?: return null
         return one + other
     }
 
@@ -170,5 +197,8 @@ internal class CropPlanner(
         const val HALVINGS = 4 // a region of more than 16 parts is for the whole frame
     }
 }
+
+/** Crops without those whose box another one has. */
+internal fun List<Crop>.once(): List<Crop> = distinctBy { it.box }
 
 internal fun ceilDiv(a: Int, b: Int): Int = -Math.floorDiv(-a, b)

@@ -144,13 +144,14 @@ class CropStream(
         val changed = if (output == null || before == null || due) null else changes(frame, before)
         val crops = changed?.let { planner.plan(it, least, most) }
         if (crops == null) takeAll(frame) else paste(frame, crops)
+        val once = crops.orEmpty().once()
         return CropResult(
             output!!.copyOf(),
             if (crops == null) "full" else if (crops.isEmpty()) "cached" else "regions",
             if (changed == null) 1.0 else changed.count { it }.toDouble() / changed.size,
-            if (crops == null) 1.0 else crops.sumOf { it.box.area }.toDouble() / pixels,
-            crops?.map { it.signature } ?: listOf(FULL),
-            crops.orEmpty().map { it.box },
+            if (crops == null) 1.0 else once.sumOf { it.box.area }.toDouble() / pixels,
+            if (crops == null) listOf(FULL) else once.map { it.signature },
+            once.map { it.box },
             (System.nanoTime() - start) / 1e6,
         )
     }
@@ -196,7 +197,7 @@ class CropStream(
         }
         val map = output!!
         output = null // where a crop fails, the next frame runs whole
-        for (crop in crops) {
+        for (crop in crops.once()) {
             val made = classes(crop.signature, cut(kept, crop.box))
             val (height, across) = network(crop.signature).output.shape.slice(1..2)
             val (top, left) =
