@@ -149,8 +149,8 @@ def measure(model: keras.Model, chosen) -> list[dict]:
             for _ in range(min(chosen.turn, left)):
                 frames.append(frame := change(frame, share, chosen.regions, rng))
             left -= len(frames)
-            wanted = [_timed(dense, frame, times["dense"]) for frame in frames]
-            found = [_timed(stream, frame, times["selective"]) for frame in frames]
+            wanted = [timed(dense, frame, times["dense"]) for frame in frames]
+            found = [timed(stream, frame, times["selective"]) for frame in frames]
             for mine, theirs in zip(found, wanted, strict=True):
                 worst = max(worst, np.abs(mine.output - theirs).max() / np.abs(theirs).max())
             macs += [x.stats.macs for x in found]
@@ -170,7 +170,7 @@ def measure(model: keras.Model, chosen) -> list[dict]:
     return rows
 
 
-def _timed(run, frame: np.ndarray, times: list[float]):
+def timed(run, frame: np.ndarray, times: list[float]):
     """What `run` gives; its milliseconds are added to `times`."""
     start = time.perf_counter()
     found = run(frame)

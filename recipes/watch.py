@@ -47,6 +47,7 @@ def make_options() -> Options:
         ("enum", "mode", "selective", "What is run.", ["selective", "dense", "both"]),
         ("float", "threshold", 20.0, "From which difference on a pixel changed.", 0.0),
         ("float", "prune", 0.0, "Share of a map's size up to which changes stop inside.", 0.0),
+        ("boolean", "freeze", True, "Weights as constants on TensorFlow: quicker, more memory."),
         ("boolean", "drop_single", True, "Leave out changed pixels without a changed neighbour."),
         ("string", "margin", "6", "Segmentation: pixels of context, or receptive_field."),
         ("string", "reach", "6", "Segmentation: pixels around a change that are renewed."),
@@ -106,7 +107,7 @@ def watch(chosen) -> tuple[list[dict], str]:
         ValueError: bad input.
         OSError: a file could not be written.
     """
-    clip = video.open_video(chosen.source, _size(chosen.size))
+    clip = video.open_video(chosen.source, size_of(chosen.size))
     try:
         watcher = make_watcher(load(chosen.model), clip.shape, chosen)
         folder = Path(chosen.output)
@@ -218,7 +219,7 @@ def _expected(clip: video.Video, most: int | None) -> int:
     return min(known, default=0)
 
 
-def _size(text: str | None) -> tuple[int, int] | None:
+def size_of(text: str | None) -> tuple[int, int] | None:
     """`(width, height)` from a flag such as "480x360"."""
     if text is None:
         return None

@@ -37,6 +37,7 @@ class Classifier:
             threshold=chosen.threshold,
             drop_single=chosen.drop_single and chosen.threshold > 0,
             prune=chosen.prune,
+            freeze=_freeze(chosen),
         )
         self._model, self._dense = model, None
 
@@ -86,7 +87,11 @@ class Segmenter:
             )
         self.channels = model.inputs[0].shape[-1]
         shape = (*shape[:2], self.channels)
-        options = {"input_shape": shape, "threshold": chosen.threshold}
+        options = {
+            "input_shape": shape,
+            "threshold": chosen.threshold,
+            "freeze": _freeze(chosen),
+        }
         self.stream = selective.SegmentationStream(
             model,
             margin=pixels("margin", chosen.margin),
@@ -158,6 +163,10 @@ def gains(given: list[str]) -> dict[str, float]:
         except ValueError:
             raise ValueError(f"--gains must be NAME=NUMBER, got {item!r}.") from None
     return found
+
+
+def _freeze(chosen) -> bool:
+    return chosen.freeze and keras.backend.backend() == "tensorflow"
 
 
 def _enlarged(map_: np.ndarray, shape) -> np.ndarray:

@@ -13,6 +13,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "recipes
 pytest.importorskip("absl")
 pytest.importorskip("cv2")
 
+import bench_pruning
 import harness
 import together
 import video
@@ -146,3 +147,19 @@ def test_everything_together(clip, tmp_path, capsys):
     assert "2 categories: dense" in printed and "1 categories" in printed
     assert together.main([str(clip), "--keep=11"]) == 1
     assert "from 1 to 10" in capsys.readouterr().err
+
+
+def test_thresholds_and_pruning_side_by_side(clip, saved, capsys):
+    flags = [str(saved), f"--videos={clip}", "--size=48x32", "--frames=4"]
+    assert bench_pruning.main([*flags, "--thresholds=5,auto", "--prunes=0,0.5"]) == 0
+    rows = [x.split(" | ") for x in capsys.readouterr().out.splitlines() if x.startswith("| ")]
+    assert [row[:2] for row in rows[1:]] == [
+        ["| 5.0", "0"], ["| 5.0", "0.5"], ["| auto", "0"], ["| auto", "0.5"]
+    ]  # fmt: skip
+    for flag, message in (
+        ("--videos=", "Give --videos"),
+        ("--videos=missing.avi", "There is no file missing.avi"),
+        ("--size=48", "WIDTHxHEIGHT"),
+    ):
+        assert bench_pruning.main([*flags, flag]) == 1
+        assert message in capsys.readouterr().err

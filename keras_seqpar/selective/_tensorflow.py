@@ -85,7 +85,7 @@ class Runner:
         signature = [
             tf.TensorSpec([None], tf.int32),
             tf.TensorSpec([count], tf.int32),
-            tf.TensorSpec([1, *size, shapes[frame][2]], tf.float32),
+            tf.TensorSpec([None, *size, shapes[frame][2]], tf.float32),
             tf.TensorSpec([len(engine.touched[index])], tf.resource),
             *(tf.TensorSpec([1, *shapes[i]], tf.float32) for i in others),
             *([] if exact else [tf.TensorSpec([], tf.float32)]),

@@ -13,6 +13,7 @@ from keras_seqpar.selective.segments import MODES
 # Without a calibration. Measured on 2 cores with ResNet-50 at 512 pixels: gathered positions cost
 # 1.1 times as much per multiply-accumulate as a rectangle; over 0.9 a dense pass is quicker.
 _POSITIONS = 1.1
+_TILES = 1.1
 _DENSE = 0.9
 _WORTH = 0.95  # share of a dense pass; what does more is not quicker for sure
 _SHARES = (0.02, 0.25)  # of the frame, measured
@@ -38,7 +39,8 @@ def _guess(macs: int) -> dict[str, tuple[float, float]]:
     Args:
         macs: of a dense run.
     """
-    return {"dense": (_DENSE * macs, 0.0), "rectangle": (0.0, 1.0), "positions": (0.0, _POSITIONS)}
+    rates = {"rectangle": 1.0, "positions": _POSITIONS, "tiles": _TILES}
+    return {"dense": (_DENSE * macs, 0.0), **{mode: (0.0, rate) for mode, rate in rates.items()}}
 
 
 def calibrate(

@@ -17,7 +17,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_seqpar.selective import kernels
+from keras_seqpar.selective import kernels, places
 from keras_seqpar.selective.program import Layout, Program
 from keras_seqpar.selective.segments import Region, split
 from keras_seqpar.selective.steps import Step
@@ -111,12 +111,14 @@ class Engine:
             if mode == "rectangle":
                 block = frame[None, region.ys[0] : region.ys[-1] + 1]
                 block = block[:, :, region.xs[0] : region.xs[-1] + 1]
+            elif mode == "tiles":
+                block = frame[region.spread(frame.shape)]
             else:
                 block = frame[region.ys, region.xs][None, :, None]
-        places = [(regions[m].ys, regions[m].xs) for m in segment.maps] if regions else []
+        where = [(regions[m].ys, regions[m].xs) for m in segment.maps] if regions else []
         block = np.ascontiguousarray(block, "float32")
         limit = None if segment.made is None else limit
-        results, buffers[:] = self._runner(index, mode, places, block, extras, buffers, limit)
+        results, buffers[:] = self._runner(index, mode, where, block, extras, buffers, limit)
         if segment.made is None:
             return results
         return None if limit is None else self._moved(segment.made, mode, regions, results[0])
@@ -129,6 +131,8 @@ class Engine:
         region, found = regions[map_], np.zeros(self.program.maps.shape(map_), bool)
         if mode == "rectangle":
             found[np.ix_(region.ys, region.xs)] = moved[0]
+        elif mode == "tiles":
+            found[region.spread(found.shape)] = moved
         else:
             found[region.ys, region.xs] = moved[0, :, 0]
         return found
@@ -148,15 +152,15 @@ class Engine:
 
     # What follows is traced or run by the backend's runner.
 
-    def walk(self, index, mode, places, block, extras, buffers, limit, do):
+    def walk(self, index, mode, regions, block, extras, buffers, limit, do):
         """Does all steps of a segment.
 
         Args:
             index: of the segment.
             mode: one of `segments.MODES`.
-            places: `(ys, xs)` for every map of the segment.
-            block: the part of the frame that is computed, `(1, height, width, channels)`; used
-                by the first segment.
+            regions: `(ys, xs)` for every map of the segment.
+            block: the part of the frame that is computed, `(1, height, width, channels)`, or of
+                tiles `(tiles, height, width, channels)`; used by the first segment.
             extras: the other inputs.
             buffers: the stored maps, or number -> stored map of those that are `touched`.
             limit: `None`, or a tensor: see `run`.
@@ -166,7 +170,7 @@ class Engine:
             A list of results, see `run`, and the buffers.
         """
         segment, program = self.segments[index], self.program
-        where = dict(zip(segment.maps, places, strict=True)) if places else {}
+        where = dict(zip(segment.maps, regions, strict=True)) if regions else {}
         buffers = copy.copy(buffers)
         env = dict(zip(program.inputs[1:], extras, strict=True))
         if index == 0:
@@ -253,7 +257,7 @@ class Engine:
                 new.append(self.backend.replace(buffer, rows))
             else:
                 rows = ops.reshape(tensor, (-1, layout.shape[2]))
-                new.append(self.backend.write(buffer, _own(layout, mode, *where), rows))
+                new.append(self.backend.write(buffer, places.own(layout, mode, *where), rows))
         return made, new, moved
 
     def _compute(self, step: Step, index: int, mode: str, weights, where, sources):
@@ -272,29 +276,35 @@ class Engine:
         """A step that reads more than its own positions."""
         (top, _), (left, _) = layout.pads
         width, channels = layout.padded[1], layout.shape[2]
-        taps, (down, right) = step.taps, step.strides
+        taps, strides = step.taps, step.strides
+        shape = self.program.maps.shape(step.map)
         apart = step.kind in ("copy", "bilinear") or step.groups > 1 or not taps.affine
-        if mode == "rectangle" and not apart:
-            rows = _reach(ys, down, taps.rows, top)
-            cols = _reach(xs, right, taps.cols, left)
-            index = rows[:, None] * width + cols[None, :]
+        if mode != "positions" and not apart:
+            rows, cols = (
+                places.reach(index, mode, size, stride, int(table[0, 0]), int(table[0, -1]), border)
+                for index, size, stride, table, border in zip(
+                    (ys, xs), shape, strides, (taps.rows, taps.cols), (top, left), strict=True
+                )
+            )
+            index = rows[:, :, None] * width + cols[:, None, :]
             gathered = self.backend.read(buffer, ops.reshape(index, (-1,)), channels)
-            shape = (1, ops.shape(rows)[0], ops.shape(cols)[0], channels)
-            made = kernels.on_block(step, weights, ops.reshape(gathered, shape))
+            block = (-1, ops.shape(rows)[1], ops.shape(cols)[1], channels)
+            made = kernels.on_block(step, weights, ops.reshape(gathered, block))
         else:
-            rows, cols = (self._table(t, i) for t, i in ((taps.rows, ys), (taps.cols, xs)))
-            index = _pairs(rows + top, cols + left, mode, width)
+            rows, cols = places.tables(mode, ys, xs, shape, taps.rows, taps.cols, self.backend.take)
+            index = places.pairs(rows + top, cols + left, mode, width)
             gathered = self.backend.read(buffer, ops.reshape(index, (-1,)), channels)
             gathered = ops.reshape(gathered, (-1, index.shape[-1], channels))
             factors = None
             if step.kind == "bilinear":
-                wy, wx = (self._table(t, i) for t, i in zip(step.weights, (ys, xs), strict=True))
-                factors = ops.reshape(_pairs(wy, wx, mode), (-1, index.shape[-1], 1))
-            made = _as_map(kernels.on_taps(step, weights, gathered, factors), mode, ys, xs)
+                both = places.tables(mode, ys, xs, shape, *step.weights, self.backend.take)
+                factors = ops.reshape(places.pairs(*both, mode), (-1, index.shape[-1], 1))
+            made = kernels.on_taps(step, weights, gathered, factors)
+            made = places.as_map(made, mode, ys, xs, shape)
         if step.kind == "average":
-            of_rows, of_cols = (t[:, None] for t in kernels.divisors(step))
-            counts = _pairs(self._table(of_rows, ys), self._table(of_cols, xs), mode)
-            made = made / _as_map(counts, mode, ys, xs)
+            counts = (table[:, None] for table in kernels.divisors(step))
+            both = places.tables(mode, ys, xs, shape, *counts, self.backend.take)
+            made = made / places.as_map(places.pairs(*both, mode), mode, ys, xs, shape)
         return made
 
     def _stored(self, index: int, mode: str, where, buffer):
@@ -302,13 +312,8 @@ class Engine:
         layout = self.program.layouts[index]
         if where is None:
             return self._read_whole(layout, buffer)
-        rows = self.backend.read(buffer, _own(layout, mode, *where), layout.shape[2])
-        return _as_map(rows, mode, *where)
-
-    def _table(self, table: np.ndarray, index):
-        """Rows of a small constant table."""
-        kind = "float32" if table.dtype.kind == "f" else "int32"
-        return self.backend.take(ops.convert_to_tensor(table.astype(kind)), index)
+        rows = self.backend.read(buffer, places.own(layout, mode, *where), layout.shape[2])
+        return places.as_map(rows, mode, *where, layout.shape)
 
     def _read_whole(self, layout: Layout, buffer):
         height, width, channels = layout.shape
@@ -345,43 +350,3 @@ class Engine:
         kept = self.layouts_of[value]
         same = [i for i in kept if self.program.layouts[i].fill == step.fill]
         return (same if window else kept)[0]
-
-
-def _reach(index, stride: int, table: np.ndarray, border: int):
-    """The rows, or columns, of the buffer that an unbroken run of outputs reads."""
-    count = (ops.shape(index)[0] - 1) * stride + int(table[0, -1] - table[0, 0]) + 1
-    return ops.arange(count, dtype="int32") + (index[0] * stride + int(table[0, 0]) + border)
-
-
-def _pairs(rows, cols, mode: str, width: int | None = None):
-    """Rows and columns of a buffer combined: per position and tap, flat numbers or products.
-
-    Args:
-        rows: `(outputs, taps)` per row of the region.
-        cols: `(outputs, taps)` per column.
-        mode: `"rectangle"`: every row with every column; else they go in pairs.
-        width: of the buffer, for flat numbers; `None` for products.
-
-    Returns:
-        `(positions, taps of rows times taps of columns)`.
-    """
-    if mode == "rectangle":
-        a, b = rows[:, None, :, None], cols[None, :, None, :]
-    else:
-        a, b = rows[:, :, None], cols[:, None, :]
-    both = a * b if width is None else a * width + b
-    return ops.reshape(both, (-1, rows.shape[-1] * cols.shape[-1]))
-
-
-def _own(layout: Layout, mode: str, ys, xs):
-    """The rows of a buffer that belong to a region."""
-    (top, _), (left, _) = layout.pads
-    a, b = (ys + top) * layout.padded[1], xs + left
-    return ops.reshape(a[:, None] + b[None, :], (-1,)) if mode == "rectangle" else a + b
-
-
-def _as_map(rows, mode: str, ys, xs):
-    """Rows of a region as `(1, height, width, channels)`."""
-    if mode == "rectangle":
-        return ops.reshape(rows, (1, ops.shape(ys)[0], ops.shape(xs)[0], rows.shape[-1]))
-    return rows[None, :, None]

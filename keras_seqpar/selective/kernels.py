@@ -111,8 +111,7 @@ def on_positions(step: Step, weights: tuple, inputs: list):
     x = inputs[0]
     if step.kind in ("conv", "depthwise"):
         rows = on_taps(step, weights, ops.reshape(x, (-1, 1, x.shape[-1])))
-        height, width = ops.shape(x)[1:3]
-        return ops.reshape(rows, (1, height, width, rows.shape[-1]))
+        return ops.reshape(rows, (*ops.shape(x)[:3], rows.shape[-1]))
     return x  # pooling, padding or upsampling by one
 
 

@@ -13,9 +13,9 @@ class Stats:
     """What one frame took.
 
     Args:
-        mode: `"dense"` (everything computed), `"rectangle"`, `"positions"` or `"cached"` (nothing
-            changed, nothing computed); `"mixed"` where parts of the network, or items of a
-            batch, differ.
+        mode: `"dense"` (everything computed), `"rectangle"`, `"positions"`, `"tiles"` or
+            `"cached"` (nothing changed, nothing computed); `"mixed"` where parts of the network,
+            or items of a batch, differ.
         changed: share of the frame's positions that changed.
         macs: multiply-accumulates done; one is one MAC.
         macs_dense: what a dense pass does.

@@ -74,8 +74,9 @@ def stream(
         input_shape: `(height, width, channels)`, where the model leaves it open.
         unsupported: `"error"` refuses a model with layers that no rule is known for, `"dense"`
             computes them, and all that follows them, anew for every frame that changed.
-        mode: `"auto"` chooses for every frame; `"dense"`, `"rectangle"` and `"positions"` force
-            one.
+        mode: `"auto"` chooses for every frame and segment; `"dense"` (everything),
+            `"rectangle"` (one around what changed), `"positions"` (just those that changed) and
+            `"tiles"` (those of 8 x 8 positions in which something changed) force one.
         calibrate: seconds that measuring this machine may take at the first frame; 0 for none.
         freeze: make the weights constants of the compiled graphs (TensorFlow only): quicker, and
             larger by several copies of the weights.

@@ -16,7 +16,7 @@ from keras_seqpar import selective
 
 TOLERANCE = 1e-5  # relative to the output range
 EXAMPLES = 4 if keras.backend.backend() == "jax" else 20  # JAX compiles each step of each network
-MODES = ("positions", "rectangle")
+MODES = ("positions", "rectangle", "tiles")
 
 
 def dense(model, *inputs) -> list[np.ndarray]:
@@ -84,7 +84,7 @@ def test_random_networks_equal_their_dense_run(data):
 def test_networks_with_barriers_equal_their_dense_run(data):
     model = rn.network(data.draw, barriers=True)
     shape = model.inputs[0].shape[1:3]
-    (stream, _) = play(model, [data.draw(rn.changes(shape)) for _ in range(2)])
+    stream, *_ = play(model, [data.draw(rn.changes(shape)) for _ in range(2)])
     assert ("barrier" in stream.program.barriers) == (stream.program.layers["barrier"][1] > 1)
     assert "behind" not in stream.program.barriers
 
@@ -283,7 +283,7 @@ def test_calibration_measures_and_keeps_the_state(net):
     engine = stream._engine
     assert len(engine.cost_model.lines) == len(engine.segments) == 2
     for lines in engine.cost_model.lines:
-        assert set(lines) == {"dense", "rectangle", "positions"}
+        assert set(lines) == {"dense", "rectangle", "positions", "tiles"}
         assert all(constant >= 0 and slope >= 0 for constant, slope in lines.values())
     frame = rn.next_frame(frame, rn.lone_pixels((12, 12))[0])
     check(stream(frame), net, frame)  # equal weights: see `small_net`

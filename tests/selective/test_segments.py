@@ -1,0 +1,44 @@
+"""Regions of segments hold what changed, and lie inside their maps."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from random_nets import changes
+
+from keras_seqpar.selective import segments
+from keras_seqpar.selective.propagation import Maps
+from keras_seqpar.selective.taps import window
+
+
+@given(st.data())
+@settings(max_examples=60)
+def test_regions_hold_what_changed(data):
+    shape = data.draw(st.integers(1, 30)), data.draw(st.integers(1, 30))
+    maps = Maps(shape)
+    wide = maps.taps(maps.SOURCE, window(shape, (3, 3), padding="same"))
+    found = maps.evaluate(data.draw(changes(shape)))
+    sizes = {maps.SOURCE: shape, wide: shape}
+    rates = {maps.SOURCE: 0, wide: 10}
+    segment = segments.Segment(0, 1, 0, None, sizes, True, 10 * shape[0] * shape[1], rates)
+
+    def fit(count, most):  # size classes, as JAX has them
+        return min(-(-count // 4) * 4, most)
+
+    for mode in segments.MODES[1:]:
+        done = {}
+        for number, region in segment.regions(mode, found, fit).items():
+            assert region.ys.dtype == region.xs.dtype == np.int32
+            covered = np.zeros(shape, bool)
+            if mode == "rectangle":
+                covered[np.ix_(region.ys, region.xs)] = True
+                done[number] = len(region.ys) * len(region.xs)
+            elif mode == "tiles":
+                covered[region.spread(shape)] = True
+                done[number] = len(region.ys) * np.prod(segments.tile_sides(shape))
+            else:
+                covered[region.ys, region.xs] = True
+                done[number] = len(region.ys)
+            assert region.ys.min() >= 0 and region.xs.min() >= 0
+            assert not (found[number] & ~covered).any()
+        assert segment.count(mode, found, fit) == 10 * done[wide]
+    assert segment.regions("dense", found, fit) == {}
