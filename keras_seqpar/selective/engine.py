@@ -291,20 +291,21 @@ class Engine:
             block = (-1, ops.shape(rows)[1], ops.shape(cols)[1], channels)
             made = kernels.on_block(step, weights, ops.reshape(gathered, block))
         else:
-            rows, cols = places.tables(mode, ys, xs, shape, taps.rows, taps.cols, self.backend.take)
+            both = taps.rows, taps.cols
+            rows, cols = places.tables(both, mode, ys, xs, shape, self.backend.take)
             index = places.pairs(rows + top, cols + left, mode, width)
             gathered = self.backend.read(buffer, ops.reshape(index, (-1,)), channels)
             gathered = ops.reshape(gathered, (-1, index.shape[-1], channels))
             factors = None
             if step.kind == "bilinear":
-                both = places.tables(mode, ys, xs, shape, *step.weights, self.backend.take)
-                factors = ops.reshape(places.pairs(*both, mode), (-1, index.shape[-1], 1))
+                rows, cols = places.tables(step.weights, mode, ys, xs, shape, self.backend.take)
+                factors = ops.reshape(places.pairs(rows, cols, mode), (-1, index.shape[-1], 1))
             made = kernels.on_taps(step, weights, gathered, factors)
             made = places.as_map(made, mode, ys, xs, shape)
         if step.kind == "average":
-            counts = (table[:, None] for table in kernels.divisors(step))
-            both = places.tables(mode, ys, xs, shape, *counts, self.backend.take)
-            made = made / places.as_map(places.pairs(*both, mode), mode, ys, xs, shape)
+            both = [table[:, None] for table in kernels.divisors(step)]
+            rows, cols = places.tables(both, mode, ys, xs, shape, self.backend.take)
+            made = made / places.as_map(places.pairs(rows, cols, mode), mode, ys, xs, shape)
         return made
 
     def _stored(self, index: int, mode: str, where, buffer):
@@ -312,8 +313,9 @@ class Engine:
         layout = self.program.layouts[index]
         if where is None:
             return self._read_whole(layout, buffer)
-        rows = self.backend.read(buffer, places.own(layout, mode, *where), layout.shape[2])
-        return places.as_map(rows, mode, *where, layout.shape)
+        ys, xs = where
+        rows = self.backend.read(buffer, places.own(layout, mode, ys, xs), layout.shape[2])
+        return places.as_map(rows, mode, ys, xs, layout.shape)
 
     def _read_whole(self, layout: Layout, buffer):
         height, width, channels = layout.shape

@@ -63,16 +63,15 @@ def reach(index, mode: str, size: int, stride: int, first: int, last: int, borde
     return index[:, None] * stride + (run + (first + border))[None, :]
 
 
-def tables(mode: str, ys, xs, shape: Sequence[int], of_rows, of_cols, take) -> tuple:
+def tables(both: Sequence[np.ndarray], mode: str, ys, xs, shape: Sequence[int], take) -> tuple:
     """The rows of two constant tables, one per output row and one per column, for a region.
 
     Args:
+        both: `(height, taps)` and `(width, taps)` numbers.
         mode: see above.
         ys: rows of the region.
         xs: columns.
         shape: `(height, width)` of the output.
-        of_rows: `(height, taps)` numbers.
-        of_cols: `(width, taps)` numbers.
         take: gathers rows of a tensor.
 
     Returns:
@@ -82,7 +81,7 @@ def tables(mode: str, ys, xs, shape: Sequence[int], of_rows, of_cols, take) -> t
     if mode == "tiles":
         ys, xs = _spread(ys, xs, shape)
     found = []
-    for table, index in ((of_rows, ys), (of_cols, xs)):
+    for table, index in zip(both, (ys, xs), strict=True):
         kind = "float32" if table.dtype.kind == "f" else "int32"
         found.append(take(ops.convert_to_tensor(table.astype(kind)), index))
     return tuple(found)

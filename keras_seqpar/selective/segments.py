@@ -197,7 +197,7 @@ def _touched(changed: np.ndarray) -> np.ndarray:
     missing = [(0, -size % side) for size, side in zip(changed.shape, (high, wide), strict=True)]
     rows, cols = changed.shape[0] + missing[0][1], changed.shape[1] + missing[1][1]
     cells = np.pad(changed, missing).reshape(rows // high, high, cols // wide, wide)
-    return cells.any((1, 3))
+    return np.asarray(cells.any((1, 3)))
 
 
 def _tiles(changed: np.ndarray, fit) -> Region:
