@@ -3,7 +3,6 @@
 import augment
 import keras
 import numpy as np
-import trainer
 from devices import ALONE
 
 from keras_seqpar import data
@@ -27,7 +26,6 @@ class TrainingBatches(keras.utils.PyDataset):
         self.split, self.policy, self.categories = split, policy, categories
         self.size, self.count, self.devices = chosen.image_size, chosen.batch_size, devices
         self.smoothing, self.seed = chosen.label_smoothing, chosen.seed
-        self.subsets = chosen.subset_loss > 0
         self.stored = split.read([0]).shape[1]
         self.begin(0)
 
@@ -50,8 +48,6 @@ class TrainingBatches(keras.utils.PyDataset):
         pieces = labels.reshape(self.devices.pieces, -1, self.categories)
         partners = pieces[:, ::-1].reshape(labels.shape)  # as `Augment` mixes within a piece
         labels = own[:, None] * labels + (1 - own[:, None]) * partners
-        if self.subsets:
-            rows = np.concatenate([rows, trainer.subsets(rng, labels)], axis=1)
         labels = (1 - self.smoothing) * labels + self.smoothing / self.categories
         pictures, rows, labels = map(self.devices.own, (pictures, rows, labels.astype("float32")))
         return (pictures, rows), labels

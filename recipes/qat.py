@@ -103,7 +103,6 @@ def read_flags(argv: list[str]) -> types.SimpleNamespace:
         raise ValueError(f"--label_smoothing must be below 1, got {chosen.label_smoothing}.")
     if chosen.sparsity is not None and not 0 < chosen.sparsity < 1:
         raise ValueError(f"--sparsity must be above 0 and below 1, got {chosen.sparsity}.")
-    chosen.subset_loss = 0.0  # for TrainingBatches
     return chosen
 
 

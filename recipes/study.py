@@ -8,7 +8,7 @@ What follows `--` are flags of recipes/train.py, the same for every network. The
 
     baselines   a SeqPar network and its cutouts; the plain network trained on all categories;
                 the plain network trained on each subset alone (arXiv 2308.05128, table 2)
-    training    the SeqPar network trained plainly, with losses over subsets, with a teacher
+    training    the SeqPar network trained alone, and with the plain one as its teacher
     nesting     one level and one branch; superclasses of like, unlike, random and WordNet's
                 categories; 2, 3 and 4 split-points (table 4)
 
@@ -101,17 +101,11 @@ def baselines(study: Study) -> dict[str, list[str]]:
 
 
 def training(study: Study) -> dict[str, list[str]]:
-    """Name -> flags: what is added to plain training, alone and together."""
+    """Name -> flags: without and with a teacher."""
     plain = [f"--variant={train.PLAIN}"]
     study.network("plain on all", plain, 0)
     teacher = [f"--teacher={study.folder / 'plain_on_all-0' / 'last.keras'}"]
-    subset = ["--subset_loss=0.5"]
-    return {
-        "seqpar": [],
-        "subset loss": subset,
-        "teacher": teacher,
-        "subset loss and teacher": [*subset, *teacher],
-    }
+    return {"seqpar": [], "teacher": teacher}
 
 
 def nesting(study: Study) -> dict[str, list[str]]:

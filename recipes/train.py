@@ -85,7 +85,6 @@ def make_options() -> Options:
         ("float", "warmup_epochs", 1.0, "Linear warm-up; at most a quarter of the run.", 0.0),
         ("float", "weight_decay", 0.05, "Decoupled; spares biases and normalisations.", 0.0),
         ("float", "label_smoothing", 0.0, "Part of a label that goes to all categories.", 0.0),
-        ("float", "subset_loss", 0.0, "Share of the loss over random subsets, 0 to 1.", 0.0),
         ("string", "teacher", None, "A .keras file to learn from as well (distillation)."),
         ("float", "distillation", 0.5, "Share of the teacher's part in the loss, 0 to 1.", 0.0),
         ("float", "temperature", 2.0, "Divides the logits that teacher and network compare.", 0.0),
@@ -156,9 +155,8 @@ def read_flags(argv: list[str]) -> tuple[types.SimpleNamespace, dict | None]:
         raise ValueError(f"--learning_rate must be above 0, got {chosen.learning_rate}.")
     if not chosen.label_smoothing < 1:
         raise ValueError(f"--label_smoothing must be below 1, got {chosen.label_smoothing}.")
-    for name in ("subset_loss", "distillation"):
-        if not 0 <= getattr(chosen, name) <= 1:
-            raise ValueError(f"--{name} must be 0 to 1, got {getattr(chosen, name)}.")
+    if not 0 <= chosen.distillation <= 1:
+        raise ValueError(f"--distillation must be 0 to 1, got {chosen.distillation}.")
     if not 0 < chosen.temperature < float("inf"):
         raise ValueError(f"--temperature must be above 0, got {chosen.temperature}.")
     if chosen.hierarchy and chosen.variant == PLAIN:
@@ -305,9 +303,11 @@ def train(chosen, before: dict | None = None) -> run_folder.Checkpoint:
             trained, splits = behind(network, network.get_layer("trunk")), features
     batches = TrainingBatches(splits[0], policy, len(categories), chosen, team)
     with team.scope():
-        trainer, columns = make_trainer(trained, policy, chosen, categories, len(batches))
+        trainer = make_trainer(trained, policy, chosen, categories, len(batches))
     team.connect(trainer.trainable_variables)
-    validation = ValidationBatches(splits[1], columns, len(categories), chosen.batch_size, team)
+    validation = ValidationBatches(
+        splits[1], policy.columns, len(categories), chosen.batch_size, team
+    )
     checkpoint = run_folder.Checkpoint(folder, snapshot, batches.begin, team)
     if before:
         checkpoint.restore(trainer)

@@ -1,15 +1,11 @@
 """The model that `fit` trains: augmentation, network and losses.
 
-The loss is the cross-entropy over all categories, and on request over some, and a teacher's.
-
-A cutout's scores are the softmax over the kept logits only. `subsets` trains for that: each
-picture's loss is also taken over a random subset of the categories with its own among them.
-`Teacher` puts a trained network beside the one that learns (distillation).
+The loss is the cross-entropy over the categories and, on request, a teacher's part: `Teacher`
+puts a trained network beside the one that learns (distillation).
 """
 
 import augment
 import keras
-import numpy as np
 import run_folder
 from keras import ops
 
@@ -18,28 +14,6 @@ from keras_seqpar.cutout import find_parts
 from keras_seqpar.names import make_id
 
 JIT = {"auto": "auto", "on": True, "off": False}
-LEFT_OUT = -1e9  # logit of a category outside the subset: exp() of it is 0 in float32
-
-
-def subsets(rng: np.random.Generator, labels: np.ndarray) -> np.ndarray:
-    """Draws a subset of the categories for every picture.
-
-    Its size is uniform from 2 to all; a picture's own categories are always in it.
-
-    Args:
-        rng: where the random numbers come from.
-        labels: `(pictures, categories)`: above 0 where a picture shows the category.
-
-    Returns:
-        `(pictures, categories)` float32: 1 for kept, 0 for left out.
-    """
-    count, categories = labels.shape
-    order = np.argsort(rng.uniform(size=labels.shape) - (labels > 0), axis=1)  # own ones first
-    size = rng.integers(min(2, categories), categories + 1, count)
-    size = np.maximum(size, (labels > 0).sum(axis=1))
-    kept = np.zeros(labels.shape, "float32")
-    np.put_along_axis(kept, order, (np.arange(categories) < size[:, None]), axis=1)
-    return kept
 
 
 class Teacher(keras.layers.Layer):
@@ -82,40 +56,27 @@ class Teacher(keras.layers.Layer):
 class Trainer(keras.Model):
     """A network in training: Keras's `fit`, with the losses of this file.
 
-    Its inputs are the pictures and, per picture, a row of numbers; the last columns of a row
-    are the subset where there is one. Its outputs are the logits, and the teacher's behind
-    them where there is one.
+    Its inputs are the pictures and, per picture, a row of numbers for the augmentation. Its
+    outputs are the logits, and the teacher's behind them where there is one.
 
     Args:
         inputs: pictures and rows.
         outputs: `(batch, categories)`, or twice as wide with a teacher.
-        subset_loss: the share of the loss over subsets, 0 to 1.
         distillation: the share of the teacher's part in the loss, 0 to 1.
         temperature: divides the logits of both before they are compared; the loss is
             multiplied by its square (Hinton et al., arXiv 1503.02531, section 2).
     """
 
-    def __init__(
-        self, inputs, outputs, *, subset_loss=0.0, distillation=0.0, temperature=1.0, **kwargs
-    ):
+    def __init__(self, inputs, outputs, *, distillation=0.0, temperature=1.0, **kwargs):
         super().__init__(inputs, outputs, **kwargs)
-        self.subset_loss, self.distillation = subset_loss, distillation
-        self.temperature = temperature
+        self.distillation, self.temperature = distillation, temperature
         self._cross_entropy = keras.losses.CategoricalCrossentropy(from_logits=True)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         categories = y.shape[-1]
         logits = ops.cast(y_pred[:, :categories], "float32")
         loss = super().compute_loss(x, y, logits, sample_weight, training)
-        if not training:
-            return loss
-        if self.subset_loss:
-            kept = x[1][:, -categories:]
-            inside = y * kept
-            inside = inside / ops.sum(inside, axis=-1, keepdims=True)
-            part = self._cross_entropy(inside, ops.where(kept > 0, logits, LEFT_OUT))
-            loss = (1 - self.subset_loss) * loss + self.subset_loss * part
-        if self.distillation:
+        if training and self.distillation:
             taught = ops.cast(y_pred[:, categories:], "float32") / self.temperature
             part = self._cross_entropy(ops.softmax(taught), logits / self.temperature)
             part = part * self.temperature**2
@@ -161,10 +122,9 @@ def make_trainer(network: keras.Model, policy: augment.Policy, chosen, categorie
         steps: steps per epoch.
 
     Returns:
-        The compiled model, and how many numbers a picture's row has.
+        The compiled model.
     """
-    columns = policy.columns + (len(categories) if chosen.subset_loss else 0)
-    rows = keras.Input((columns,), name="rows")
+    rows = keras.Input((policy.columns,), name="rows")
     if network.inputs[0].name == "features":  # computed once, so there is nothing to augment
         pictures = keras.Input(network.input.shape[1:], name="pictures")
         changed = pictures
@@ -172,11 +132,11 @@ def make_trainer(network: keras.Model, policy: augment.Policy, chosen, categorie
         pictures = keras.Input((None, None, 3), dtype="uint8", name="pictures")
         changed = augment.Augment(policy, chosen.image_size, name="augment")(pictures, rows)
     outputs = network(changed)
-    options = {"subset_loss": chosen.subset_loss}
+    options = {}
     if chosen.teacher:
         teacher = Teacher(run_folder.load_model(chosen.teacher), categories, name="teacher")
         outputs = keras.ops.concatenate([outputs, teacher(changed)], axis=-1)
-        options |= {"distillation": chosen.distillation, "temperature": chosen.temperature}
+        options = {"distillation": chosen.distillation, "temperature": chosen.temperature}
     trainer = Trainer([pictures, rows], outputs, name="trainer", **options)
     trainer.compile(
         make_optimizer(chosen, steps, network.trainable_variables),
@@ -184,4 +144,4 @@ def make_trainer(network: keras.Model, policy: augment.Policy, chosen, categorie
         weighted_metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
         jit_compile=JIT[chosen.jit],
     )
-    return trainer, columns
+    return trainer

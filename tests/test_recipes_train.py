@@ -424,8 +424,8 @@ def test_some_categories_alone(pictures, tmp_path, capsys):
     assert "Unknown category 'whit'. Did you mean 'white'?" in capsys.readouterr().err
 
 
-def test_subsets_and_a_teacher_in_one_run(finished, pictures, tmp_path):
-    more = ("--subset_loss=0.5", f"--teacher={finished / 'best.keras'}", "--distillation=0.3")
+def test_a_run_with_a_teacher(finished, pictures, tmp_path):
+    more = (f"--teacher={finished / 'best.keras'}", "--distillation=0.3")
     assert train.main(flags(pictures, tmp_path / "run", *more)) == 0
     (tmp_path / "run" / "checkpoint.npz").unlink()
     assert train.main([f"--output={tmp_path / 'run'}", "--resume"]) == 0  # from the beginning
@@ -462,7 +462,6 @@ def test_a_setting_gives_defaults_and_flags_win(name, pictures):
         (["--optimizer=adam"], "value should be one of <adamw|sgd>"),
         (["--learning_rate=0"], "--learning_rate must be above 0, got 0.0"),
         (["--learning_rate=nan"], "--learning_rate must be above 0, got nan"),
-        (["--subset_loss=1.5"], "--subset_loss must be 0 to 1, got 1.5"),
         (["--distillation=nan"], "--distillation must be 0 to 1, got nan"),
         (["--temperature=0"], "--temperature must be above 0, got 0.0"),
         (["--setting=two_core"], "value should be one of <"),

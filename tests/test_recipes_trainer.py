@@ -1,4 +1,4 @@
-"""What training minimises: subsets of the categories, and a teacher."""
+"""What training minimises, and a teacher."""
 
 import pathlib
 import sys
@@ -21,30 +21,6 @@ LABELS = harness.LABELS[:4]
 
 def one_hot(*indices, categories=4):
     return np.eye(categories)[list(indices)]
-
-
-# Subsets
-
-
-def test_a_subset_has_the_own_categories_and_two_at_least():
-    labels = np.repeat(one_hot(0, 3), 200, axis=0)
-    labels[::2] = 0.7 * labels[::2] + 0.3 * one_hot(1)  # mixed pictures have two
-    kept = trainer.subsets(np.random.default_rng(0), labels)
-    assert set(np.unique(kept)) == {0, 1}
-    assert (kept[labels > 0] == 1).all()
-    sizes = kept.sum(axis=1)
-    assert sizes.min() == 2
-    for size in (2, 3, 4):  # uniform
-        assert np.mean(sizes == size) == pytest.approx(1 / 3, abs=0.08)
-    foreign = kept[labels == 0]
-    assert 0.2 < foreign.mean() < 0.8
-
-
-def test_subsets_come_from_the_generator():
-    labels = one_hot(0, 1, 2, 3, 0, 1)
-    draw = [trainer.subsets(np.random.default_rng(seed), labels) for seed in (1, 1, 2)]
-    assert np.array_equal(draw[0], draw[1])
-    assert not np.array_equal(draw[0], draw[2])
 
 
 # Losses
@@ -78,21 +54,6 @@ LOGITS = np.random.default_rng(0).normal(size=(3, 4)) * 2
 TRUTH = 0.9 * one_hot(0, 2, 3) + 0.1 / 4
 
 
-def test_the_loss_over_a_subset_is_that_of_the_cutout():
-    kept = np.array([[1, 1, 0, 0], [0, 1, 1, 1], [1, 1, 1, 1.0]])
-    full = -(TRUTH * log_softmax(LOGITS)).sum(-1).mean()
-    inside = []
-    for logits, truth, mask in zip(LOGITS, TRUTH, kept > 0, strict=True):
-        weights = truth[mask] / truth[mask].sum()
-        inside.append(-(weights * log_softmax(logits[None, mask])[0]).sum())
-    for share in (0.25, 1.0):
-        made = make(columns=6, subset_loss=share)
-        rows = np.concatenate([np.full((3, 2), 9.0), kept], axis=1)  # the subset comes last
-        wanted = (1 - share) * full + share * np.mean(inside)
-        assert loss(made, LOGITS, rows, TRUTH) == pytest.approx(wanted, rel=1e-5)
-        assert loss(made, LOGITS, rows, TRUTH, training=False) == pytest.approx(full, rel=1e-5)
-
-
 def test_the_teachers_part_of_the_loss():
     taught = np.random.default_rng(1).normal(size=(3, 4))
     full = -(TRUTH * log_softmax(LOGITS)).sum(-1).mean()
@@ -113,7 +74,7 @@ def test_the_teachers_part_of_the_loss():
 def chosen(**flags):
     return types.SimpleNamespace(
         **{
-            **{"image_size": 16, "subset_loss": 0.0, "distillation": 0.5, "temperature": 2.0},
+            **{"image_size": 16, "distillation": 0.5, "temperature": 2.0},
             **{"optimizer": "sgd", "learning_rate": 0.1, "warmup_epochs": 0, "epochs": 1},
             **{"weight_decay": 0.0, "jit": "off", "teacher": None},
             **flags,
@@ -147,9 +108,9 @@ def test_a_network_learns_from_a_teacher_what_no_label_says(tmp_path):
     network.save(tmp_path / "teacher.keras")
     student = harness.build(LABELS, include_preprocessing=True, classifier_activation=None, seed=3)
     flags = chosen(teacher=str(tmp_path / "teacher.keras"), distillation=1.0)
-    made, columns = trainer.make_trainer(student, augment.Policy(), flags, LABELS, 100)
+    made = trainer.make_trainer(student, augment.Policy(), flags, LABELS, 100)
     x = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3)).astype("uint8")
-    rows = np.zeros((8, columns), "float32")
+    rows = np.zeros((8, augment.Policy().columns), "float32")
     rows[:, [0, 4]] = 1  # the picture as it is
     rows[:, 6] = 1
     labels = np.float32(one_hot(*[0] * 8))
