@@ -3,6 +3,7 @@
 import dataclasses
 import statistics
 import time
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -16,37 +17,58 @@ _POSITIONS = 1.1
 _TILES = 1.1
 _DENSE = 0.9
 _WORTH = 0.95  # share of a dense pass; what does more is not quicker for sure
-_SHARES = (0.02, 0.25)  # of the frame, measured
+_SHARES = (0.004, 0.03, 0.12, 0.3)  # of the frame, measured
 _RUNS = 3
 
 
 @dataclasses.dataclass
 class CostModel:
-    """Predicts how long a segment takes: a constant plus a time per multiply-accumulate.
+    """Predicts how long a segment takes, between what was measured.
 
     Args:
-        lines: per segment: mode -> (seconds, seconds per multiply-accumulate).
+        points: per segment: mode -> `(multiply-accumulates, seconds)`, increasing; modes that
+            were not measured are not there, and not chosen.
         seconds: how long the calibration took.
     """
 
-    lines: list[dict[str, tuple[float, float]]]
+    points: list[dict[str, list[tuple[float, float]]]]
     seconds: float = 0.0
 
+    def predict(self, index: int, mode: str, macs: int) -> float:
+        """Seconds for a segment that does so many multiply-accumulates in a mode."""
+        known, times = zip(*self.points[index][mode], strict=True)
+        return float(np.interp(macs, known, times))
 
-def _guess(macs: int) -> dict[str, tuple[float, float]]:
-    """Lines without a calibration, in units of a rectangle's multiply-accumulates.
+
+def _guess(macs: int) -> dict[str, list[tuple[float, float]]]:
+    """Points without a calibration, in units of a rectangle's multiply-accumulates.
 
     Args:
         macs: of a dense run.
     """
     rates = {"rectangle": 1.0, "positions": _POSITIONS, "tiles": _TILES}
-    return {"dense": (_DENSE * macs, 0.0), **{mode: (0.0, rate) for mode, rate in rates.items()}}
+    points = {mode: [(0.0, 0.0), (float(macs), rate * macs)] for mode, rate in rates.items()}
+    return {"dense": [(float(macs), _DENSE * macs)], **points}
+
+
+def _curve(measured: Sequence[tuple[float, int]], macs: int) -> list[tuple[float, float]]:
+    """Increasing points from measured seconds and multiply-accumulates.
+
+    Args:
+        measured: of one mode, in any order.
+        macs: of a dense run: where the last one does less, it is taken to grow in proportion.
+    """
+    points = dict(sorted((float(done), seconds) for seconds, done in measured))
+    done, seconds = max(points.items())
+    if 0 < done < macs:
+        points[float(macs)] = seconds * macs / done
+    return list(zip(points, np.maximum.accumulate(list(points.values())).tolist(), strict=True))
 
 
 def calibrate(
     engine: Engine, frame: np.ndarray, extras, buffers, budget: float, *, prune: bool = False
 ) -> CostModel:
-    """Measures the segments of an engine and fits a line to each mode.
+    """Measures the segments of an engine in each mode, for changes of a few sizes.
 
     Nothing that is stored changes its meaning: what was computed from `frame` is computed from it
     again.
@@ -56,7 +78,8 @@ def calibrate(
         frame: the frame they come from.
         extras: the other inputs.
         buffers: the stored maps.
-        budget: seconds; a mode that would not fit into them keeps its default.
+        budget: seconds; a mode that would not fit into them, were it to take as long as the one
+            before, is not measured.
         prune: as the segments are run when small changes stop between them.
 
     Returns:
@@ -79,21 +102,21 @@ def calibrate(
 
     start = time.perf_counter()
     limit = 0.0 if prune else None
-    lines = []
-    for seconds, macs in measure("dense", 1.0):
-        unit = seconds / max(macs, 1)
-        lines.append({m: (a * unit, b * unit) for m, (a, b) in _guess(macs).items()})
-        lines[-1]["dense"] = (seconds, 0.0)
+    points = [{"dense": [(float(macs), seconds)]} for seconds, macs in measure("dense", 1.0)]
+    last = 0.0  # what the mode before took
     for mode in MODES[1:]:
-        points = []
+        begin, measured = time.perf_counter(), []
         for share in _SHARES:
-            if time.perf_counter() - start > budget / 2:
-                return CostModel(lines, time.perf_counter() - start)
-            points.append(measure(mode, share))
-        for line, (t0, m0), (t1, m1) in zip(lines, *points, strict=True):
-            slope = max(t1 - t0, 0.0) / (m1 - m0) if m1 > m0 else 0.0
-            line[mode] = (max(t0 - slope * m0, 0.0), slope)
-    return CostModel(lines, time.perf_counter() - start)
+            ahead = last if share == _SHARES[0] else 0.0
+            if time.perf_counter() - start + ahead > budget:
+                return CostModel(points, time.perf_counter() - start)
+            measured.append(measure(mode, share))
+        last = time.perf_counter() - begin
+        for segment, curves, found in zip(
+            engine.segments, points, zip(*measured, strict=True), strict=True
+        ):
+            curves[mode] = _curve(found, segment.macs)
+    return CostModel(points, time.perf_counter() - start)
 
 
 def choose(engine: Engine, index: int, changes: Changes, mode: str = "auto") -> tuple[str, int]:
@@ -108,11 +131,13 @@ def choose(engine: Engine, index: int, changes: Changes, mode: str = "auto") -> 
     Returns:
         The mode and its multiply-accumulates.
     """
-    segment, modes = engine.segments[index], MODES if mode == "auto" else (mode,)
-    macs = {m: segment.count(m, changes, engine.backend.fit) for m in modes}
+    segment = engine.segments[index]
     if mode != "auto":
-        return mode, macs[mode]
+        return mode, segment.count(mode, changes, engine.backend.fit)
+    model, number = engine.cost_model, index
+    if model is None:
+        model, number = CostModel([_guess(segment.macs)]), 0
+    macs = {m: segment.count(m, changes, engine.backend.fit) for m in model.points[number]}
     macs = {m: n for m, n in macs.items() if m == "dense" or n < _WORTH * macs["dense"]}
-    lines = engine.cost_model.lines[index] if engine.cost_model else _guess(segment.macs)
-    best = min(macs, key=lambda m: lines[m][0] + lines[m][1] * macs[m])
+    best = min(macs, key=lambda m: model.predict(number, m, macs[m]))
     return best, macs[best]

@@ -40,7 +40,7 @@ def stream(
     input_shape: Sequence[int] | None = None,
     unsupported: str = "error",
     mode: str = "auto",
-    calibrate: float = 20.0,
+    calibrate: float = 25.0,
     freeze: bool = False,
 ) -> "Stream":
     """Makes a stream: a network that computes again only what changed from frame to frame.
@@ -78,6 +78,7 @@ def stream(
             `"rectangle"` (one around what changed), `"positions"` (just those that changed) and
             `"tiles"` (those of 8 x 8 positions in which something changed) force one.
         calibrate: seconds that measuring this machine may take at the first frame; 0 for none.
+            Modes that were not measured within them are not chosen.
         freeze: make the weights constants of the compiled graphs (TensorFlow only): quicker, and
             larger by several copies of the weights.
 

@@ -281,10 +281,13 @@ def test_calibration_measures_and_keeps_the_state(net):
     frame = np.random.default_rng(0).normal(size=(12, 12, 3)).astype("float32")
     stream(frame)
     engine = stream._engine
-    assert len(engine.cost_model.lines) == len(engine.segments) == 2
-    for lines in engine.cost_model.lines:
-        assert set(lines) == {"dense", "rectangle", "positions", "tiles"}
-        assert all(constant >= 0 and slope >= 0 for constant, slope in lines.values())
+    assert len(engine.cost_model.points) == len(engine.segments) == 2
+    for index, curves in enumerate(engine.cost_model.points):
+        assert set(curves) == {"dense", "rectangle", "positions", "tiles"}
+        for mode, curve in curves.items():
+            assert np.all(np.diff(curve, axis=0)[:, 0] > 0) and np.min(curve) >= 0
+            times = [engine.cost_model.predict(index, mode, n) for n in (1, 500, 10**6)]
+            assert times == sorted(times)
     frame = rn.next_frame(frame, rn.lone_pixels((12, 12))[0])
     check(stream(frame), net, frame)  # equal weights: see `small_net`
 
