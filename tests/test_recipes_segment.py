@@ -182,7 +182,7 @@ def test_bad_flags(scenes, tmp_path, capsys):
     (tmp_path / "no.keras").write_text("no network")
     for flags, words in (
         ([], "Give --data"),
-        ([f"--data={scenes}", "--stages=7"], "--stages must be 2 to 4"),
+        ([f"--data={scenes}", "--stages=4"], "--stages must be 2 or 3, got 4"),
         ([f"--data={scenes}", "--crop=64", "--batch_size=2"], "too few or too small"),
         ([f"--data={scenes}", f"--evaluate={tmp_path / 'no.keras'}"], "no readable .keras"),
         (["--resume", f"--output={tmp_path}"], "no run to resume"),
