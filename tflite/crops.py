@@ -39,6 +39,7 @@ from keras_seqpar.mobile.files import write_whole
 sys.path.append(str(Path(__file__).resolve().parent.parent / "recipes"))
 import camvid
 import video
+from bench_segmentation import paste
 
 DATA = flags.DEFINE_string("data", None, "The zip with CamVid; without it, pictures are drawn.")
 PICTURES = flags.DEFINE_integer("pictures", 50, "How many to compare on.", lower_bound=1)
@@ -199,20 +200,17 @@ def latencies(path: str) -> list[dict]:
 def pasted(path: str, share: float) -> dict:
     """Pictures with a rectangle of another one."""
     crops, whole = streams(path, None)
-    height, width, _ = frame = crops.layout.frame
+    frame = crops.layout.frame
     pictures = pictures_of("test", frame, PICTURES.value)
     rng, found = np.random.default_rng(round(1e6 * share)), []
     crops(pictures[0])  # measures the signatures
     for i, picture in enumerate(pictures):
         crops.reset()
         crops(picture)
-        down, across = (max(1, round(side * share**0.5)) for side in (height, width))
-        top, left = rng.integers(0, height - down + 1), rng.integers(0, width - across + 1)
+        part = paste(rng, share, frame[:2])
         other = pictures[(i + rng.integers(1, max(2, len(pictures)))) % len(pictures)]
         picture = picture.copy()
-        picture[top : top + down, left : left + across] = (
-            other[top : top + down, left : left + across]
-        )  # fmt: skip
+        picture[part] = other[part]
         found.append(step(crops, whole, picture))
     return {"what": f"{share:.0%} pasted", **summary(found)}
 

@@ -169,18 +169,15 @@ class FixedPlanner:
 
     def _needed(self, box: Box) -> list[tuple[int, int]] | None:
         """The rows and columns that a changed box needs, from stride to stride."""
-        spans = []
-        for axis, reach, first, last in (
-            (self.rows, self.reach_rows, box[0], box[2] - 1),
-            (self.cols, self.reach_cols, box[1], box[3] - 1),
-        ):
-            low, high = reach.affected(first, last)
-            if low > high:
-                return None
-            start, end = axis.needed(low, high)
+        axes = self.rows, self.cols
+        spans = regions.needed(box, axes, (self.reach_rows, self.reach_cols))
+        if spans is None:
+            return None
+        found = []
+        for axis, (start, end) in zip(axes, spans, strict=True):
             stride = axis.stride
-            spans.append((start // stride * stride, min(-(-end // stride) * stride, axis.size)))
-        return spans
+            found.append((start // stride * stride, min(-(-end // stride) * stride, axis.size)))
+        return found
 
 
 def once(crops: Sequence[Crop]) -> tuple[Crop, ...]:

@@ -20,7 +20,7 @@ from keras_seqpar.mobile.crop_plan import (
     size_of,
 )
 from keras_seqpar.mobile.runner import Runner
-from keras_seqpar.selective.axis import RECEPTIVE_FIELD, check_number
+from keras_seqpar.selective.axis import RECEPTIVE_FIELD, check_crops
 from keras_seqpar.selective.detect import AUTO, Detector
 from keras_seqpar.selective.regions import Box, Crop, area
 
@@ -124,15 +124,7 @@ class CropStream:
         interpreter: str | None = None,
     ):
         reach = margin if reach is None else reach
-        for name, value, lowest in (
-            ("margin", margin, 0),
-            ("reach", reach, 0),
-            ("least", least, 1),
-            ("refresh", 1 if refresh is None else refresh, 1),
-        ):
-            check_number(name, value, lowest, words=name in ("margin", "reach"))
-        if isinstance(most, bool) or not isinstance(most, (int, float)) or not 0 < most <= 1:
-            raise ValueError(f"most must be a share above 0 and up to 1, got {most!r}.")
+        check_crops(margin, reach, least, refresh, most)
         if isinstance(threshold, str) and threshold == AUTO:
             raise ValueError("threshold must be a number, or one number per channel: no 'auto'.")
         self._detector = Detector(threshold)

@@ -78,3 +78,21 @@ def check_number(name: str, value, lowest: int, words: bool) -> None:
         raise TypeError(message)
     if isinstance(value, str) or value < lowest:
         raise ValueError(message)
+
+
+def check_crops(margin, reach, least, refresh, most) -> None:
+    """Makes sure of what streams of crops are given; see `SegmentationStream`.
+
+    Raises:
+        TypeError: one of them is of the wrong type.
+        ValueError: one is out of range.
+    """
+    for name, value, lowest in (
+        ("margin", margin, 0),
+        ("reach", reach, 0),
+        ("least", least, 1),
+        ("refresh", 1 if refresh is None else refresh, 1),
+    ):
+        check_number(name, value, lowest, words=name in ("margin", "reach"))
+    if isinstance(most, bool) or not isinstance(most, (int, float)) or not 0 < most <= 1:
+        raise ValueError(f"most must be a share above 0 and up to 1, got {most!r}.")

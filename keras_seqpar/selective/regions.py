@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -56,16 +56,13 @@ class Planner:
 
     def crop(self, box: Box) -> Crop | None:
         """The crop that a changed box needs; `None` where no output reads it."""
-        spans = []
-        for axis, reach, first, last in (
-            (self.rows, self.reach_rows, box[0], box[2] - 1),
-            (self.cols, self.reach_cols, box[1], box[3] - 1),
-        ):
-            low, high = reach.affected(first, last)
-            if low > high:
-                return None
-            spans.append(self._grown(axis, *axis.needed(low, high)))
-        (top, bottom), (left, right) = spans
+        axes = self.rows, self.cols
+        spans = needed(box, axes, (self.reach_rows, self.reach_cols))
+        if spans is None:
+            return None
+        (top, bottom), (left, right) = (
+            self._grown(axis, *span) for axis, span in zip(axes, spans, strict=True)
+        )
         return cut(box, (top, left, bottom, right), self.rows, self.cols)
 
     def _grown(self, axis: Axis, first: int, end: int) -> tuple[int, int]:
@@ -81,6 +78,26 @@ class Planner:
 def area(box: Box) -> int:
     """Pixels of a box."""
     return (box[2] - box[0]) * (box[3] - box[1])
+
+
+def needed(box: Box, axes: Sequence[Axis], reaches: Sequence[Axis]) -> list[tuple[int, int]] | None:
+    """The rows and columns of the frame that a changed box needs.
+
+    Args:
+        box: what changed, in pixels.
+        axes: geometry of rows and columns, with the context that crops are to have.
+        reaches: the same, with how far a change matters.
+
+    Returns:
+        First and one past the last, of rows and of columns; `None` where no output reads the box.
+    """
+    spans = []
+    for i, (axis, reach) in enumerate(zip(axes, reaches, strict=True)):
+        low, high = reach.affected(box[i], box[i + 2] - 1)
+        if low > high:
+            return None
+        spans.append(axis.needed(low, high))
+    return spans
 
 
 def cut(changed: Box, box: Box, rows: Axis, cols: Axis) -> Crop:

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from keras_seqpar.selective import regions
-from keras_seqpar.selective.axis import RECEPTIVE_FIELD, check_number
+from keras_seqpar.selective.axis import RECEPTIVE_FIELD, check_crops
 from keras_seqpar.selective.detect import Detector, region
 from keras_seqpar.selective.flatten import fingerprint, flatten
 from keras_seqpar.selective.frames import check
@@ -115,15 +115,7 @@ class SegmentationStream:
     ):
         self._detector = Detector(threshold, luminance, dilate, drop_single, learn)
         reach = margin if reach is None else reach
-        for name, value, lowest in (
-            ("margin", margin, 0),
-            ("reach", reach, 0),
-            ("least", least, 1),
-            ("refresh", 1 if refresh is None else refresh, 1),
-        ):
-            check_number(name, value, lowest, words=name in ("margin", "reach"))
-        if isinstance(most, bool) or not isinstance(most, (int, float)) or not 0 < most <= 1:
-            raise ValueError(f"most must be a share above 0 and up to 1, got {most!r}.")
+        check_crops(margin, reach, least, refresh, most)
         flat = flatten(model, input_shape)
         self.geometry = geometry(model, input_shape)
         if self.geometry.barrier and RECEPTIVE_FIELD in (margin, reach):

@@ -92,6 +92,8 @@ class Segment:
             return self.macs
         macs = self.macs
         for m, (height, width) in self.maps.items():
+            if not self.rates[m]:
+                continue  # the frame, for example: looking at it costs time on every frame
             if mode == "positions":
                 done = fit(max(int(np.count_nonzero(changes[m])), 1), height * width)
             elif mode == "tiles":

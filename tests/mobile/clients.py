@@ -33,3 +33,17 @@ def call(command, root, *arguments, folder):
         text=True,
         timeout=300,
     )
+
+
+def on_device(python, root, script, *arguments, folder):
+    """Runs a script with the Python of an environment without Keras; the words it prints."""
+    done = subprocess.run(
+        [str(python), "-c", script, *map(str, arguments)],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()

@@ -2,9 +2,8 @@
 
 import importlib
 import json
-import os
-import subprocess
 
+import clients
 import harness
 import keras
 import numpy as np
@@ -291,16 +290,8 @@ def test_a_device_needs_no_keras(tflite_runtime_python, root, made, tmp_path):
     frame = rng.normal(size=SHAPE).astype("float32")
     frames = np.stack([frame, changed(frame, (20, 70, 30, 80), rng)])
     np.save(tmp_path / "in.npy", frames)
-    done = subprocess.run(
-        [str(tflite_runtime_python), "-c", DEVICE, str(made.path)],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(root)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["full", "regions"]
+    said = clients.on_device(tflite_runtime_python, root, DEVICE, made.path, folder=tmp_path)
+    assert said == ["full", "regions"]
     wanted = mobile.Runner(made.path)(frames)[1].argmax(-1)
     assert (np.load(tmp_path / "out.npy") == wanted).mean() > 0.99  # another version's kernels
 

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
 
 import clients
 import conftest
@@ -610,16 +609,9 @@ def test_tflite_runtime_names_the_same(
 ):
     folder = shutil.copytree(trained_pack, tmp_path / "pack")
     np.save(tmp_path / "in.npy", trained.pictures)
-    done = subprocess.run(
-        [str(tflite_runtime_python), "-c", DEVICE, str(folder), "in.npy", "out.npy"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(root)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["tflite-runtime", "2.14.0", "1", "3", "5", "8"]
+    files = folder, "in.npy", "out.npy"
+    said = clients.on_device(tflite_runtime_python, root, DEVICE, *files, folder=tmp_path)
+    assert said == ["tflite-runtime", "2.14.0", "1", "3", "5", "8"]
     scores = PackRunner(trained_pack)(trained.pictures, conftest.KEPT)
     assert np.mean(np.load(tmp_path / "out.npy").argmax(-1) == scores.argmax(-1)) >= 0.99
 
