@@ -21,11 +21,17 @@ def numpy(buffer):
 
 
 def fit(count: int, most: int) -> int:
-    """The size in which `count` positions are computed: 1, 2, 3, 4, 6, 8, 12, 16, ... or all."""
+    """The size in which `count` rows or tiles are computed.
+
+    1, 2, 3, 4, 6, 8, 12, 16, ... or all: each size is compiled.
+    """
     size = 1
     while size < count:
         size = size * 3 // 2 if size > 1 and size & (size - 1) == 0 else -(-size * 4 // 3)
     return min(size, most)
+
+
+fit_list = fit  # the same for a list of positions
 
 
 def take(table, index):
@@ -58,8 +64,9 @@ class Runner:
 
     def __call__(self, index, mode, places, block, extras, buffers, limit):
         """Runs a segment; see `Engine.walk`."""
+        block = None if block is None else jnp.asarray(block)
         results, buffers = self._engine.walk(
-            index, mode, places, jnp.asarray(block), list(extras), buffers, limit, self._do
+            index, mode, places, block, list(extras), buffers, limit, self._do
         )
         return [np.asarray(x) for x in results], buffers
 

@@ -18,8 +18,11 @@ def numpy(buffer):
 
 
 def fit(count: int, most: int) -> int:
-    """The size in which `count` positions are computed: any will do."""
+    """The size in which `count` rows or tiles are computed: any will do."""
     return count
+
+
+fit_list = fit  # the same for a list of positions
 
 
 def take(table, index):
@@ -56,9 +59,10 @@ class Runner:
         tensor = keras.ops.convert_to_tensor
         places = [(tensor(ys), tensor(xs)) for ys, xs in places]
         extras = [tensor(x) for x in extras]
+        block = None if block is None else tensor(block)
         engine = self._engine
         results, buffers = engine.walk(
-            index, mode, places, tensor(block), extras, buffers, limit, engine.do_step
+            index, mode, places, block, extras, buffers, limit, engine.do_step
         )
         return [keras.ops.convert_to_numpy(x) for x in results], buffers
 

@@ -10,7 +10,7 @@ import bisect
 import copy
 import functools
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -70,6 +70,10 @@ class Engine:
             for x in self.program.layouts
         ]
 
+    def fit(self, mode: str) -> Callable[[int, int], int]:
+        """In which sizes this mode computes, see `Segment.regions`."""
+        return self.backend.fit_list if mode == "positions" else self.backend.fit
+
     @property
     def traces(self) -> int:
         """How often a pass, or in JAX a step, was compiled."""
@@ -103,10 +107,19 @@ class Engine:
             in which more than that differs; else `None`.
         """
         segment = self.segments[index]
-        block = frame[None, :0]
-        if index == 0 and mode == "dense":
+        block = self._block(mode, regions, frame) if index == 0 else None
+        where = [(regions[m].ys, regions[m].xs) for m in segment.maps] if regions else []
+        limit = None if segment.made is None else limit
+        results, buffers[:] = self._runner(index, mode, where, block, extras, buffers, limit)
+        if segment.made is None:
+            return results
+        return None if limit is None else self._moved(segment.made, mode, regions, results[0])
+
+    def _block(self, mode: str, regions: Mapping[int, Region], frame: np.ndarray) -> np.ndarray:
+        """The part of the frame that is computed, see `walk`."""
+        if mode == "dense":
             block = frame[None]
-        elif index == 0:
+        else:
             region = regions[self.program.maps.SOURCE]
             if mode == "rectangle":
                 block = frame[None, region.ys[0] : region.ys[-1] + 1]
@@ -115,13 +128,7 @@ class Engine:
                 block = frame[region.spread(frame.shape)]
             else:
                 block = frame[region.ys, region.xs][None, :, None]
-        where = [(regions[m].ys, regions[m].xs) for m in segment.maps] if regions else []
-        block = np.ascontiguousarray(block, "float32")
-        limit = None if segment.made is None else limit
-        results, buffers[:] = self._runner(index, mode, where, block, extras, buffers, limit)
-        if segment.made is None:
-            return results
-        return None if limit is None else self._moved(segment.made, mode, regions, results[0])
+        return np.ascontiguousarray(block, "float32")
 
     def _moved(self, value: int, mode: str, regions, moved: np.ndarray) -> np.ndarray:
         """Which positions of a whole map differ."""
@@ -160,7 +167,7 @@ class Engine:
             mode: one of `segments.MODES`.
             regions: `(ys, xs)` for every map of the segment.
             block: the part of the frame that is computed, `(1, height, width, channels)`, or of
-                tiles `(tiles, height, width, channels)`; used by the first segment.
+                tiles `(tiles, height, width, channels)`; `None` but for the first segment.
             extras: the other inputs.
             buffers: the stored maps, or number -> stored map of those that are `touched`.
             limit: `None`, or a tensor: see `run`.
@@ -276,32 +283,27 @@ class Engine:
         """A step that reads more than its own positions."""
         (top, _), (left, _) = layout.pads
         width, channels = layout.padded[1], layout.shape[2]
-        taps, strides = step.taps, step.strides
-        shape = self.program.maps.shape(step.map)
-        apart = step.kind in ("copy", "bilinear") or step.groups > 1 or not taps.affine
-        if mode != "positions" and not apart:
-            rows, cols = (
-                places.reach(index, mode, size, stride, int(table[0, 0]), int(table[0, -1]), border)
-                for index, size, stride, table, border in zip(
-                    (ys, xs), shape, strides, (taps.rows, taps.cols), (top, left), strict=True
-                )
-            )
-            index = rows[:, :, None] * width + cols[:, None, :]
-            gathered = self.backend.read(buffer, ops.reshape(index, (-1,)), channels)
-            block = (-1, ops.shape(rows)[1], ops.shape(cols)[1], channels)
-            made = kernels.on_block(step, weights, ops.reshape(gathered, block))
+        taps, shape = step.taps, self.program.maps.shape(step.map)
+        apart = step.kind in ("copy", "bilinear") or step.groups > 1
+        if taps.affine and (mode == "positions" or not apart):
+            index = places.windows(layout, mode, ys, xs, shape, taps, step.strides)
         else:
             both = taps.rows, taps.cols
             rows, cols = places.tables(both, mode, ys, xs, shape, self.backend.take)
             index = places.pairs(rows + top, cols + left, mode, width)
-            gathered = self.backend.read(buffer, ops.reshape(index, (-1,)), channels)
-            gathered = ops.reshape(gathered, (-1, index.shape[-1], channels))
+        gathered = self.backend.read(buffer, ops.reshape(index, (-1,)), channels)
+        if mode == "positions" or apart or not taps.affine:
+            count = taps.rows.shape[1] * taps.cols.shape[1]
+            gathered = ops.reshape(gathered, (-1, count, channels))
             factors = None
             if step.kind == "bilinear":
                 rows, cols = places.tables(step.weights, mode, ys, xs, shape, self.backend.take)
-                factors = ops.reshape(places.pairs(rows, cols, mode), (-1, index.shape[-1], 1))
+                factors = ops.reshape(places.pairs(rows, cols, mode), (-1, count, 1))
             made = kernels.on_taps(step, weights, gathered, factors)
             made = places.as_map(made, mode, ys, xs, shape)
+        else:
+            block = (-1, *ops.shape(index)[1:], channels)
+            made = kernels.on_block(step, weights, ops.reshape(gathered, block))
         if step.kind == "average":
             both = [table[:, None] for table in kernels.divisors(step)]
             rows, cols = places.tables(both, mode, ys, xs, shape, self.backend.take)

@@ -12,6 +12,7 @@ from keras import ops
 
 from keras_seqpar.selective.program import Layout
 from keras_seqpar.selective.segments import tile_sides
+from keras_seqpar.selective.taps import Taps
 
 
 def own(layout: Layout, mode: str, ys, xs):
@@ -40,27 +41,39 @@ def as_map(rows, mode: str, ys, xs, shape: Sequence[int]):
     return rows[None, :, None]
 
 
-def reach(index, mode: str, size: int, stride: int, first: int, last: int, border: int):
-    """The rows, or columns, of a stored map that a rectangle or tiles of outputs read.
+def windows(layout: Layout, mode: str, ys, xs, shape: Sequence[int], taps: Taps, strides):
+    """The rows of a stored map that affine taps read for a region, as flat numbers.
 
     Args:
-        index: rows, or columns, of the outputs.
-        mode: `"rectangle"` or `"tiles"`.
-        size: rows, or columns, of the whole output.
-        stride: of the layer.
-        first: what the output 0 reads first.
-        last: what it reads last.
-        border: of the stored map.
+        layout: of the stored map.
+        mode: see above.
+        ys: rows of the region.
+        xs: columns.
+        shape: `(height, width)` of the output.
+        taps: what each output reads.
+        strides: of the layer.
 
     Returns:
-        `(1, rows)` or `(tiles, rows)`.
+        `(positions, taps of rows, taps of columns)`; of a rectangle and of tiles, whose windows
+        overlap, `(1 or tiles, rows, columns)`.
     """
+    (top, _), (left, _) = layout.pads
+    width = layout.padded[1]
+    first = (int(taps.rows[0, 0]) + top) * width + int(taps.cols[0, 0]) + left
     if mode == "rectangle":
-        count, index = ops.shape(index)[0], index[:1]
+        ys, xs, sides = ys[:1], xs[:1], (ops.shape(ys)[0], ops.shape(xs)[0])
     else:
-        count = tile_sides((size, size))[0]
-    run = ops.arange((count - 1) * stride + last - first + 1, dtype="int32")
-    return index[:, None] * stride + (run + (first + border))[None, :]
+        sides = tile_sides(shape)
+    if mode == "positions":
+        inside = [table[0] - table[0, 0] for table in (taps.rows, taps.cols)]
+    else:
+        inside = [
+            ops.arange((side - 1) * stride + int(table[0, -1] - table[0, 0]) + 1, dtype="int32")
+            for side, stride, table in zip(sides, strides, (taps.rows, taps.cols), strict=True)
+        ]
+    offsets = inside[0][:, None] * width + inside[1][None, :]
+    corners = ys * (strides[0] * width) + (xs * strides[1] + first)
+    return corners[:, None, None] + ops.cast(offsets, "int32")[None]
 
 
 def tables(both: Sequence[np.ndarray], mode: str, ys, xs, shape: Sequence[int], take) -> tuple:

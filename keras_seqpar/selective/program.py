@@ -7,6 +7,7 @@ than were just made: readers with a window, joins of different reach, global lay
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 
@@ -79,7 +80,7 @@ class Program:
     barriers: Mapping[str, str]
     unknown: Mapping[str, str]
 
-    @property
+    @functools.cached_property
     def state_bytes(self) -> int:
         """Size of what is stored, borders included."""
         return sum(4 * layout.rows * layout.shape[2] for layout in self.layouts)

@@ -195,11 +195,9 @@ def tile_sides(shape: Sequence[int]) -> tuple[int, int]:
 
 def _touched(changed: np.ndarray) -> np.ndarray:
     """Which tiles have a true position; the last ones of a row or column may be smaller."""
-    high, wide = tile_sides(changed.shape)
-    missing = [(0, -size % side) for size, side in zip(changed.shape, (high, wide), strict=True)]
-    rows, cols = changed.shape[0] + missing[0][1], changed.shape[1] + missing[1][1]
-    cells = np.pad(changed, missing).reshape(rows // high, high, cols // wide, wide)
-    return np.asarray(cells.any((1, 3)))
+    for axis, side in enumerate(tile_sides(changed.shape)):
+        changed = np.logical_or.reduceat(changed, range(0, changed.shape[axis], side), axis)
+    return changed
 
 
 def _tiles(changed: np.ndarray, fit) -> Region:

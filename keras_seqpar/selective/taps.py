@@ -85,9 +85,16 @@ class Taps:
 
     def span(self, axis: int, first: int, last: int) -> tuple[int, int] | None:
         """The first and last output row (axis 0) or column (axis 1) that reads `first..last`."""
-        table = (self.rows, self.cols)[axis]
-        hit = np.flatnonzero(((table >= first) & (table <= last)).any(1))
-        return (int(hit[0]), int(hit[-1])) if len(hit) else None
+        known = self._spans[axis]
+        if (first, last) not in known:  # looked up rather than searched for on every frame
+            table = (self.rows, self.cols)[axis]
+            hit = np.flatnonzero(((table >= first) & (table <= last)).any(1))
+            known[first, last] = (int(hit[0]), int(hit[-1])) if len(hit) else None
+        return known[first, last]
+
+    @functools.cached_property
+    def _spans(self) -> tuple[dict, dict]:
+        return {}, {}
 
     def after(self, pads: Sequence[Sequence[int]]) -> "Taps":
         """The same reads of an input that is padded first.
