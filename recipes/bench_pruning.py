@@ -97,8 +97,9 @@ def sweep(model: keras.Model, chosen) -> list[dict]:
         dense = bench_selective.compiled(model)
         dense(frames[0])
         options = {"input_shape": frames.shape[1:], "freeze": chosen.freeze}
-        kept = selective.stream(model, **options)  # keeps what is compiled for all that follow
-        kept(frames[0])
+        kept = [selective.stream(model, prune=p, **options) for p in (0, 1)]
+        for stream in kept:  # they keep what is compiled for all that follow
+            stream(frames[0])
         print(f"\n{source}: {len(frames) - FIRST} frames\n\n{HEAD}", flush=True)
         for threshold in map(_threshold, chosen.thresholds):
             for prune in map(float, chosen.prunes):

@@ -146,7 +146,8 @@ class Detector:
 
     def _differences(self, frame: np.ndarray, accepted: np.ndarray) -> np.ndarray:
         """Absolute differences `(height, width, channels)`, or of one channel for luminance."""
-        difference = frame.astype("float32") - accepted.astype("float32")
+        frame, accepted = (x.astype("float32", copy=False) for x in (frame, accepted))
+        difference = frame - accepted
         return np.abs(difference @ _LUMA)[..., None] if self.luminance else np.abs(difference)
 
     def _check_numbers(self) -> None:

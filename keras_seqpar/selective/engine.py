@@ -19,7 +19,7 @@ from keras import ops
 
 from keras_seqpar.selective import kernels, places
 from keras_seqpar.selective.program import Layout, Program
-from keras_seqpar.selective.segments import Region, split
+from keras_seqpar.selective.segments import SHARE, Region, split
 from keras_seqpar.selective.steps import Step
 
 
@@ -29,9 +29,10 @@ class Engine:
     Args:
         program: the network.
         freeze: make the weights constants of what is compiled.
+        share: see `segments.split`.
     """
 
-    def __init__(self, program: Program, *, freeze: bool = False):
+    def __init__(self, program: Program, *, freeze: bool = False, share: float = SHARE):
         self.program = program
         self.backend = importlib.import_module(f"keras_seqpar.selective._{keras.backend.backend()}")
         self.weights = [kernels.weights_of(step) for step in program.steps]
@@ -40,7 +41,7 @@ class Engine:
         self.layouts_of: dict[int, list[int]] = {}
         for i, layout in enumerate(program.layouts):
             self.layouts_of.setdefault(layout.value, []).append(i)
-        self.segments = split(program)
+        self.segments = split(program, share)
         self.model: Any = None  # whose weights these are
         self.cost_model: Any = None  # see `choice`
         self._runner = self.backend.Runner(self)

@@ -21,7 +21,7 @@ from keras_seqpar.selective.items import Item, load_item
 from keras_seqpar.selective.program import Program, compile_program
 from keras_seqpar.selective.propagation import Changes
 from keras_seqpar.selective.results import Result, Shares, Stats, together
-from keras_seqpar.selective.segments import MODES
+from keras_seqpar.selective.segments import MODES, SHARE, SHARE_PRUNED
 
 _engines: weakref.WeakValueDictionary = weakref.WeakValueDictionary()
 
@@ -122,7 +122,8 @@ def stream(
             )
     detector.check(flat.shapes[flat.inputs[0]])
     hash_ = fingerprint(flat)
-    key = id(model), hash_, bool(freeze)
+    share = SHARE_PRUNED if prune else SHARE
+    key = id(model), hash_, bool(freeze), share
     engine = _engines.get(key)
     program = compile_program(flat) if engine is None else engine.program
     if program.unknown and unsupported == "error":
@@ -133,7 +134,7 @@ def stream(
             "anew for every frame that changed."
         )
     if engine is None:
-        engine = _engines[key] = Engine(program, freeze=freeze)
+        engine = _engines[key] = Engine(program, freeze=freeze, share=share)
         engine.model = model  # kept alive, so that no other model gets its id
     return Stream(engine, hash_, detector, only, never, mode, float(calibrate), float(prune))
 
@@ -399,4 +400,5 @@ class Stream:
 
 
 def _distance(frame: np.ndarray, accepted: np.ndarray) -> float:
-    return float(np.abs(frame.astype("float32") - accepted.astype("float32")).max())
+    frame, accepted = (x.astype("float32", copy=False) for x in (frame, accepted))
+    return float(np.abs(frame - accepted).max())
