@@ -21,7 +21,7 @@ def numpy(buffer):
 
 
 def fit(count: int, most: int) -> int:
-    """The size in which `count` rows or tiles are computed.
+    """The size in which `count` positions, rows, columns or tiles are computed.
 
     1, 2, 3, 4, 6, 8, 12, 16, ... or all: each size is compiled.
     """
@@ -29,9 +29,6 @@ def fit(count: int, most: int) -> int:
     while size < count:
         size = size * 3 // 2 if size > 1 and size & (size - 1) == 0 else -(-size * 4 // 3)
     return min(size, most)
-
-
-fit_list = fit  # the same for a list of positions
 
 
 def take(table, index):

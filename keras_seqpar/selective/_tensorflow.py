@@ -22,19 +22,14 @@ def numpy(buffer):
 
 
 def fit(count: int, most: int) -> int:
-    """The size in which `count` rows of a rectangle or crop, or tiles, are computed.
+    """The size in which `count` positions, rows, columns or tiles are computed.
 
-    One of four per octave: oneDNN prepares a convolution anew for each size that it has not seen,
-    or not lately, which takes longer than a small convolution itself (0.6 ms against 0.5 ms for
-    3x3 taps and 64 channels on 12x12 positions; 2 cores).
+    One of four per octave: oneDNN prepares a convolution or product anew for each size that it
+    has not seen, or not lately, which takes longer than a small convolution itself (0.6 ms
+    against 0.5 ms for 3x3 taps and 64 channels on 12x12 positions; 2 cores).
     """
     step = 1 << max(count.bit_length() - 3, 0)
     return min(-(-count // step) * step, most)
-
-
-def fit_list(count: int, most: int) -> int:
-    """The length in which a list of `count` positions is computed: matrix products take any."""
-    return count
 
 
 def take(table, index):

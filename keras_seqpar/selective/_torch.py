@@ -18,11 +18,8 @@ def numpy(buffer):
 
 
 def fit(count: int, most: int) -> int:
-    """The size in which `count` rows or tiles are computed: any will do."""
+    """The size in which `count` positions, rows, columns or tiles are computed: any will do."""
     return count
-
-
-fit_list = fit  # the same for a list of positions
 
 
 def take(table, index):

@@ -93,12 +93,12 @@ def calibrate(
         changes = engine.program.maps.evaluate(patch(frame.shape[:2], share))
         found = []
         for index, segment in enumerate(engine.segments):
-            regions, times = segment.regions(mode, changes, engine.fit(mode)), []
+            regions, times = segment.regions(mode, changes, engine.backend.fit), []
             for _ in range(_RUNS + 1):
                 begin = time.perf_counter()
                 engine.run(index, mode, regions, frame, extras, buffers, limit)
                 times.append(time.perf_counter() - begin)
-            macs = segment.count(mode, changes, engine.fit(mode))
+            macs = segment.count(mode, changes, engine.backend.fit)
             found.append((statistics.median(times[1:]), macs))
         return found
 
@@ -135,11 +135,11 @@ def choose(engine: Engine, index: int, changes: Changes, mode: str = "auto") -> 
     """
     segment = engine.segments[index]
     if mode != "auto":
-        return mode, segment.count(mode, changes, engine.fit(mode))
+        return mode, segment.count(mode, changes, engine.backend.fit)
     model, number = engine.cost_model, index
     if model is None:
         model, number = CostModel([_guess(segment.macs)]), 0
-    macs = {m: segment.count(m, changes, engine.fit(m)) for m in model.points[number]}
+    macs = {m: segment.count(m, changes, engine.backend.fit) for m in model.points[number]}
     macs = {m: n for m, n in macs.items() if m == "dense" or n < _WORTH * macs["dense"]}
     best = min(macs, key=lambda m: model.predict(number, m, macs[m]))
     return best, macs[best]

@@ -10,7 +10,7 @@ import bisect
 import copy
 import functools
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -70,10 +70,6 @@ class Engine:
             self.backend.new(np.full((x.rows, x.shape[2]), x.fill, "float32"))
             for x in self.program.layouts
         ]
-
-    def fit(self, mode: str) -> Callable[[int, int], int]:
-        """In which sizes this mode computes, see `Segment.regions`."""
-        return self.backend.fit_list if mode == "positions" else self.backend.fit
 
     @property
     def traces(self) -> int:

@@ -386,7 +386,7 @@ class Stream:
             limit = (
                 self._prune * item.scales[i] if self._prune and segment.made is not None else None
             )
-            regions = segment.regions(mode, changes, engine.fit(mode))
+            regions = segment.regions(mode, changes, engine.backend.fit)
             made = engine.run(i, mode, regions, item.accepted, item.extras, item.buffers, limit)
             if segment.made is None:
                 item.outputs = made
