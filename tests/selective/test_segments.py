@@ -1,11 +1,16 @@
 """Regions of segments hold what changed, and lie inside their maps."""
 
+import itertools
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_nets import changes
 
+import keras_seqpar as sp
 from keras_seqpar.selective import segments
+from keras_seqpar.selective.flatten import flatten
+from keras_seqpar.selective.program import compile_program
 from keras_seqpar.selective.propagation import Maps
 from keras_seqpar.selective.taps import window
 
@@ -42,3 +47,19 @@ def test_regions_hold_what_changed(data):
             assert not (found[number] & ~covered).any()
         assert segment.count(mode, found, fit) == 10 * done[wide]
     assert segment.regions("dense", found, fit) == {}
+
+
+def test_pieces_follow_each_other_and_have_their_share():
+    network = sp.build_plain("resnet18", 2, input_shape=(64, 64, 3), width=0.25)
+    program = compile_program(flatten(network, None), fold=False)
+    counts = []
+    for share in (1.0, segments.SHARE, segments.SHARE_PRUNED):
+        pieces = segments.split(program, share)
+        assert [x.first for x in pieces] == [0, *(x.last for x in pieces[:-1])]
+        assert pieces[-1].last == len(program.steps) and pieces[-1].made is None
+        assert all(a.made == b.entry for a, b in itertools.pairwise(pieces))
+        assert sum(x.macs for x in pieces) == program.macs(program.all_positions())
+        least = share * sum(x.macs for x in pieces)
+        assert all(x.macs >= least for x in pieces)
+        counts.append(len(pieces))
+    assert counts[0] == 1 < counts[1] < counts[2]
