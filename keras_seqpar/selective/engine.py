@@ -281,15 +281,19 @@ class Engine:
         (top, _), (left, _) = layout.pads
         width, channels = layout.padded[1], layout.shape[2]
         taps, shape = step.taps, self.program.maps.shape(step.map)
-        apart = step.kind in ("copy", "bilinear") or step.groups > 1
-        if taps.affine and (mode == "positions" or not apart):
+        one_by_one = mode == "positions" or step.groups > 1 or step.kind in ("copy", "bilinear")
+        as_block = taps.affine and not one_by_one
+        if as_block or (taps.affine and mode == "positions"):
             index = places.windows(layout, mode, ys, xs, shape, taps, step.strides)
         else:
             both = taps.rows, taps.cols
             rows, cols = places.tables(both, mode, ys, xs, shape, self.backend.take)
             index = places.pairs(rows + top, cols + left, mode, width)
         gathered = self.backend.read(buffer, ops.reshape(index, (-1,)), channels)
-        if mode == "positions" or apart or not taps.affine:
+        if as_block:
+            block = (-1, *ops.shape(index)[1:], channels)
+            made = kernels.on_block(step, weights, ops.reshape(gathered, block))
+        else:
             count = taps.rows.shape[1] * taps.cols.shape[1]
             gathered = ops.reshape(gathered, (-1, count, channels))
             factors = None
@@ -298,9 +302,6 @@ class Engine:
                 factors = ops.reshape(places.pairs(rows, cols, mode), (-1, count, 1))
             made = kernels.on_taps(step, weights, gathered, factors)
             made = places.as_map(made, mode, ys, xs, shape)
-        else:
-            block = (-1, *ops.shape(index)[1:], channels)
-            made = kernels.on_block(step, weights, ops.reshape(gathered, block))
         if step.kind == "average":
             both = [table[:, None] for table in kernels.divisors(step)]
             rows, cols = places.tables(both, mode, ys, xs, shape, self.backend.take)

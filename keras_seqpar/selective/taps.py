@@ -12,6 +12,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+_KNOWN = 4096  # spans of a layer that are remembered
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Taps:
@@ -87,6 +89,8 @@ class Taps:
         """The first and last output row (axis 0) or column (axis 1) that reads `first..last`."""
         known = self._spans[axis]
         if (first, last) not in known:  # looked up rather than searched for on every frame
+            if len(known) == _KNOWN:
+                known.clear()
             table = (self.rows, self.cols)[axis]
             hit = np.flatnonzero(((table >= first) & (table <= last)).any(1))
             known[first, last] = (int(hit[0]), int(hit[-1])) if len(hit) else None
