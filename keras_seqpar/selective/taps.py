@@ -88,13 +88,16 @@ class Taps:
     def span(self, axis: int, first: int, last: int) -> tuple[int, int] | None:
         """The first and last output row (axis 0) or column (axis 1) that reads `first..last`."""
         known = self._spans[axis]
-        if (first, last) not in known:  # looked up rather than searched for on every frame
-            if len(known) == _KNOWN:
-                known.clear()
+        try:
+            return known[first, last]  # looked up rather than searched for on every frame
+        except KeyError:
             table = (self.rows, self.cols)[axis]
             hit = np.flatnonzero(((table >= first) & (table <= last)).any(1))
-            known[first, last] = (int(hit[0]), int(hit[-1])) if len(hit) else None
-        return known[first, last]
+            found = (int(hit[0]), int(hit[-1])) if len(hit) else None
+            if len(known) >= _KNOWN:
+                known.clear()
+            known[first, last] = found
+            return found
 
     @functools.cached_property
     def _spans(self) -> tuple[dict, dict]:
