@@ -91,18 +91,19 @@ def measure(dense, stream: selective.Stream, frames: np.ndarray, turn: int) -> d
 def sweep(model: keras.Model, chosen) -> list[dict]:
     """Measures every video with every threshold and every share; prints each row."""
     model = selective.open_sizes(model)
+    prunes = list(map(float, chosen.prunes))
     rows = []
     for source in chosen.videos:
         frames = read(source, chosen.size, chosen.frames)
         dense = bench_selective.compiled(model)
         dense(frames[0])
         options = {"input_shape": frames.shape[1:], "freeze": chosen.freeze}
-        kept = [selective.stream(model, prune=p, **options) for p in (0, 1)]
-        for stream in kept:  # they keep what is compiled for all that follow
+        kept = [selective.stream(model, prune=p, **options) for p in {float(p > 0) for p in prunes}]
+        for stream in kept:  # with and without pruning: keeps what is compiled for those below
             stream(frames[0])
         print(f"\n{source}: {len(frames) - FIRST} frames\n\n{HEAD}", flush=True)
         for threshold in map(_threshold, chosen.thresholds):
-            for prune in map(float, chosen.prunes):
+            for prune in prunes:
                 stream = selective.stream(model, threshold=threshold, prune=prune, **options)
                 found = measure(dense, stream, frames, chosen.turn)
                 rows.append({"video": source, "threshold": threshold, "prune": prune, **found})

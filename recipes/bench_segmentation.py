@@ -151,12 +151,15 @@ def step(crops, whole, frame: np.ndarray) -> dict:
     }
 
 
-def summary(found: list[dict]) -> dict:
-    """Means over frames; times are medians, `faster_in_all` is of the sums, full runs included."""
-    mean = {
-        key: float(np.mean([x[key] for x in found]))
-        for key in ("changed", "recomputed", "regions", "agreement", "crop_agreement", "full")
-    }
+def summary(found: list[dict], count: str = "regions") -> dict:
+    """Means over frames; times are medians, `faster_in_all` is of the sums, full runs included.
+
+    Args:
+        found: per frame what `step` gives.
+        count: under which name it has the number of crops.
+    """
+    keys = ("changed", "recomputed", count, "agreement", "crop_agreement", "full")
+    mean = {key: float(np.mean([x[key] for x in found])) for key in keys}
     times = {key: [x[key] for x in found] for key in ("ms", "ms_whole")}
     return mean | {
         "least_agreement": min(x["agreement"] for x in found),

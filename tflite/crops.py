@@ -39,7 +39,7 @@ from keras_seqpar.mobile.files import write_whole
 sys.path.append(str(Path(__file__).resolve().parent.parent / "recipes"))
 import camvid
 import video
-from bench_segmentation import paste
+from bench_segmentation import paste, summary
 
 DATA = flags.DEFINE_string("data", None, "The zip with CamVid; without it, pictures are drawn.")
 PICTURES = flags.DEFINE_integer("pictures", 50, "How many to compare on.", lower_bound=1)
@@ -212,7 +212,7 @@ def pasted(path: str, share: float) -> dict:
         picture = picture.copy()
         picture[part] = other[part]
         found.append(step(crops, whole, picture))
-    return {"what": f"{share:.0%} pasted", **summary(found)}
+    return {"what": f"{share:.0%} pasted", "frames": len(found), **summary(found, "crops")}
 
 
 def on_video(path: str, source: str) -> dict:
@@ -230,8 +230,9 @@ def on_video(path: str, source: str) -> dict:
     clip.close()
     if len(found) < 2:
         raise ValueError(f"{source} has fewer than two frames.")
-    row = summary(found[1:])  # the first frame is whole, and has the measurement
-    return {"what": clip.name, **row, "from_frame_to_frame": float(np.mean(still))}
+    found = found[1:]  # the first frame is whole, and has the measurement
+    row = {"what": clip.name, "frames": len(found), **summary(found, "crops")}
+    return {**row, "from_frame_to_frame": float(np.mean(still))}
 
 
 def step(crops: mobile.CropStream, whole: mobile.CropStream, frame: np.ndarray) -> dict:
@@ -248,21 +249,6 @@ def step(crops: mobile.CropStream, whole: mobile.CropStream, frame: np.ndarray) 
         "recomputed": ours.recomputed,
         "crops": len(ours.boxes),
         "full": ours.mode == "full",
-    }
-
-
-def summary(found: list[dict]) -> dict:
-    """Means over frames; times are medians, `faster_in_all` is of the sums."""
-    keys = ("changed", "recomputed", "crops", "full", "agreement", "crop_agreement")
-    times = {key: [x[key] for x in found] for key in ("ms", "ms_whole")}
-    ms, ms_whole = (statistics.median(times[key]) for key in times)
-    return {
-        "frames": len(found),
-        **{key: float(np.mean([x[key] for x in found])) for key in keys},
-        "ms": ms,
-        "ms_whole": ms_whole,
-        "faster": ms_whole / ms,
-        "faster_in_all": sum(times["ms_whole"]) / sum(times["ms"]),
     }
 
 

@@ -7,6 +7,8 @@ read of a whole variable copy it, so whole maps are gathered as well.
 Beside `keras_seqpar.mobile`, these three files are the only place with code of one backend.
 """
 
+import functools
+
 import numpy as np
 import tensorflow as tf
 
@@ -93,10 +95,10 @@ class Runner:
         @tf.function(autograph=False)
         def run(flat, *rest):
             self.traces += 1
-            left = list(rest)
-            block = left.pop(0) if index == 0 else None
-            extras = [left.pop(0) for _ in others]
-            limit = None if exact else left.pop(0)
+            left = iter(rest)  # as in the signature
+            block = next(left) if index == 0 else None
+            extras = [next(left) for _ in others]
+            limit = None if exact else next(left)
             places = []
             if count:
                 parts = tf.split(flat[:-count], flat[-count:], num=count)
@@ -114,18 +116,22 @@ class Caller:
     """A whole network on pictures of any size, one graph for all of them; see `whole`."""
 
     def __init__(self, walk, channels: int):
+        self._walk, self._channels = walk, channels
         self.traces = 0
-
-        @tf.function(autograph=False)
-        def run(picture):
-            self.traces += 1
-            return walk(picture)
-
-        self._run = run.get_concrete_function(tf.TensorSpec([1, None, None, channels], tf.float32))
 
     def __call__(self, picture):
         """Runs it on `(1, height, width, channels)`."""
-        return _call(self._run, [tf.constant(picture)])[0]
+        return _call(self._function, [tf.constant(picture)])[0]
+
+    @functools.cached_property
+    def _function(self):
+        @tf.function(autograph=False)
+        def run(picture):
+            self.traces += 1
+            return self._walk(picture)
+
+        signature = tf.TensorSpec([1, None, None, self._channels], tf.float32)
+        return run.get_concrete_function(signature)
 
 
 def _call(function, tensors: list) -> list[np.ndarray]:

@@ -146,9 +146,8 @@ class Detector:
 
     def _differences(self, frame: np.ndarray, accepted: np.ndarray) -> np.ndarray:
         """Absolute differences `(height, width, channels)`, or of one channel for luminance."""
-        frame, accepted = (x.astype("float32", copy=False) for x in (frame, accepted))
-        difference = frame - accepted
-        return np.abs(difference @ _LUMA)[..., None] if self.luminance else np.abs(difference)
+        found = difference(frame, accepted)
+        return np.abs(found @ _LUMA)[..., None] if self.luminance else np.abs(found)
 
     def _check_numbers(self) -> None:
         try:
@@ -162,6 +161,12 @@ class Detector:
             )
         if not (np.isfinite(values).all() and (values >= 0).all()):
             raise ValueError(f"threshold must be finite and 0 or more, got {self.threshold!r}.")
+
+
+def difference(frame: np.ndarray, accepted: np.ndarray) -> np.ndarray:
+    """One frame less another, in float32, whatever numbers they hold."""
+    frame, accepted = (x.astype("float32", copy=False) for x in (frame, accepted))
+    return frame - accepted
 
 
 def grow(changed: np.ndarray, by: int) -> np.ndarray:

@@ -114,17 +114,16 @@ class Engine:
 
     def _block(self, mode: str, regions: Mapping[int, Region], frame: np.ndarray) -> np.ndarray:
         """The part of the frame that is computed, see `walk`."""
-        if mode == "dense":
+        region = regions.get(self.program.maps.SOURCE)
+        if region is None:
             block = frame[None]
+        elif mode == "rectangle":
+            block = frame[None, region.ys[0] : region.ys[-1] + 1]
+            block = block[:, :, region.xs[0] : region.xs[-1] + 1]
+        elif mode == "tiles":
+            block = frame[region.spread(frame.shape)]
         else:
-            region = regions[self.program.maps.SOURCE]
-            if mode == "rectangle":
-                block = frame[None, region.ys[0] : region.ys[-1] + 1]
-                block = block[:, :, region.xs[0] : region.xs[-1] + 1]
-            elif mode == "tiles":
-                block = frame[region.spread(frame.shape)]
-            else:
-                block = frame[region.ys, region.xs][None, :, None]
+            block = frame[region.ys, region.xs][None, :, None]
         return np.ascontiguousarray(block, "float32")
 
     def _moved(self, value: int, mode: str, regions, moved: np.ndarray) -> np.ndarray:

@@ -12,8 +12,8 @@ import keras
 import numpy as np
 
 from keras_seqpar.names import unknown_name
-from keras_seqpar.selective import choice
-from keras_seqpar.selective.detect import Detector, region
+from keras_seqpar.selective import passes
+from keras_seqpar.selective.detect import Detector, difference, region
 from keras_seqpar.selective.engine import Engine
 from keras_seqpar.selective.flatten import fingerprint, flatten
 from keras_seqpar.selective.frames import check
@@ -48,7 +48,7 @@ def stream(
     With a threshold of 0 every output equals the dense network's, up to the rounding of float32:
     batch normalisation is folded into convolutions, and sums are formed in another order. The
     weights are taken as they are now; after more training make a new stream. Streams of one
-    model share its weights and compiled code.
+    model share its weights and compiled code, those that prune apart from those that do not.
 
     A network of less than about 10 ms per frame gains nothing: it is quicker dense. See `report`
     for what can be gained at all.
@@ -327,7 +327,7 @@ class Stream:
             item.complete, item.changes = False, None
             item.accepted, item.extras = frame.copy(), [x.copy() for x in extras]
             mode, macs, share = "dense", dense, 1.0
-            self._renew(item)
+            passes.renew(engine, item, self._mode, self._calibrate, self._prune)
         else:
             changed = item.detector(frame, item.accepted) if mask is None else mask
             if self._wanted is not None and mask is None:
@@ -340,10 +340,12 @@ class Stream:
                 rows = np.flatnonzero(changed)  # much quicker than with the map itself
                 accepted, new = (x.reshape(changed.size, -1) for x in (item.accepted, frame))
                 accepted[rows] = new[rows]
-                mode, macs = self._update(item, item.changes[0])
+                mode, macs = passes.update(engine, item, item.changes[0], self._mode, self._prune)
         item.complete = True
         exact = item.detector.is_exact and mask is None and self._wanted is None
-        drift = 0.0 if exact or item.changes is None else _distance(frame, item.accepted)
+        drift = 0.0
+        if not exact and item.changes is not None:
+            drift = float(np.abs(difference(frame, item.accepted)).max())
         return Stats(
             mode=mode,
             changed=share,
@@ -355,50 +357,3 @@ class Stream:
             traces=engine.traces,
             layers=Shares(engine.program, functools.partial(self._found, item.changes)),
         )
-
-    def _renew(self, item: Item) -> None:
-        """Computes everything."""
-        engine = self._engine
-        for i in range(len(engine.segments)):  # the last one gives the outputs
-            item.outputs = engine.run(i, "dense", {}, item.accepted, item.extras, item.buffers)
-        item.scales = engine.scales(item.buffers) if self._prune else []
-        if self._mode == "auto" and self._calibrate and engine.cost_model is None:
-            engine.cost_model = choice.calibrate(
-                engine,
-                item.accepted,
-                item.extras,
-                item.buffers,
-                self._calibrate,
-                prune=self._prune > 0,
-            )
-
-    def _update(self, item: Item, changes: Changes) -> tuple[str, int]:
-        """Computes what changed; returns the mode and the multiply-accumulates."""
-        engine, program = self._engine, self._engine.program
-        if self._prune and not item.scales:  # the state of a stream that does not prune
-            item.scales = engine.scales(item.buffers)
-        found, modes, done = [], set(), 0
-        for i, segment in enumerate(engine.segments):
-            found.append(changes)
-            if not changes[program.map_of_value[segment.entry]].any():
-                continue  # all that changed was let go of before
-            mode, macs = choice.choose(engine, i, changes, self._mode)
-            limit = (
-                self._prune * item.scales[i] if self._prune and segment.made is not None else None
-            )
-            regions = segment.regions(mode, changes, engine.backend.fit)
-            made = engine.run(i, mode, regions, item.accepted, item.extras, item.buffers, limit)
-            if segment.made is None:
-                item.outputs = made
-            elif limit is not None:
-                map_ = program.map_of_value[segment.made]
-                changes = changes.after(map_, changes[map_] & made)
-            modes.add(mode)
-            done += macs
-        item.changes = found
-        return modes.pop() if len(modes) == 1 else "mixed", done
-
-
-def _distance(frame: np.ndarray, accepted: np.ndarray) -> float:
-    frame, accepted = (x.astype("float32", copy=False) for x in (frame, accepted))
-    return float(np.abs(frame - accepted).max())

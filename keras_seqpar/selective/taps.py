@@ -8,7 +8,7 @@ must be computed again exactly if one of the positions it reads changed:
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -87,21 +87,17 @@ class Taps:
 
     def span(self, axis: int, first: int, last: int) -> tuple[int, int] | None:
         """The first and last output row (axis 0) or column (axis 1) that reads `first..last`."""
-        known = self._spans[axis]
-        try:
-            return known[first, last]  # looked up rather than searched for on every frame
-        except KeyError:
-            table = (self.rows, self.cols)[axis]
-            hit = np.flatnonzero(((table >= first) & (table <= last)).any(1))
-            found = (int(hit[0]), int(hit[-1])) if len(hit) else None
-            if len(known) >= _KNOWN:
-                known.clear()
-            known[first, last] = found
-            return found
+        return self._span(axis, first, last)
 
     @functools.cached_property
-    def _spans(self) -> tuple[dict, dict]:
-        return {}, {}
+    def _span(self) -> Callable[[int, int, int], tuple[int, int] | None]:
+        @functools.lru_cache(_KNOWN)  # looked up rather than searched for on every frame
+        def span(axis, first, last):
+            table = (self.rows, self.cols)[axis]
+            hit = np.flatnonzero(((table >= first) & (table <= last)).any(1))
+            return (int(hit[0]), int(hit[-1])) if len(hit) else None
+
+        return span
 
     def after(self, pads: Sequence[Sequence[int]]) -> "Taps":
         """The same reads of an input that is padded first.
