@@ -2,15 +2,14 @@
 
 import dataclasses
 import functools
-import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from keras_seqpar.selective.engine import Engine
 from keras_seqpar.selective.propagation import Changes, patch
-from keras_seqpar.selective.segments import MODES
+from keras_seqpar.selective.segments import MODES, Region
 
 # Without a calibration. Measured on 2 cores with ResNet-50 at 512 pixels: gathered positions cost
 # 1.1 times as much per multiply-accumulate as a rectangle; over 0.9 a dense pass is quicker.
@@ -18,7 +17,7 @@ _POSITIONS = 1.1
 _TILES = 1.1
 _DENSE = 0.9
 _WORTH = 0.95  # share of a dense pass; what does more is not quicker for sure
-_SHARES = (0.004, 0.03, 0.12, 0.3)  # of the frame, measured
+_SHARES = (0.004, 0.03, 0.12, 0.3)  # of what a segment starts from, measured
 _RUNS = 3
 
 
@@ -39,6 +38,16 @@ class CostModel:
         """Seconds for a segment that does so many multiply-accumulates in a mode."""
         known, times = zip(*self.points[index][mode], strict=True)
         return float(np.interp(macs, known, times))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Run:
+    """A segment in a mode for one change; see `Engine.run`."""
+
+    index: int
+    mode: str
+    macs: int
+    regions: Mapping[int, Region]
 
 
 @functools.cache
@@ -72,8 +81,8 @@ def calibrate(
 ) -> CostModel:
     """Measures the segments of an engine in each mode, for changes of a few sizes.
 
-    Nothing that is stored changes its meaning: what was computed from `frame` is computed from it
-    again.
+    Each segment is measured by itself, with a part of what it starts from changed. Nothing that
+    is stored changes its meaning: what was computed from `frame` is computed from it again.
 
     Args:
         engine: with complete buffers.
@@ -87,38 +96,56 @@ def calibrate(
     Returns:
         The cost model.
     """
+    start, limit = time.perf_counter(), 0.0 if prune else None
 
-    def measure(mode: str, share: float) -> list[tuple[float, int]]:
-        """Per segment the median of its seconds, and its multiply-accumulates."""
-        changes = engine.program.maps.evaluate(patch(frame.shape[:2], share))
-        found = []
-        for index, segment in enumerate(engine.segments):
-            regions, times = segment.regions(mode, changes, engine.backend.fit), []
-            for _ in range(_RUNS + 1):
-                begin = time.perf_counter()
-                engine.run(index, mode, regions, frame, extras, buffers, limit)
-                times.append(time.perf_counter() - begin)
-            macs = segment.count(mode, changes, engine.backend.fit)
-            found.append((statistics.median(times[1:]), macs))
-        return found
+    def seconds(run: _Run) -> float:
+        begin = time.perf_counter()
+        engine.run(run.index, run.mode, run.regions, frame, extras, buffers, limit)
+        return time.perf_counter() - begin
 
-    start = time.perf_counter()
-    limit = 0.0 if prune else None
-    points = [{"dense": [(float(macs), seconds)]} for seconds, macs in measure("dense", 1.0)]
+    runs: list[_Run] = []
     last = 0.0  # what the mode before took
-    for mode in MODES[1:]:
-        begin, measured = time.perf_counter(), []
-        for share in _SHARES:
-            ahead = last if share == _SHARES[0] else 0.0
-            if time.perf_counter() - start + ahead > budget:
-                return CostModel(points, time.perf_counter() - start)
-            measured.append(measure(mode, share))
-        last = time.perf_counter() - begin
-        for segment, curves, found in zip(
-            engine.segments, points, zip(*measured, strict=True), strict=True
-        ):
-            curves[mode] = _curve(found, segment.macs)
-    return CostModel(points, time.perf_counter() - start)
+    for mode in MODES:
+        begin, new = time.perf_counter(), _runs(engine, mode)
+        for i, run in enumerate(new):
+            ahead = 0.0 if i else last
+            if mode != "dense" and time.perf_counter() - start + ahead > budget:
+                break
+            seconds(run)  # compiles
+        else:
+            runs += new
+            last = time.perf_counter() - begin
+            continue
+        break
+    runs.sort(key=lambda run: (run.index, run.macs))  # what is compared, at the same time
+    times = [seconds(run) for run in runs]
+    for _ in range(_RUNS - 1):
+        if time.perf_counter() - start < budget:
+            times = [min(best, seconds(run)) for best, run in zip(times, runs, strict=True)]
+    points: list[dict] = [{} for _ in engine.segments]
+    for run, best in zip(runs, times, strict=True):
+        points[run.index].setdefault(run.mode, []).append((best, run.macs))
+    return CostModel(
+        [
+            {mode: _curve(found, segment.macs) for mode, found in of_mode.items()}
+            for segment, of_mode in zip(engine.segments, points, strict=True)
+        ],
+        time.perf_counter() - start,
+    )
+
+
+def _runs(engine: Engine, mode: str) -> list[_Run]:
+    """What is measured of a mode."""
+    maps, fit = engine.program.maps, engine.backend.fit
+    nothing = maps.evaluate(np.zeros(maps.shape(maps.SOURCE), bool))
+    found = []
+    for share in (1.0,) if mode == "dense" else _SHARES:
+        for i, segment in enumerate(engine.segments):
+            entry = engine.program.map_of_value[segment.entry]
+            changes = nothing.after(entry, patch(maps.shape(entry), share))
+            regions = segment.regions(mode, changes, fit)
+            found.append(_Run(i, mode, segment.count(mode, changes, fit), regions))
+    return found
 
 
 def choose(engine: Engine, index: int, changes: Changes, mode: str = "auto") -> tuple[str, int]:
@@ -139,7 +166,14 @@ def choose(engine: Engine, index: int, changes: Changes, mode: str = "auto") -> 
     model, number = engine.cost_model, index
     if model is None:
         model, number = CostModel([_guess(segment.macs)]), 0
-    macs = {m: segment.count(m, changes, engine.backend.fit) for m in model.points[number]}
-    macs = {m: n for m, n in macs.items() if m == "dense" or n < _WORTH * macs["dense"]}
-    best = min(macs, key=lambda m: model.predict(number, m, macs[m]))
+    best, least = "dense", model.predict(number, "dense", segment.macs)
+    macs = {best: segment.macs}
+    for m in (m for m in MODES[1:] if m in model.points[number]):
+        # Tiles hold all positions, so they need not be counted where that many take too long.
+        if m == "tiles" and model.predict(number, m, macs["positions"]) >= least:
+            continue
+        macs[m] = segment.count(m, changes, engine.backend.fit)
+        seconds = model.predict(number, m, macs[m])
+        if macs[m] < _WORTH * segment.macs and seconds < least:
+            best, least = m, seconds
     return best, macs[best]

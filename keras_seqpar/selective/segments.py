@@ -185,10 +185,9 @@ def _positions(changed: np.ndarray, fit) -> Region:
     flat = np.flatnonzero(changed).astype(np.int32)  # quicker than of rows and columns
     if not len(flat):
         flat = np.zeros(1, np.int32)
-    missing = fit(len(flat), changed.size) - len(flat)
-    if missing:
-        flat = np.pad(flat, (0, missing), mode="edge")
-    return Region(*np.divmod(flat, np.int32(changed.shape[1])))
+    spread = np.full(fit(len(flat), changed.size), flat[-1])
+    spread[: len(flat)] = flat
+    return Region(*np.divmod(spread, np.int32(changed.shape[1])))
 
 
 def tile_sides(shape: Sequence[int]) -> tuple[int, int]:
