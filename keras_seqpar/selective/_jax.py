@@ -20,10 +20,15 @@ def numpy(buffer):
     return np.array(buffer)
 
 
-def fit(count: int, most: int) -> int:
-    """The size in which `count` positions, rows, columns or tiles are computed.
+def fit(count: int, most: int, of: str) -> int:
+    """The size in which so many positions, tiles, rows or columns are computed.
 
     1, 2, 3, 4, 6, 8, 12, 16, ... or all: each size is compiled.
+
+    Args:
+        count: of them.
+        most: how many there are.
+        of: what they are; here they are all alike.
     """
     size = 1
     while size < count:

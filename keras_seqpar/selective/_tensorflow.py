@@ -8,9 +8,16 @@ Beside `keras_seqpar.mobile`, these three files are the only place with code of 
 """
 
 import functools
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
+
+_FEW_ROWS, _MANY_ROWS = 4, 96  # up to, and from which products take weights in one order
+
+# Operations that hold such, or may, in functions of their own.
+_CONTROL_FLOW = ("Case", "If", "PartitionedCall", "StatefulPartitionedCall", "StatelessCase",
+                 "StatelessIf", "StatelessWhile", "While")  # fmt: skip
 
 
 def new(array):
@@ -23,14 +30,27 @@ def numpy(buffer):
     return buffer.numpy()
 
 
-def fit(count: int, most: int) -> int:
-    """The size in which `count` positions, rows, columns or tiles are computed.
+def fit(count: int, most: int, of: str) -> int:
+    """The size in which so many are computed.
 
-    One of four per octave: oneDNN prepares a convolution or product anew for each size that it
+    Sizes come in classes: oneDNN prepares a convolution or product anew for each size that it
     has not seen, or not lately, which takes longer than a small convolution itself (0.6 ms
-    against 0.5 ms for 3x3 taps and 64 channels on 12x12 positions; 2 cores).
+    against 0.5 ms for 3x3 taps and 64 channels on 12x12 positions; 2 cores). Crops go through
+    small networks, where that is most of the time.
+
+    Lists of positions, but the shortest, have at least as many as oneDNN's products of many rows:
+    those of fewer want the weights in another order, a graph keeps them in the order that its
+    first call wanted, and every call that wants the other one has them reordered (512 x 2048
+    weights, 160 rows: 1.8 ms instead of 1.3; 2 cores).
+
+    Args:
+        count: of positions, tiles, or rows or columns of rectangles (sides) or crops.
+        most: how many there are.
+        of: `"positions"`, `"tiles"`, `"sides"` or `"crops"`.
     """
-    step = 1 << max(count.bit_length() - 3, 0)
+    if of == "positions" and most >= _MANY_ROWS and count > _FEW_ROWS:
+        count = max(count, _MANY_ROWS)
+    step = 1 << max(count.bit_length() - (3 if of == "crops" else 4), 0)
     return min(-(-count // step) * step, most)
 
 
@@ -62,22 +82,21 @@ class Runner:
 
     def __init__(self, engine):
         self._engine = engine
-        self._functions: dict[tuple, tf.types.experimental.ConcreteFunction] = {}
+        self._operations: dict[tuple, Callable] = {}
         self.traces = 0
 
     def __call__(self, index, mode, places, block, extras, buffers, limit):
         """Runs a segment; see `Engine.walk`."""
         key = index, mode, limit is None
-        if key not in self._functions:
-            self._functions[key] = self._trace(*key)
-        function = self._functions[key]
+        if key not in self._operations:
+            self._operations[key] = _operation(self._trace(*key))
         flat = [x for pair in places for x in pair]
         sizes = np.array([len(x) for x in flat], np.int32)
         given: list = [np.concatenate([*flat, sizes])]
         given += [block] if index == 0 else []
         given += extras if limit is None else [*extras, np.float32(limit)]
         handles = [buffers[i].handle for i in self._engine.touched[index]]
-        return _call(function, [*map(tf.constant, given), *handles]), buffers
+        return self._operations[key]([*map(tf.constant, given), *handles]), buffers
 
     def _trace(self, index, mode, exact):
         engine = self._engine
@@ -121,30 +140,40 @@ class Caller:
 
     def __call__(self, picture):
         """Runs it on `(1, height, width, channels)`."""
-        return _call(self._function, [tf.constant(picture)])[0]
+        return self._operation([tf.constant(picture)])[0]
 
     @functools.cached_property
-    def _function(self):
+    def _operation(self):
         @tf.function(autograph=False)
         def run(picture):
             self.traces += 1
             return self._walk(picture)
 
         signature = tf.TensorSpec([1, None, None, self._channels], tf.float32)
-        return run.get_concrete_function(signature)
+        return _operation(run.get_concrete_function(signature))
 
 
-def _call(function, tensors: list) -> list[np.ndarray]:
-    """Calls a traced function as an operation.
+def _operation(function) -> Callable:
+    """A traced function as an operation, from a list of tensors to a list of arrays.
 
-    Calling the function itself checks every argument anew, which takes 0.25 ms (2 cores).
+    Calling the function itself checks every argument anew, which takes 0.25 ms (2 cores). Its
+    operations follow each other: most are spread over all cores themselves, and run beside each
+    other they took 4 % longer (ResNet-50 at 512 pixels, 2 cores). Loops and conditions cannot be
+    run that way.
     """
-    results = tf.raw_ops.StatefulPartitionedCall(
-        args=[*tensors, *function.captured_inputs],
-        Tout=[x.dtype for x in function.outputs],
-        f=function,
-    )
-    return [x.numpy() for x in results]
+    types = [x.dtype for x in function.outputs]
+    branches = any(op.type in _CONTROL_FLOW for op in function.graph.get_operations())
+
+    def call(tensors):
+        results = tf.raw_ops.StatefulPartitionedCall(
+            args=[*tensors, *function.captured_inputs],
+            Tout=types,
+            f=function,
+            executor_type="" if branches else "SINGLE_THREADED_EXECUTOR",
+        )
+        return [x.numpy() for x in results]
+
+    return call
 
 
 def enlarge(x, factors):

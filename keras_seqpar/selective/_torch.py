@@ -17,8 +17,14 @@ def numpy(buffer):
     return keras.ops.convert_to_numpy(buffer).copy()
 
 
-def fit(count: int, most: int) -> int:
-    """The size in which `count` positions, rows, columns or tiles are computed: any will do."""
+def fit(count: int, most: int, of: str) -> int:
+    """The size in which so many positions, tiles, rows or columns are computed: any will do.
+
+    Args:
+        count: of them.
+        most: how many there are.
+        of: what they are.
+    """
     return count
 
 

@@ -45,14 +45,14 @@ class Planner:
         cols: of the columns.
         reach_rows: geometry of the rows, with how far a change matters.
         reach_cols: of the columns.
-        fit: size class of a number of strides, given the largest: see the backends.
+        fit: size class of a number of strides, see the backends.
     """
 
     rows: Axis
     cols: Axis
     reach_rows: Axis
     reach_cols: Axis
-    fit: Callable[[int, int], int]
+    fit: Callable[[int, int, str], int]
 
     def crop(self, box: Box) -> Crop | None:
         """The crop that a changed box needs; `None` where no output reads it."""
@@ -70,7 +70,7 @@ class Planner:
         stride = axis.stride
         most = -(-axis.size // stride)
         low, high = first // stride, -(-end // stride)
-        count = self.fit(high - low, most)
+        count = self.fit(high - low, most, "crops")
         low = max(0, min(low - (count - (high - low)) // 2, most - count))
         return low * stride, min((low + count) * stride, axis.size)
 

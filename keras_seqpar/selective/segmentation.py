@@ -358,8 +358,8 @@ class SegmentationStream:
     def _measure(self, frame: np.ndarray) -> None:
         """Finds what a crop costs beside its area: a line through a frame and a small crop."""
         rows, cols = self.geometry.rows, self.geometry.cols
-        sides = [a.stride * self._planner.fit(-(-a.size // (4 * a.stride)), -(-a.size // a.stride))
-                 for a in (rows, cols)]  # fmt: skip
+        strides = [(a.stride, -(-a.size // a.stride)) for a in (rows, cols)]
+        sides = [step * self._planner.fit(-(-most // 4), most, "crops") for step, most in strides]
         crop = frame[: sides[0], : sides[1]]
         self._full(crop)
         times = []

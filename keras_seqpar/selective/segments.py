@@ -13,6 +13,8 @@ from keras_seqpar.selective.propagation import Changes
 
 MODES = ("dense", "rectangle", "positions", "tiles")
 
+Fit = Callable[[int, int, str], int]  # `fit` of a backend
+
 # Side of a tile. A 3x3 convolution of a tile of 8x8 reads 100 positions, of 64 positions 576.
 TILE = 8
 
@@ -67,15 +69,13 @@ class Segment:
     macs: int
     rates: Mapping[int, int]
 
-    def regions(
-        self, mode: str, changes: Changes, fit: Callable[[int, int], int]
-    ) -> dict[int, Region]:
+    def regions(self, mode: str, changes: Changes, fit: Fit) -> dict[int, Region]:
         """Where each map is computed.
 
         Args:
             mode: one of `MODES`.
             changes: what must be computed.
-            fit: in which size so many positions, of so many, are computed.
+            fit: in which size so many of so many are computed, see the backends.
 
         Returns:
             Map -> region; nothing where the mode is dense.
@@ -88,7 +88,7 @@ class Segment:
             return {m: _tiles(changes[m], fit) for m in self.maps}
         return {m: _rectangle(shape, changes.box(m), fit) for m, shape in self.maps.items()}
 
-    def count(self, mode: str, changes: Changes, fit: Callable[[int, int], int]) -> int:
+    def count(self, mode: str, changes: Changes, fit: Fit) -> int:
         """How many multiply-accumulates it takes; arguments as for `regions`."""
         if mode == "dense":
             return self.macs
@@ -97,10 +97,11 @@ class Segment:
             if not self.rates[m]:
                 continue  # the frame, for example: looking at it costs time on every frame
             if mode == "positions":
-                done = fit(max(int(np.count_nonzero(changes[m])), 1), height * width)
+                count = max(int(np.count_nonzero(changes[m])), 1)
+                done = fit(count, height * width, mode)
             elif mode == "tiles":
                 touched = _touched(changes[m])
-                tiles = fit(max(int(np.count_nonzero(touched)), 1), touched.size)
+                tiles = fit(max(int(np.count_nonzero(touched)), 1), touched.size, mode)
                 done = tiles * math.prod(tile_sides((height, width)))
             else:
                 rows, cols = _sides((height, width), changes.box(m) or _CORNER, fit)
@@ -181,11 +182,11 @@ def _segment(program: Program, first: int, last: int, entry: int, made: int | No
 _CORNER = (0, 0, 0, 0)  # where nothing changed: computing a position again does no harm
 
 
-def _positions(changed: np.ndarray, fit) -> Region:
+def _positions(changed: np.ndarray, fit, of: str = "positions") -> Region:
     flat = np.flatnonzero(changed).astype(np.int32)  # quicker than of rows and columns
     if not len(flat):
         flat = np.zeros(1, np.int32)
-    spread = np.full(fit(len(flat), changed.size), flat[-1])
+    spread = np.full(fit(len(flat), changed.size, of), flat[-1])
     spread[: len(flat)] = flat
     return Region(*np.divmod(spread, np.int32(changed.shape[1])))
 
@@ -204,7 +205,7 @@ def _touched(changed: np.ndarray) -> np.ndarray:
 
 def _tiles(changed: np.ndarray, fit) -> Region:
     sides = tile_sides(changed.shape)
-    tiles = _positions(_touched(changed), fit)
+    tiles = _positions(_touched(changed), fit, "tiles")
     return Region(
         *(
             np.minimum(first * side, size - side).astype(np.int32)
@@ -216,7 +217,7 @@ def _tiles(changed: np.ndarray, fit) -> Region:
 def _sides(shape: Sequence[int], box: Sequence[int], fit) -> list[int]:
     """Height and width in which a box is computed."""
     spans = box[1] - box[0] + 1, box[3] - box[2] + 1
-    return [fit(span, size) for span, size in zip(spans, shape, strict=True)]
+    return [fit(span, size, "sides") for span, size in zip(spans, shape, strict=True)]
 
 
 def _rectangle(shape: Sequence[int], box: Sequence[int] | None, fit) -> Region:

@@ -26,7 +26,7 @@ def test_regions_hold_what_changed(data):
     rates = {maps.SOURCE: 0, wide: 10}
     segment = segments.Segment(0, 1, 0, None, sizes, True, 10 * shape[0] * shape[1], rates)
 
-    def fit(count, most):  # size classes, as JAX has them
+    def fit(count, most, of):  # size classes, as JAX has them
         return min(-(-count // 4) * 4, most)
 
     for mode in segments.MODES[1:]:
