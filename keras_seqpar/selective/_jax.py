@@ -20,6 +20,11 @@ def numpy(buffer):
     return np.array(buffer)
 
 
+def wait(buffers) -> None:
+    """Returns when stored maps are complete: JAX computes while Python goes on."""
+    jax.block_until_ready(buffers)
+
+
 def fit(count: int, most: int, of: str) -> int:
     """The size in which so many positions, tiles, rows or columns are computed.
 

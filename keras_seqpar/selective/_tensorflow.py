@@ -30,6 +30,10 @@ def numpy(buffer):
     return buffer.numpy()
 
 
+def wait(buffers) -> None:
+    """Returns when stored maps are complete, which they always are."""
+
+
 def fit(count: int, most: int, of: str) -> int:
     """The size in which so many are computed.
 
@@ -92,11 +96,11 @@ class Runner:
             self._operations[key] = _operation(self._trace(*key))
         flat = [x for pair in places for x in pair]
         sizes = np.array([len(x) for x in flat], np.int32)
-        given: list = [np.concatenate([*flat, sizes])]
-        given += [block] if index == 0 else []
-        given += extras if limit is None else [*extras, np.float32(limit)]
+        given = [np.concatenate([*flat, sizes]), *([block] if index == 0 else [])]
+        tensors = [*map(tf.constant, [*given, *extras])]
+        tensors += [] if limit is None else [_number(limit)]
         handles = [buffers[i].handle for i in self._engine.touched[index]]
-        return self._operations[key]([*map(tf.constant, given), *handles]), buffers
+        return self._operations[key]([*tensors, *handles]), buffers
 
     def _trace(self, index, mode, exact):
         engine = self._engine
@@ -151,6 +155,11 @@ class Caller:
 
         signature = tf.TensorSpec([1, None, None, self._channels], tf.float32)
         return _operation(run.get_concrete_function(signature))
+
+
+@functools.lru_cache(1024)  # the same on every frame of a stream
+def _number(value: float) -> tf.Tensor:
+    return tf.constant(value, tf.float32)
 
 
 def _operation(function) -> Callable:

@@ -17,6 +17,10 @@ def numpy(buffer):
     return keras.ops.convert_to_numpy(buffer).copy()
 
 
+def wait(buffers) -> None:
+    """Returns when stored maps are complete, which they always are."""
+
+
 def fit(count: int, most: int, of: str) -> int:
     """The size in which so many positions, tiles, rows or columns are computed: any will do.
 

@@ -17,7 +17,7 @@ _POSITIONS = 1.1
 _TILES = 1.1
 _DENSE = 0.9
 _WORTH = 0.95  # share of a dense pass; what does more is not quicker for sure
-_SHARES = (0.004, 0.03, 0.12, 0.3)  # of what a segment starts from, measured
+_SHARES = (0.004, 0.03, 0.12, 0.3)  # of the area, measured
 _RUNS = 3
 
 
@@ -81,8 +81,8 @@ def calibrate(
 ) -> CostModel:
     """Measures the segments of an engine in each mode, for changes of a few sizes.
 
-    Each segment is measured by itself, with a part of what it starts from changed. Nothing that
-    is stored changes its meaning: what was computed from `frame` is computed from it again.
+    Nothing that is stored changes its meaning: what was computed from `frame` is computed from it
+    again.
 
     Args:
         engine: with complete buffers.
@@ -90,7 +90,7 @@ def calibrate(
         extras: the other inputs.
         buffers: the stored maps.
         budget: seconds; a mode that would not fit into them, were it to take as long as the one
-            before, is not measured.
+            before, is not measured. One that was begun is finished.
         prune: as the segments are run when small changes stop between them.
 
     Returns:
@@ -101,22 +101,17 @@ def calibrate(
     def seconds(run: _Run) -> float:
         begin = time.perf_counter()
         engine.run(run.index, run.mode, run.regions, frame, extras, buffers, limit)
+        engine.backend.wait(buffers)
         return time.perf_counter() - begin
 
     runs: list[_Run] = []
     last = 0.0  # what the mode before took
     for mode in MODES:
-        begin, new = time.perf_counter(), _runs(engine, mode)
-        for i, run in enumerate(new):
-            ahead = 0.0 if i else last
-            if mode != "dense" and time.perf_counter() - start + ahead > budget:
-                break
-            seconds(run)  # compiles
-        else:
-            runs += new
-            last = time.perf_counter() - begin
-            continue
-        break
+        begin, new = time.perf_counter(), _runs(engine, mode, prune)
+        if mode != "dense" and begin - start + last > budget:
+            break
+        last = sum(map(seconds, new))  # compiles
+        runs += new
     runs.sort(key=lambda run: (run.index, run.macs))  # what is compared, at the same time
     times = [seconds(run) for run in runs]
     for _ in range(_RUNS - 1):
@@ -134,15 +129,16 @@ def calibrate(
     )
 
 
-def _runs(engine: Engine, mode: str) -> list[_Run]:
-    """What is measured of a mode."""
+def _runs(engine: Engine, mode: str, prune: bool) -> list[_Run]:
+    """What is measured of a mode: small changes of the frame or, with `prune`, of each segment."""
     maps, fit = engine.program.maps, engine.backend.fit
-    nothing = maps.evaluate(np.zeros(maps.shape(maps.SOURCE), bool))
     found = []
     for share in (1.0,) if mode == "dense" else _SHARES:
+        changes = maps.evaluate(patch(maps.shape(maps.SOURCE), share))
         for i, segment in enumerate(engine.segments):
-            entry = engine.program.map_of_value[segment.entry]
-            changes = nothing.after(entry, patch(maps.shape(entry), share))
+            if prune:  # late segments get small changes too
+                entry = engine.program.map_of_value[segment.entry]
+                changes = changes.after(entry, patch(maps.shape(entry), share))
             regions = segment.regions(mode, changes, fit)
             found.append(_Run(i, mode, segment.count(mode, changes, fit), regions))
     return found

@@ -2,7 +2,7 @@
 
 Every stored map is one flat buffer of rows, one row of channels per position, its border
 included and in place. Reading is a gather of rows, writing a scatter of rows; the arithmetic
-between them is `kernels`, on every backend the same. What differs between backends, four
+between them is `kernels`, on every backend the same. What differs between backends, a few
 functions and how a pass is compiled, is in `_tensorflow.py`, `_jax.py` and `_torch.py`.
 """
 
