@@ -96,11 +96,10 @@ class Runner:
             self._operations[key] = _operation(self._trace(*key))
         flat = [x for pair in places for x in pair]
         sizes = np.array([len(x) for x in flat], np.int32)
-        given = [np.concatenate([*flat, sizes]), *([block] if index == 0 else [])]
-        tensors = [*map(tf.constant, [*given, *extras])]
-        tensors += [] if limit is None else [_number(limit)]
+        arrays = [np.concatenate([*flat, sizes]), *([block] if index == 0 else []), *extras]
+        numbers = [] if limit is None else [_number(limit)]
         handles = [buffers[i].handle for i in self._engine.touched[index]]
-        return self._operations[key]([*tensors, *handles]), buffers
+        return self._operations[key]([*map(tf.constant, arrays), *numbers, *handles]), buffers
 
     def _trace(self, index, mode, exact):
         engine = self._engine
@@ -172,13 +171,14 @@ def _operation(function) -> Callable:
     """
     types = [x.dtype for x in function.outputs]
     branches = any(op.type in _CONTROL_FLOW for op in function.graph.get_operations())
+    executor = "" if branches else "SINGLE_THREADED_EXECUTOR"
 
     def call(tensors):
         results = tf.raw_ops.StatefulPartitionedCall(
             args=[*tensors, *function.captured_inputs],
             Tout=types,
             f=function,
-            executor_type="" if branches else "SINGLE_THREADED_EXECUTOR",
+            executor_type=executor,
         )
         return [x.numpy() for x in results]
 

@@ -165,7 +165,8 @@ def choose(engine: Engine, index: int, changes: Changes, mode: str = "auto") -> 
     best, least = "dense", model.predict(number, "dense", segment.macs)
     macs = {best: segment.macs}
     for m in (m for m in MODES[1:] if m in model.points[number]):
-        # Tiles hold all positions, so they need not be counted where that many take too long.
+        # Tiles hold all positions. Where about that many take too long they are not counted:
+        # only few changes, whose list is filled up, can need less in tiles.
         if m == "tiles" and model.predict(number, m, macs["positions"]) >= least:
             continue
         macs[m] = segment.count(m, changes, engine.backend.fit)
