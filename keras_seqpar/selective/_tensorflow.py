@@ -1,8 +1,8 @@
 """Stored maps in TensorFlow: variables, read by gathering rows and changed by scattering them.
 
 A segment is one graph, traced once per mode for frames of any change. Variables come in as
-arguments, so that the streams of a network share the graphs. A sparse write makes the next
-read of a whole variable copy it, so whole maps are gathered as well.
+arguments, so that the streams of a network share the graphs. After a sparse write every read of a
+whole variable copies it, so that only what is wanted whole is read that way.
 
 Beside `keras_seqpar.mobile`, these three files are the only place with code of one backend.
 """
@@ -69,6 +69,12 @@ def read(buffer, index, channels: int):
     return tf.ensure_shape(rows, (None, channels))
 
 
+def read_all(buffer, channels: int):
+    """All rows of a stored map."""
+    rows = tf.raw_ops.ReadVariableOp(resource=buffer, dtype=tf.float32)
+    return tf.ensure_shape(rows, (None, channels))
+
+
 def write(buffer, index, rows):
     """Puts rows into a stored map."""
     tf.raw_ops.ResourceScatterUpdate(resource=buffer, indices=index, updates=rows)
@@ -99,7 +105,7 @@ class Runner:
         arrays = [np.concatenate([*flat, sizes]), *([block] if index == 0 else []), *extras]
         numbers = [] if limit is None else [_number(limit)]
         handles = [buffers[i].handle for i in self._engine.touched[index]]
-        return self._operations[key]([*map(tf.constant, arrays), *numbers, *handles]), buffers
+        return self._operations[key]([*arrays, *numbers, *handles]), buffers
 
     def _trace(self, index, mode, exact):
         engine = self._engine
@@ -162,7 +168,7 @@ def _number(value: float) -> tf.Tensor:
 
 
 def _operation(function) -> Callable:
-    """A traced function as an operation, from a list of tensors to a list of arrays.
+    """A traced function as an operation, from a list of tensors or arrays to a list of arrays.
 
     Calling the function itself checks every argument anew, which takes 0.25 ms (2 cores). Its
     operations follow each other: most are spread over all cores themselves, and run beside each

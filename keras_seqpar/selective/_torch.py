@@ -42,6 +42,11 @@ def read(buffer, index, channels: int):
     return torch.index_select(buffer, 0, index)
 
 
+def read_all(buffer, channels: int):
+    """All rows of a stored map."""
+    return buffer.clone()
+
+
 def write(buffer, index, rows):
     """Puts rows into a stored map."""
     return buffer.index_copy_(0, index.long(), rows)

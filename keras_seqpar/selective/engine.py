@@ -19,7 +19,7 @@ from keras import ops
 
 from keras_seqpar.selective import kernels, places
 from keras_seqpar.selective.program import Layout, Program
-from keras_seqpar.selective.segments import SHARE, Region, split
+from keras_seqpar.selective.segments import WHOLE, Region, split
 from keras_seqpar.selective.steps import Step
 
 
@@ -32,7 +32,7 @@ class Engine:
         share: see `segments.split`.
     """
 
-    def __init__(self, program: Program, *, freeze: bool = False, share: float = SHARE):
+    def __init__(self, program: Program, *, freeze: bool = False, share: float = WHOLE):
         self.program = program
         self.backend = importlib.import_module(f"keras_seqpar.selective._{keras.backend.backend()}")
         self.weights = [kernels.weights_of(step) for step in program.steps]
@@ -318,6 +318,9 @@ class Engine:
 
     def _read_whole(self, layout: Layout, buffer):
         height, width, channels = layout.shape
+        if layout.padded == (height, width):
+            rows = self.backend.read_all(buffer, channels)
+            return ops.reshape(rows, (1, height, width, channels))
         ys, xs = np.arange(height, dtype="int32"), np.arange(width, dtype="int32")
         (top, _), (left, _) = layout.pads
         index = ((ys + top)[:, None] * layout.padded[1] + xs + left).reshape(-1)

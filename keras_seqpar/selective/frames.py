@@ -65,7 +65,9 @@ def check(
 
 
 def _array(x) -> np.ndarray:
-    array = keras.ops.convert_to_numpy(x) if keras.ops.is_tensor(x) else np.asarray(x)
+    if not isinstance(x, np.ndarray) and keras.ops.is_tensor(x):
+        x = keras.ops.convert_to_numpy(x)
+    array = np.asarray(x)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"A frame must be an array of numbers, got {type(x).__name__}.")
     return array

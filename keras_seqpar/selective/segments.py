@@ -18,11 +18,12 @@ Fit = Callable[[int, int, str], int]  # `fit` of a backend
 # Side of a tile. A 3x3 convolution of a tile of 8x8 reads 100 positions, of 64 positions 576.
 TILE = 8
 
-# Share of the multiply-accumulates of which a piece has at least this much. ResNet-50 in 9 pieces
-# took 14 ms per frame more than in one (2 cores, TensorFlow), in 3 nothing that could be measured.
-# Where changes may stop between pieces, more of them save more than they cost: ResNet-18 on a
-# video took 36 ms in 9 pieces, 39 in 5 and 41 in 4.
-SHARE, SHARE_PRUNED = 0.2, 0.05
+# Share of the multiply-accumulates of which a piece has at least this much. A network in one piece
+# runs in one mode. In pieces with a mode each it took longer, ResNet-50 in 4 up to 10 % (2 cores,
+# TensorFlow): what follows a run finds the processor's caches full of other things. Where changes
+# may stop between pieces, many save more than they cost: ResNet-18 on a video took 36 ms in 9
+# pieces, 39 in 5 and 41 in 4.
+WHOLE, PRUNED = 1.0, 0.05
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,7 +111,7 @@ class Segment:
         return macs
 
 
-def split(program: Program, share: float = SHARE) -> tuple[Segment, ...]:
+def split(program: Program, share: float = WHOLE) -> tuple[Segment, ...]:
     """Cuts a network.
 
     A cut goes behind a step whose output is stored and all that later steps need, beside the
@@ -128,7 +129,7 @@ def split(program: Program, share: float = SHARE) -> tuple[Segment, ...]:
     segments, first, entry = [], 0, program.inputs[0]
     for i, value in _cuts(program).items():
         segment = _segment(program, first, i + 1, entry, value)
-        if least <= segment.macs <= rest - least:
+        if 0 < least <= segment.macs <= rest - least:
             segments.append(segment)
             first, entry, rest = i + 1, value, rest - segment.macs
     return (*segments, _segment(program, first, len(program.steps), entry, None))

@@ -21,7 +21,7 @@ from keras_seqpar.selective.items import Item, load_item
 from keras_seqpar.selective.program import Program, compile_program
 from keras_seqpar.selective.propagation import Changes
 from keras_seqpar.selective.results import Result, Shares, Stats, together
-from keras_seqpar.selective.segments import MODES, SHARE, SHARE_PRUNED
+from keras_seqpar.selective.segments import MODES, PRUNED, WHOLE
 
 _engines: weakref.WeakValueDictionary = weakref.WeakValueDictionary()
 
@@ -74,7 +74,8 @@ def stream(
         input_shape: `(height, width, channels)`, where the model leaves it open.
         unsupported: `"error"` refuses a model with layers that no rule is known for, `"dense"`
             computes them, and all that follows them, anew for every frame that changed.
-        mode: `"auto"` chooses for every frame and segment; `"dense"` (everything),
+        mode: `"auto"` chooses for every frame, and with `prune` for every segment; `"dense"`
+            (everything),
             `"rectangle"` (one around what changed), `"positions"` (just those that changed) and
             `"tiles"` (those of 8 x 8 positions in which something changed) force one.
         calibrate: seconds that measuring this machine may take at the first frame; 0 for none.
@@ -122,7 +123,7 @@ def stream(
             )
     detector.check(flat.shapes[flat.inputs[0]])
     hash_ = fingerprint(flat)
-    share = SHARE_PRUNED if prune else SHARE
+    share = PRUNED if prune else WHOLE
     key = id(model), hash_, bool(freeze), share
     engine = _engines.get(key)
     program = compile_program(flat) if engine is None else engine.program

@@ -53,7 +53,7 @@ def test_pieces_follow_each_other_and_have_their_share():
     network = sp.build_plain("resnet18", 2, input_shape=(64, 64, 3), width=0.25)
     program = compile_program(flatten(network, None), fold=False)
     counts = []
-    for share in (1.0, segments.SHARE, segments.SHARE_PRUNED):
+    for share in (segments.WHOLE, 0.2, segments.PRUNED):
         pieces = segments.split(program, share)
         assert [x.first for x in pieces] == [0, *(x.last for x in pieces[:-1])]
         assert pieces[-1].last == len(program.steps) and pieces[-1].made is None

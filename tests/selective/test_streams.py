@@ -76,7 +76,8 @@ def net():
 def test_random_networks_equal_their_dense_run(data):
     model = rn.network(data.draw)
     shape = model.inputs[0].shape[1:3]
-    play(model, [data.draw(rn.changes(shape)) for _ in range(3)])
+    prune = data.draw(st.sampled_from([0.0, 1e-9]))  # in one piece, or in many
+    play(model, [data.draw(rn.changes(shape)) for _ in range(3)], prune=prune)
 
 
 @given(st.data())
@@ -282,12 +283,14 @@ def test_only_tensorflow_freezes(net):
         selective.stream(net, freeze=True)
 
 
-def test_calibration_measures_and_keeps_the_state(net):
-    stream = selective.stream(small_net(name="calibrated"), calibrate=5)
+@pytest.mark.parametrize(("prune", "pieces"), [(0.0, 1), (1e-9, 2)])
+def test_calibration_measures_and_keeps_the_state(net, prune, pieces):
+    model = small_net(name=f"calibrated in {pieces}")
+    stream = selective.stream(model, calibrate=5, prune=prune)
     frame = np.random.default_rng(0).normal(size=(12, 12, 3)).astype("float32")
     stream(frame)
     engine = stream._engine
-    assert len(engine.cost_model.points) == len(engine.segments) == 2
+    assert len(engine.cost_model.points) == len(engine.segments) == pieces
     for index, curves in enumerate(engine.cost_model.points):
         assert set(curves) == {"dense", "rectangle", "positions", "tiles"}
         for mode, curve in curves.items():
