@@ -132,8 +132,11 @@ class Changes:
 
     def __init__(self, maps: Sequence[_Map], start: int, changed: np.ndarray):
         self._maps = tuple(maps)
-        self._found = {Maps.NEVER: np.zeros((), bool), start: np.asarray(changed, bool)}
-        self._boxes: dict[int, Any] = {Maps.NEVER: None, start: bounds(self._found[start])}
+        changed, box = np.asarray(changed, bool), bounds(changed)
+        self._found = {Maps.NEVER: np.zeros((), bool), start: changed}
+        self._boxes: dict[int, Any] = {Maps.NEVER: None, start: box}
+        filled = box is not None and bool(changed[_slices(box)].all())
+        self._filled = {Maps.NEVER: False, start: filled}
 
     def after(self, number: int, changed: np.ndarray) -> "Changes":
         """The maps that follow when one of them turns out to be another.
@@ -149,16 +152,46 @@ class Changes:
 
     def __getitem__(self, number: int) -> np.ndarray:
         if number not in self._found:
-            m = self._maps[number]
-            sources = [self[i] for i in m.sources]
-            if m.kind == "taps":
-                found = m.taps(sources[0])
-            elif m.kind == "union":
-                found = np.logical_or.reduce(sources)
-            else:
-                found = np.full(m.shape or (), any(s.any() for s in sources))
-            self._found[number] = found
+            self._found[number] = self._evaluate(number, self._maps[number])
         return self._found[number]
+
+    def _evaluate(self, number: int, m: _Map) -> np.ndarray:
+        box = self.box(number)
+        if box is not None and self._is_filled(number):
+            found = np.zeros(m.shape, bool)
+            found[_slices(box)] = True
+            return found
+        sources = [self[i] for i in m.sources]
+        if m.kind == "taps":
+            return m.taps(sources[0])
+        if m.kind == "union":
+            return np.logical_or.reduce(sources)
+        return np.full(m.shape or (), any(s.any() for s in sources))
+
+    def count(self, number: int) -> int:
+        """How many positions of a map are true."""
+        box = self.box(number)
+        if box is not None and self._is_filled(number):
+            return (box[1] - box[0] + 1) * (box[3] - box[2] + 1)
+        return int(np.count_nonzero(self[number]))
+
+    def _is_filled(self, number: int) -> bool:
+        """Whether a map is known to be true in all of its rectangle, and only there.
+
+        So are those behind a change that fills its own, but for layers that skip positions. What
+        follows from rectangles alone needs no arrays of positions.
+        """
+        if number not in self._filled:
+            m, box = self._maps[number], self.box(number)
+            self._filled[number] = False
+            if m.kind == "taps" and self._is_filled(m.sources[0]) and box is not None:
+                first = self._boxes[m.sources[0]]
+                spans = m.taps.span(0, *first[:2]), m.taps.span(1, *first[2:])
+                self._filled[number] = all(span[2] for span in spans)
+            elif m.kind == "union":
+                filled = [self.box(i) for i in m.sources if self._is_filled(i)]
+                self._filled[number] = box in filled
+        return self._filled[number]
 
     def box(self, number: int) -> tuple[int, int, int, int] | None:
         """A rectangle around a map: the frame's bounding box, led through the layers.
@@ -185,13 +218,17 @@ class Changes:
             ends = list(zip(*boxes, strict=True))
             return min(ends[0]), max(ends[1]), min(ends[2]), max(ends[3])
         rows, cols = m.taps.span(0, *boxes[0][:2]), m.taps.span(1, *boxes[0][2:])
-        return None if rows is None or cols is None else rows + cols
+        return None if rows is None or cols is None else rows[:2] + cols[:2]
 
 
 def bounds(changed: np.ndarray) -> tuple[int, int, int, int] | None:
     """First row, last row, first column and last column of what is true, or `None`."""
     rows, cols = np.flatnonzero(changed.any(1)), np.flatnonzero(changed.any(0))
     return (int(rows[0]), int(rows[-1]), int(cols[0]), int(cols[-1])) if len(rows) else None
+
+
+def _slices(box: tuple[int, int, int, int]) -> tuple[slice, slice]:
+    return slice(box[0], box[1] + 1), slice(box[2], box[3] + 1)
 
 
 def patch(shape, share: float) -> np.ndarray:

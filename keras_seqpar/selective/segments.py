@@ -98,8 +98,7 @@ class Segment:
             if not self.rates[m]:
                 continue  # the frame, for example: looking at it costs time on every frame
             if mode == "positions":
-                count = max(int(np.count_nonzero(changes[m])), 1)
-                done = fit(count, height * width, mode)
+                done = fit(max(changes.count(m), 1), height * width, mode)
             elif mode == "tiles":
                 touched = _touched(changes[m])
                 tiles = fit(max(int(np.count_nonzero(touched)), 1), touched.size, mode)

@@ -85,17 +85,24 @@ class Taps:
     def _col_reads(self) -> list:
         return _reads(self.cols, self.shape[1])
 
-    def span(self, axis: int, first: int, last: int) -> tuple[int, int] | None:
-        """The first and last output row (axis 0) or column (axis 1) that reads `first..last`."""
+    def span(self, axis: int, first: int, last: int) -> tuple[int, int, bool] | None:
+        """The outputs that read something of `first..last`, on one axis.
+
+        Returns:
+            The first and the last row (axis 0) or column (axis 1), and whether all between them
+            do; `None` where none does.
+        """
         return self._span(axis, first, last)
 
     @functools.cached_property
-    def _span(self) -> Callable[[int, int, int], tuple[int, int] | None]:
+    def _span(self) -> Callable[[int, int, int], tuple[int, int, bool] | None]:
         @functools.lru_cache(_KNOWN)  # looked up rather than searched for on every frame
         def span(axis, first, last):
             table = (self.rows, self.cols)[axis]
             hit = np.flatnonzero(((table >= first) & (table <= last)).any(1))
-            return (int(hit[0]), int(hit[-1])) if len(hit) else None
+            if not len(hit):
+                return None
+            return int(hit[0]), int(hit[-1]), len(hit) == hit[-1] - hit[0] + 1
 
         return span
 

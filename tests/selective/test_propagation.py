@@ -106,24 +106,43 @@ def test_unknown_layers_are_named():
 @given(st.data())
 @settings(max_examples=60)
 def test_containment_and_rectangles_hold_whatever_changes(data):
-    """Maps that are said to contain others do, and rectangles contain their maps."""
+    """Maps that are said to contain others do, and rectangles contain their maps.
+
+    Every map is what its layers make of the one before, position by position, also where it
+    was worked out from rectangles alone.
+    """
     maps = Maps((9, 8))
-    found = [maps.SOURCE]
+    found, rules = [maps.SOURCE], [None]
     for _ in range(data.draw(st.integers(2, 6))):
-        source = data.draw(st.sampled_from(found))
-        same = [m for m in found if maps.shape(m) == maps.shape(source)]
+        a = data.draw(st.integers(0, len(found) - 1))
+        source = found[a]
+        same = [i for i, m in enumerate(found) if maps.shape(m) == maps.shape(source)]
         if data.draw(st.booleans()):
-            found.append(maps.union([source, data.draw(st.sampled_from(same))]))
+            b = data.draw(st.sampled_from(same))
+            found.append(maps.union([source, found[b]]))
+            rules.append(lambda of, a=a, b=b: of[a] | of[b])
             continue
         kernel = (data.draw(st.integers(1, 3)), data.draw(st.integers(1, 3)))
         stride = data.draw(st.sampled_from((1, 1, 2)))
-        taps = window(maps.shape(source), kernel, (stride, stride), padding="same")
+        step = data.draw(st.sampled_from((1, 1, 2)))
+        taps = window(maps.shape(source), kernel, (stride, stride), (step, step), "same")
         found.append(maps.taps(source, taps))
-    for seed in range(5):
-        changed = np.random.default_rng(seed).random((9, 8)) < 0.08
+        rules.append(lambda of, a=a, taps=taps: taps(of[a]))
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        changed = rng.random((9, 8)) < 0.08
+        if seed > 4:  # a rectangle
+            top, left = rng.integers(0, 9), rng.integers(0, 8)
+            changed[:] = False
+            changed[top : top + seed - 4, left : left + 3] = True
+        wanted = [changed]
+        for rule in rules[1:]:
+            wanted.append(rule(wanted))
         of = maps.evaluate(changed)
-        for a in found:
-            inside = bounds(of[a])
+        for a, array in zip(found, wanted, strict=True):
+            assert of.count(a) == array.sum()
+            assert np.array_equal(of[a], array)
+            inside = bounds(array)
             if inside is not None:
                 box = of.box(a)
                 assert box[0] <= inside[0] <= inside[1] <= box[1]
