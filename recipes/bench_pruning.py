@@ -47,7 +47,7 @@ def make_options() -> Options:
 
 
 def read(source: str, size: str, count: int) -> np.ndarray:
-    """The first frames of a video, `(count, height, width, 3)` float32."""
+    """The first frames of a video, `(count, height, width, 3)` uint8."""
     clip = video.open_video(source, watch.size_of(size))
     try:
         frames = list(clip.frames(FIRST + count))
@@ -55,7 +55,7 @@ def read(source: str, size: str, count: int) -> np.ndarray:
         clip.close()
     if len(frames) <= FIRST:
         raise ValueError(f"{source} has {len(frames)} frames that can be decoded: too few.")
-    return np.stack(frames).astype("float32")
+    return np.stack(frames)
 
 
 def measure(dense, stream: selective.Stream, frames: np.ndarray, turn: int) -> dict[str, float]:
@@ -76,7 +76,9 @@ def measure(dense, stream: selective.Stream, frames: np.ndarray, turn: int) -> d
     results, said = [], []
     for start in range(FIRST, len(frames), turn):
         some = frames[start : start + turn]
-        said += [timed(dense, frame, times["dense ms"])[0].argmax() for frame in some]
+        said += [
+            timed(dense, frame.astype("float32"), times["dense ms"])[0].argmax() for frame in some
+        ]
         results += [timed(stream, frame, times["ms"]) for frame in some]
     heard = [result.output[0].argmax() for result in results]
     return {
@@ -96,7 +98,7 @@ def sweep(model: keras.Model, chosen) -> list[dict]:
     for source in chosen.videos:
         frames = read(source, chosen.size, chosen.frames)
         dense = bench_selective.compiled(model)
-        dense(frames[0])
+        dense(frames[0].astype("float32"))
         options = {"input_shape": frames.shape[1:], "freeze": chosen.freeze}
         kept = [selective.stream(model, prune=p, **options) for p in {float(p > 0) for p in prunes}]
         for stream in kept:  # with and without pruning: keeps what is compiled for those below

@@ -129,7 +129,8 @@ class Detector:
             tiles = grow(means > FACTOR * (self.noise or 0.0), 1)
             changed = tiles.repeat(TILE, 0).repeat(TILE, 1)[: frame.shape[0], : frame.shape[1]]
         else:
-            changed = _any_channel(self._differences(frame, accepted) > np.asarray(self.threshold))
+            found = self._differences(frame, accepted)
+            changed = _any_channel(found > _limit(self.threshold, found.dtype))
         if self.drop_single:
             changed = changed & (neighbours(changed) > 1)
         return grow(changed, self.dilate)
@@ -146,8 +147,10 @@ class Detector:
 
     def _differences(self, frame: np.ndarray, accepted: np.ndarray) -> np.ndarray:
         """Absolute differences `(height, width, channels)`, or of one channel for luminance."""
-        found = difference(frame, accepted)
-        return np.abs(found @ _LUMA)[..., None] if self.luminance else np.abs(found)
+        if not self.luminance:
+            return distance(frame, accepted)
+        frame, accepted = (x.astype("float32", copy=False) for x in (frame, accepted))
+        return np.abs((frame - accepted) @ _LUMA)[..., None]
 
     def _check_numbers(self) -> None:
         try:
@@ -163,10 +166,25 @@ class Detector:
             raise ValueError(f"threshold must be finite and 0 or more, got {self.threshold!r}.")
 
 
-def difference(frame: np.ndarray, accepted: np.ndarray) -> np.ndarray:
-    """One frame less another, in float32, whatever numbers they hold."""
+def distance(frame: np.ndarray, accepted: np.ndarray) -> np.ndarray:
+    """How far two frames are from each other, number by number.
+
+    Returns:
+        Absolute differences: of frames of whole numbers without sign in their own type, which is
+        several times quicker, else in float32.
+    """
+    if frame.dtype == accepted.dtype and frame.dtype.kind == "u":
+        return np.maximum(frame, accepted) - np.minimum(frame, accepted)
     frame, accepted = (x.astype("float32", copy=False) for x in (frame, accepted))
-    return frame - accepted
+    found = frame - accepted
+    return np.abs(found, out=found)
+
+
+def _limit(threshold, dtype: np.dtype) -> np.ndarray:
+    """A threshold in the type of what is compared with it, so that nothing else is converted."""
+    if dtype.kind == "u":
+        threshold = np.minimum(np.floor(threshold), np.iinfo(dtype).max)
+    return np.asarray(threshold).astype(dtype)
 
 
 def grow(changed: np.ndarray, by: int) -> np.ndarray:

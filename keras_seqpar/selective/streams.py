@@ -13,7 +13,7 @@ import numpy as np
 
 from keras_seqpar.names import unknown_name
 from keras_seqpar.selective import passes
-from keras_seqpar.selective.detect import Detector, difference, region
+from keras_seqpar.selective.detect import Detector, distance, region
 from keras_seqpar.selective.engine import Engine
 from keras_seqpar.selective.flatten import fingerprint, flatten
 from keras_seqpar.selective.frames import check
@@ -346,7 +346,7 @@ class Stream:
         exact = item.detector.is_exact and mask is None and self._wanted is None
         drift = 0.0
         if not exact and item.changes is not None:
-            drift = float(np.abs(difference(frame, item.accepted)).max())
+            drift = float(distance(frame, item.accepted).max())
         return Stats(
             mode=mode,
             changed=share,

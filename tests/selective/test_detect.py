@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from keras_seqpar.selective import Detector
-from keras_seqpar.selective.detect import grow, neighbours, region
+from keras_seqpar.selective.detect import distance, grow, neighbours, region
 
 
 def frame(height=20, width=30, channels=3, value=100.0):
@@ -27,6 +29,22 @@ def test_thresholds_per_channel_and_bytes_that_would_wrap():
     b[2, 2] = (250, 250, 240)
     found = Detector((20, 5, 50))(b, a)
     assert np.argwhere(found).tolist() == [[0, 0], [1, 1]]
+
+
+@given(
+    st.integers(0, 2**32 - 1),
+    st.sampled_from(["uint8", "uint16", "int16"]),
+    st.lists(st.one_of(st.integers(0, 40), st.floats(0, 40), st.just(1e6)), min_size=3, max_size=3),
+)
+def test_whole_numbers_change_where_the_same_numbers_with_a_point_do(seed, kind, threshold):
+    rng = np.random.default_rng(seed)
+    low, high = (-40, 40) if kind == "int16" else (0, 80)
+    a, b = (rng.integers(low, high, (5, 6, 3)).astype(kind) for _ in range(2))
+    as_floats = a.astype("float64"), b.astype("float64")
+    assert np.array_equal(distance(a, b), np.abs(np.subtract(*as_floats)))
+    wanted = (np.abs(np.subtract(*as_floats)) > np.float32(threshold)).any(-1)
+    assert np.array_equal(Detector(threshold)(a, b), wanted)
+    assert np.array_equal(Detector(threshold[0])(a, b), Detector([threshold[0]] * 3)(a, b))
 
 
 def test_a_difference_must_be_above_the_threshold():
