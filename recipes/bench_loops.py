@@ -23,7 +23,7 @@ from options import Options
 from keras_seqpar import selective
 
 SIZE, DIGIT = 64, 28
-TURN, _WARM_UP = 10, 3  # frames per turn; frames that do not count
+TURN, _WARM_UP = 30, 3  # frames per turn, a second of most videos; frames that do not count
 
 
 def make_options() -> Options:
@@ -31,7 +31,7 @@ def make_options() -> Options:
     options = Options(__doc__)
     options.group(
         "Comparison",
-        ("integer", "frames", 30, "Frames that count, after three that do not.", 1),
+        ("integer", "frames", 90, "Frames that count, after three that do not.", 1),
         ("integer", "filters", 16, "Of each layer.", 1),
         ("integer", "digit", 3, "Which digit of scikit-learn's.", 0),
         ("integer", "seed", 0, "Of the weights."),

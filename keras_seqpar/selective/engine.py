@@ -124,7 +124,7 @@ class Engine:
             block = frame[region.spread(frame.shape)]
         else:
             block = frame[region.ys, region.xs][None, :, None]
-        return np.ascontiguousarray(block, "float32")
+        return np.array(block, "float32", order="C")  # backends may keep the memory they are given
 
     def _moved(self, value: int, mode: str, regions, moved: np.ndarray) -> np.ndarray:
         """Which positions of a whole map differ."""
