@@ -301,7 +301,7 @@ def test_only_tensorflow_freezes(net):
 @pytest.mark.parametrize(("prune", "pieces"), [(0.0, 1), (1e-9, 2)])
 def test_calibration_measures_and_keeps_the_state(net, prune, pieces):
     model = small_net(name=f"calibrated in {pieces}")
-    stream = selective.stream(model, calibrate=5, prune=prune)
+    stream = selective.stream(model, calibrate=60, prune=prune)  # enough for all, as JAX compiles
     frame = np.random.default_rng(0).normal(size=(12, 12, 3)).astype("float32")
     stream(frame)
     engine = stream._engine
