@@ -104,9 +104,9 @@ class Runner:
         flat = [x for pair in places for x in pair]
         sizes = np.array([len(x) for x in flat], np.int32)
         arrays = [np.concatenate([*flat, sizes]), *([block] if index == 0 else []), *extras]
-        numbers = [] if limit is None else [_number(limit)]
+        arrays += [] if limit is None else [np.asarray(limit, np.float32)]
         handles = [buffers[i].handle for i in self._engine.touched[index]]
-        return self._operations[key]([*arrays, *numbers, *handles]), buffers
+        return self._operations[key]([*arrays, *handles]), buffers
 
     def _trace(self, index, mode, exact):
         engine = self._engine
@@ -150,7 +150,7 @@ class Caller:
 
     def __call__(self, picture):
         """Runs it on `(1, height, width, channels)`."""
-        return self._operation([tf.constant(picture)])[0]
+        return self._operation([picture])[0]
 
     @functools.cached_property
     def _operation(self):
@@ -161,11 +161,6 @@ class Caller:
 
         signature = tf.TensorSpec([1, None, None, self._channels], tf.float32)
         return _operation(run.get_concrete_function(signature))
-
-
-@functools.lru_cache(1024)  # the same on every frame of a stream
-def _number(value: float) -> tf.Tensor:
-    return tf.constant(value, tf.float32)
 
 
 def _operation(function) -> Callable:

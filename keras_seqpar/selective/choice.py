@@ -107,7 +107,7 @@ def calibrate(
     runs: list[_Run] = []
     last = 0.0  # what the mode before took
     for mode in MODES:
-        begin, new = time.perf_counter(), _runs(engine, mode, prune)
+        begin, new = time.perf_counter(), _runs(engine, mode)
         if mode != "dense" and begin - start + last > budget:
             break
         last = sum(map(seconds, new))  # compiles
@@ -129,16 +129,15 @@ def calibrate(
     )
 
 
-def _runs(engine: Engine, mode: str, prune: bool) -> list[_Run]:
-    """What is measured of a mode: small changes of the frame or, with `prune`, of each segment."""
+def _runs(engine: Engine, mode: str) -> list[_Run]:
+    """What is measured of a mode: small changes of what each segment starts from."""
     maps, fit = engine.program.maps, engine.backend.fit
     found = []
     for share in (1.0,) if mode == "dense" else _SHARES:
         changes = maps.evaluate(patch(maps.shape(maps.SOURCE), share))
         for i, segment in enumerate(engine.segments):
-            if prune:  # late segments get small changes too
-                entry = engine.program.map_of_value[segment.entry]
-                changes = changes.after(entry, patch(maps.shape(entry), share))
+            entry = engine.program.map_of_value[segment.entry]
+            changes = changes.after(entry, patch(maps.shape(entry), share))
             regions = segment.regions(mode, changes, fit)
             found.append(_Run(i, mode, segment.count(mode, changes, fit), regions))
     return found

@@ -149,8 +149,7 @@ class Detector:
         """Absolute differences `(height, width, channels)`, or of one channel for luminance."""
         if not self.luminance:
             return distance(frame, accepted)
-        frame, accepted = (x.astype("float32", copy=False) for x in (frame, accepted))
-        return np.abs((frame - accepted) @ _LUMA)[..., None]
+        return np.abs(_difference(frame, accepted) @ _LUMA)[..., None]
 
     def _check_numbers(self) -> None:
         try:
@@ -175,9 +174,14 @@ def distance(frame: np.ndarray, accepted: np.ndarray) -> np.ndarray:
     """
     if frame.dtype == accepted.dtype and frame.dtype.kind == "u":
         return np.maximum(frame, accepted) - np.minimum(frame, accepted)
-    frame, accepted = (x.astype("float32", copy=False) for x in (frame, accepted))
-    found = frame - accepted
+    found = _difference(frame, accepted)
     return np.abs(found, out=found)
+
+
+def _difference(frame: np.ndarray, accepted: np.ndarray) -> np.ndarray:
+    """One frame less another, in float32, whatever numbers they hold."""
+    frame, accepted = (x.astype("float32", copy=False) for x in (frame, accepted))
+    return frame - accepted
 
 
 def _limit(threshold, dtype: np.dtype) -> np.ndarray:

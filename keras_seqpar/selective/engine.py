@@ -115,16 +115,16 @@ class Engine:
     def _block(self, mode: str, regions: Mapping[int, Region], frame: np.ndarray) -> np.ndarray:
         """The part of the frame that is computed, see `walk`."""
         region = regions.get(self.program.maps.SOURCE)
-        if region is None:
-            block = frame[None]
-        elif mode == "rectangle":
+        if region is None:  # a copy: a backend may keep it as a stored map
+            return np.array(frame[None], "float32", order="C")
+        if mode == "rectangle":
             block = frame[None, region.ys[0] : region.ys[-1] + 1]
             block = block[:, :, region.xs[0] : region.xs[-1] + 1]
         elif mode == "tiles":
             block = frame[region.spread(frame.shape)]
         else:
             block = frame[region.ys, region.xs][None, :, None]
-        return np.array(block, "float32", order="C")  # backends may keep the memory they are given
+        return np.ascontiguousarray(block, "float32")
 
     def _moved(self, value: int, mode: str, regions, moved: np.ndarray) -> np.ndarray:
         """Which positions of a whole map differ."""

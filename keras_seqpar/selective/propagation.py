@@ -132,11 +132,14 @@ class Changes:
 
     def __init__(self, maps: Sequence[_Map], start: int, changed: np.ndarray):
         self._maps = tuple(maps)
-        changed, box = np.asarray(changed, bool), bounds(changed)
+        changed = np.asarray(changed, bool)
         self._found = {Maps.NEVER: np.zeros((), bool), start: changed}
-        self._boxes: dict[int, Any] = {Maps.NEVER: None, start: box}
+        box = bounds(changed)
         filled = box is not None and bool(changed[_slices(box)].all())
-        self._filled = {Maps.NEVER: False, start: filled}
+        self._boxes: dict[int, tuple[Any, bool]] = {
+            Maps.NEVER: (None, False),
+            start: (box, filled),
+        }
 
     def after(self, number: int, changed: np.ndarray) -> "Changes":
         """The maps that follow when one of them turns out to be another.
@@ -156,8 +159,8 @@ class Changes:
         return self._found[number]
 
     def _evaluate(self, number: int, m: _Map) -> np.ndarray:
-        box = self.box(number)
-        if box is not None and self._is_filled(number):
+        box, filled = self._box(number)
+        if filled:
             found = np.zeros(m.shape, bool)
             found[_slices(box)] = True
             return found
@@ -170,28 +173,10 @@ class Changes:
 
     def count(self, number: int) -> int:
         """How many positions of a map are true."""
-        box = self.box(number)
-        if box is not None and self._is_filled(number):
+        box, filled = self._box(number)
+        if filled:
             return (box[1] - box[0] + 1) * (box[3] - box[2] + 1)
         return int(np.count_nonzero(self[number]))
-
-    def _is_filled(self, number: int) -> bool:
-        """Whether a map is known to be true in all of its rectangle, and only there.
-
-        So are those behind a change that fills its own, but for layers that skip positions. What
-        follows from rectangles alone needs no arrays of positions.
-        """
-        if number not in self._filled:
-            m, box = self._maps[number], self.box(number)
-            self._filled[number] = False
-            if m.kind == "taps" and self._is_filled(m.sources[0]) and box is not None:
-                first = self._boxes[m.sources[0]]
-                spans = m.taps.span(0, *first[:2]), m.taps.span(1, *first[2:])
-                self._filled[number] = all(span[2] for span in spans)
-            elif m.kind == "union":
-                filled = [self.box(i) for i in m.sources if self._is_filled(i)]
-                self._filled[number] = box in filled
-        return self._filled[number]
 
     def box(self, number: int) -> tuple[int, int, int, int] | None:
         """A rectangle around a map: the frame's bounding box, led through the layers.
@@ -204,21 +189,32 @@ class Changes:
         Returns:
             `(first row, last row, first column, last column)`, or `None` without change.
         """
+        return self._box(number)[0]
+
+    def _box(self, number: int) -> tuple[Any, bool]:
+        """The rectangle of `box`, and whether the map is known to be true in all of it.
+
+        So it is behind a change that fills its own, but for layers that skip positions.
+        """
         if number not in self._boxes:
             m = self._maps[number]
-            self._boxes[number] = self._around(m, [b for b in map(self.box, m.sources) if b])
+            self._boxes[number] = self._around(m, [b for b in map(self._box, m.sources) if b[0]])
         return self._boxes[number]
 
-    def _around(self, m: _Map, boxes: list[tuple]) -> tuple[int, int, int, int] | None:
-        if not boxes:
-            return None
+    def _around(self, m: _Map, sources: list[tuple]) -> tuple[Any, bool]:
+        if not sources:
+            return None, False
         if m.kind == "whole":
-            return (0, m.shape[0] - 1, 0, m.shape[1] - 1) if m.shape else (0, 0, 0, 0)
+            return ((0, m.shape[0] - 1, 0, m.shape[1] - 1) if m.shape else (0, 0, 0, 0)), False
         if m.kind == "union":
-            ends = list(zip(*boxes, strict=True))
-            return min(ends[0]), max(ends[1]), min(ends[2]), max(ends[3])
-        rows, cols = m.taps.span(0, *boxes[0][:2]), m.taps.span(1, *boxes[0][2:])
-        return None if rows is None or cols is None else rows[:2] + cols[:2]
+            ends = list(zip(*(box for box, _ in sources), strict=True))
+            around = min(ends[0]), max(ends[1]), min(ends[2]), max(ends[3])
+            return around, (around, True) in sources
+        ((box, filled),) = sources
+        rows, cols = m.taps.span(0, *box[:2]), m.taps.span(1, *box[2:])
+        if rows is None or cols is None:
+            return None, False
+        return rows[:2] + cols[:2], filled and rows[2] and cols[2]
 
 
 def bounds(changed: np.ndarray) -> tuple[int, int, int, int] | None:

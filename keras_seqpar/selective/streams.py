@@ -75,9 +75,9 @@ def stream(
         unsupported: `"error"` refuses a model with layers that no rule is known for, `"dense"`
             computes them, and all that follows them, anew for every frame that changed.
         mode: `"auto"` chooses for every frame, and with `prune` for every segment; `"dense"`
-            (everything),
-            `"rectangle"` (one around what changed), `"positions"` (just those that changed) and
-            `"tiles"` (those of 8 x 8 positions in which something changed) force one.
+            (everything), `"rectangle"` (one around what changed), `"positions"` (just those that
+            changed) and `"tiles"` (those of 8 x 8 positions in which something changed) force
+            one.
         calibrate: seconds that measuring this machine may take at the first frame; 0 for none.
             Modes that were not measured within them are not chosen.
         freeze: make the weights constants of the compiled graphs (TensorFlow only): quicker, and

@@ -2,6 +2,7 @@
 
 import itertools
 
+import keras
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -47,6 +48,14 @@ def test_regions_hold_what_changed(data):
             assert not (found[number] & ~covered).any()
         assert segment.count(mode, found, fit) == 10 * done[wide]
     assert segment.regions("dense", found, fit) == {}
+
+
+def test_what_has_nothing_to_share_stays_in_one_piece():
+    inputs = keras.Input((8, 8, 1))
+    x = keras.layers.MaxPooling2D(2)(keras.layers.MaxPooling2D(2)(inputs))
+    program = compile_program(flatten(keras.Model(inputs, x), None))
+    for share in (segments.WHOLE, segments.PRUNED):
+        assert len(segments.split(program, share)) == 1
 
 
 def test_pieces_follow_each_other_and_have_their_share():
