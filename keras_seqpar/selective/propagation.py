@@ -39,6 +39,7 @@ class Maps:
     def __init__(self, shape):
         self._maps = [_Map("never"), _Map("source", tuple(shape))]
         self._known: dict = {}
+        self._contains: dict[tuple[int, int], bool] = {}
 
     def __len__(self) -> int:
         return len(self._maps)
@@ -90,6 +91,11 @@ class Maps:
 
     def contains(self, a: int, b: int) -> bool:
         """Whether map `a` has a change wherever `b` has one, whatever the frame does."""
+        if (a, b) not in self._contains:  # else a dense network would ask exponentially often
+            self._contains[a, b] = self._has(a, b)
+        return self._contains[a, b]
+
+    def _has(self, a: int, b: int) -> bool:
         if a == b or b == self.NEVER:
             return True
         big, small = self._maps[a], self._maps[b]

@@ -11,7 +11,7 @@ from keras import layers
 from keras_seqpar.layers import GlobalResponseNorm
 from keras_seqpar.selective import spread
 from keras_seqpar.selective.propagation import Maps, bounds
-from keras_seqpar.selective.taps import window
+from keras_seqpar.selective.taps import Taps, window
 
 
 def reached(layer, shape, channels=2):
@@ -160,3 +160,21 @@ def test_a_residual_block_has_the_map_of_its_convolution():
         maps.taps(maps.SOURCE, window((8, 8), k, (2, 2), padding="same")) for k in ((3, 3), (4, 4))
     ]
     assert maps.union(two) == two[1]
+
+
+def test_maps_of_a_long_chain_of_concatenations_are_soon_found(monkeypatch):
+    """Without what is known already, each layer of a DenseNet doubles the questions."""
+    count, within, asked = 24, Taps.within, []
+
+    def counted(*taps):
+        asked.append(taps)
+        assert len(asked) <= count**3
+        return within(*taps)
+
+    monkeypatch.setattr(Taps, "within", counted)
+    maps = Maps((16, 16))
+    known = [maps.SOURCE]
+    for _ in range(count):
+        known.append(maps.taps(maps.union(known), window((16, 16), (3, 3), padding="same")))
+        assert maps.union(known) == known[-1]
+    assert asked
