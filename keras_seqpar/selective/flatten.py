@@ -32,6 +32,12 @@ class Call:
     args: tuple
     kwargs: Mapping
 
+    @property
+    def constants(self) -> list:
+        """The arrays and variables among its arguments."""
+        given = keras.tree.flatten((self.args, self.kwargs))
+        return [x for x in given if hasattr(x, "shape")]
+
 
 @dataclasses.dataclass(frozen=True)
 class Value:
@@ -143,9 +149,12 @@ def fingerprint(flat: Flat) -> str:
             config = json.dumps(call.layer.get_config(), sort_keys=True, default=str)
         except Exception:  # a layer that cannot say what it is: its class must do
             config = type(call.layer).__name__
-        digest.update(repr((call.name, call.inputs, call.outputs, config)).encode())
-        for weight in getattr(call.layer, "weights", ()):
-            array = np.ascontiguousarray(keras.ops.convert_to_numpy(weight.value))
+        given = keras.tree.flatten((call.args, call.kwargs))
+        plain = [x for x in given if isinstance(x, (bool, int, float, str, Value))]
+        digest.update(repr((call.name, call.inputs, call.outputs, config, plain)).encode())
+        weights = [weight.value for weight in getattr(call.layer, "weights", ())]
+        for weight in (*weights, *call.constants):
+            array = np.ascontiguousarray(keras.ops.convert_to_numpy(weight))
             digest.update(repr((array.shape, str(array.dtype))).encode())
             digest.update(array.tobytes())
     return digest.hexdigest()

@@ -16,7 +16,7 @@ from keras import layers as kl
 
 from keras_seqpar.selective.flatten import Call, Flat, positions
 from keras_seqpar.selective.propagation import Maps
-from keras_seqpar.selective.rules import Rule, is_idle, map_of, rule_of
+from keras_seqpar.selective.rules import Rule, is_idle, map_of, per_channel, rule_of
 from keras_seqpar.selective.steps import Step, array, fold
 from keras_seqpar.selective.taps import Taps, identity
 
@@ -171,6 +171,8 @@ class _Compiler:
         shapes = [self.shapes[i] for i in inputs]
         sources = [self.map_of_value[i] for i in inputs]
         rule = rule_of(call.layer, shapes)
+        if rule.kind in ("pointwise", "join") and not per_channel(*call.constants):
+            rule = Rule("unknown", why="it is called with an array that has positions")
         steady = [s for s, m in zip(shapes, sources, strict=True) if m == Maps.NEVER]
         if rule.kind == "join" and any(s[:2] != (1, 1) for s in steady):
             return Rule("whole", why="one input does not come from the frame")

@@ -1,6 +1,7 @@
 """What each kind of Keras layer does to change maps."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -50,7 +51,28 @@ _IDLE = (
     *(kl.SpatialDropout2D, kl.ActivityRegularization, StochasticDepth),
 )
 # keras.applications' own layers, which are not public.
-_APPLICATIONS = {"LayerScale": "pointwise", "StochasticDepth": "idle"}
+_APPLICATIONS = {"LayerScale": "pointwise", "StochasticDepth": "idle", "CustomScaleLayer": "join"}
+# The operations behind `x + y` and `keras.ops.relu(x)` in a functional model, not public either.
+_OPERATIONS = {
+    **dict.fromkeys(
+        (
+            *("Absolute", "Clip", "Exp", "Log", "Log1p", "Negative", "Reciprocal", "Rsqrt"),
+            *("Sqrt", "Square", "Tanh", "Celu", "Elu", "Gelu", "HardSigmoid", "HardSilu"),
+            *("HardTanh", "LeakyRelu", "LogSigmoid", "Relu", "Relu6", "Selu", "Sigmoid", "Silu"),
+            *("Softplus", "Softsign"),
+        ),
+        "pointwise",
+    ),
+    **dict.fromkeys(
+        (
+            *("Add", "Concatenate", "Divide", "Maximum", "Minimum", "Multiply", "Power"),
+            *("Subtract", "TrueDivide"),
+        ),
+        "join",
+    ),
+    **dict.fromkeys(("LogSoftmax", "Softmax"), "norm"),
+    **dict.fromkeys(("Logsumexp", "Max", "Mean", "Min", "Std", "Sum", "Var"), "reduction"),
+}
 _JOINS = (kl.Add, kl.Subtract, kl.Multiply, kl.Average, kl.Maximum, kl.Minimum, kl.Concatenate)
 _NORMS = (
     *(kl.BatchNormalization, kl.LayerNormalization, kl.RMSNormalization),
@@ -85,13 +107,18 @@ def rule_of(layer: keras.Operation, shapes: Sequence[Shape]) -> Rule:
         return Rule("whole", why=f"{kind.__name__} looks at all positions")
     if any(len(shape) != 3 for shape in shapes) and kind is not TopDownGain:
         return _unknown(layer)
-    if kind in _JOINS:
+    private = _private(layer)
+    if kind in _JOINS or private == "join":
         return _join(layer, shapes)
-    if kind in _NORMS:
+    if kind in _NORMS or private == "norm":
         return _norm(layer)
-    if kind is kl.Rescaling and not _per_channel(layer.scale, layer.offset):
+    if private == "reduction":
+        return _reduction(layer)
+    if kind is kl.Rescaling and not per_channel(layer.scale, layer.offset):
         return _unknown(layer, "its scale or offset differs from position to position")
-    if kind in _POINTWISE or is_idle(layer) or _application(layer) == "pointwise":
+    if kind.__name__ == "Clip" and private and not per_channel(layer.x_min, layer.x_max):
+        return _unknown(layer, "its bounds differ from position to position")
+    if kind in _POINTWISE or is_idle(layer) or private == "pointwise":
         return Rule("pointwise")
     if kind is kl.PReLU:
         shared = layer.shared_axes and {1, 2} <= set(layer.shared_axes)
@@ -108,7 +135,12 @@ def is_idle(layer: keras.Operation) -> bool:
         return layer.activation is keras.activations.linear
     if kind is TopDownGain:
         return layer.gain == 1.0
-    return kind in _IDLE or _application(layer) == "idle"
+    return kind in _IDLE or _private(layer) == "idle"
+
+
+def per_channel(*values) -> bool:
+    """Whether numbers or arrays that a layer works with are the same at all positions."""
+    return all(math.prod(np.shape(value)[:-1]) == 1 for value in values)
 
 
 def spread(layer: keras.Operation, *changed: np.ndarray) -> np.ndarray:
@@ -202,7 +234,7 @@ def _as_torch_pads(taps: Taps) -> Taps:
 
 
 def _join(layer, shapes) -> Rule:
-    if type(layer) is kl.Concatenate and layer.axis not in (-1, 3):
+    if type(layer).__name__ == "Concatenate" and layer.axis not in (-1, 3):
         return _unknown(layer, "it joins positions; only channels (axis=-1) can be joined")
     large = max(shapes, key=lambda shape: shape[0] * shape[1])[:2]
     if any(shape[:2] not in (large, (1, 1)) for shape in shapes):
@@ -214,12 +246,22 @@ def _join(layer, shapes) -> Rule:
 
 def _norm(layer) -> Rule:
     axis = layer.axis
-    axes = [axis] if isinstance(axis, int) else list(axis)
+    axes = [axis] if isinstance(axis, int) else list(axis or ())
     if axes in ([-1], [3]) or (type(layer) is kl.Normalization and not axes):
         return Rule("pointwise")
     if type(layer) in (kl.BatchNormalization, kl.Normalization):
         return _unknown(layer, f"it works on axis {axis}, not on channels")
     return Rule("whole", why=f"{type(layer).__name__} over axes {axes} looks at several positions")
+
+
+def _reduction(layer) -> Rule:
+    axes = [layer.axis] if isinstance(layer.axis, int) else layer.axis or range(4)
+    axes = {axis % 4 for axis in axes}  # of `(batch, height, width, channels)`
+    if {1, 2} <= axes:
+        return Rule("whole", why=f"{type(layer).__name__} looks at all positions")
+    if axes == {3} and layer.keepdims:
+        return Rule("pointwise")
+    return _unknown(layer, f"it works on axis {layer.axis}: take (1, 2), or -1 and keepdims=True")
 
 
 def _known(activation: Callable | None) -> bool:
@@ -228,15 +270,12 @@ def _known(activation: Callable | None) -> bool:
     return activation is None or module.startswith("keras.")
 
 
-def _per_channel(*values) -> bool:
-    shapes = [np.shape(value) for value in values]
-    return all(np.prod(shape[:-1], dtype=int) == 1 for shape in shapes)
-
-
-def _application(layer) -> str | None:
-    if not type(layer).__module__.startswith("keras.src.applications"):
-        return None
-    return _APPLICATIONS.get(type(layer).__name__)
+def _private(layer) -> str | None:
+    """What a layer or operation of Keras does whose class is not public."""
+    for package, known in (("applications", _APPLICATIONS), ("ops", _OPERATIONS)):
+        if type(layer).__module__.startswith(f"keras.src.{package}."):
+            return known.get(type(layer).__name__)
+    return None
 
 
 def _unknown(layer, why: str = "") -> Rule:

@@ -66,12 +66,15 @@ def other(draw, kind, shape, name=None):
         "rescale": lambda: layers.Rescaling(0.5, 0.25, name=name),
         "dropout": lambda: layers.Dropout(0.5, name=name),
         "dense": lambda: layers.Dense(4, activation="relu", name=name),
+        "silu": lambda: keras.ops.silu,
+        "arithmetic": lambda: lambda x: 0.25 - 0.5 * x,
+        "mean of channels": lambda: lambda x: x - keras.ops.mean(x, axis=-1, keepdims=True),
     }[kind]()
 
 
 OTHERS = (
     *("pad", "crop", "up", "norm", "layernorm", "relu", "gelu", "prelu", "gain", "rescale"),
-    *("dropout", "dense"),
+    *("dropout", "dense", "silu", "arithmetic", "mean of channels"),
 )
 JOINS = {
     "add": layers.Add,
@@ -79,6 +82,8 @@ JOINS = {
     "concatenate": layers.Concatenate,
     "maximum": layers.Maximum,
     "average of two": layers.Average,
+    "plus": lambda name: lambda two: two[0] + two[1],
+    "gate": lambda name: lambda two: two[0] * keras.ops.sigmoid(two[1]),
 }
 
 

@@ -30,6 +30,35 @@ def test_bounds_of_resnet50_are_near_those_counted_elsewhere():
     assert "stem_conv " in text
 
 
+APPLICATIONS = {  # -> whether something looks at all positions, and so ends the gain
+    "ConvNeXtTiny": False,
+    "DenseNet121": False,
+    "EfficientNetB0": True,
+    "EfficientNetV2B0": True,
+    "InceptionResNetV2": False,
+    "InceptionV3": False,
+    "MobileNet": False,
+    "MobileNetV2": False,
+    "MobileNetV3Small": True,
+    "NASNetMobile": False,
+    "ResNet50": False,
+    "ResNet50V2": False,
+    "VGG16": False,
+    "Xception": False,
+}
+
+
+@pytest.mark.only_backend("tensorflow")  # torch has no NASNet
+@pytest.mark.parametrize("name", APPLICATIONS)
+def test_every_architecture_of_keras_applications_is_known(name):
+    build = getattr(keras.applications, name)
+    model = build(weights=None, include_top=False, input_shape=(96, 96, 3))
+    report = selective.report(model, [0.001])
+    assert not report.unsupported
+    assert bool(report.barriers) == APPLICATIONS[name]
+    assert report.bounds[0] > 1
+
+
 def test_macs_are_those_of_cost():
     model = harness.network(harness.LABELS[:3])
     assert selective.report(model).macs == sp.cost(model).macs

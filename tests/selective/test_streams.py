@@ -503,6 +503,74 @@ def test_a_layer_with_a_loop_and_a_condition():
     play(model, rn.lone_pixels((8, 8))[:2], ["positions"], unsupported="dense")
 
 
+ops = keras.ops
+SCALES = np.array([0.5, -1.0, 2.0, 1.0], "float32")
+OPERATIONS = {
+    "sum": lambda x, y: x + y,
+    "numbers": lambda x, y: 1.5 - 2.0 * x,
+    "scales": lambda x, y: x * SCALES + ops.convert_to_tensor(SCALES),
+    "quotient": lambda x, y: x / (1.0 + ops.absolute(y)),
+    "power": lambda x, y: ops.absolute(x) ** 1.5,
+    "larger": lambda x, y: ops.maximum(ops.minimum(x, 0.5), y),
+    "clip": lambda x, y: ops.clip(x, -0.5, 0.5),
+    "activations": lambda x, y: ops.gelu(ops.leaky_relu(ops.hard_silu(x))) + ops.relu6(y),
+    "roots": lambda x, y: ops.sqrt(ops.square(x) + 1) * ops.rsqrt(ops.exp(y)),
+    "logarithm": lambda x, y: ops.log(1.0 + ops.exp(-ops.absolute(x))) - ops.log1p(ops.square(y)),
+    "channels": lambda x, y: ops.concatenate([x, -y], axis=-1),
+    "one for all channels": lambda x, y: x * ops.sigmoid(ops.max(y, axis=-1, keepdims=True)),
+    "softmax": lambda x, y: ops.softmax(x) + ops.log_softmax(y, axis=3),
+}
+
+
+def with_operation(operation):
+    """A network that calls an operation of keras.ops on two maps."""
+    inputs = keras.Input((9, 11, 3))
+    x = layers.Conv2D(4, 3, padding="same", name="one")(inputs)
+    y = layers.Conv2D(4, 1, name="two")(inputs)
+    model = keras.Model(inputs, layers.Conv2D(2, 3, name="behind")(operation(x, y)))
+    harness.randomize(model)
+    return model
+
+
+@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
+def test_operations_that_models_call_by_themselves(operation):
+    model = with_operation(operation)
+    (stream,) = play(model, rn.lone_pixels((9, 11))[:3], ["positions"])
+    assert not stream.program.unknown and not stream.program.barriers
+    assert stream.change_map("behind").sum() < stream.change_map("behind").size
+
+
+@pytest.mark.parametrize(
+    ("operation", "why"),
+    [
+        (lambda x, y: x * np.ones((9, 11, 1), "float32"), "an array that has positions"),
+        (lambda x, y: ops.clip(x, np.zeros((9, 1, 1), "float32"), 1.0), "its bounds differ"),
+        (lambda x, y: ops.concatenate([x, y], axis=1), "only channels"),
+        (lambda x, y: x + ops.mean(y, axis=1, keepdims=True), r"works on axis \[1\]"),
+        (lambda x, y: ops.flip(x, axis=1), "no rule is known for Flip"),
+    ],
+)
+def test_operations_that_look_beside_a_position_are_named(operation, why):
+    model = with_operation(operation)
+    with pytest.raises(ValueError, match=why):
+        selective.stream(model)
+    play(model, rn.lone_pixels((9, 11))[:2], ["positions"], unsupported="dense")
+
+
+def test_reductions_over_all_positions_make_what_follows_dense():
+    model = with_operation(lambda x, y: x * ops.mean(y, axis=(1, 2), keepdims=True))
+    (stream,) = play(model, rn.lone_pixels((9, 11))[:2], ["positions"])
+    assert stream.change_map("behind").all() and stream.change_map("one").sum() < 10
+
+
+def test_networks_that_differ_in_a_number_are_different():
+    two, three, scaled, other = (
+        selective.stream(with_operation(lambda x, y, by=by: x * by)).fingerprint
+        for by in (2.0, 3.0, SCALES, SCALES + 1)
+    )
+    assert len({two, three, scaled, other}) == 4
+
+
 def test_models_that_cannot_be_streamed_are_refused():
     with pytest.raises(TypeError, match="Expected a keras.Model, got 3"):
         selective.stream(3)
@@ -632,6 +700,10 @@ def test_states_of_other_networks_are_refused(net):
             b.load_state(state)
     with pytest.raises(ValueError, match="no fingerprint"):
         a.load_state({})
+    for name in ("item0_accepted", "item0_buffer0", "item0_output1"):
+        with pytest.raises(ValueError, match=f"damaged: {name} is .*, not "):
+            a.load_state(state | {name: state[name][..., :-1]})
+    assert a(np.zeros((12, 12, 3), "float32")).stats.mode == "cached"  # as it was
     del state["item0_buffer0"]
     with pytest.raises(ValueError, match="not complete: 'item0_buffer0'"):
         a.load_state(state)
