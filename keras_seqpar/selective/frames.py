@@ -1,4 +1,6 @@
-"""Frames as they come in: checked before anything of a stream is touched."""
+"""Frames as they come in, and stored states: checked before anything of a stream is touched."""
+
+from collections.abc import Mapping, Sequence
 
 import keras
 import numpy as np
@@ -64,10 +66,32 @@ def check(
     return frames, extras
 
 
+def stored(state: Mapping, name: str, shape: Sequence[int]) -> np.ndarray:
+    """An array of a stored state.
+
+    Args:
+        state: see `Stream.state_dict`.
+        name: of the array.
+        shape: that it must have.
+
+    Returns:
+        A copy.
+
+    Raises:
+        KeyError: it is missing.
+        ValueError: another shape.
+    """
+    array = np.array(state[name])
+    if array.shape != tuple(shape):
+        raise ValueError(f"The state is damaged: {name} is {array.shape}, not {tuple(shape)}.")
+    return array
+
+
 def _array(x) -> np.ndarray:
     if not isinstance(x, np.ndarray) and keras.ops.is_tensor(x):
         x = keras.ops.convert_to_numpy(x)
     array = np.asarray(x)
     if array.dtype.kind not in "fiub":
-        raise TypeError(f"A frame must be an array of numbers, got {type(x).__name__}.")
+        kind = f"{type(x).__name__} of {array.dtype}"
+        raise TypeError(f"A frame must be an array of numbers, got {kind}.")
     return array

@@ -1,7 +1,7 @@
 """What a stream keeps from frame to frame, and how that is stored."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import keras
@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_seqpar.selective.detect import Detector
 from keras_seqpar.selective.engine import Engine
+from keras_seqpar.selective.frames import stored
 from keras_seqpar.selective.propagation import Changes
 
 
@@ -77,18 +78,25 @@ def load_item(
 
     Raises:
         KeyError: an array is missing.
+        ValueError: an array has another shape.
     """
-
-    def all_of(name: str, count: int) -> list:
-        return [np.array(state[f"{prefix}{name}{i}"]) for i in range(count)]
-
     program = engine.program
+
+    def all_of(name: str, shapes: Iterable[tuple[int, ...]]) -> list:
+        return [stored(state, f"{prefix}{name}{i}", shape) for i, shape in enumerate(shapes)]
+
+    def with_batch(values: Iterable[int]) -> list:
+        return [(1, *program.shapes[value]) for value in values]
+
     item = Item(
-        [engine.backend.new(x) for x in all_of("buffer", len(program.layouts))],
+        [
+            engine.backend.new(x)
+            for x in all_of("buffer", ((x.rows, x.shape[2]) for x in program.layouts))
+        ],
         dataclasses.replace(detector),
-        np.array(state[f"{prefix}accepted"]),
-        all_of("extra", len(program.inputs) - 1),
-        all_of("output", len(keras.tree.flatten(program.outputs))),
+        stored(state, f"{prefix}accepted", program.shapes[program.inputs[0]]),
+        all_of("extra", with_batch(program.inputs[1:])),
+        all_of("output", with_batch(keras.tree.flatten(program.outputs))),
         scales=np.array(state[f"{prefix}scales"]).tolist(),
         complete=True,
     )

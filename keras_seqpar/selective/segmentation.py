@@ -13,7 +13,7 @@ from keras_seqpar.selective import regions
 from keras_seqpar.selective.axis import RECEPTIVE_FIELD, check_crops
 from keras_seqpar.selective.detect import Detector, region
 from keras_seqpar.selective.flatten import fingerprint, flatten
-from keras_seqpar.selective.frames import check
+from keras_seqpar.selective.frames import check, stored
 from keras_seqpar.selective.geometry import geometry
 from keras_seqpar.selective.program import compile_program
 from keras_seqpar.selective.segmentation_results import (
@@ -254,13 +254,14 @@ class SegmentationStream:
                 f"This state belongs to another model ({theirs}, not {self._key}): structure, "
                 "weights, size of the frames or kind of output differ."
             )
+        output = self.geometry.output_shape[: None if self._scores else 2]
         items = []
         try:
             for i in range(int(state["items"])):
                 item = _Item(
                     dataclasses.replace(self._detector, _seen=[]),
-                    np.array(state[f"item{i}_accepted"]),
-                    np.array(state[f"item{i}_output"]),
+                    stored(state, f"item{i}_accepted", self.geometry.shape),
+                    stored(state, f"item{i}_output", output),
                     int(state[f"item{i}_since_full"]),
                 )
                 learned = {key: state[f"item{i}_{key}"] for key in ("noise", "seen")}

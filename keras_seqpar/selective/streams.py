@@ -269,7 +269,7 @@ class Stream:
             state: from `state_dict`, or what `numpy.load` reads of it.
 
         Raises:
-            ValueError: the state of another network, or no complete state.
+            ValueError: the state of another network, or no complete one.
         """
         if "fingerprint" not in state or str(state["fingerprint"]) != self._key:
             theirs = str(state["fingerprint"]) if "fingerprint" in state else "no fingerprint"
@@ -333,7 +333,7 @@ class Stream:
             changed = item.detector(frame, item.accepted) if mask is None else mask
             if self._wanted is not None and mask is None:
                 changed = changed & self._wanted
-            share = np.count_nonzero(changed) / changed.size
+            share = float(np.count_nonzero(changed) / changed.size)
             mode, macs = "cached", 0
             item.changes = [engine.program.maps.evaluate(changed)] * len(engine.segments)
             if share:

@@ -211,6 +211,8 @@ def test_state_moves(network, tmp_path):
             other.load_state(state)
         with pytest.raises(ValueError, match="not complete"):
             two.load_state({k: v for k, v in state.items() if "output" not in k})
+        with pytest.raises(ValueError, match="damaged: item0_output is .*, not "):
+            two.load_state(dict(state) | {"item0_output": state["item0_output"][1:]})
     a, b = one(shown[2]), two(shown[2])
     assert b.stats.mode == "regions" and np.array_equal(a.output, b.output)
     one.reset()
