@@ -322,6 +322,7 @@ class Stream:
         engine = self._engine
         dense = sum(segment.macs for segment in engine.segments)
         same = item.complete and all(map(np.array_equal, extras, item.extras))
+        exact = item.detector.is_exact and mask is None and self._wanted is None
         if not same or item.detector.is_learning:
             if item.complete and item.detector.is_learning:
                 item.detector.observe(frame, item.accepted)
@@ -338,12 +339,14 @@ class Stream:
             item.changes = [engine.program.maps.evaluate(changed)] * len(engine.segments)
             if share:
                 item.complete = False
-                rows = np.flatnonzero(changed)  # much quicker than with the map itself
-                accepted, new = (x.reshape(changed.size, -1) for x in (item.accepted, frame))
-                accepted[rows] = new[rows]
+                if exact or share == 1:
+                    item.accepted[:] = frame
+                else:
+                    rows = np.flatnonzero(changed)  # much quicker than with the map itself
+                    accepted, new = (x.reshape(changed.size, -1) for x in (item.accepted, frame))
+                    accepted[rows] = new[rows]
                 mode, macs = passes.update(engine, item, item.changes[0], self._mode, self._prune)
         item.complete = True
-        exact = item.detector.is_exact and mask is None and self._wanted is None
         drift = 0.0
         if not exact and item.changes is not None:
             drift = float(distance(frame, item.accepted).max())

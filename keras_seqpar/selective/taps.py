@@ -92,7 +92,28 @@ class Taps:
             The first and the last row (axis 0) or column (axis 1), and whether all between them
             do; `None` where none does.
         """
-        return self._span(axis, first, last)
+        run = self._runs[axis]
+        if run is None:
+            return self._span(axis, first, last)
+        start, taps, stride = run
+        low = max(0, -((start + taps - 1 - first) // stride))  # rounded up
+        high = min(len((self.rows, self.cols)[axis]) - 1, (last - start) // stride)
+        return (low, high, True) if low <= high else None
+
+    @functools.cached_property
+    def _runs(self) -> list[tuple[int, int, int] | None]:
+        """Per axis, where outputs read runs of neighbours at equal distances.
+
+        The first tap of the first output, the number of taps, and the stride.
+        """
+        found: list[tuple[int, int, int] | None] = []
+        for table in (self.rows, self.cols):
+            run = np.arange(table.shape[1])
+            stride = int(table[1, 0] - table[0, 0]) if len(table) > 1 else 1
+            ideal = table[0, 0] + stride * np.arange(len(table))[:, None] + run
+            even = stride > 0 and np.array_equal(table, ideal)
+            found.append((int(table[0, 0]), len(run), stride) if even else None)
+        return found
 
     @functools.cached_property
     def _span(self) -> Callable[[int, int, int], tuple[int, int, bool] | None]:

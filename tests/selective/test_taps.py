@@ -3,6 +3,8 @@
 import harness
 import keras
 import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
 from keras import layers
 
 from keras_seqpar.selective.taps import Taps, bilinear, identity, repeat, window
@@ -24,6 +26,22 @@ def test_taps_know_when_they_read_the_same():
     assert identity((5, 5)).is_identity
     assert not repeat((5, 5), (1, 2)).is_identity
     assert repeat((5, 5), (1, 1)).is_identity
+
+
+@given(st.data())
+def test_spans_are_those_found_by_looking_at_every_output(data):
+    size, kernel = data.draw(st.integers(1, 12)), data.draw(st.integers(1, 5))
+    step, stride = data.draw(st.integers(1, 3)), data.draw(st.integers(1, 4))
+    fits = (kernel - 1) * step < size
+    padding = data.draw(st.sampled_from(("same", "valid") if fits else ("same",)))
+    sizes = ((1, kernel), (1, stride), (1, step), padding)
+    taps = data.draw(st.sampled_from((window((1, size), *sizes), repeat((1, size), (1, step)))))
+    first = data.draw(st.integers(0, size - 1))
+    last = data.draw(st.integers(first, size - 1))
+    hit = [any(first <= i <= last for i in reads) for reads in taps.cols]
+    found = np.flatnonzero(hit)
+    wanted = (found[0], found[-1], all(hit[found[0] : found[-1]])) if len(found) else None
+    assert taps.span(1, first, last) == wanted
 
 
 def test_bilinear_weights_are_those_of_keras():
