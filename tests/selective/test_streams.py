@@ -9,7 +9,7 @@ import pytest
 import random_nets as rn
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from keras import layers
+from keras import layers, ops
 
 import keras_seqpar as sp
 from keras_seqpar import selective
@@ -23,7 +23,7 @@ def dense(model, *inputs) -> list[np.ndarray]:
     """What Keras computes for one frame."""
     given = [x[None] for x in inputs]
     outputs = model(given if len(given) > 1 else given[0], training=False)
-    return [keras.ops.convert_to_numpy(x) for x in keras.tree.flatten(outputs)]
+    return [ops.convert_to_numpy(x) for x in keras.tree.flatten(outputs)]
 
 
 def check(result, model, *inputs):
@@ -458,7 +458,7 @@ def test_frames_of_bytes_and_tensors(net):
     stream(frame)
     frame = frame.copy()
     frame[3, 3] += 1
-    check(stream(keras.ops.convert_to_tensor(frame)), net, frame.astype("float32"))
+    check(stream(ops.convert_to_tensor(frame)), net, frame.astype("float32"))
 
 
 def test_an_unsupported_layer_is_named_and_can_be_dense():
@@ -475,10 +475,10 @@ def test_an_unsupported_layer_is_named_and_can_be_dense():
 def test_layers_of_the_users_own_are_not_taken_for_their_parents():
     class Mirrored(layers.ReLU):
         def call(self, x):
-            return keras.ops.flip(x, axis=1)
+            return ops.flip(x, axis=1)
 
     def mirrored(x):
-        return keras.ops.flip(x, axis=1)
+        return ops.flip(x, axis=1)
 
     inputs = keras.Input((8, 8, 2))
     x = layers.ZeroPadding2D(1, name="pad")(inputs)
@@ -493,8 +493,8 @@ def test_layers_of_the_users_own_are_not_taken_for_their_parents():
 def test_a_layer_with_a_loop_and_a_condition():
     class Doubled(layers.Layer):
         def call(self, x):
-            x = keras.ops.cond(keras.ops.sum(x) > 0, lambda: x, lambda: -x)
-            done = keras.ops.while_loop(lambda i, y: i < 3, lambda i, y: (i + 1, 2 * y), (0, x))
+            x = ops.cond(ops.sum(x) > 0, lambda: x, lambda: -x)
+            done = ops.while_loop(lambda i, y: i < 3, lambda i, y: (i + 1, 2 * y), (0, x))
             return done[1]
 
     inputs = keras.Input((8, 8, 2))
@@ -503,7 +503,6 @@ def test_a_layer_with_a_loop_and_a_condition():
     play(model, rn.lone_pixels((8, 8))[:2], ["positions"], unsupported="dense")
 
 
-ops = keras.ops
 SCALES = np.array([0.5, -1.0, 2.0, 1.0], "float32")
 OPERATIONS = {
     "sum": lambda x, y: x + y,
