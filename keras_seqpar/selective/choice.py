@@ -124,7 +124,8 @@ def calibrate(
             times = [min(best, seconds(run)) for best, run in zip(times, runs, strict=True)]
     points: list[dict] = [{} for _ in engine.segments]
     for run, best in zip(runs, times, strict=True):
-        points[run.index].setdefault(run.mode, []).append((best, run.macs))
+        expected = best * _SIZES.get(run.mode, 1.0)
+        points[run.index].setdefault(run.mode, []).append((expected, run.macs))
     return CostModel(
         [
             {mode: _curve(found, segment.macs) for mode, found in of_mode.items()}
@@ -174,7 +175,7 @@ def choose(engine: Engine, index: int, changes: Changes, mode: str = "auto") -> 
         if m == "tiles" and model.predict(number, m, macs["positions"]) >= least:
             continue
         macs[m] = segment.count(m, changes, engine.backend.fit)
-        seconds = model.predict(number, m, macs[m]) * _SIZES.get(m, 1.0)
+        seconds = model.predict(number, m, macs[m])
         if macs[m] < _WORTH * segment.macs and seconds < least:
             best, least = m, seconds
     return best, macs[best]

@@ -56,7 +56,7 @@ _APPLICATIONS = {"LayerScale": "pointwise", "StochasticDepth": "idle", "CustomSc
 _OPERATIONS = {
     **dict.fromkeys(
         (
-            *("Absolute", "Clip", "Exp", "Log", "Log1p", "Negative", "Reciprocal", "Rsqrt"),
+            *("Absolute", "Exp", "Log", "Log1p", "Negative", "Reciprocal", "Rsqrt"),
             *("Sqrt", "Square", "Tanh", "Celu", "Elu", "Gelu", "HardSigmoid", "HardSilu"),
             *("HardTanh", "LeakyRelu", "LogSigmoid", "Relu", "Relu6", "Selu", "Sigmoid", "Silu"),
             *("Softplus", "Softsign"),
@@ -70,6 +70,7 @@ _OPERATIONS = {
         ),
         "join",
     ),
+    "Clip": "clip",
     **dict.fromkeys(("LogSoftmax", "Softmax"), "norm"),
     **dict.fromkeys(("Logsumexp", "Max", "Mean", "Min", "Std", "Sum", "Var"), "reduction"),
 }
@@ -116,9 +117,9 @@ def rule_of(layer: keras.Operation, shapes: Sequence[Shape]) -> Rule:
         return _reduction(layer)
     if kind is kl.Rescaling and not per_channel(layer.scale, layer.offset):
         return _unknown(layer, "its scale or offset differs from position to position")
-    if kind.__name__ == "Clip" and private and not per_channel(layer.x_min, layer.x_max):
+    if private == "clip" and not per_channel(layer.x_min, layer.x_max):
         return _unknown(layer, "its bounds differ from position to position")
-    if kind in _POINTWISE or is_idle(layer) or private == "pointwise":
+    if kind in _POINTWISE or is_idle(layer) or private in ("pointwise", "clip"):
         return Rule("pointwise")
     if kind is kl.PReLU:
         shared = layer.shared_axes and {1, 2} <= set(layer.shared_axes)
@@ -245,23 +246,26 @@ def _join(layer, shapes) -> Rule:
 
 
 def _norm(layer) -> Rule:
-    axis = layer.axis
-    axes = [axis] if isinstance(axis, int) else list(axis or ())
+    axes = _axes(layer)
     if axes in ([-1], [3]) or (type(layer) is kl.Normalization and not axes):
         return Rule("pointwise")
     if type(layer) in (kl.BatchNormalization, kl.Normalization):
-        return _unknown(layer, f"it works on axis {axis}, not on channels")
+        return _unknown(layer, f"it works on axis {layer.axis}, not on channels")
     return Rule("whole", why=f"{type(layer).__name__} over axes {axes} looks at several positions")
 
 
 def _reduction(layer) -> Rule:
-    axes = [layer.axis] if isinstance(layer.axis, int) else layer.axis or range(4)
-    axes = {axis % 4 for axis in axes}  # of `(batch, height, width, channels)`
+    axes = {axis % 4 for axis in _axes(layer) or range(4)}  # batch, height, width, channels
     if {1, 2} <= axes:
         return Rule("whole", why=f"{type(layer).__name__} looks at all positions")
     if axes == {3} and layer.keepdims:
         return Rule("pointwise")
     return _unknown(layer, f"it works on axis {layer.axis}: take (1, 2), or -1 and keepdims=True")
+
+
+def _axes(layer) -> list[int]:
+    """The axes that a layer works on; none where it names none."""
+    return [layer.axis] if isinstance(layer.axis, int) else list(layer.axis or ())
 
 
 def _known(activation: Callable | None) -> bool:

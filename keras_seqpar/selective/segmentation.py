@@ -246,7 +246,7 @@ class SegmentationStream:
             state: from `state_dict`, or what `numpy.load` reads of it.
 
         Raises:
-            ValueError: the state of another model, or no complete state.
+            ValueError: the state of another model, or one that is incomplete or damaged.
         """
         theirs = str(state["fingerprint"]) if "fingerprint" in state else "no fingerprint"
         if theirs != self._key:

@@ -269,7 +269,7 @@ class Stream:
             state: from `state_dict`, or what `numpy.load` reads of it.
 
         Raises:
-            ValueError: the state of another network, or no complete one.
+            ValueError: the state of another network, or one that is incomplete or damaged.
         """
         if "fingerprint" not in state or str(state["fingerprint"]) != self._key:
             theirs = str(state["fingerprint"]) if "fingerprint" in state else "no fingerprint"

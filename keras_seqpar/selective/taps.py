@@ -8,11 +8,9 @@ must be computed again exactly if one of the positions it reads changed:
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-
-_KNOWN = 4096  # spans of a layer that are remembered
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -94,7 +92,11 @@ class Taps:
         """
         run = self._runs[axis]
         if run is None:
-            return self._span(axis, first, last)
+            table = (self.rows, self.cols)[axis]
+            hit = np.flatnonzero(((table >= first) & (table <= last)).any(1))
+            if not len(hit):
+                return None
+            return int(hit[0]), int(hit[-1]), len(hit) == int(hit[-1] - hit[0]) + 1
         start, taps, stride = run
         low = max(0, -((start + taps - 1 - first) // stride))  # rounded up
         high = min(len((self.rows, self.cols)[axis]) - 1, (last - start) // stride)
@@ -114,18 +116,6 @@ class Taps:
             even = stride > 0 and np.array_equal(table, ideal)
             found.append((int(table[0, 0]), len(run), stride) if even else None)
         return found
-
-    @functools.cached_property
-    def _span(self) -> Callable[[int, int, int], tuple[int, int, bool] | None]:
-        @functools.lru_cache(_KNOWN)  # looked up rather than searched for on every frame
-        def span(axis, first, last):
-            table = (self.rows, self.cols)[axis]
-            hit = np.flatnonzero(((table >= first) & (table <= last)).any(1))
-            if not len(hit):
-                return None
-            return int(hit[0]), int(hit[-1]), len(hit) == hit[-1] - hit[0] + 1
-
-        return span
 
     def after(self, pads: Sequence[Sequence[int]]) -> "Taps":
         """The same reads of an input that is padded first.
