@@ -3,22 +3,29 @@
     python recipes/bench_selective.py --network resnet50 --size 512 --runs 30
     python recipes/bench_selective.py --network resnet50 --size 512 --regions 4
     python recipes/bench_selective.py --network vgg16 --size 512 --shares 0.01
+    python recipes/bench_selective.py --size 224 --output out/224 --beside out/selective
 
 Each frame changes in one or several squares in random places that together have the given
 share of the area. The same frames go through Keras (compiled by the backend where it compiles)
 and through the stream, in turns of --turn frames: with one frame per turn each finds its weights
 and maps pushed out of the processor's caches by the other. Medians of both, their quotient, the
 bound that counted multiply-accumulates set, and the largest difference relative to the output
-range. Weights are random. A run on TensorFlow takes a few minutes.
+range. Weights are random. A run on TensorFlow takes a few minutes. Writes selective.json and, where
+matplotlib is installed, selective.png: both quotients over the share, with --beside also of earlier
+runs.
 """
 
 import collections
+import itertools
+import json
 import statistics
 import sys
 import time
+from pathlib import Path
 
 import keras
 import numpy as np
+import run_folder
 from options import Options
 
 import keras_seqpar as sp
@@ -47,6 +54,11 @@ def make_options() -> Options:
         ("enum", "mode", "auto", "How frames are computed.", ["auto", *selective.segments.MODES]),
         ("boolean", "freeze", False, "Weights as constants (TensorFlow only)."),
         ("integer", "seed", 0, "Of places and values."),
+    )
+    options.group(
+        "Output",
+        ("string", "output", "out/selective", "Folder to write to."),
+        ("list", "beside", [], "Folders of earlier runs to draw as well."),
     )
     return options
 
@@ -122,7 +134,7 @@ def change(frame: np.ndarray, share: float, regions: int, rng: np.random.Generat
 
 
 def measure(model: keras.Model, chosen) -> list[dict]:
-    """Runs the stream; one row per share.
+    """Runs the stream; prints and gives one row per share.
 
     Args:
         model: the network.
@@ -139,6 +151,7 @@ def measure(model: keras.Model, chosen) -> list[dict]:
         f"first frame with calibration: {time.perf_counter() - start:.1f} s; the stream keeps "
         f"{stats.state_bytes / 1e6:.1f} MB; {stats.traces} compilations so far"
     )
+    print(f"{HEAD}\n{'-' * len(HEAD)}", flush=True)
     rows = []
     for share in map(float, chosen.shares):
         times: dict[str, list[float]] = {"dense": [], "selective": []}
@@ -162,11 +175,12 @@ def measure(model: keras.Model, chosen) -> list[dict]:
                 "dense ms": statistics.median(of_dense),
                 "selective ms": statistics.median(of_stream),
                 "bound": stats.macs_dense / statistics.median(macs[_WARM_UP:]),
-                "error": worst,
+                "error": float(worst),
                 "mode": modes.most_common(1)[0][0],
                 "compilations": found[-1].stats.traces,
             }
         )
+        print(line(rows[-1]), flush=True)
     return rows
 
 
@@ -178,23 +192,65 @@ def timed(run, frame: np.ndarray, times: list[float]):
     return found
 
 
-def table(rows: list[dict]) -> str:
-    """The rows as a table to print."""
-    head = "changed  dense ms  selective ms  faster  bound    error  mode       compilations"
-    lines = [head, "-" * len(head)]
-    for x in rows:
-        lines.append(
-            f"{x['share']:>7.1%} {x['dense ms']:>9.2f} {x['selective ms']:>13.2f} "
-            f"{x['dense ms'] / x['selective ms']:>6.2f}x {x['bound']:>5.2f}x {x['error']:>8.1e}  "
-            f"{x['mode']:<10} {x['compilations']:>12}"
-        )
-    return "\n".join(lines)
+HEAD = "changed  dense ms  selective ms  faster  bound    error  mode       compilations"
+
+
+def line(row: dict) -> str:
+    """A row of the table to print."""
+    return (
+        f"{row['share']:>7.1%} {row['dense ms']:>9.2f} {row['selective ms']:>13.2f} "
+        f"{row['dense ms'] / row['selective ms']:>6.2f}x {row['bound']:>5.2f}x "
+        f"{row['error']:>8.1e}  {row['mode']:<10} {row['compilations']:>12}"
+    )
+
+
+def title(flags: dict) -> str:
+    """What a run is called in the figure."""
+    count = "one square" if flags["regions"] == 1 else f"{flags['regions']} squares"
+    return f"{flags['network']}, {flags['size']} pixels, {count}"
+
+
+def earlier(folders: list[str]) -> list[dict]:
+    """The runs in folders, as they were written.
+
+    Raises:
+        ValueError: a folder without a run.
+    """
+    runs = []
+    for folder in folders:
+        try:
+            run = json.loads((Path(folder) / "selective.json").read_text("utf-8"))
+            runs.append({"flags": run["flags"], "rows": run["rows"]})
+        except (OSError, ValueError, KeyError) as error:
+            raise ValueError(f"--beside: {folder} has no selective.json of a run.") from error
+    return runs
+
+
+def draw(runs: list[dict], path: Path) -> None:
+    """Draws how many times faster each run was, and its bound, over the share that changed."""
+    from keras_seqpar.plots import figure as figures
+
+    figure = figures.new(7, 4.5)
+    axes = figure.subplots()
+    for run, (colour, marker, _) in zip(runs, itertools.cycle(figures.STYLES)):
+        shares = [100 * row["share"] for row in run["rows"]]
+        faster = [row["dense ms"] / row["selective ms"] for row in run["rows"]]
+        axes.plot(shares, faster, marker=marker, color=colour, label=title(run["flags"]))
+        bounds = [row["bound"] for row in run["rows"]]
+        axes.plot(shares, bounds, ":", color=colour, label="bound by counted MACs")
+    axes.axhline(1, color="0.4", lw=1)
+    axes.set(xscale="log", xlabel="pixels that changed (%)", ylabel="times faster than dense")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.grid(color="0.9")
+    figures.legend(axes)
+    figures.finish(figure, path)
 
 
 def main(argv: list[str]) -> int:
     """Runs the command line; returns the exit status."""
     try:
         chosen, _ = make_options().parse(argv)
+        before = earlier(chosen.beside)
         shares = [float(share) for share in chosen.shares]
         if not shares or not all(0 < share <= 1 for share in shares):
             raise ValueError(f"--shares must be numbers above 0 and up to 1, got {chosen.shares}.")
@@ -202,10 +258,16 @@ def main(argv: list[str]) -> int:
         print(f"{chosen.network} at {chosen.size} pixels, {keras.backend.backend()}, "
               f"{chosen.regions} region(s), medians of {chosen.runs}")  # fmt: skip
         rows = measure(model, chosen)
-    except (ValueError, ImportError) as error:
+        run = {"flags": vars(chosen), "backend": keras.backend.backend(), "rows": rows}
+        folder = Path(chosen.output)
+        run_folder.write_json(folder / "selective.json", run)
+    except (ValueError, ImportError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(table(rows))
+    try:
+        draw([*before, run], folder / "selective.png")
+    except ImportError:
+        print("No selective.png: the package matplotlib is not installed.")
     return 0
 
 

@@ -1,8 +1,10 @@
 """The benchmark runs, compares with the dense network and refuses bad flags."""
 
+import json
 import pathlib
 import sys
 
+import keras
 import numpy as np
 import pytest
 
@@ -14,9 +16,10 @@ import bench_loops  # noqa: E402
 import bench_selective  # noqa: E402
 
 
-def test_the_benchmark_prints_a_table(capsys):
+def test_the_benchmark_prints_a_table_and_writes_a_figure(capsys, tmp_path):
     flags = ["--network=resnet18", "--width=0.125", "--size=32", "--shares=0.02", "--runs=2"]
-    assert bench_selective.main([*flags, "--mode=positions"]) == 0
+    folder = tmp_path / "first"
+    assert bench_selective.main([*flags, "--mode=positions", f"--output={folder}"]) == 0
     printed = capsys.readouterr().out
     assert "resnet18 at 32 pixels" in printed
     assert "the stream keeps 0." in printed
@@ -24,6 +27,12 @@ def test_the_benchmark_prints_a_table(capsys):
     assert row[0] == "2.0%"
     assert float(row[5]) < 1e-5
     assert row[6] == "positions"
+    written = json.loads((folder / "selective.json").read_text("utf-8"))
+    assert written["flags"]["size"] == 32 and written["backend"] == keras.backend.backend()
+    assert [found["mode"] for found in written["rows"]] == ["positions"]
+    bench_selective.draw([written, *bench_selective.earlier([folder])], tmp_path / "both.png")
+    for figure in (folder / "selective.png", tmp_path / "both.png"):
+        assert figure.stat().st_size > 1000
 
 
 def test_squares_have_the_share_and_change():
@@ -37,6 +46,7 @@ def test_bad_flags(capsys):
     for flags, words in (
         (["--shares=0,1"], "above 0 and up to 1"),
         (["--network=alexnet"], "alexnet"),
+        (["--beside=nowhere"], "nowhere has no selective.json"),
     ):
         assert bench_selective.main(flags) == 1
         assert words in capsys.readouterr().err
