@@ -1,4 +1,4 @@
-"""Stored maps in JAX: each step is compiled once per size class and takes over its buffers.
+"""Stored maps in JAX: each kind of step is compiled once per size class, and takes over buffers.
 
 Beside `keras_seqpar.mobile`, these three files are the only place with code of one backend.
 """
@@ -67,7 +67,7 @@ def replace(buffer, rows):
 
 
 class Runner:
-    """Segments of an engine: one compiled function per step and mode."""
+    """Segments of an engine: one compiled function per kind of step and mode."""
 
     def __init__(self, engine):
         self._engine = engine
@@ -83,6 +83,7 @@ class Runner:
         return [np.asarray(x) for x in results], buffers
 
     def _do(self, index, mode, weights, where, sources, stores, limit):
+        index = index if index < 0 else self._engine.alike[index]
         if (index, mode) not in self._compiled:
             self._compiled[index, mode] = jax.jit(
                 functools.partial(self._trace, index, mode), donate_argnums=3

@@ -8,9 +8,11 @@ functions and how a pass is compiled, is in `_tensorflow.py`, `_jax.py` and `_to
 
 import bisect
 import copy
+import dataclasses
 import functools
 import importlib
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -18,6 +20,7 @@ import numpy as np
 from keras import ops
 
 from keras_seqpar.selective import kernels, places
+from keras_seqpar.selective.flatten import Value
 from keras_seqpar.selective.program import Layout, Program
 from keras_seqpar.selective.segments import WHOLE, Region, split
 from keras_seqpar.selective.steps import Step
@@ -63,6 +66,45 @@ class Engine:
             values |= set(outputs if segment.made is None else ())
             found.append(sorted(i for v in values for i in self.layouts_of.get(v, ())))
         return found
+
+    @functools.cached_property
+    def alike(self) -> list[int]:
+        """Per step the first one that does the same with its weights, sources and stores.
+
+        So what is compiled for one step serves for all that are alike, as in repeated blocks.
+        """
+        first: dict[Hashable, int] = {}
+        return [first.setdefault(self._nature(i), i) for i in range(len(self.program.steps))]
+
+    def _nature(self, index: int) -> Hashable:
+        """What a step does, but for its weights and where its sources and stores come from."""
+        step, program = self.program.steps[index], self.program
+        own: Any = step.activation, [w.shape for w in self.weights[index]]
+        if step.kind not in ("conv", "depthwise"):
+            given = keras.tree.map_structure(
+                lambda x: Value if isinstance(x, Value) else x, step.arguments
+            )
+            plain = all(
+                x is Value or isinstance(x, (bool, int, float, str))
+                for x in keras.tree.flatten(given)
+            )
+            if step.kind == "call" or not plain or getattr(step.layer, "variables", None):
+                return index
+            try:
+                own = type(step.layer), json.dumps(step.layer.get_config() | {"name": ""}), given
+            except (NotImplementedError, TypeError):  # it cannot say what it does
+                return index
+        taps = step.taps and [(t.shape, t.tobytes()) for t in (step.taps.rows, step.taps.cols)]
+        settings = step.strides, step.dilation, step.padding, step.pads, step.groups, step.fill
+        places = [
+            [None if i is None else dataclasses.astuple(program.layouts[i])[1:] for i in found]
+            for found in (
+                *(reads[index] for reads in self._all_reads.values()),
+                *(self.layouts_of.get(value, ()) for value in step.outputs),
+            )
+        ]
+        shapes = [program.shapes[v] for v in (*step.inputs, *step.outputs)]
+        return repr((step.kind, own, taps, settings, places, shapes))
 
     def new_buffers(self) -> list:
         """Empty stored maps, with their borders filled."""

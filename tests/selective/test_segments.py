@@ -6,10 +6,12 @@ import keras
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from keras import layers
 from random_nets import changes
 
 import keras_seqpar as sp
 from keras_seqpar.selective import segments
+from keras_seqpar.selective.engine import Engine
 from keras_seqpar.selective.flatten import flatten
 from keras_seqpar.selective.program import compile_program
 from keras_seqpar.selective.propagation import Maps
@@ -72,3 +74,29 @@ def test_pieces_follow_each_other_and_have_their_share():
         assert all(x.macs >= least for x in pieces)
         counts.append(len(pieces))
     assert counts[0] == 1 < counts[1] < counts[2]
+
+
+def test_only_steps_that_do_the_same_are_alike():
+    """Backends that compile single steps compile one for all that are alike."""
+    frame = keras.Input((12, 12, 4))
+
+    def conv(x, name, **settings):
+        return layers.Conv2D(4, 3, **{"padding": "same"} | settings, name=name)(x)
+
+    x = conv(frame, "one")
+    x = layers.ReLU(name="relu_one")(x)
+    x = conv(x, "two")
+    x = layers.ReLU(name="relu_two")(x)
+    x = layers.ReLU(6, name="relu_6")(conv(x, "tanh", activation="tanh"))
+    x = layers.ReLU(name="relu_three")(conv(x, "three"))
+    x = conv(layers.LayerNormalization(name="norm_one")(x), "dilated", dilation_rate=2)
+    x = keras.ops.clip(layers.LayerNormalization(name="norm_two")(x), 0.0, 1.0)
+    x = conv(keras.ops.clip(x, 0.0, 2.0), "no_bias", use_bias=False)
+    x = layers.Add(name="add")([x, keras.ops.clip(x, 0.0, 1.0)])
+    engine = Engine(compile_program(flatten(keras.Model(frame, conv(x, "last")), None)))
+    steps = engine.program.steps
+    groups: dict[int, list[str]] = {}
+    for i, first in enumerate(engine.alike):
+        groups.setdefault(first, []).append(steps[i].name.partition("clip")[0] or "clip")
+    shared = [names for names in groups.values() if len(names) > 1]
+    assert shared == [["one", "two", "three"], ["relu_one", "relu_two"], ["clip", "clip"]]
