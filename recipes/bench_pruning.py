@@ -40,7 +40,7 @@ def make_options() -> Options:
         "Stream",
         ("list", "thresholds", ["10", "20", "auto"], "From which difference on a pixel changed."),
         ("list", "prunes", ["0", "0.2", "0.5"], "Shares up to which changes stop inside."),
-        ("boolean", "freeze", False, "Weights as constants (TensorFlow only)."),
+        bench_selective.FREEZE,
         ("integer", "turn", 8, "Frames that one of the two runs before the other does.", 1),
     )
     return options
@@ -99,7 +99,7 @@ def sweep(model: keras.Model, chosen) -> list[dict]:
         frames = read(source, chosen.size, chosen.frames)
         dense = bench_selective.compiled(model)
         dense(frames[0].astype("float32"))
-        options = {"input_shape": frames.shape[1:], "freeze": chosen.freeze}
+        options = {"input_shape": frames.shape[1:], "freeze": bench_selective.frozen(chosen)}
         kept = [selective.stream(model, prune=p, **options) for p in {float(p > 0) for p in prunes}]
         for stream in kept:  # with and without pruning: keeps what is compiled for those below
             stream(frames[0])

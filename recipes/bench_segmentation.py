@@ -17,6 +17,7 @@ import statistics
 import sys
 from pathlib import Path
 
+import bench_selective
 import camvid
 import keras
 import numpy as np
@@ -47,7 +48,7 @@ def make_options() -> Options:
         ("float", "threshold", 24.0, "From which difference on a pixel changed.", 0.0),
         ("integer", "least", 12, "Changed pixels that a region must have.", 1),
         ("integer", "refresh", 150, "Frames of a video from one full run to the next.", 1),
-        ("boolean", "freeze", False, "Weights as constants, of both (TensorFlow only)."),
+        bench_selective.FREEZE,
     )
     options.group("Output", ("string", "output", "out/segmentation", "Folder to write to."))
     return options
@@ -69,7 +70,7 @@ def make_streams(network: keras.Model, shape, chosen, threshold=None) -> tuple:
     options = {
         "threshold": chosen.threshold if threshold is None else threshold,
         "input_shape": tuple(shape),
-        "freeze": chosen.freeze,
+        "freeze": bench_selective.frozen(chosen),
     }
     crops = selective.SegmentationStream(
         network,

@@ -33,6 +33,7 @@ from keras_seqpar import selective
 from keras_seqpar.cutout import find_parts
 
 _WARM_UP = 3  # frames per share that do not count
+FREEZE = ("boolean", "freeze", True, "Weights as constants on TensorFlow: quicker, more memory.")
 NETWORKS = ("resnet18", "resnet50", "convnext_v2_atto", "phl", "vgg16", "mobilenet_v2")
 
 
@@ -52,7 +53,7 @@ def make_options() -> Options:
         ("integer", "runs", 32, "Frames per share, after three that do not count.", 1),
         ("integer", "turn", 8, "Frames that one of the two runs before the other does.", 1),
         ("enum", "mode", "auto", "How frames are computed.", ["auto", *selective.segments.MODES]),
-        ("boolean", "freeze", False, "Weights as constants (TensorFlow only)."),
+        FREEZE,
         ("integer", "seed", 0, "Of places and values."),
     )
     options.group(
@@ -61,6 +62,11 @@ def make_options() -> Options:
         ("list", "beside", [], "Folders of earlier runs to draw as well."),
     )
     return options
+
+
+def frozen(chosen) -> bool:
+    """Whether the flags and the backend have weights as constants."""
+    return chosen.freeze and keras.backend.backend() == "tensorflow"
 
 
 def make_network(name: str, size: int, width: float) -> keras.Model:
@@ -145,7 +151,7 @@ def measure(model: keras.Model, chosen) -> list[dict]:
     dense = compiled(model)
     dense(frame)
     start = time.perf_counter()
-    stream = selective.stream(model, mode=chosen.mode, freeze=chosen.freeze)
+    stream = selective.stream(model, mode=chosen.mode, freeze=frozen(chosen))
     stats = stream(frame).stats
     print(
         f"first frame with calibration: {time.perf_counter() - start:.1f} s; the stream keeps "

@@ -17,6 +17,7 @@ import io
 import sys
 from pathlib import Path
 
+import bench_selective
 import keras
 import numpy as np
 import run_folder
@@ -47,7 +48,7 @@ def make_options() -> Options:
         ("enum", "mode", "selective", "What is run.", ["selective", "dense", "both"]),
         ("float", "threshold", 20.0, "From which difference on a pixel changed.", 0.0),
         ("float", "prune", 0.0, "Share of a map's size up to which changes stop inside.", 0.0),
-        ("boolean", "freeze", True, "Weights as constants on TensorFlow: quicker, more memory."),
+        bench_selective.FREEZE,
         ("boolean", "drop_single", True, "Leave out changed pixels without a changed neighbour."),
         ("string", "margin", "6", "Segmentation: pixels of context, or receptive_field."),
         ("string", "reach", "6", "Segmentation: pixels around a change that are renewed."),

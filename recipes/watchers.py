@@ -37,7 +37,7 @@ class Classifier:
             threshold=chosen.threshold,
             drop_single=chosen.drop_single and chosen.threshold > 0,
             prune=chosen.prune,
-            freeze=_freeze(chosen),
+            freeze=bench_selective.frozen(chosen),
         )
         self._model, self._dense = model, None
 
@@ -90,7 +90,7 @@ class Segmenter:
         options = {
             "input_shape": shape,
             "threshold": chosen.threshold,
-            "freeze": _freeze(chosen),
+            "freeze": bench_selective.frozen(chosen),
         }
         self.stream = selective.SegmentationStream(
             model,
@@ -163,10 +163,6 @@ def gains(given: list[str]) -> dict[str, float]:
         except ValueError:
             raise ValueError(f"--gains must be NAME=NUMBER, got {item!r}.") from None
     return found
-
-
-def _freeze(chosen) -> bool:
-    return chosen.freeze and keras.backend.backend() == "tensorflow"
 
 
 def _enlarged(map_: np.ndarray, shape) -> np.ndarray:
