@@ -33,7 +33,7 @@ from keras_seqpar import selective
 from keras_seqpar.cutout import find_parts
 
 _WARM_UP = 3  # frames per share that do not count
-FREEZE = ("boolean", "freeze", True, "Weights as constants on TensorFlow: quicker, more memory.")
+FREEZE = ("boolean", "freeze", True, "Weights as constants on TensorFlow: quicker, much memory.")
 NETWORKS = ("resnet18", "resnet50", "convnext_v2_atto", "phl", "vgg16", "mobilenet_v2")
 
 
