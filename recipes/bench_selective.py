@@ -233,10 +233,14 @@ def earlier(folders: list[str]) -> list[dict]:
 
 
 def draw(runs: list[dict], path: Path) -> None:
-    """Draws how many times faster each run was, and its bound, over the share that changed."""
-    from keras_seqpar.plots import figure as figures
+    """Draws how many times faster each run was, and its bound, if matplotlib is installed."""
+    try:
+        from keras_seqpar.plots import figure as figures
 
-    figure = figures.new(7, 4.5)
+        figure = figures.new(7, 4.5)
+    except ImportError:
+        print(f"No {path.name}: the package matplotlib is not installed.")
+        return
     axes = figure.subplots()
     for run, (colour, marker, _) in zip(runs, itertools.cycle(figures.STYLES)):
         shares = [100 * row["share"] for row in run["rows"]]
@@ -267,13 +271,10 @@ def main(argv: list[str]) -> int:
         run = {"flags": vars(chosen), "backend": keras.backend.backend(), "rows": rows}
         folder = Path(chosen.output)
         run_folder.write_json(folder / "selective.json", run)
+        draw([*before, run], folder / "selective.png")
     except (ValueError, ImportError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    try:
-        draw([*before, run], folder / "selective.png")
-    except ImportError:
-        print("No selective.png: the package matplotlib is not installed.")
     return 0
 
 

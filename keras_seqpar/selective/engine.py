@@ -8,12 +8,10 @@ functions and how a pass is compiled, is in `_tensorflow.py`, `_jax.py` and `_to
 
 import bisect
 import copy
-import dataclasses
 import functools
 import importlib
-import json
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -21,7 +19,7 @@ import numpy as np
 from keras import ops
 
 from keras_seqpar.selective import kernels, places
-from keras_seqpar.selective.flatten import Value
+from keras_seqpar.selective.alike import first_alike
 from keras_seqpar.selective.program import Layout, Program
 from keras_seqpar.selective.segments import WHOLE, Region, split
 from keras_seqpar.selective.steps import Step
@@ -44,12 +42,10 @@ class Engine:
     def __init__(self, program: Program, *, freeze: bool = False, share: float = WHOLE):
         self.program = program
         self.backend = importlib.import_module(f"keras_seqpar.selective._{keras.backend.backend()}")
-        self.weights = [kernels.weights_of(step) for step in program.steps]
-        if not freeze:  # arrays become constants where they are traced, tensors do not
-            self.weights = [tuple(map(ops.convert_to_tensor, w)) for w in self.weights]
-        self._of_positions = [
-            tuple(map(ops.convert_to_tensor, w)) if self._has_few_positions(step) else w
-            for step, w in zip(program.steps, self.weights, strict=True)
+        self.weights = [kernels.weights_of(step, freeze) for step in program.steps]
+        self._weights_of_positions = [
+            kernels.weights_of(step, False) if freeze and self._has_few_positions(step) else weights
+            for step, weights in zip(program.steps, self.weights, strict=True)
         ]
         self.layouts_of: dict[int, list[int]] = {}
         for i, layout in enumerate(program.layouts):
@@ -83,42 +79,15 @@ class Engine:
 
     @functools.cached_property
     def alike(self) -> list[int]:
-        """Per step the first one that does the same with its weights, sources and stores.
-
-        So what is compiled for one step serves for all that are alike, as in repeated blocks.
-        """
-        first: dict[Hashable, int] = {}
-        return [first.setdefault(self._nature(i), i) for i in range(len(self.program.steps))]
-
-    def _nature(self, index: int) -> Hashable:
-        """What a step does, but for its weights and where its sources and stores come from."""
-        step, program = self.program.steps[index], self.program
-        own: Any = step.activation, [w.shape for w in self.weights[index]]
-        if step.kind not in ("conv", "depthwise"):
-            given = keras.tree.map_structure(
-                lambda x: Value if isinstance(x, Value) else x, step.arguments
-            )
-            plain = all(
-                x is Value or isinstance(x, (bool, int, float, str))
-                for x in keras.tree.flatten(given)
-            )
-            if step.kind == "call" or not plain or getattr(step.layer, "variables", None):
-                return index
-            try:
-                own = type(step.layer), json.dumps(step.layer.get_config() | {"name": ""}), given
-            except (NotImplementedError, TypeError):  # it cannot say what it does
-                return index
-        taps = step.taps and [(t.shape, t.tobytes()) for t in (step.taps.rows, step.taps.cols)]
-        settings = step.strides, step.dilation, step.padding, step.pads, step.groups, step.fill
+        """Per step the first one that does the same: for backends that compile single steps."""
         places = [
-            [None if i is None else dataclasses.astuple(program.layouts[i])[1:] for i in found]
-            for found in (
-                *(reads[index] for reads in self._all_reads.values()),
+            [
+                *(reads[i] for reads in self._all_reads.values()),
                 *(self.layouts_of.get(value, ()) for value in step.outputs),
-            )
+            ]
+            for i, step in enumerate(self.program.steps)
         ]
-        shapes = [program.shapes[v] for v in (*step.inputs, *step.outputs)]
-        return repr((step.kind, own, taps, settings, places, shapes))
+        return first_alike(self.program, places)
 
     def new_buffers(self) -> list:
         """Empty stored maps, with their borders filled."""
@@ -237,7 +206,8 @@ class Engine:
             self._save(do, -1, mode, where, [block], program.inputs[:1], buffers, (), None)
         elif mode == "dense" or segment.takes_entry:
             env[segment.entry] = self._entry(segment.entry, mode, where, buffers)
-        moved, weights = None, self._of_positions if mode == "positions" else self.weights
+        weights = self._weights_of_positions if mode == "positions" else self.weights
+        moved = None
         for i in range(segment.first, segment.last):
             step = program.steps[i]
             sources = [

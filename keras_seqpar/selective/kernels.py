@@ -8,9 +8,15 @@ from keras_seqpar.selective.flatten import Value
 from keras_seqpar.selective.steps import Step
 
 
-def weights_of(step: Step) -> tuple:
-    """The arrays that a step computes with, in float32."""
-    return tuple(x for x in (step.kernel, step.bias) if x is not None)
+def weights_of(step: Step, freeze: bool) -> tuple:
+    """What a step computes with, in float32.
+
+    Args:
+        step: what to do.
+        freeze: give arrays, which become constants where they are traced; else tensors.
+    """
+    arrays = tuple(x for x in (step.kernel, step.bias) if x is not None)
+    return arrays if freeze else tuple(map(ops.convert_to_tensor, arrays))
 
 
 def on_whole(step: Step, weights: tuple, inputs: list):
@@ -18,7 +24,7 @@ def on_whole(step: Step, weights: tuple, inputs: list):
 
     Args:
         step: what to do.
-        weights: `weights_of(step)` as tensors.
+        weights: from `weights_of`.
         inputs: tensors with a batch of 1.
 
     Returns:
@@ -38,7 +44,7 @@ def on_block(step: Step, weights: tuple, block):
 
     Args:
         step: a convolution or pooling with affine taps.
-        weights: `weights_of(step)` as tensors.
+        weights: from `weights_of`.
         block: `(1, height, width, channels)`.
 
     Returns:
@@ -57,7 +63,7 @@ def on_taps(step: Step, weights: tuple, taps, factors=None):
 
     Args:
         step: what to do.
-        weights: `weights_of(step)` as tensors.
+        weights: from `weights_of`.
         taps: `(positions, taps, channels)` that each position reads.
         factors: for bilinear upsampling `(positions, taps, 1)` weights.
 
@@ -99,7 +105,7 @@ def on_positions(step: Step, weights: tuple, inputs: list):
 
     Args:
         step: a 1x1 convolution without stride, a pointwise layer or a join.
-        weights: `weights_of(step)` as tensors.
+        weights: from `weights_of`.
         inputs: tensors `(1, height, width, channels)` of equal size; gathered positions lie
             along the height.
 

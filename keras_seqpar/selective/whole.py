@@ -5,7 +5,6 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
 from keras_seqpar.selective import kernels
 from keras_seqpar.selective.program import Program
@@ -29,9 +28,7 @@ class Whole:
         name = f"keras_seqpar.selective._{keras.backend.backend()}"
         self.backend: Any = importlib.import_module(name)
         self._program, self._finish = program, finish
-        self._weights = [kernels.weights_of(step) for step in program.steps]
-        if not freeze:  # arrays become constants where they are traced, tensors do not
-            self._weights = [tuple(map(ops.convert_to_tensor, w)) for w in self._weights]
+        self._weights = [kernels.weights_of(step, freeze) for step in program.steps]
         channels = program.shapes[program.inputs[0]][2]
         self._caller = self.backend.Caller(self._walk, channels)
 

@@ -13,6 +13,7 @@ from keras import layers, ops
 
 import keras_seqpar as sp
 from keras_seqpar import selective
+from keras_seqpar.selective import engine
 
 TOLERANCE = 1e-5  # relative to the output range
 EXAMPLES = 4 if keras.backend.backend() == "jax" else 20  # JAX compiles each step of each network
@@ -283,8 +284,12 @@ def test_size_classes_are_few_and_large_enough(net, backend, of):
 
 
 @pytest.mark.only_backend("tensorflow")
-def test_frozen_weights_give_the_same(net):
-    stream = selective.stream(net, mode="rectangle", calibrate=0, freeze=True)
+@pytest.mark.parametrize("few", [0, 256])  # which maps have listed positions read them loose
+@pytest.mark.parametrize("mode", selective.segments.MODES)
+def test_frozen_weights_give_the_same(net, mode, few, monkeypatch):
+    monkeypatch.setattr(engine, "_FEW_POSITIONS", few)
+    monkeypatch.setattr(selective.streams, "_engines", {})  # no engine made before
+    stream = selective.stream(net, mode=mode, calibrate=0, freeze=True)
     assert stream._engine is not selective.stream(net)._engine
     frame = np.random.default_rng(0).normal(size=(12, 12, 3)).astype("float32")
     stream(frame)
