@@ -1,16 +1,18 @@
-"""Thresholds and pruning on videos: how much faster a stream gets, and how often it says the same.
+"""Streams that are not exact, on videos: how much faster they get, how often they say the same.
 
     python recipes/bench_pruning.py NET.keras --videos highway.avi,mall.mpg
     python recipes/bench_pruning.py preset:imagenette_small --videos highway.avi --size 192x192 \
-        --thresholds 10,20,auto --prunes 0,0.5
+        --thresholds 20 --luminance --drop_single --dilate 6 --prunes 0,0.5 --reaches 16,0
 
-For every threshold and every share of pruning (see `keras_seqpar.selective.stream`) the frames of
-a video go through a stream, and through Keras (compiled where the backend compiles), in turns of
---turn frames. The table has medians of both, their quotient, how much of the network's arithmetic
-was done, and the share of frames whose most likely category is that of the dense run of the frame
-as it came; besides, how often dense runs agree from one frame to the next.
+For every threshold, reach and share of pruning (see `keras_seqpar.selective.stream`) the frames
+of a video go through a stream, and through Keras (compiled where the backend compiles), in turns of
+--turn frames. The table has medians of both, their quotient and that of their sums, how much of
+the network's arithmetic was done, and the share of frames whose most likely category is that of
+the dense run of the frame as it came; besides, how often dense runs agree from one frame to the
+next.
 """
 
+import itertools
 import statistics
 import sys
 
@@ -19,11 +21,17 @@ import keras
 import numpy as np
 import video
 import watch
+from bench_segmentation import pixels
 from bench_selective import timed
 from options import Options
 
 from keras_seqpar import selective
 
+DETECTION = (  # flags of how changes are found, named as arguments of a stream
+    ("boolean", "luminance", False, "Compare luminance instead of channels."),
+    ("boolean", "drop_single", False, "Leave out changed pixels without a changed neighbour."),
+    ("integer", "dilate", 0, "Pixels by which changes are grown.", 0),
+)
 FIRST = 5  # frames that do not count: threshold="auto" learns from them
 
 
@@ -39,7 +47,10 @@ def make_options() -> Options:
     options.group(
         "Stream",
         ("list", "thresholds", ["10", "20", "auto"], "From which difference on a pixel changed."),
+        ("list", "reaches", ["receptive_field", "0"], "Pixels that changes are followed for."),
         ("list", "prunes", ["0", "0.2", "0.5"], "Shares up to which changes stop inside."),
+        ("integer", "refresh", None, "Frames from one full run to the next.", 1),
+        *DETECTION,
         bench_selective.FREEZE,
         ("integer", "turn", 8, "Frames that one of the two runs before the other does.", 1),
     )
@@ -83,6 +94,7 @@ def measure(dense, stream: selective.Stream, frames: np.ndarray, turn: int) -> d
     heard = [result.output[0].argmax() for result in results]
     return {
         **{name: statistics.median(values) for name, values in times.items()},
+        "in all": sum(times["dense ms"]) / sum(times["ms"]),
         "changed": statistics.median(result.stats.changed for result in results),
         "computed": statistics.median(1 - result.stats.saved for result in results),
         "agreement": float(np.mean(np.equal(said, heard))),
@@ -94,37 +106,45 @@ def sweep(model: keras.Model, chosen) -> list[dict]:
     """Measures every video with every threshold and every share; prints each row."""
     model = selective.open_sizes(model)
     prunes = list(map(float, chosen.prunes))
+    reaches = [pixels("reaches", text) for text in chosen.reaches]
     rows = []
     for source in chosen.videos:
         frames = read(source, chosen.size, chosen.frames)
         dense = bench_selective.compiled(model)
         dense(frames[0].astype("float32"))
-        options = {"input_shape": frames.shape[1:], "freeze": bench_selective.frozen(chosen)}
+        options = {
+            "input_shape": frames.shape[1:],
+            "refresh": chosen.refresh,
+            **{name: getattr(chosen, name) for _, name, *_ in DETECTION},
+            "freeze": bench_selective.frozen(chosen),
+        }
         kept = [selective.stream(model, prune=p, **options) for p in {float(p > 0) for p in prunes}]
         for stream in kept:  # with and without pruning: keeps what is compiled for those below
             stream(frames[0])
         print(f"\n{source}: {len(frames) - FIRST} frames\n\n{HEAD}", flush=True)
         for threshold in map(_threshold, chosen.thresholds):
-            for prune in prunes:
-                stream = selective.stream(model, threshold=threshold, prune=prune, **options)
+            for reach, prune in itertools.product(reaches, prunes):
+                about = {"threshold": threshold, "reach": reach, "prune": prune}
+                stream = selective.stream(model, **about, **options)
                 found = measure(dense, stream, frames, chosen.turn)
-                rows.append({"video": source, "threshold": threshold, "prune": prune, **found})
+                rows.append({"video": source, **about, **found})
                 print(line(rows[-1]), flush=True)
         print(f"\nFrom one frame to the next, dense runs agree in {rows[-1]['steady']:.1%}.")
     return rows
 
 
 HEAD = (
-    "| threshold | prune | changed | computed | dense ms | ms | times faster | agreement |\n"
-    "|---|---|---|---|---|---|---|---|"
+    "| threshold | reach | prune | changed | computed | dense ms | ms | times faster "
+    "| in all | agreement |\n|" + "---|" * 10
 )
 
 
 def line(row: dict) -> str:
     """A row of the table in Markdown."""
     return (
-        f"| {row['threshold']} | {row['prune']:g} | {row['changed']:.1%} | {row['computed']:.1%} "
-        f"| {row['dense ms']:.1f} | {row['ms']:.1f} | {row['dense ms'] / row['ms']:.2f} "
+        f"| {row['threshold']} | {row['reach']} | {row['prune']:g} | {row['changed']:.1%} "
+        f"| {row['computed']:.1%} | {row['dense ms']:.1f} | {row['ms']:.1f} "
+        f"| {row['dense ms'] / row['ms']:.2f} | {row['in all']:.2f} "
         f"| {row['agreement']:.1%} |"
     )
 

@@ -31,12 +31,16 @@ COLUMNS = (
     *("frame", "mode", "changed", "computed", "ms", "said"),
     *("dense_ms", "dense_said", "agreement"),
 )
+REACH = (
+    "How far changes are followed: to everything that reads them (receptive_field, exact), or so "
+    "many pixels around."
+)
 RED = np.array([255, 40, 40], "float32")
 
 
 def make_options() -> Options:
     """All flags."""
-    options = Options(__doc__, first="source")
+    options = Options(__doc__, {"reach": "receptive_field; segmentation: 6"}, first="source")
     options.group(
         "Model",
         ("string", "model", None, "A .keras file, or preset:NAME."),
@@ -49,11 +53,13 @@ def make_options() -> Options:
         ("float", "threshold", 20.0, "From which difference on a pixel changed.", 0.0),
         ("float", "prune", 0.0, "Share of a map's size up to which changes stop inside.", 0.0),
         bench_selective.FREEZE,
+        ("boolean", "luminance", False, "Compare luminance instead of channels."),
         ("boolean", "drop_single", True, "Leave out changed pixels without a changed neighbour."),
+        ("integer", "dilate", 0, "Pixels by which changes are grown.", 0),
         ("string", "margin", "6", "Segmentation: pixels of context, or receptive_field."),
-        ("string", "reach", "6", "Segmentation: pixels around a change that are renewed."),
+        ("string", "reach", None, REACH),
         ("integer", "least", 12, "Segmentation: changed pixels that a region must have.", 1),
-        ("integer", "refresh", None, "Segmentation: frames from one full run to the next.", 1),
+        ("integer", "refresh", None, "Frames from one full run to the next.", 1),
     )
     options.group(
         "Video",

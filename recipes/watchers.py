@@ -34,9 +34,10 @@ class Classifier:
         self.stream = selective.stream(
             model,
             input_shape=shape,
-            threshold=chosen.threshold,
-            drop_single=chosen.drop_single and chosen.threshold > 0,
+            **detection(chosen),
             prune=chosen.prune,
+            reach=pixels("reach", chosen.reach or "receptive_field"),
+            refresh=chosen.refresh,
             freeze=bench_selective.frozen(chosen),
         )
         self._model, self._dense = model, None
@@ -89,15 +90,14 @@ class Segmenter:
         shape = (*shape[:2], self.channels)
         options = {
             "input_shape": shape,
-            "threshold": chosen.threshold,
+            **detection(chosen),
             "freeze": bench_selective.frozen(chosen),
         }
         self.stream = selective.SegmentationStream(
             model,
             margin=pixels("margin", chosen.margin),
-            reach=pixels("reach", chosen.reach),
+            reach=pixels("reach", chosen.reach or "6"),
             least=chosen.least,
-            drop_single=chosen.drop_single and chosen.threshold > 0,
             refresh=chosen.refresh,
             **options,
         )
@@ -151,6 +151,14 @@ def make_watcher(model: keras.Model, shape, chosen) -> Classifier | Segmenter:
     if len(model.outputs) == 1 and len(model.outputs[0].shape) == 4:
         return Segmenter(model, shape, chosen)
     return Classifier(model, shape, chosen)
+
+
+def detection(chosen) -> dict:
+    """How changes are found, as arguments of a stream; with a threshold of 0 all of them."""
+    given = {"threshold": chosen.threshold, "dilate": chosen.dilate}
+    if not chosen.threshold:
+        return given
+    return given | {"luminance": chosen.luminance, "drop_single": chosen.drop_single}
 
 
 def gains(given: list[str]) -> dict[str, float]:

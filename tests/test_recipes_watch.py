@@ -1,6 +1,7 @@
 """Watching a video: what is written, and what is kept when it breaks off."""
 
 import csv
+import itertools
 import pathlib
 import sys
 
@@ -19,6 +20,8 @@ import together
 import video
 import watch
 import watchers
+
+from keras_seqpar import selective
 
 pytestmark = pytest.mark.only_backend("tensorflow")
 LABELS = ("blue", "green", "red")
@@ -77,6 +80,27 @@ def test_a_classifier_both_ways(clip, saved, tmp_path, capsys):
     assert (tmp_path / "watch.png").stat().st_size > 1000
     assert "8 frames." in capsys.readouterr().out
     assert not list(tmp_path.glob(".*"))
+
+
+def test_how_changes_are_found_and_followed(clip, saved, tmp_path, monkeypatch):
+    original, made = selective.stream, []
+
+    def recorded(*args, **options):
+        made.append(options)
+        return original(*args, **options)
+
+    monkeypatch.setattr(watchers.selective, "stream", recorded)
+    flags = [str(clip), f"--model={saved}", f"--output={tmp_path}", "--novideo", "--refresh=4"]
+    for more in (["--threshold=0"], ["--reach=8", "--dilate=2", "--luminance"]):
+        assert watch.main([*flags, *more]) == 0
+        rows = read(tmp_path)
+        assert [row["changed"] == "1" for row in rows] == 2 * [True, False, False, False]
+    keys = ("threshold", "drop_single", "luminance", "dilate", "reach", "refresh")
+    assert [tuple(options.get(key, False) for key in keys) for options in made] == [
+        (0, False, False, 0, "receptive_field", 4),
+        (20, True, True, 2, 8, 4),
+    ]
+    assert watch.main([*flags, "--reach=far"]) == 1
 
 
 def test_a_segmenter(clip, segmenter, tmp_path):
@@ -151,15 +175,16 @@ def test_everything_together(clip, tmp_path, capsys):
 
 def test_thresholds_and_pruning_side_by_side(clip, saved, capsys):
     flags = [str(saved), f"--videos={clip}", "--size=48x32", "--frames=4"]
-    assert bench_pruning.main([*flags, "--thresholds=5,auto", "--prunes=0,0.5"]) == 0
+    some = ["--thresholds=5,auto", "--reaches=receptive_field,1", "--prunes=0,0.5", "--dilate=1"]
+    assert bench_pruning.main([*flags, *some]) == 0
     rows = [x.split(" | ") for x in capsys.readouterr().out.splitlines() if x.startswith("| ")]
-    assert [row[:2] for row in rows[1:]] == [
-        ["| 5.0", "0"], ["| 5.0", "0.5"], ["| auto", "0"], ["| auto", "0.5"]
-    ]  # fmt: skip
+    wanted = itertools.product(("| 5.0", "| auto"), ("receptive_field", "1"), ("0", "0.5"))
+    assert [tuple(row[:3]) for row in rows[1:]] == list(wanted)
     for flag, message in (
         ("--videos=", "Give --videos"),
         ("--videos=missing.avi", "There is no file missing.avi"),
         ("--size=48", "WIDTHxHEIGHT"),
+        ("--reaches=far", "whole number or receptive_field, got 'far'"),
     ):
         assert bench_pruning.main([*flags, flag]) == 1
         assert message in capsys.readouterr().err

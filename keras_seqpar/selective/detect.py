@@ -191,10 +191,22 @@ def _limit(threshold, dtype: np.dtype) -> np.ndarray:
     return np.asarray(threshold).astype(dtype)
 
 
-def grow(changed: np.ndarray, by: int) -> np.ndarray:
-    """A map with every true position grown by `by` positions in all 8 directions."""
-    for _ in range(by):
-        changed = neighbours(changed) > 0
+def grow(changed: np.ndarray, by: int | tuple[int, int]) -> np.ndarray:
+    """A map with every true position grown to a rectangle around it.
+
+    Args:
+        changed: boolean `(height, width)`.
+        by: positions in all 8 directions, or `(rows, columns)`.
+    """
+    for axis, steps in enumerate(by if isinstance(by, tuple) else (by, by)):
+        grown = changed.copy()
+        for i in range(1, min(steps, changed.shape[axis] - 1) + 1):
+            ahead, behind = (
+                (slice(None),) * axis + (part,) for part in (slice(i, None), slice(-i))
+            )
+            grown[ahead] |= changed[behind]
+            grown[behind] |= changed[ahead]
+        changed = grown
     return changed
 
 

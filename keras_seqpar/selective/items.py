@@ -26,6 +26,7 @@ class Item:
         changes: per segment what the last frame made necessary to compute; `None` where that was
             everything.
         scales: see `Engine.scales`.
+        since_full: frames since the last one that was computed as a whole.
         complete: whether buffers and outputs belong to `accepted` and `extras`.
     """
 
@@ -36,6 +37,7 @@ class Item:
     outputs: list = dataclasses.field(default_factory=list)
     changes: list[Changes] | None = None
     scales: list[float] = dataclasses.field(default_factory=list)
+    since_full: int = 0
     complete: bool = False
 
     def state_dict(self, prefix: str, backend: Any) -> dict[str, np.ndarray]:
@@ -51,6 +53,7 @@ class Item:
             "noise": np.array(learned["noise"]),
             "seen": np.array(learned["seen"]),
             "scales": np.array(self.scales),
+            "since_full": np.array(self.since_full),
         }
         arrays = {
             "extra": self.extras,
@@ -98,6 +101,7 @@ def load_item(
         all_of("extra", with_batch(program.inputs[1:])),
         all_of("output", with_batch(keras.tree.flatten(program.outputs))),
         scales=np.array(state[f"{prefix}scales"]).tolist(),
+        since_full=int(state[f"{prefix}since_full"]),
         complete=True,
     )
     item.detector.load_state({name: state[prefix + name] for name in ("noise", "seen")})

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_seqpar.selective.reach import Box, Near, around, common
 from keras_seqpar.selective.taps import Taps, identity
 
 
@@ -114,17 +115,19 @@ class Maps:
         same = big.taps.shape == big.shape
         return same and identity(big.shape).within(big.taps) and self.contains(source, b)
 
-    def evaluate(self, changed: np.ndarray) -> "Changes":
+    def evaluate(self, changed: np.ndarray, reach: int | None = None) -> "Changes":
         """All maps for one change of the frame, each worked out when it is asked for.
 
         Args:
             changed: boolean `(height, width)` of the frame.
+            reach: pixels of the frame up to which the change is followed; `None` follows it as
+                far as the layers read.
 
         Returns:
             What gives, for the number of a map, its boolean array, `()` for those without
             positions, and a box around it.
         """
-        return Changes(self._maps, self.SOURCE, changed)
+        return Changes(self._maps, self.SOURCE, changed, reach=reach)
 
     def _once(self, key, made: _Map) -> int:
         if key not in self._known:
@@ -136,16 +139,27 @@ class Maps:
 class Changes:
     """The maps of one frame; see `Maps.evaluate`."""
 
-    def __init__(self, maps: Sequence[_Map], start: int, changed: np.ndarray):
+    def __init__(
+        self,
+        maps: Sequence[_Map],
+        start: int,
+        changed: np.ndarray,
+        *,
+        reach: int | None = None,
+        near: Near | None = None,
+    ):
         self._maps = tuple(maps)
         changed = np.asarray(changed, bool)
         self._found = {Maps.NEVER: np.zeros((), bool), start: changed}
         box = bounds(changed)
         filled = box is not None and bool(changed[_slices(box)].all())
-        self._boxes: dict[int, tuple[Any, bool]] = {
+        self._boxes: dict[int, tuple[Box | None, bool]] = {
             Maps.NEVER: (None, False),
             start: (box, filled),
         }
+        if reach is not None:
+            near = Near(self._maps, start, changed, box, filled=filled, reach=reach)
+        self._near = near
 
     def after(self, number: int, changed: np.ndarray) -> "Changes":
         """The maps that follow when one of them turns out to be another.
@@ -157,7 +171,7 @@ class Changes:
         Returns:
             What gives the maps that follow from that one, and no others.
         """
-        return Changes(self._maps, number, changed)
+        return Changes(self._maps, number, changed, near=self._near)
 
     def __getitem__(self, number: int) -> np.ndarray:
         if number not in self._found:
@@ -166,13 +180,14 @@ class Changes:
 
     def _evaluate(self, number: int, m: _Map) -> np.ndarray:
         box, filled = self._box(number)
-        if filled:
+        if filled and box is not None:
             found = np.zeros(m.shape, bool)
             found[_slices(box)] = True
             return found
         sources = [self[i] for i in m.sources]
         if m.kind == "taps":
-            return m.taps(sources[0])
+            found = m.taps(sources[0])
+            return found if self._near is None else found & self._near.map(number)
         if m.kind == "union":
             return np.logical_or.reduce(sources)
         return np.full(m.shape or (), any(s.any() for s in sources))
@@ -180,11 +195,11 @@ class Changes:
     def count(self, number: int) -> int:
         """How many positions of a map are true."""
         box, filled = self._box(number)
-        if filled:
+        if filled and box is not None:
             return (box[1] - box[0] + 1) * (box[3] - box[2] + 1)
         return int(np.count_nonzero(self[number]))
 
-    def box(self, number: int) -> tuple[int, int, int, int] | None:
+    def box(self, number: int) -> Box | None:
         """A rectangle around a map: the frame's bounding box, led through the layers.
 
         That takes no arrays of positions.
@@ -197,25 +212,28 @@ class Changes:
         """
         return self._box(number)[0]
 
-    def _box(self, number: int) -> tuple[Any, bool]:
+    def _box(self, number: int) -> tuple[Box | None, bool]:
         """The rectangle of `box`, and whether the map is known to be true in all of it.
 
         So it is behind a change that fills its own, but for layers that skip positions.
         """
         if number not in self._boxes:
             m = self._maps[number]
-            self._boxes[number] = self._around(m, [b for b in map(self._box, m.sources) if b[0]])
+            box, filled = self._around(m, [b for b in map(self._box, m.sources) if b[0]])
+            if self._near is not None and m.kind == "taps":
+                box = common(box, self._near.box(number))
+                filled = filled and self._near.filled and box is not None
+            self._boxes[number] = box, filled
         return self._boxes[number]
 
-    def _around(self, m: _Map, sources: list[tuple]) -> tuple[Any, bool]:
+    def _around(self, m: _Map, sources: list[tuple]) -> tuple[Box | None, bool]:
         if not sources:
             return None, False
         if m.kind == "whole":
             return ((0, m.shape[0] - 1, 0, m.shape[1] - 1) if m.shape else (0, 0, 0, 0)), False
         if m.kind == "union":
-            ends = list(zip(*(box for box, _ in sources), strict=True))
-            around = min(ends[0]), max(ends[1]), min(ends[2]), max(ends[3])
-            return around, (around, True) in sources
+            box = around(box for box, _ in sources)
+            return box, (box, True) in sources
         ((box, filled),) = sources
         rows, cols = m.taps.span(0, *box[:2]), m.taps.span(1, *box[2:])
         if rows is None or cols is None:
@@ -223,13 +241,13 @@ class Changes:
         return rows[:2] + cols[:2], filled and rows[2] and cols[2]
 
 
-def bounds(changed: np.ndarray) -> tuple[int, int, int, int] | None:
+def bounds(changed: np.ndarray) -> Box | None:
     """First row, last row, first column and last column of what is true, or `None`."""
     rows, cols = np.flatnonzero(changed.any(1)), np.flatnonzero(changed.any(0))
     return (int(rows[0]), int(rows[-1]), int(cols[0]), int(cols[-1])) if len(rows) else None
 
 
-def _slices(box: tuple[int, int, int, int]) -> tuple[slice, slice]:
+def _slices(box: Box) -> tuple[slice, slice]:
     return slice(box[0], box[1] + 1), slice(box[2], box[3] + 1)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
+from keras_seqpar.selective.axis import RECEPTIVE_FIELD, check_number
 from keras_seqpar.selective.flatten import flatten
 from keras_seqpar.selective.program import compile_program
 from keras_seqpar.selective.propagation import patch
@@ -21,8 +22,8 @@ class LayerReport:
     Args:
         name: of the layer.
         shape: `(height, width)` of its output, or `None`.
-        reach: side of the square of outputs that one changed pixel in the middle of the frame
-            reaches, in positions of this layer.
+        reach: side of the square of outputs that are computed for one changed pixel in the
+            middle of the frame, in positions of this layer.
         shares: for each share of the frame, the share of outputs to compute.
         macs: multiply-accumulates of a dense pass.
         barrier: why everything behind it is computed anew, or `""`.
@@ -96,6 +97,7 @@ def report(
     model: keras.Model,
     shares: Sequence[float] = SHARES,
     *,
+    reach: int | str = RECEPTIVE_FIELD,
     input_shape: Sequence[int] | None = None,
 ) -> Report:
     """Says what a stream of this network can gain at most; nothing is run.
@@ -107,14 +109,15 @@ def report(
     Args:
         model: a functional Keras model of pictures.
         shares: shares of the frame's area that change, above 0 and up to 1.
+        reach: of the stream, as for `stream`.
         input_shape: `(height, width, channels)`, where the model leaves it open.
 
     Returns:
         The report; `print` it.
 
     Raises:
-        TypeError: `model` is no Keras model.
-        ValueError: no functional model of pictures, or a share out of range.
+        TypeError: `model` is no Keras model, or `reach` no number.
+        ValueError: no functional model of pictures, or a share or `reach` out of range.
 
     Example:
 
@@ -123,14 +126,16 @@ def report(
     shares = tuple(float(share) for share in shares)
     if not shares or not all(0 < share <= 1 for share in shares):
         raise ValueError(f"shares must be numbers above 0 and up to 1, got {shares}.")
+    check_number("reach", reach, 0, words=True)
+    limit = None if isinstance(reach, str) else reach
     flat = flatten(model, input_shape)
     program = compile_program(flat, fold=False)
     maps = program.maps
     frame = flat.shapes[flat.inputs[0]]
-    all_changes = [maps.evaluate(patch(frame[:2], share)) for share in shares]
+    all_changes = [maps.evaluate(patch(frame[:2], share), limit) for share in shares]
     pixel = np.zeros(frame[:2], bool)
     pixel[frame[0] // 2, frame[1] // 2] = True
-    of_pixel = maps.evaluate(pixel)
+    of_pixel = maps.evaluate(pixel, limit)
     total = program.all_positions()
     macs_of: dict[str, int] = {}
     for step in program.steps:

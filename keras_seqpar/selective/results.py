@@ -21,8 +21,8 @@ class Stats:
         macs_dense: what a dense pass does.
         milliseconds: from frame to output.
         drift: largest absolute difference between the frame and what the output stands for,
-            in the frame's units: 0 where every difference is accepted. What `prune` lets go of
-            inside the network is not in it.
+            in the frame's units: 0 where every difference is accepted. What `prune` and
+            `reach` leave as it was inside the network is not in it.
         state_bytes: size of everything that is kept from frame to frame.
         traces: how often anything was compiled for this network so far.
         layers: name of a layer -> share of its positions that had to be computed.

@@ -13,6 +13,7 @@ import numpy as np
 
 from keras_seqpar.names import unknown_name
 from keras_seqpar.selective import passes
+from keras_seqpar.selective.axis import RECEPTIVE_FIELD, check_number
 from keras_seqpar.selective.detect import Detector, distance, region
 from keras_seqpar.selective.engine import Engine
 from keras_seqpar.selective.flatten import fingerprint, flatten
@@ -37,6 +38,8 @@ def stream(
     only=None,
     never=None,
     prune: float = 0.0,
+    reach: int | str = RECEPTIVE_FIELD,
+    refresh: int | None = None,
     input_shape: Sequence[int] | None = None,
     unsupported: str = "error",
     mode: str = "auto",
@@ -46,9 +49,10 @@ def stream(
     """Makes a stream: a network that computes again only what changed from frame to frame.
 
     With a threshold of 0 every output equals the dense network's, up to the rounding of float32:
-    batch normalisation is folded into convolutions, and sums are formed in another order. The
-    weights are taken as they are now; after more training make a new stream. Streams of one
-    model share its weights and compiled code, those that prune apart from those that do not.
+    batch normalisation is folded into convolutions, and sums are formed in another order; `prune`
+    and `reach` ask for less. The weights are taken as they are now; after more training make a
+    new stream. Streams of one model share its weights and compiled code, those that prune apart
+    from those that do not.
 
     A network of less than about 10 ms per frame gains nothing: it is quicker dense. See `report`
     for what can be gained at all.
@@ -71,6 +75,11 @@ def stream(
             differs from what is stored by more than this share of the stored map's root mean
             square keep what is stored, and nothing that follows from them is computed. What is
             stored is what was last let through, so a slow drift adds up until it passes.
+        reach: `"receptive_field"` is exact: a change is followed to everything that reads it. With
+            a number, maps are computed again only where the change lies in them and up to so
+            many pixels of the frame around; what it does farther away stays as it was, so that
+            it adds up: see `refresh`.
+        refresh: compute the whole frame every so many frames; `None` for never.
         input_shape: `(height, width, channels)`, where the model leaves it open.
         unsupported: `"error"` refuses a model with layers that no rule is known for, `"dense"`
             computes them, and all that follows them, anew for every frame that changed.
@@ -112,6 +121,8 @@ def stream(
             f"freeze=True is for the TensorFlow backend, this is {keras.backend.backend()}: leave "
             "it out."
         )
+    check_number("reach", reach, 0, words=True)
+    check_number("refresh", 1 if refresh is None else refresh, 1, words=False)
     flat = flatten(model, input_shape)
     for call in flat.calls:
         dtype = getattr(call.layer, "compute_dtype", None) or "float32"
@@ -137,7 +148,10 @@ def stream(
     if engine is None:
         engine = _engines[key] = Engine(program, freeze=freeze, share=share)
         engine.model = model  # kept alive, so that no other model gets its id
-    return Stream(engine, hash_, detector, only, never, mode, float(calibrate), float(prune))
+    return Stream(
+        engine, hash_, detector, only, never, mode, float(calibrate), float(prune),
+        None if isinstance(reach, str) else reach, refresh,
+    )  # fmt: skip
 
 
 class Stream:
@@ -153,14 +167,17 @@ class Stream:
     """
 
     def __init__(
-        self, engine: Engine, key, detector: Detector, only, never, mode, calibrate, prune
-    ):
+        self, engine: Engine, key, detector: Detector, only, never, mode, calibrate, prune,
+        reach, refresh,
+    ):  # fmt: skip
         self._engine = engine
         self._key = key
         self._detector = detector
         self._mode = mode
         self._calibrate = calibrate
         self._prune = prune
+        self._reach = reach
+        self._refresh = refresh
         self._items: list[Item] = []
         self._dtype: np.dtype | None = None
         self._busy = threading.Lock()
@@ -323,12 +340,13 @@ class Stream:
         dense = sum(segment.macs for segment in engine.segments)
         same = item.complete and all(map(np.array_equal, extras, item.extras))
         exact = item.detector.is_exact and mask is None and self._wanted is None
-        if not same or item.detector.is_learning:
+        due = self._refresh is not None and item.since_full + 1 >= self._refresh
+        if not same or item.detector.is_learning or due:
             if item.complete and item.detector.is_learning:
                 item.detector.observe(frame, item.accepted)
             item.complete, item.changes = False, None
             item.accepted, item.extras = frame.copy(), [x.copy() for x in extras]
-            mode, macs, share = "dense", dense, 1.0
+            mode, macs, share, item.since_full = "dense", dense, 1.0, 0
             passes.renew(engine, item, self._mode, self._calibrate, self._prune)
         else:
             changed = item.detector(frame, item.accepted) if mask is None else mask
@@ -336,7 +354,9 @@ class Stream:
                 changed = changed & self._wanted
             share = float(np.count_nonzero(changed) / changed.size)
             mode, macs = "cached", 0
-            item.changes = [engine.program.maps.evaluate(changed)] * len(engine.segments)
+            item.since_full += 1
+            found = engine.program.maps.evaluate(changed, self._reach)
+            item.changes = [found] * len(engine.segments)
             if share:
                 item.complete = False
                 if exact or share == 1:
@@ -345,7 +365,7 @@ class Stream:
                     rows = np.flatnonzero(changed)  # much quicker than with the map itself
                     accepted, new = (x.reshape(changed.size, -1) for x in (item.accepted, frame))
                     accepted[rows] = new[rows]
-                mode, macs = passes.update(engine, item, item.changes[0], self._mode, self._prune)
+                mode, macs = passes.update(engine, item, found, self._mode, self._prune)
         item.complete = True
         drift = 0.0
         if not exact and item.changes is not None:

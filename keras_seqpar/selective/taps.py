@@ -117,6 +117,29 @@ class Taps:
             found.append((int(table[0, 0]), len(run), stride) if even else None)
         return found
 
+    @functools.cached_property
+    def home(self) -> "Taps":
+        """The same layer as if every output read what lies where it lies, and nothing around.
+
+        An output has the input in the middle of its window, and the inputs to which no other
+        output is nearer. Behind these taps a change is as large as it was. Halfway between two
+        outputs is the second one's, as for windows of 3 and strides of 2; windows smaller than
+        their stride have the positions up to the next one.
+        """
+        tables = []
+        for table, size in zip((self.rows, self.cols), self.shape, strict=True):
+            stride = int(table[1, 0] - table[0, 0]) if self.affine and len(table) > 1 else 1
+            centres = (table[:, 0] + np.maximum(table[:, -1], table[:, 0] + stride - 1)) / 2
+            middle = np.clip(np.floor(centres), 0, size - 1).astype(int)
+            # The first input of each output, and the one after its last.
+            ends = np.ceil((centres[:-1] + centres[1:]) / 2).clip(0, size).astype(int)
+            low = np.minimum(np.concatenate([[0], ends]), middle)
+            high = np.maximum(np.concatenate([ends, [size]]), middle + 1)
+            inside = low[:, None] + np.arange((high - low).max())
+            tables.append(np.where(inside < high[:, None], inside, -1))
+        rows, cols = tables
+        return Taps(rows, cols, self.shape, affine=False)
+
     def after(self, pads: Sequence[Sequence[int]]) -> "Taps":
         """The same reads of an input that is padded first.
 

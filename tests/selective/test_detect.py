@@ -80,6 +80,8 @@ def test_growing_stays_inside():
     one = np.zeros((3, 3), bool)
     one[0, 0] = True
     assert grow(one, 1).tolist() == [[1, 1, 0], [1, 1, 0], [0, 0, 0]]
+    assert grow(one, (0, 2)).tolist() == [[1, 1, 1], [0, 0, 0], [0, 0, 0]]
+    assert grow(one[::-1, ::-1], (5, 1)).tolist() == 3 * [[0, 1, 1]]
     assert neighbours(one)[1, 1] == 1
 
 

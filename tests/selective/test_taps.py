@@ -3,11 +3,12 @@
 import harness
 import keras
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from keras import layers
 
-from keras_seqpar.selective.taps import Taps, bilinear, identity, repeat, window
+from keras_seqpar.selective.taps import Taps, bilinear, identity, pad, repeat, window
 
 
 def test_padding_before_a_window_is_border():
@@ -51,3 +52,53 @@ def test_bilinear_weights_are_those_of_keras():
     layer = layers.UpSampling2D((2, 3), interpolation="bilinear")
     theirs = keras.ops.convert_to_numpy(layer(x[None, :, :, None]))[0, :, :, 0]
     assert harness.error(mine, theirs) < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("taps", "wanted"),
+    [
+        (window((1, 6), (1, 3), padding="same"), [[0], [1], [2], [3], [4], [5]]),
+        (window((1, 6), (1, 3)), [[0], [0], [1], [2], [3], [3]]),
+        (window((1, 6), (1, 3), (1, 2), padding="same"), [[0], [0], [1], [1], [2], [2]]),
+        (window((1, 6), (1, 1), (1, 2)), [[0], [0], [1], [1], [2], [2]]),
+        (window((1, 6), (1, 7), (1, 2), padding="same"), [[0], [0], [1], [1], [2], [2]]),
+        (window((1, 6), (1, 3), (1, 1), (1, 2), "same"), [[0], [1], [2], [3], [4], [5]]),
+        (pad((1, 4), ((0, 0), (2, 1))), [[0, 1, 2], [3], [4], [5, 6]]),
+        (pad((1, 5), ((0, 0), (-2, -1))), [[0], [0], [0], [1], [1]]),
+        (repeat((1, 3), (1, 2)), [[0, 1], [2, 3], [4, 5]]),
+        (bilinear((1, 3), (1, 2))[0], [[0, 1, 2], [3, 4], [5]]),
+    ],
+)
+def test_where_a_change_lies_behind_a_layer(taps, wanted):
+    for i, outputs in enumerate(wanted):
+        changed = np.arange(taps.shape[1])[None] == i
+        assert np.flatnonzero(taps.home(changed)[0]).tolist() == outputs
+
+
+@given(st.data())
+def test_a_rectangle_lies_in_a_rectangle(data):
+    shape = data.draw(st.integers(1, 9)), data.draw(st.integers(1, 9))
+    kernel, strides = ((data.draw(st.integers(1, 5)), data.draw(st.integers(1, 4))) for _ in "ab")
+    taps = data.draw(
+        st.sampled_from(
+            [
+                window(shape, kernel, strides, padding="same"),
+                repeat(shape, kernel),
+                bilinear(shape, strides)[0],
+                pad(shape, (kernel, strides)),
+            ]
+        )
+    )
+    spans = []
+    for size in shape:
+        first = data.draw(st.integers(0, size - 1))
+        spans.append((first, data.draw(st.integers(first, size - 1))))
+    (top, bottom), (left, right) = spans
+    changed = np.zeros(shape, bool)
+    changed[top : bottom + 1, left : right + 1] = True
+    wanted = np.zeros(taps.output_shape, bool)
+    found = [taps.home.span(i, *span) for i, span in enumerate(spans)]
+    (top, bottom, _), (left, right, _) = found
+    wanted[top : bottom + 1, left : right + 1] = True
+    assert np.array_equal(taps.home(changed), wanted)
+    assert all(filled for *_, filled in found)

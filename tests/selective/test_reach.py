@@ -1,0 +1,187 @@
+"""Changes that are followed so far and no further."""
+
+import keras
+import numpy as np
+import pytest
+import random_nets as rn
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from keras import layers
+from test_streams import EXAMPLES, MODES, check, dense, play, small_net
+
+from keras_seqpar import selective
+from keras_seqpar.selective.detect import grow
+from keras_seqpar.selective.propagation import Maps, bounds
+from keras_seqpar.selective.taps import pad, window
+
+
+@pytest.fixture(scope="module")
+def net():
+    return small_net(name="reach")
+
+
+def shifted(changed, by, axis):
+    """A map moved by so many rows or columns."""
+    found = np.zeros_like(changed)
+    source, target = (np.moveaxis(x, axis, 0) for x in (changed, found))
+    for i, row in enumerate(source):
+        if 0 <= i + by < len(target):
+            target[i + by] = row
+    return found
+
+
+@given(st.data())
+@settings(max_examples=60)
+def test_maps_end_where_their_limits_do(data):
+    """Every map is what its layer reads of the one before, within reach of where the change is."""
+    maps = Maps((9, 8))
+    layers_of: dict[int, tuple] = {}
+    found = [maps.SOURCE]
+    for _ in range(data.draw(st.integers(1, 6))):
+        source = data.draw(st.sampled_from(found))
+        shape = maps.shape(source)
+        if data.draw(st.booleans()):
+            other = data.draw(st.sampled_from([i for i in found if maps.shape(i) == shape]))
+            made, of = maps.union([source, other]), (None, source, other)
+        else:
+            strides = data.draw(st.sampled_from(((1, 1), (1, 1), (2, 1), (2, 2))))
+            kernel = data.draw(st.integers(1, 3)), data.draw(st.integers(1, 4))
+            taps = window(shape, kernel, strides, padding="same")
+            if data.draw(st.integers(0, 4)) == 4:
+                taps = pad(shape, ((1, 0), (0, 2)))
+            made, of = maps.taps(source, taps), (taps, source)
+        if made not in found:
+            found.append(made)
+            layers_of[made] = of
+    reach = data.draw(st.integers(0, 4))
+    changed = data.draw(rn.changes((9, 8)))
+    limited, free = maps.evaluate(changed, reach), maps.evaluate(changed)
+    places, wanted = {maps.SOURCE: changed}, {maps.SOURCE: changed}
+    for made, (taps, *sources) in layers_of.items():
+        if taps is None:
+            places[made], wanted[made] = (np.logical_or(*(x[i] for i in sources))
+                                          for x in (places, wanted))  # fmt: skip
+        else:
+            places[made] = taps.home(places[sources[0]])
+            near = places[made]
+            for axis, (pixels, count) in enumerate(zip((9, 8), maps.shape(made), strict=True)):
+                steps = range(-int(reach * count / pixels), int(reach * count / pixels) + 1)
+                near = np.logical_or.reduce([shifted(near, i, axis) for i in steps])
+            wanted[made] = taps(wanted[sources[0]]) & near
+    for made in found:
+        assert np.array_equal(limited[made], wanted[made])
+        assert limited.count(made) == wanted[made].sum()
+        assert not (limited[made] & ~free[made]).any()
+        inside, box = bounds(wanted[made]), limited.box(made)
+        if inside is not None:
+            assert box[0] <= inside[0] <= inside[1] <= box[1]
+            assert box[2] <= inside[2] <= inside[3] <= box[3]
+    far = maps.evaluate(changed, 10**9)
+    for made in found:
+        assert np.array_equal(far[made], free[made])
+        assert far.box(made) == free.box(made)
+
+
+def test_limits_hold_where_part_of_a_change_goes_on():
+    """As with `prune`: what goes on is a rectangle here, but the limits behind it are none."""
+    maps, wide = Maps((12, 12)), window((12, 12), (7, 7), padding="same")
+    first = maps.taps(maps.SOURCE, wide)
+    second = maps.taps(first, wide)
+    changed = np.eye(12, dtype=bool)
+    part = np.zeros((12, 12), bool)
+    part[4:7, 4:7] = True
+    of = maps.evaluate(changed, 1).after(first, part)
+    wanted = wide(part) & grow(changed, 1)
+    assert np.array_equal(of[second], wanted)
+    assert of.count(second) == wanted.sum()
+
+
+@given(st.data())
+@settings(max_examples=EXAMPLES // 2)
+def test_with_a_reach_beyond_the_frame_nothing_is_left_out(data):
+    model = rn.network(data.draw)
+    shape = model.inputs[0].shape[1:3]
+    prune = data.draw(st.sampled_from([0.0, 1e-9]))
+    play(model, [data.draw(rn.changes(shape)) for _ in range(2)], reach=60, prune=prune)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_what_is_out_of_reach_stays_as_it_was(mode):
+    inputs = keras.Input((12, 12, 3))
+    model = keras.Model(inputs, layers.Conv2D(4, 5, padding="same", name="conv")(inputs))
+    frame = np.random.default_rng(0).normal(size=(12, 12, 3)).astype("float32")
+    changed = rn.lone_pixels((12, 12))[0]
+    moved = rn.next_frame(frame, changed)
+    (old,), (new,) = dense(model, frame), dense(model, moved)
+    for reach in (0, 1, 2):
+        stream = selective.stream(model, reach=reach, mode=mode, calibrate=0)
+        stream(frame)
+        result = stream(moved)
+        near = grow(changed, reach)
+        assert np.array_equal(stream.change_map("conv"), near)
+        wanted = np.where(near[..., None], new[0], old[0])
+        computed = result.output[0]
+        if mode == "tiles":  # all of a tile is computed, which is nearer to the dense run
+            wanted, computed = (x[near] for x in (wanted, computed))
+        assert np.abs(computed - wanted).max() < 1e-5 * np.ptp(new)
+
+
+def test_less_is_computed_and_a_full_run_mends_it(net):
+    frame = np.random.default_rng(0).normal(size=(12, 12, 3)).astype("float32")
+    changed = rn.lone_pixels((12, 12))[4]
+    exact = selective.stream(net, mode="positions", calibrate=0)
+    near = selective.stream(net, mode="positions", calibrate=0, reach=0, refresh=3)
+    modes, macs = [], []
+    for i in range(6):
+        results = [stream(frame) for stream in (exact, near)]
+        modes.append(results[1].stats.mode)
+        macs.append([result.stats.macs for result in results])
+        if modes[-1] == "dense":
+            check(results[1], net, frame)
+        else:
+            apart = [np.abs(x - y).max() for x, y in zip(*(r.output for r in results), strict=True)]
+            assert max(apart) > 1e-3
+        frame = rn.next_frame(frame, changed, i)
+    assert modes == 2 * ["dense", "positions", "positions"]
+    assert all(mine < theirs for theirs, mine in (macs[1], macs[2], macs[4], macs[5]))
+
+
+def test_full_runs_are_counted_on_in_a_stored_state(net):
+    frame = np.random.default_rng(0).normal(size=(12, 12, 3)).astype("float32")
+    streams = [selective.stream(net, calibrate=0, refresh=3) for _ in range(2)]
+    for _ in range(2):
+        streams[0](frame)
+    streams[1].load_state(streams[0].state_dict())
+    assert [[stream(frame).stats.mode for _ in range(2)] for stream in streams] == 2 * [
+        ["cached", "dense"]
+    ]
+
+
+def test_a_report_knows_the_reach():
+    inputs = keras.Input((40, 40, 3))
+    x = inputs
+    for i in range(3):
+        x = layers.Conv2D(4, 3, padding="same", name=f"conv{i}")(x)
+    model = keras.Model(inputs, x)
+    assert [layer.reach for layer in selective.report(model).layers] == [3, 5, 7]
+    report = selective.report(model, [0.01, 1.0], reach=1)
+    assert [layer.reach for layer in report.layers] == [3, 3, 3]
+    assert report.bounds == pytest.approx([1600 / 36, 1])  # 4 x 4 pixels and those around
+
+
+@pytest.mark.parametrize("make", [selective.stream, selective.report])
+def test_a_reach_is_checked(net, make):
+    message = "reach must be a whole number of 0 or more or 'receptive_field', got"
+    for reach in (-1, "far"):
+        with pytest.raises(ValueError, match=message):
+            make(net, reach=reach)
+    for reach in (1.5, None, True):
+        with pytest.raises(TypeError, match=message):
+            make(net, reach=reach)
+
+
+def test_frames_between_full_runs_are_checked(net):
+    message = "refresh must be a whole number of 1 or more, got"
+    for refresh, error in ((0, ValueError), (2.5, TypeError), (True, TypeError)):
+        with pytest.raises(error, match=message):
+            selective.stream(net, refresh=refresh)
