@@ -199,14 +199,16 @@ def grow(changed: np.ndarray, by: int | tuple[int, int]) -> np.ndarray:
         by: positions in all 8 directions, or `(rows, columns)`.
     """
     for axis, steps in enumerate(by if isinstance(by, tuple) else (by, by)):
-        grown = changed.copy()
-        for i in range(1, min(steps, changed.shape[axis] - 1) + 1):
+        steps, reached = min(steps, changed.shape[axis] - 1), 0
+        while reached < steps:  # what reaches so far to both sides may be moved by that twice
+            step = min(2 * reached + 1, steps - reached)
             ahead, behind = (
-                (slice(None),) * axis + (part,) for part in (slice(i, None), slice(-i))
+                (slice(None),) * axis + (part,) for part in (slice(step, None), slice(-step))
             )
+            grown = changed.copy()
             grown[ahead] |= changed[behind]
             grown[behind] |= changed[ahead]
-        changed = grown
+            changed, reached = grown, reached + step
     return changed
 
 

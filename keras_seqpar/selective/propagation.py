@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_seqpar.selective.reach import Box, Near, around, common
+from keras_seqpar.selective.boxes import Box, Filled, bounds, common, slices, through, union
+from keras_seqpar.selective.reach import Near
 from keras_seqpar.selective.taps import Taps, identity
 
 
@@ -152,13 +153,10 @@ class Changes:
         changed = np.asarray(changed, bool)
         self._found = {Maps.NEVER: np.zeros((), bool), start: changed}
         box = bounds(changed)
-        filled = box is not None and bool(changed[_slices(box)].all())
-        self._boxes: dict[int, tuple[Box | None, bool]] = {
-            Maps.NEVER: (None, False),
-            start: (box, filled),
-        }
+        filled = box is not None and bool(changed[slices(box)].all())
+        self._boxes: dict[int, Filled] = {Maps.NEVER: (None, False), start: (box, filled)}
         if reach is not None:
-            near = Near(self._maps, start, changed, box, filled=filled, reach=reach)
+            near = Near(self._maps, start, changed, (box, filled), reach)
         self._near = near
 
     def after(self, number: int, changed: np.ndarray) -> "Changes":
@@ -182,7 +180,7 @@ class Changes:
         box, filled = self._box(number)
         if filled and box is not None:
             found = np.zeros(m.shape, bool)
-            found[_slices(box)] = True
+            found[slices(box)] = True
             return found
         sources = [self[i] for i in m.sources]
         if m.kind == "taps":
@@ -212,43 +210,27 @@ class Changes:
         """
         return self._box(number)[0]
 
-    def _box(self, number: int) -> tuple[Box | None, bool]:
+    def _box(self, number: int) -> Filled:
         """The rectangle of `box`, and whether the map is known to be true in all of it.
 
         So it is behind a change that fills its own, but for layers that skip positions.
         """
         if number not in self._boxes:
             m = self._maps[number]
-            box, filled = self._around(m, [b for b in map(self._box, m.sources) if b[0]])
+            found = self._around(m, [self._box(i) for i in m.sources])
             if self._near is not None and m.kind == "taps":
-                box = common(box, self._near.box(number))
-                filled = filled and self._near.filled and box is not None
-            self._boxes[number] = box, filled
+                found = common(found, self._near.box(number))
+            self._boxes[number] = found
         return self._boxes[number]
 
-    def _around(self, m: _Map, sources: list[tuple]) -> tuple[Box | None, bool]:
-        if not sources:
-            return None, False
-        if m.kind == "whole":
-            return ((0, m.shape[0] - 1, 0, m.shape[1] - 1) if m.shape else (0, 0, 0, 0)), False
+    def _around(self, m: _Map, sources: list[Filled]) -> Filled:
+        if m.kind == "taps":
+            return through(m.taps, sources[0])
         if m.kind == "union":
-            box = around(box for box, _ in sources)
-            return box, (box, True) in sources
-        ((box, filled),) = sources
-        rows, cols = m.taps.span(0, *box[:2]), m.taps.span(1, *box[2:])
-        if rows is None or cols is None:
+            return union(sources)
+        if all(box is None for box, _ in sources):
             return None, False
-        return rows[:2] + cols[:2], filled and rows[2] and cols[2]
-
-
-def bounds(changed: np.ndarray) -> Box | None:
-    """First row, last row, first column and last column of what is true, or `None`."""
-    rows, cols = np.flatnonzero(changed.any(1)), np.flatnonzero(changed.any(0))
-    return (int(rows[0]), int(rows[-1]), int(cols[0]), int(cols[-1])) if len(rows) else None
-
-
-def _slices(box: Box) -> tuple[slice, slice]:
-    return slice(box[0], box[1] + 1), slice(box[2], box[3] + 1)
+        return ((0, m.shape[0] - 1, 0, m.shape[1] - 1) if m.shape else (0, 0, 0, 0)), False
 
 
 def patch(shape, share: float) -> np.ndarray:

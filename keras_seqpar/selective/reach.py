@@ -5,14 +5,13 @@ it little. With a reach, every map has the change where it lies in that map (`Ta
 what is at most so many pixels away, whatever else the layers before it have read.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from keras_seqpar.selective.boxes import Filled, through, union
 from keras_seqpar.selective.detect import grow
-
-Box = tuple[int, int, int, int]  # first row, last row, first column, last column
 
 
 class Near:
@@ -22,19 +21,14 @@ class Near:
         maps: all change maps, with `kind`, `shape`, `sources` and `taps`.
         source: number of the frame's.
         changed: boolean `(height, width)` of the frame.
-        box: around it; `None` without change.
-        filled: whether it is true in all of the box; then so are all limits in theirs.
+        box: around it, `None` without change, and whether the change fills it.
         reach: pixels of the frame.
     """
 
-    def __init__(
-        self, maps: Sequence[Any], source: int, changed: np.ndarray, box: Box | None,
-        *, filled: bool, reach: int,
-    ):  # fmt: skip
+    def __init__(self, maps: Sequence[Any], source: int, changed: np.ndarray, box: Filled, reach):
         self._maps, self._frame, self._reach = maps, changed.shape, reach
-        self.filled = filled
         self._places: dict[int, np.ndarray] = {source: changed}
-        self._boxes: dict[int, Box | None] = {source: box}
+        self._boxes: dict[int, Filled] = {source: box}
         self._grown: dict[int, np.ndarray] = {}  # by identity of the place: layers share them
 
     def map(self, number: int) -> np.ndarray:
@@ -44,17 +38,18 @@ class Near:
             self._grown[id(place)] = grow(place, self._steps(place.shape))
         return self._grown[id(place)]
 
-    def box(self, number: int) -> Box | None:
-        """A rectangle around it; `None` where it is empty."""
-        box = self._box(number)
+    def box(self, number: int) -> Filled:
+        """A rectangle around it, `None` where it is empty, and whether all in it is true."""
+        box, filled = self._box(number)
         if box is None:
-            return None
+            return None, False
         (top, bottom, left, right), (height, width) = box, self._maps[number].shape
         rows, cols = self._steps((height, width))
-        return (
+        grown = (
             *(max(top - rows, 0), min(bottom + rows, height - 1)),
             *(max(left - cols, 0), min(right + cols, width - 1)),
         )
+        return grown, filled
 
     def _steps(self, shape: tuple[int, ...]) -> tuple[int, int]:
         """How many rows and columns of a map the reach is."""
@@ -70,26 +65,10 @@ class Near:
             self._places[number] = places[0] if len(places) == 1 else np.logical_or.reduce(places)
         return self._places[number]
 
-    def _box(self, number: int) -> Box | None:
+    def _box(self, number: int) -> Filled:
         if number not in self._boxes:
             m = self._maps[number]
-            boxes = [box for box in map(self._box, m.sources) if box is not None]
-            if boxes and m.kind == "taps":
-                rows, cols = (m.taps.home.span(i, *boxes[0][2 * i : 2 * i + 2]) for i in (0, 1))
-                boxes = [rows[:2] + cols[:2]]
-            self._boxes[number] = around(boxes) if boxes else None
+            boxes = list(map(self._box, m.sources))
+            taps = m.taps.home if m.kind == "taps" else None
+            self._boxes[number] = through(taps, boxes[0]) if taps else union(boxes)
         return self._boxes[number]
-
-
-def around(boxes: Iterable[Box]) -> Box:
-    """The smallest box that has all of these in it."""
-    tops, bottoms, lefts, rights = zip(*boxes, strict=True)
-    return min(tops), max(bottoms), min(lefts), max(rights)
-
-
-def common(a: Box | None, b: Box | None) -> Box | None:
-    """What two boxes have in common; `None` stands for nothing."""
-    if a is None or b is None:
-        return None
-    box = max(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), min(a[3], b[3])
-    return box if box[0] <= box[1] and box[2] <= box[3] else None

@@ -10,7 +10,8 @@ from keras import layers
 
 from keras_seqpar.layers import GlobalResponseNorm
 from keras_seqpar.selective import spread
-from keras_seqpar.selective.propagation import Maps, bounds
+from keras_seqpar.selective.boxes import bounds
+from keras_seqpar.selective.propagation import Maps
 from keras_seqpar.selective.taps import Taps, window
 
 

@@ -10,8 +10,9 @@ from keras import layers
 from test_streams import EXAMPLES, MODES, check, dense, play, small_net
 
 from keras_seqpar import selective
+from keras_seqpar.selective.boxes import bounds
 from keras_seqpar.selective.detect import grow
-from keras_seqpar.selective.propagation import Maps, bounds
+from keras_seqpar.selective.propagation import Maps
 from keras_seqpar.selective.taps import pad, window
 
 
