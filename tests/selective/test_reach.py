@@ -7,7 +7,7 @@ import random_nets as rn
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import layers
-from test_streams import EXAMPLES, MODES, check, dense, play, small_net
+from players import EXAMPLES, MODES, check, dense, play, small_net
 
 from keras_seqpar import selective
 from keras_seqpar.selective.boxes import bounds
