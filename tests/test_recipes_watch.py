@@ -52,9 +52,9 @@ def saved(tmp_path_factory):
 def segmenter(tmp_path_factory):
     frame = keras.Input((None, None, 3))
     x = layers.Rescaling(1 / 255)(frame)
-    x = layers.Conv2D(4, 3, padding="same", activation="relu")(x)
-    model = keras.Model(frame, layers.Conv2D(3, 1)(x))
-    harness.randomize(model)
+    x = layers.Conv2D(4, 3, padding="same", activation="relu", name="features")(x)
+    model = keras.Model(frame, layers.Conv2D(3, 1, name="scores")(x))
+    harness.randomize(model)  # by their names, so that they are the same after any other tests
     path = tmp_path_factory.mktemp("model") / "map.keras"
     model.save(path)
     return path
