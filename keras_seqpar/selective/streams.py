@@ -149,9 +149,17 @@ def stream(
         engine = _engines[key] = Engine(program, freeze=freeze, share=share)
         engine.model = model  # kept alive, so that no other model gets its id
     return Stream(
-        engine, hash_, detector, only, never, mode, float(calibrate), float(prune),
-        None if isinstance(reach, str) else reach, refresh,
-    )  # fmt: skip
+        engine,
+        hash_,
+        detector,
+        only=only,
+        never=never,
+        mode=mode,
+        calibrate=float(calibrate),
+        prune=float(prune),
+        reach=None if isinstance(reach, str) else reach,
+        refresh=refresh,
+    )
 
 
 class Stream:
@@ -167,8 +175,9 @@ class Stream:
     """
 
     def __init__(
-        self, engine: Engine, key, detector: Detector, only, never, mode, calibrate, prune,
-        reach, refresh,
+        self, engine: Engine, key: str, detector: Detector,
+        *, only, never, mode: str, calibrate: float, prune: float,
+        reach: int | None, refresh: int | None,
     ):  # fmt: skip
         self._engine = engine
         self._key = key
