@@ -45,6 +45,7 @@ class Report:
         name: of the network.
         input_shape: `(height, width, channels)` of a frame.
         shares: of the frame that change, as one square in the middle.
+        reach: pixels that changes are followed for, or `"receptive_field"`.
         bounds: for each share, the multiply-accumulates of a dense pass over those to be done:
             no stream is faster by more, whatever the machine.
         macs: multiply-accumulates of a dense pass.
@@ -57,6 +58,7 @@ class Report:
     name: str
     input_shape: tuple[int, ...]
     shares: tuple[float, ...]
+    reach: int | str
     bounds: tuple[float, ...]
     macs: int
     layers: tuple[LayerReport, ...]
@@ -70,7 +72,9 @@ class Report:
         head = f"{'layer':<{width}} {'size':>9} {'reach':>6} {'MACs':>9} " + " ".join(
             f"{share:>7.1%}" for share in self.shares
         )
-        lines = [f"{self.name} at {size}; columns: share computed when so much changes", head]
+        limit = "" if isinstance(self.reach, str) else f", followed for {self.reach} pixels"
+        lines = [f"{self.name} at {size}; columns: share computed when so much changes{limit}"]
+        lines.append(head)
         lines.append("-" * len(head))
         for x in self.layers:
             shape = "x".join(map(str, x.shape)) if x.shape else "-"
@@ -161,6 +165,7 @@ def report(
         name=model.name,
         input_shape=frame,
         shares=shares,
+        reach=reach,
         bounds=tuple(macs / done(c) if done(c) else math.inf for c in all_changes),
         macs=macs,
         layers=layers,

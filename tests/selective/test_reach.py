@@ -164,9 +164,12 @@ def test_a_report_knows_the_reach():
     for i in range(3):
         x = layers.Conv2D(4, 3, padding="same", name=f"conv{i}")(x)
     model = keras.Model(inputs, x)
-    assert [layer.reach for layer in selective.report(model).layers] == [3, 5, 7]
+    free = selective.report(model)
+    assert [layer.reach for layer in free.layers] == [3, 5, 7]
+    assert free.reach == "receptive_field" and "followed" not in str(free)
     report = selective.report(model, [0.01, 1.0], reach=1)
     assert [layer.reach for layer in report.layers] == [3, 3, 3]
+    assert report.reach == 1 and "followed for 1 pixels" in str(report)
     assert report.bounds == pytest.approx([1600 / 36, 1])  # 4 x 4 pixels and those around
 
 
