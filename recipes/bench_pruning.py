@@ -24,14 +24,11 @@ import watch
 from bench_segmentation import pixels
 from bench_selective import timed
 from options import Options
+from watchers import detection_flags
 
 from keras_seqpar import selective
 
-DETECTION = (  # flags of how changes are found, named as arguments of a stream
-    ("boolean", "luminance", False, "Compare luminance instead of channels."),
-    ("boolean", "drop_single", False, "Leave out changed pixels without a changed neighbour."),
-    ("integer", "dilate", 0, "Pixels by which changes are grown.", 0),
-)
+DETECTION = detection_flags(drop_single=False)
 FIRST = 5  # frames that do not count: threshold="auto" learns from them
 
 

@@ -23,7 +23,7 @@ import numpy as np
 import run_folder
 import video
 from options import Options
-from watchers import make_watcher
+from watchers import detection_flags, make_watcher
 
 import keras_seqpar as sp
 
@@ -53,9 +53,7 @@ def make_options() -> Options:
         ("float", "threshold", 20.0, "From which difference on a pixel changed.", 0.0),
         ("float", "prune", 0.0, "Share of a map's size up to which changes stop inside.", 0.0),
         bench_selective.FREEZE,
-        ("boolean", "luminance", False, "Compare luminance instead of channels."),
-        ("boolean", "drop_single", True, "Leave out changed pixels without a changed neighbour."),
-        ("integer", "dilate", 0, "Pixels by which changes are grown.", 0),
+        *detection_flags(drop_single=True),
         ("string", "margin", "6", "Segmentation: pixels of context, or receptive_field."),
         ("string", "reach", None, REACH),
         ("integer", "least", 12, "Segmentation: changed pixels that a region must have.", 1),

@@ -153,6 +153,20 @@ def make_watcher(model: keras.Model, shape, chosen) -> Classifier | Segmenter:
     return Classifier(model, shape, chosen)
 
 
+def detection_flags(*, drop_single: bool) -> tuple[tuple, ...]:
+    """Flags of how changes are found, named as arguments of a stream.
+
+    Args:
+        drop_single: the default of that one.
+    """
+    alone = "Leave out changed pixels without a changed neighbour."
+    return (
+        ("boolean", "luminance", False, "Compare luminance instead of channels."),
+        ("boolean", "drop_single", drop_single, alone),
+        ("integer", "dilate", 0, "Pixels by which changes are grown.", 0),
+    )
+
+
 def detection(chosen) -> dict:
     """How changes are found, as arguments of a stream; with a threshold of 0 all of them."""
     given = {"threshold": chosen.threshold, "dilate": chosen.dilate}

@@ -80,6 +80,12 @@ def check_number(name: str, value, lowest: int, words: bool) -> None:
         raise ValueError(message)
 
 
+def check_refresh(refresh) -> None:
+    """Makes sure of how many frames there are from one full run to the next; as `check_number`."""
+    if refresh is not None:
+        check_number("refresh", refresh, 1, words=False)
+
+
 def check_crops(margin, reach, least, refresh, most) -> None:
     """Makes sure of what streams of crops are given; see `SegmentationStream`.
 
@@ -91,8 +97,8 @@ def check_crops(margin, reach, least, refresh, most) -> None:
         ("margin", margin, 0),
         ("reach", reach, 0),
         ("least", least, 1),
-        ("refresh", 1 if refresh is None else refresh, 1),
     ):
         check_number(name, value, lowest, words=name in ("margin", "reach"))
+    check_refresh(refresh)
     if isinstance(most, bool) or not isinstance(most, (int, float)) or not 0 < most <= 1:
         raise ValueError(f"most must be a share above 0 and up to 1, got {most!r}.")

@@ -16,6 +16,12 @@ def bounds(changed: np.ndarray) -> Box | None:
     return (int(rows[0]), int(rows[-1]), int(cols[0]), int(cols[-1])) if len(rows) else None
 
 
+def around(changed: np.ndarray) -> Filled:
+    """The same, and whether all in it is true."""
+    box = bounds(changed)
+    return box, box is not None and bool(changed[slices(box)].all())
+
+
 def slices(box: Box) -> tuple[slice, slice]:
     """The rows and columns of a box."""
     return slice(box[0], box[1] + 1), slice(box[2], box[3] + 1)

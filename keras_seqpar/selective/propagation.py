@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_seqpar.selective.boxes import Box, Filled, bounds, common, slices, through, union
+from keras_seqpar.selective.axis import RECEPTIVE_FIELD
+from keras_seqpar.selective.boxes import Box, Filled, around, common, slices, through, union
 from keras_seqpar.selective.reach import Near
 from keras_seqpar.selective.taps import Taps, identity
 
@@ -116,19 +117,24 @@ class Maps:
         same = big.taps.shape == big.shape
         return same and identity(big.shape).within(big.taps) and self.contains(source, b)
 
-    def evaluate(self, changed: np.ndarray, reach: int | None = None) -> "Changes":
+    def evaluate(self, changed: np.ndarray, reach: int | str = RECEPTIVE_FIELD) -> "Changes":
         """All maps for one change of the frame, each worked out when it is asked for.
 
         Args:
             changed: boolean `(height, width)` of the frame.
-            reach: pixels of the frame up to which the change is followed; `None` follows it as
-                far as the layers read.
+            reach: pixels of the frame up to which the change is followed, or
+                `"receptive_field"`: as far as the layers read.
 
         Returns:
             What gives, for the number of a map, its boolean array, `()` for those without
             positions, and a box around it.
         """
-        return Changes(self._maps, self.SOURCE, changed, reach=reach)
+        changed = np.asarray(changed, bool)
+        box = around(changed)
+        near = None
+        if not isinstance(reach, str):
+            near = Near(self._maps, self.SOURCE, changed, box, reach)
+        return Changes(self._maps, self.SOURCE, changed, box, near)
 
     def _once(self, key, made: _Map) -> int:
         if key not in self._known:
@@ -141,22 +147,11 @@ class Changes:
     """The maps of one frame; see `Maps.evaluate`."""
 
     def __init__(
-        self,
-        maps: Sequence[_Map],
-        start: int,
-        changed: np.ndarray,
-        *,
-        reach: int | None = None,
-        near: Near | None = None,
+        self, maps: Sequence[_Map], start: int, changed: np.ndarray, box: Filled, near: Near | None
     ):
         self._maps = tuple(maps)
-        changed = np.asarray(changed, bool)
         self._found = {Maps.NEVER: np.zeros((), bool), start: changed}
-        box = bounds(changed)
-        filled = box is not None and bool(changed[slices(box)].all())
-        self._boxes: dict[int, Filled] = {Maps.NEVER: (None, False), start: (box, filled)}
-        if reach is not None:
-            near = Near(self._maps, start, changed, (box, filled), reach)
+        self._boxes: dict[int, Filled] = {Maps.NEVER: (None, False), start: box}
         self._near = near
 
     def after(self, number: int, changed: np.ndarray) -> "Changes":
@@ -169,7 +164,7 @@ class Changes:
         Returns:
             What gives the maps that follow from that one, and no others.
         """
-        return Changes(self._maps, number, changed, near=self._near)
+        return Changes(self._maps, number, changed, around(changed), self._near)
 
     def __getitem__(self, number: int) -> np.ndarray:
         if number not in self._found:

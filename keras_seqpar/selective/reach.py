@@ -25,7 +25,9 @@ class Near:
         reach: pixels of the frame.
     """
 
-    def __init__(self, maps: Sequence[Any], source: int, changed: np.ndarray, box: Filled, reach):
+    def __init__(
+        self, maps: Sequence[Any], source: int, changed: np.ndarray, box: Filled, reach: int
+    ):
         self._maps, self._frame, self._reach = maps, changed.shape, reach
         self._places: dict[int, np.ndarray] = {source: changed}
         self._boxes: dict[int, Filled] = {source: box}
@@ -68,7 +70,7 @@ class Near:
     def _box(self, number: int) -> Filled:
         if number not in self._boxes:
             m = self._maps[number]
-            boxes = list(map(self._box, m.sources))
-            taps = m.taps.home if m.kind == "taps" else None
-            self._boxes[number] = through(taps, boxes[0]) if taps else union(boxes)
+            boxes = [self._box(i) for i in m.sources]
+            is_layer = m.kind == "taps"
+            self._boxes[number] = through(m.taps.home, boxes[0]) if is_layer else union(boxes)
         return self._boxes[number]

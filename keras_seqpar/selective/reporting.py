@@ -131,15 +131,14 @@ def report(
     if not shares or not all(0 < share <= 1 for share in shares):
         raise ValueError(f"shares must be numbers above 0 and up to 1, got {shares}.")
     check_number("reach", reach, 0, words=True)
-    limit = None if isinstance(reach, str) else reach
     flat = flatten(model, input_shape)
     program = compile_program(flat, fold=False)
     maps = program.maps
     frame = flat.shapes[flat.inputs[0]]
-    all_changes = [maps.evaluate(patch(frame[:2], share), limit) for share in shares]
+    all_changes = [maps.evaluate(patch(frame[:2], share), reach) for share in shares]
     pixel = np.zeros(frame[:2], bool)
     pixel[frame[0] // 2, frame[1] // 2] = True
-    of_pixel = maps.evaluate(pixel, limit)
+    of_pixel = maps.evaluate(pixel, reach)
     total = program.all_positions()
     macs_of: dict[str, int] = {}
     for step in program.steps:

@@ -13,7 +13,7 @@ import numpy as np
 
 from keras_seqpar.names import unknown_name
 from keras_seqpar.selective import passes
-from keras_seqpar.selective.axis import RECEPTIVE_FIELD, check_number
+from keras_seqpar.selective.axis import RECEPTIVE_FIELD, check_number, check_refresh
 from keras_seqpar.selective.detect import Detector, distance, region
 from keras_seqpar.selective.engine import Engine
 from keras_seqpar.selective.flatten import fingerprint, flatten
@@ -122,7 +122,7 @@ def stream(
             "it out."
         )
     check_number("reach", reach, 0, words=True)
-    check_number("refresh", 1 if refresh is None else refresh, 1, words=False)
+    check_refresh(refresh)
     flat = flatten(model, input_shape)
     for call in flat.calls:
         dtype = getattr(call.layer, "compute_dtype", None) or "float32"
@@ -157,7 +157,7 @@ def stream(
         mode=mode,
         calibrate=float(calibrate),
         prune=float(prune),
-        reach=None if isinstance(reach, str) else reach,
+        reach=reach,
         refresh=refresh,
     )
 
@@ -177,7 +177,7 @@ class Stream:
     def __init__(
         self, engine: Engine, key: str, detector: Detector,
         *, only, never, mode: str, calibrate: float, prune: float,
-        reach: int | None, refresh: int | None,
+        reach: int | str, refresh: int | None,
     ):  # fmt: skip
         self._engine = engine
         self._key = key
