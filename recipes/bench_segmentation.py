@@ -43,7 +43,7 @@ def make_options() -> Options:
     )
     options.group(
         "Stream",
-        ("string", "margin", "6", "Pixels of context, or receptive_field."),
+        ("string", "margin", "8", "Pixels of context, or receptive_field."),
         ("string", "reach", "6", "Pixels around a change that are renewed, or receptive_field."),
         ("float", "threshold", 24.0, "From which difference on a pixel changed.", 0.0),
         ("integer", "least", 12, "Changed pixels that a region must have.", 1),

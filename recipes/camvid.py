@@ -31,7 +31,10 @@ ZOOM = 1.4  # training crops show things up to that much larger or smaller
 JITTER = 0.2  # standard deviation of the logarithm of brightness; of each colour a third of it
 NOISE = 8.0  # largest standard deviation of noise, of 255
 MIXED = 0.5  # share of crops with a box of another one
-ROW = augment.AFFINE + 3 + 1 + 4  # per picture: affine map, factor per colour, noise, box
+# Per picture: affine map, factor per colour, noise, box, corner of the part (`agreement.py`).
+ROW = augment.AFFINE + 3 + 1 + 4 + 2
+BOX = slice(ROW - 6, ROW - 2)
+STRIDE = 4  # pixels; of the network of three stages: parts lie on its grid, as a stream's crops do
 
 
 @dataclasses.dataclass(frozen=True)
@@ -191,7 +194,7 @@ class Prepare(keras.layers.Layer):
         down = 255 * y[:, :, None, None]
         full = ops.zeros_like(pictures[..., :1])
         made = ops.concatenate([pictures, down + full, across + full], axis=-1)
-        top, left, bottom, right = (rows[:, i, None, None, None] for i in range(ROW - 4, ROW))
+        top, left, bottom, right = (rows[:, i, None, None, None] for i in range(ROW)[BOX])
         across, down = centres[None, None, :, None], centres[None, :, None, None]
         box = (down > top) & (down < bottom) & (across > left) & (across < right)
         return ops.where(box, ops.flip(made, axis=0), made)
@@ -224,7 +227,8 @@ def draw(rng: np.random.Generator, count: int, shape, size: int) -> np.ndarray:
     sides = np.round(size * np.sqrt(rng.uniform(0.05, 0.4, (count, 1)) * [0.75, 1 / 0.75]))
     corner = np.round(rng.uniform(0, 1, (count, 2)) * (size - sides))
     box = np.concatenate([corner, corner + sides], axis=1)
-    rows[:, -4:] = box * (rng.uniform(size=(count, 1)) < MIXED)
+    rows[:, BOX] = box * (rng.uniform(size=(count, 1)) < MIXED)
+    rows[:, -2:] = STRIDE * rng.integers(0, (size - size // 2) // STRIDE + 1, 2)
     return rows.astype("float32")
 
 
@@ -237,7 +241,7 @@ def crop_labels(labels: np.ndarray, rows: np.ndarray, size: int) -> np.ndarray:
     y = np.clip(np.floor(y), 0, labels.shape[1] - 1).astype(int)
     crops = labels[np.arange(len(labels))[:, None, None], y[:, :, None], x[:, None, :]]
     mixed = crops.copy()
-    for i, (top, left, bottom, right) in enumerate(rows[:, -4:].astype(int)):
+    for i, (top, left, bottom, right) in enumerate(rows[:, BOX].astype(int)):
         mixed[i, top:bottom, left:right] = crops[-1 - i, top:bottom, left:right]
     return mixed
 

@@ -2,7 +2,7 @@
 
     python recipes/watch.py highway.avi --model preset:imagenette_small
     python recipes/watch.py highway.avi --model NET.keras --categories church,tench --mode both
-    python recipes/watch.py mall.mpg --model runs/segment/last.keras --margin 4 --refresh 150
+    python recipes/watch.py mall.mpg --model runs/segment/last.keras --refresh 150
     python recipes/watch.py camera --model NET.keras --frames 500
 
 The model takes pixels of 0 to 255: a network of this package, or one that gives every pixel a
@@ -54,7 +54,7 @@ def make_options() -> Options:
         ("float", "prune", 0.0, "Share of a map's size up to which changes stop inside.", 0.0),
         bench_selective.FREEZE,
         *detection_flags(drop_single=True),
-        ("string", "margin", "6", "Segmentation: pixels of context, or receptive_field."),
+        ("string", "margin", "8", "Segmentation: pixels of context, or receptive_field."),
         ("string", "reach", None, REACH),
         ("integer", "least", 12, "Segmentation: changed pixels that a region must have.", 1),
         ("integer", "refresh", None, "Frames from one full run to the next.", 1),

@@ -14,6 +14,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "recipes
 pytest.importorskip("absl")
 Image = pytest.importorskip("PIL.Image")
 
+import agreement  # noqa: E402
 import bench_segmentation  # noqa: E402
 import camvid  # noqa: E402
 import harness  # noqa: E402
@@ -81,7 +82,7 @@ def test_crops_of_pictures_and_labels_lie_on_each_other():
     pictures = np.repeat(255 * labels[..., None], 3, -1)
     for seed in range(6):
         rows = camvid.draw(np.random.default_rng(seed), 1, (60, 80), 32)
-        rows[:, camvid.augment.AFFINE :] = [1, 1, 1, *[0] * 5]  # no colours, noise or boxes
+        rows[:, camvid.augment.AFFINE :] = [1, 1, 1, *[0] * 7]  # no colours, noise or boxes
         made = camvid.Prepare(32)(pictures, rows, training=True)
         made = keras.ops.convert_to_numpy(made)[0]
         there = camvid.crop_labels(labels, rows, 32)[0]
@@ -96,7 +97,7 @@ def test_crops_of_pictures_and_labels_lie_on_each_other():
 def test_boxes_come_from_the_other_end_of_the_batch():
     labels = np.stack([np.zeros((40, 40), "uint8"), np.ones((40, 40), "uint8")])
     rows = camvid.draw(np.random.default_rng(0), 2, (40, 40), 32)
-    rows[:, camvid.augment.AFFINE :] = [1, 1, 1, 0, 4, 6, 10, 20]
+    rows[:, camvid.augment.AFFINE :] = [1, 1, 1, 0, 4, 6, 10, 20, 0, 0]
     there = camvid.crop_labels(labels, rows, 32)
     assert there[0].sum() == 6 * 14 and there[0, 4:10, 6:20].all()
     assert there[1].sum() == 32 * 32 - 6 * 14
@@ -106,6 +107,34 @@ def test_boxes_come_from_the_other_end_of_the_batch():
     rows[:, camvid.augment.AFFINE + 3] = 8.0
     noisy = keras.ops.convert_to_numpy(camvid.Prepare(32)(pictures // 2, rows, training=True))
     assert 3 < noisy[1, 20:, :, 0].std() < 12
+
+
+def test_parts_of_crops_lie_on_the_grid_of_streams():
+    rows = [camvid.draw(np.random.default_rng(i), 3, (40, 40), 32) for i in range(60)]
+    corners = np.stack([r[0, -2:] for r in rows])
+    assert all((r[:, -2:] == r[0, -2:]).all() for r in rows)  # one for the batch
+    assert set(corners.ravel().tolist()) == {0, 4, 8, 12, 16}
+    values = np.random.default_rng(0).normal(size=(3, 32, 32, 5)).astype("float32")
+    for r in rows[:5]:
+        made = keras.ops.convert_to_numpy(agreement.Part(16)(values, r))
+        top, left = r[0, -2:].astype(int)
+        assert np.array_equal(made, values[:, top : top + 16, left : left + 16])
+
+
+def test_the_loss_of_parts():
+    rng = np.random.default_rng(0)
+    within, alone = rng.normal(size=(2, 2, 16, 16, 3)).astype("float32")
+    alone[:, 6:10, 6:10] = within[:, 6:10, 6:10] + 3.0  # the same probabilities
+    agree = agreement.Agree(2.0)
+    assert agree(within, within, alone, training=True) is not None
+    assert float(agree.losses[0]) == pytest.approx(0, abs=1e-6)  # the edge may differ
+    wider = agreement.Agree(2.0, near=5)
+    wider(within, within, alone, training=True)
+    p, q = (np.exp(x - np.log(np.exp(x).sum(-1, keepdims=True))) for x in (within, alone))
+    apart = (p * np.log(p / q) + q * np.log(q / p)).sum(-1) / 2
+    assert float(wider.losses[0]) == pytest.approx(2 * apart[:, 5:-5, 5:-5].mean(), rel=1e-4)
+    wider(within, within, alone, training=False)
+    assert not wider.losses
 
 
 def test_what_is_not_labelled_counts_nothing():

@@ -1,9 +1,9 @@
 """Converts a segmentation network with crops of fixed sizes, and measures what they save.
 
-    python tflite/crops.py convert runs/segment/best.keras --crops 48x48,96x128 --margin 6 \
+    python tflite/crops.py convert runs/segment/best.keras --crops 56x68,92x112 --margin 8 \
         --image_size 180x240 --data camvid-240x180.zip --output out/street.tflite
-    python tflite/crops.py measure out/street.tflite --margin 6 --threshold 24 --least 12 \
-        --data camvid-240x180.zip --videos highway.avi,mall.mpg --output out/crops.json
+    python tflite/crops.py measure out/street.tflite --margin 8 --reach 6 --threshold 24 \
+        --least 12 --data camvid-240x180.zip --videos highway.avi,mall.mpg --output out/crops.json
 
 `convert` compares the file with Keras on pictures and keeps it only if enough positions have the
 same class. `measure` prints the latency of every signature, in turns, and what a stream of crops

@@ -1,0 +1,67 @@
+"""Teaches a network to say of a part of a picture what it says of the whole.
+
+Streams compute crops around what changed and keep the rest of the map. They agree with a run of
+the whole frame as far as what a network says of a pixel does not hang on what is further away
+than their margin. So in training a part of each crop is run once more by itself, and its
+difference to the same pixels of the whole crop is a loss.
+"""
+
+import keras
+from keras import ops
+
+NEAR = 6  # pixels at the edge of a part that may differ: somewhat less than a stream's margin
+
+
+class Part(keras.layers.Layer):
+    """A square of each picture of a batch, at the same place in all.
+
+    Call arguments: `(batch, height, width, channels)` and `(batch, numbers)`, of which the last
+    two of the first row are the square's top and left.
+
+    Args:
+        size: side of the square in pixels.
+    """
+
+    def __init__(self, size: int, **kwargs):
+        super().__init__(dtype="float32", **kwargs)
+        self.size = size
+
+    def call(self, pictures, rows):
+        corner = ops.cast(rows[0, -2:], "int32")
+        start = ops.pad(corner, (1, 1))
+        return ops.slice(
+            pictures, start, (ops.shape(pictures)[0], self.size, self.size, pictures.shape[-1])
+        )
+
+    def compute_output_shape(self, pictures_shape, rows_shape):
+        return (pictures_shape[0], self.size, self.size, pictures_shape[-1])
+
+
+class Agree(keras.layers.Layer):
+    """Adds the loss by which scores of a part and of its place in the whole shall be the same.
+
+    It is half the sum of both Kullback-Leibler divergences, on average over all pixels but those
+    at the part's edge.
+
+    Call arguments: scores `(batch, height, width, classes)` of whole pictures, of them those at the
+    part's place, and those of the part by itself. Returns the first.
+
+    Args:
+        weight: of the loss.
+        near: pixels at the part's edge that are left out.
+    """
+
+    def __init__(self, weight: float, near: int = NEAR, **kwargs):
+        super().__init__(dtype="float32", **kwargs)
+        self.weight, self.near = weight, near
+
+    def call(self, scores, within, alone, training=False):
+        if training:
+            inner = slice(self.near, -self.near or None)
+            a, b = (ops.log_softmax(x[:, inner, inner]) for x in (within, alone))
+            apart = ops.sum((ops.exp(a) - ops.exp(b)) * (a - b), axis=-1) / 2
+            self.add_loss(self.weight * ops.mean(apart))
+        return scores
+
+    def compute_output_shape(self, scores_shape, within_shape, alone_shape):
+        return scores_shape
