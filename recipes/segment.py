@@ -290,6 +290,8 @@ def train(chosen, before: dict | None = None) -> dict:
     )  # fmt: skip
     validation = camvid.ValidationBatches(scenes.splits["val"], classes, count=chosen.batch_size)
     trainer = make_trainer(network, chosen, len(batches))
+    # Where backends trace no graph, `fit` sees whole pictures beside labels of crops without this.
+    trainer.test_on_batch(*validation[0])
     checkpoint = run_folder.Checkpoint(folder, lambda: network, batches.begin)
     if before:
         checkpoint.restore(trainer)

@@ -20,7 +20,6 @@ import camvid  # noqa: E402
 import harness  # noqa: E402
 import segment  # noqa: E402
 
-pytestmark = pytest.mark.only_backend("tensorflow")
 HEIGHT, WIDTH = 40, 48
 CLASSES = ("sky", "road", "car")
 
