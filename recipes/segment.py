@@ -290,7 +290,8 @@ def train(chosen, before: dict | None = None) -> dict:
     )  # fmt: skip
     validation = camvid.ValidationBatches(scenes.splits["val"], classes, count=chosen.batch_size)
     trainer = make_trainer(network, chosen, len(batches))
-    # Where backends trace no graph, `fit` sees whole pictures beside labels of crops without this.
+    # On JAX and torch `fit` would build the metrics by a run as at inference, which gives whole
+    # pictures, beside training labels of crops: here both are of whole pictures.
     trainer.test_on_batch(*validation[0])
     checkpoint = run_folder.Checkpoint(folder, lambda: network, batches.begin)
     if before:
