@@ -141,23 +141,32 @@ def flatten(model: keras.Model, input_shape: Sequence[int] | None = None) -> Fla
 
 
 def fingerprint(flat: Flat) -> str:
-    """A hash of layers, settings, connections, sizes and weights: equal for equal networks."""
+    """A hash of layers, settings, connections, sizes and weights: equal for equal networks.
+
+    Names, which Keras counts up from model to model, and how weights began do not matter.
+    """
     digest = hashlib.blake2b(digest_size=16)
     digest.update(repr((flat.shapes, flat.inputs, flat.outputs)).encode())
     for call in flat.calls:
         try:
-            config = json.dumps(call.layer.get_config(), sort_keys=True, default=str)
+            config = {k: v for k, v in call.layer.get_config().items() if not _aside(k)}
+            config = json.dumps(config, sort_keys=True, default=str)
         except Exception:  # a layer that cannot say what it is: its class must do
-            config = type(call.layer).__name__
+            config = ""
         given = keras.tree.flatten((call.args, call.kwargs))
         plain = [x for x in given if isinstance(x, (bool, int, float, str, Value))]
-        digest.update(repr((call.name, call.inputs, call.outputs, config, plain)).encode())
+        kind = type(call.layer).__name__
+        digest.update(repr((kind, call.inputs, call.outputs, config, plain)).encode())
         weights = [weight.value for weight in getattr(call.layer, "weights", ())]
         for weight in (*weights, *call.constants):
             array = np.ascontiguousarray(keras.ops.convert_to_numpy(weight))
             digest.update(repr((array.shape, str(array.dtype))).encode())
             digest.update(array.tobytes())
     return digest.hexdigest()
+
+
+def _aside(setting: str) -> bool:
+    return setting in ("name", "trainable") or setting.endswith("_initializer")
 
 
 def graph_of(model: keras.Model) -> keras.Model:

@@ -115,10 +115,20 @@ def test_reductions_over_all_positions_make_what_follows_dense():
 def test_networks_that_differ_in_a_number_are_different():
     found = []
     for by in (2.0, 2.0, 3.0, SCALES, SCALES + 1):
-        keras.utils.clear_session(free_memory=False)  # else their names would differ as well
         found.append(selective.stream(with_operation(lambda x, y, by=by: x * by)).fingerprint)
     assert found[0] == found[1]
     assert len(set(found)) == 4
+
+
+def test_names_and_how_weights_began_make_no_difference():
+    found = set()
+    for seed in range(2):
+        layer = layers.Conv2D(2, 3, kernel_initializer=keras.initializers.HeNormal(seed))
+        model = keras.Sequential([keras.Input((9, 11, 3)), layer, layers.ReLU()])
+        layer.set_weights([np.ones((3, 3, 3, 2)), np.zeros(2)])
+        layer.trainable = bool(seed)
+        found.add(selective.stream(model).fingerprint)
+    assert len(found) == 1
 
 
 def test_models_that_cannot_be_streamed_are_refused():
