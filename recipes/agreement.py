@@ -2,14 +2,16 @@
 
 Streams compute crops around what changed and keep the rest of the map. They agree with a run of
 the whole frame as far as what a network says of a pixel does not hang on what is further away
-than their margin. So in training a part of each crop is run once more by itself, and its
-difference to the same pixels of the whole crop is a loss.
+than their margin. So in training a part of each crop is run once more by itself, and its difference
+to the same pixels of the whole crop is a loss. With noise in that part (`Grain`), the network
+learns not to flicker with that of videos as well.
 """
 
 import keras
 from keras import ops
 
 NEAR = 6  # pixels at the edge of a part that may differ: somewhat less than a stream's margin
+GRAINS = 1, 2, 8  # pixels: of sensors, of colours at half resolution and of the blocks of codecs
 
 
 class Part(keras.layers.Layer):
@@ -35,6 +37,39 @@ class Part(keras.layers.Layer):
 
     def compute_output_shape(self, pictures_shape, rows_shape):
         return (pictures_shape[0], self.size, self.size, pictures_shape[-1])
+
+
+class Grain(keras.layers.Layer):
+    """Adds noise to the colours of pictures in training, of each size of `GRAINS` by itself.
+
+    Call argument: `(batch, height, width, channels)` of 0 to 255; the first three are colours.
+
+    Args:
+        level: largest standard deviation of each size, of 255; each picture and colour draws its
+            own below.
+        seed: of the noise.
+    """
+
+    def __init__(self, level: float, seed: int = 0, **kwargs):
+        super().__init__(dtype="float32", **kwargs)
+        self.level = level
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def call(self, pictures, training=False):
+        if not training:
+            return pictures
+        colours, rest = pictures[..., :3], pictures[..., 3:]
+        count, (height, width) = ops.shape(pictures)[0], pictures.shape[1:3]
+        for grain in GRAINS:
+            shape = (count, -(-height // grain), -(-width // grain), 3)
+            noise = keras.random.normal(shape, seed=self.seed_generator)
+            noise = ops.repeat(ops.repeat(noise, grain, axis=1), grain, axis=2)
+            level = keras.random.uniform((count, 1, 1, 3), 0, self.level, seed=self.seed_generator)
+            colours = colours + level * noise[:, :height, :width]
+        return ops.concatenate([ops.clip(colours, 0.0, 255.0), rest], axis=-1)
+
+    def compute_output_shape(self, pictures_shape):
+        return pictures_shape
 
 
 class Agree(keras.layers.Layer):

@@ -136,6 +136,23 @@ def test_the_loss_of_parts():
     assert not wider.losses
 
 
+def test_grain_of_parts():
+    grain = agreement.Grain(6.0, seed=1)
+    parts = np.full((16, 44, 44, 5), 128, "float32")
+    assert np.array_equal(keras.ops.convert_to_numpy(grain(parts, training=False)), parts)
+    one, two = (keras.ops.convert_to_numpy(grain(parts, training=True)) for _ in range(2))
+    assert not np.array_equal(one, two) and (one[..., 3:] == 128).all()
+    noise = one[..., :3] - 128
+    stds = noise.std(axis=(1, 2))  # of three kinds, each of up to 6 and of 3 on average
+    assert stds.max() < 6 * 3**0.5 * 1.2 and 3 < stds.mean() < 7 and stds.std() > 0.5
+    cells = noise[:, :40, :40].reshape(16, 5, 8, 5, 8, 3)
+    blocks = cells.mean(axis=(2, 4))  # white noise alone: 0.4, that of pairs 0.8
+    assert 2 < blocks.std() < 5
+    assert (cells - blocks[:, :, None, :, None]).std() > 3
+    high = keras.ops.convert_to_numpy(grain(parts * 0 + 255, training=True))
+    assert high.max() == 255 and high[..., :3].min() < 255
+
+
 def test_what_is_not_labelled_counts_nothing():
     labels = np.array([[[0, 1, 2]]], "uint8")
     classes, weights = camvid.answers(labels, np.array([0.5, 2.0]))
@@ -160,6 +177,7 @@ def tiny(classes, seed=0, **_):
 def test_a_killed_run_ends_in_the_same_weights(scenes, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(segment, "build", tiny)
     flags = [f"--data={scenes}", "--crop=32", "--batch_size=2", "--init=none", "--epochs=2"]
+    flags += ["--grain=6"]
     assert segment.main([*flags, f"--output={tmp_path / 'one'}"]) == 0
     printed = capsys.readouterr().out
     assert "car" in printed and "mean IoU" in printed
@@ -211,6 +229,7 @@ def test_bad_flags(scenes, tmp_path, capsys):
     for flags, words in (
         ([], "Give --data"),
         ([f"--data={scenes}", "--stages=4"], "--stages must be 2 or 3, got 4"),
+        ([f"--data={scenes}", "--agree=0", "--grain=6"], "--agree is 0. Give"),
         ([f"--data={scenes}", "--crop=64", "--batch_size=2"], "too few or too small"),
         ([f"--data={scenes}", f"--evaluate={tmp_path / 'no.keras'}"], "no readable .keras"),
         (["--resume", f"--output={tmp_path}"], "no run to resume"),
