@@ -28,6 +28,7 @@ from keras_seqpar.selective.steps import Step
 # that are constants: ResNet-50 at 224 pixels was 0 to 6 % quicker without them, at 512 pixels as
 # quick (2 cores, TensorFlow), and their copies are saved.
 _FEW_POSITIONS = 256
+_BY_TABLES = "copy", "bilinear", "lay"  # steps whose windows are no rectangles, or single positions
 
 
 class Engine:
@@ -306,7 +307,7 @@ class Engine:
         (top, _), (left, _) = layout.pads
         width, channels = layout.padded[1], layout.shape[2]
         taps, shape = step.taps, self.program.maps.shape(step.map)
-        one_by_one = mode == "positions" or step.groups > 1 or step.kind in ("copy", "bilinear")
+        one_by_one = mode == "positions" or step.groups > 1 or step.kind in _BY_TABLES
         as_block = taps.affine and not one_by_one
         if as_block or (taps.affine and mode == "positions"):
             index = places.windows(layout, mode, ys, xs, shape, taps, step.strides)
@@ -322,9 +323,10 @@ class Engine:
             count = taps.rows.shape[1] * taps.cols.shape[1]
             gathered = ops.reshape(gathered, (-1, count, channels))
             factors = None
-            if step.kind == "bilinear":
+            if step.kind in ("bilinear", "lay"):
                 rows, cols = places.tables(step.weights, mode, ys, xs, shape, self.backend.take)
-                factors = ops.reshape(places.pairs(rows, cols, mode), (-1, count, 1))
+                wide = step.strides[1] if step.kind == "lay" else None
+                factors = ops.reshape(places.pairs(rows, cols, mode, wide), (-1, count, 1))
             made = kernels.on_taps(step, weights, gathered, factors)
             made = places.as_map(made, mode, ys, xs, shape)
         if step.kind == "average":

@@ -110,6 +110,8 @@ def _ratio(step: Step, axis: int) -> Fraction:
         return Fraction(1)
     if step.kind in ("conv", "depthwise", "max", "average"):
         return Fraction(step.strides[axis])
+    if step.kind == "lay":
+        return Fraction(1, step.strides[axis])
     if step.taps.affine:  # padding and cropping
         return Fraction(1)
     return Fraction(step.taps.shape[axis], step.taps.output_shape[axis])

@@ -1,9 +1,12 @@
 """The arithmetic of steps, on whole maps, on rectangles and on gathered positions (keras.ops)."""
 
+import math
+
 import keras
 import numpy as np
 from keras import ops
 
+from keras_seqpar.selective import transposed
 from keras_seqpar.selective.flatten import Value
 from keras_seqpar.selective.steps import Step
 
@@ -34,6 +37,8 @@ def on_whole(step: Step, weights: tuple, inputs: list):
         inputs = [ops.pad(inputs[0], ((0, 0), *step.pads, (0, 0)))]
     if step.kind in ("conv", "depthwise"):
         return [_convolve(step, weights, inputs[0], step.padding)]
+    if step.kind == "lay":
+        return [_activate(step, transposed.lay(step.layer, inputs[0]))]
     if step.pads is not None:  # its layer's arguments have the padded value, which is here
         return [step.layer(inputs[0])]
     return keras.tree.flatten(_call(step, inputs))
@@ -65,7 +70,8 @@ def on_taps(step: Step, weights: tuple, taps, factors=None):
         step: what to do.
         weights: from `weights_of`.
         taps: `(positions, taps, channels)` that each position reads.
-        factors: for bilinear upsampling `(positions, taps, 1)` weights.
+        factors: for bilinear upsampling `(positions, taps, 1)` weights; where blocks are laid
+            `(positions, 1, 1)` numbers of outputs in their blocks.
 
     Returns:
         `(positions, output channels)`.
@@ -78,6 +84,11 @@ def on_taps(step: Step, weights: tuple, taps, factors=None):
         return ops.sum(taps, axis=1)
     if step.kind == "bilinear":
         return ops.sum(taps * factors, axis=1)
+    if step.kind == "lay":
+        each = math.prod(step.strides)
+        first = each * ops.arange(ops.shape(taps)[0], dtype="int32")
+        rows = ops.reshape(taps, (-1, step.layer.filters))
+        return _activate(step, ops.take(rows, first + factors[:, 0, 0], axis=0))
     kernel = weights[0]
     count, channels = taps.shape[1:]
     if step.kind == "depthwise":
@@ -139,6 +150,10 @@ def _convolve(step: Step, weights: tuple, x, padding: str):
 def _finish(step: Step, weights: tuple, y):
     if len(weights) > 1:
         y = y + weights[1]
+    return _activate(step, y)
+
+
+def _activate(step: Step, y):
     return y if step.activation is None else step.activation(y)
 
 

@@ -12,8 +12,10 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 import keras
+import numpy as np
 from keras import layers as kl
 
+from keras_seqpar.selective import transposed
 from keras_seqpar.selective.flatten import Call, Flat, positions
 from keras_seqpar.selective.propagation import Maps
 from keras_seqpar.selective.rules import Rule, is_idle, map_of, per_channel, rule_of
@@ -210,6 +212,9 @@ class _Compiler:
         if type(layer) in _CONVOLUTIONS and rule.kind == "window":
             self._convolution(step, layer)
             return
+        if type(layer) is kl.Conv2DTranspose and rule.kind == "window":
+            self._transposed(step, layer, self.shapes[call.inputs[0]])
+            return
         if rule.kind == "window":
             kinds = {kl.MaxPooling2D: "max", kl.AveragePooling2D: "average"}
             step.kind = kinds.get(type(layer), "bilinear" if rule.weights else "copy")
@@ -254,6 +259,29 @@ class _Compiler:
             self.steps += [step, second]
             return
         self.steps.append(step)
+
+    def _transposed(self, step: Step, layer, shape: Sequence[int]) -> None:
+        """A convolution to blocks of outputs, and what lays them."""
+        pads = step.pads or ((0, 0), (0, 0))
+        blocks = Step(step.name, "conv", step.inputs, [len(self.shapes)], step.map)
+        blocks.taps = transposed.block_taps(layer, shape[:2]).after(pads)
+        own = (axis.pads for axis in transposed.axes(layer))
+        blocks.pads = tuple((a + c, b + d) for (a, b), (c, d) in zip(pads, own, strict=True))
+        blocks.order = step.order
+        kernel, bias = array(layer.kernel), layer.bias
+        bias = None if bias is None else np.tile(array(bias), math.prod(layer.strides))
+        self._weigh(blocks, transposed.block_kernel(layer, kernel), bias)
+        if math.prod(layer.strides) == 1:  # blocks of one output each
+            blocks.outputs, blocks.activation = step.outputs, _own_activation(layer)
+            self.steps.append(blocks)
+            return
+        blocks.map = self.maps.taps(self.map_of_value[step.inputs[0]], blocks.taps)
+        self.map_of_value[len(self.shapes)] = blocks.map
+        self.shapes.append((*blocks.taps.output_shape, math.prod(layer.strides) * layer.filters))
+        step.kind, step.inputs, step.strides = "lay", blocks.outputs, layer.strides
+        step.taps, step.weights = transposed.lay_taps(layer, shape[:2])
+        step.activation, step.pads = _own_activation(layer), None
+        self.steps += [blocks, step]
 
     def _weigh(self, step: Step, kernel, bias) -> None:
         step.macs = math.prod(kernel.shape)

@@ -11,6 +11,7 @@ from keras import layers as kl
 
 from keras_seqpar.layers import GlobalResponseNorm, StochasticDepth, TopDownGain
 from keras_seqpar.selective import taps as tables
+from keras_seqpar.selective import transposed
 from keras_seqpar.selective.propagation import Maps
 from keras_seqpar.selective.taps import Taps
 
@@ -200,6 +201,8 @@ def _window(layer, shape) -> Rule:
             return _unknown(layer, _FOREIGN)
         sizes = layer.kernel_size, layer.strides, layer.dilation_rate, layer.padding
         return Rule("window", tables.window(shape, *sizes))
+    if kind is kl.Conv2DTranspose:
+        return _transposed(layer, shape)
     if kind is kl.ZeroPadding2D:
         return Rule("window", tables.pad(shape, layer.padding))
     if kind is kl.Cropping2D:
@@ -213,6 +216,14 @@ def _window(layer, shape) -> Rule:
     if kind is kl.UpSampling2D:
         return _unknown(layer, f"its interpolation is {layer.interpolation!r}")
     return _unknown(layer)
+
+
+def _transposed(layer, shape) -> Rule:
+    if not _known(layer.activation):
+        return _unknown(layer, _FOREIGN)
+    if set(layer.dilation_rate) != {1} or layer.output_padding is not None:
+        return _unknown(layer, "it has a dilation or an output padding")
+    return Rule("window", transposed.reads(layer, shape))
 
 
 def _as_torch_pads(taps: Taps) -> Taps:

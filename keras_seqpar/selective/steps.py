@@ -19,7 +19,8 @@ class Step:
 
     Args:
         name: of the layer.
-        kind: `"conv"`, `"depthwise"`, `"max"`, `"average"`, `"copy"`, `"bilinear"`,
+        kind: `"conv"`, `"depthwise"`, `"max"`, `"average"`, `"copy"`, `"bilinear"`, `"lay"`
+            (blocks of a transposed convolution, see `transposed`),
             `"pointwise"` (a layer applied to each position) or `"call"` (a layer applied to
             everything).
         inputs: the values it takes.
@@ -31,13 +32,14 @@ class Step:
         arguments: the layer's arguments, with `Value` in place of tensors.
         kernel: of a convolution, folded.
         bias: of a convolution, folded.
-        activation: of a convolution.
-        strides: of a convolution or pooling.
+        activation: of a convolution, or of what lays the blocks of one.
+        strides: of a convolution or pooling; outputs per block where blocks are laid.
         dilation: of a convolution.
         padding: `"same"` or `"valid"`, of a convolution or pooling.
         pads: `((top, bottom), (left, right))` that a padding layer before it adds, if any.
         groups: of a convolution.
-        weights: of bilinear upsampling, per axis.
+        weights: of bilinear upsampling, per axis; where blocks are laid, which row and which
+            column of its block each output is.
         macs: multiply-accumulates per output position.
         order: which layer of `Program.layers` it is, the last one of those folded into it.
     """

@@ -56,6 +56,15 @@ def other(draw, kind, shape, name=None):
             interpolation=draw(st.sampled_from(("nearest", "bilinear"))),
             name=name,
         )
+    if kind == "transposed":
+        return layers.Conv2DTranspose(
+            3,
+            (draw(st.integers(1, 5)), draw(st.integers(1, 4))),
+            strides=(draw(st.integers(1, 3)), draw(st.integers(1, 2))),
+            padding=draw(st.sampled_from(("same", "valid"))),
+            activation=draw(st.sampled_from((None, "relu", "softmax"))),
+            name=name,
+        )
     return {
         "norm": lambda: layers.BatchNormalization(name=name),
         "layernorm": lambda: layers.LayerNormalization(name=name),
@@ -73,8 +82,8 @@ def other(draw, kind, shape, name=None):
 
 
 OTHERS = (
-    *("pad", "crop", "up", "norm", "layernorm", "relu", "gelu", "prelu", "gain", "rescale"),
-    *("dropout", "dense", "silu", "arithmetic", "mean of channels"),
+    *("pad", "crop", "up", "transposed", "norm", "layernorm", "relu", "gelu", "prelu", "gain"),
+    *("rescale", "dropout", "dense", "silu", "arithmetic", "mean of channels"),
 )
 JOINS = {
     "add": layers.Add,
@@ -109,7 +118,7 @@ def network(draw, barriers: bool = False) -> keras.Model:
             x = JOINS[kind](name=f"layer{i}")([x, y])
         elif kind in WINDOWS:
             x = window(draw, kind, shape, channels, f"layer{i}")(x)
-        elif max(shape) < 20 or kind != "up":
+        elif max(shape) < 20 or kind not in ("up", "transposed"):
             x = other(draw, kind, shape, f"layer{i}")(x)
         maps.append(x)
     if barriers:

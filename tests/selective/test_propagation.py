@@ -46,7 +46,7 @@ def check_exact(layer, shape, channels=2):
 @settings(max_examples=40)
 def test_maps_of_layers_with_windows_are_exact(data):
     shape = data.draw(st.integers(3, 8)), data.draw(st.integers(3, 8))
-    kind = data.draw(st.sampled_from((*rn.WINDOWS, "pad", "crop", "up")))
+    kind = data.draw(st.sampled_from((*rn.WINDOWS, "pad", "crop", "up", "transposed")))
     if kind in rn.WINDOWS:
         layer = rn.window(data.draw, kind, shape, 2)
     else:

@@ -25,7 +25,10 @@ def make_network(shape=(None, None, 3), *, scale="bilinear", classes=3, seed=0):
     x = layers.MaxPooling2D(2, name="pool")(fine)
     x = layers.Conv2D(4, 3, padding="same", dilation_rate=2, use_bias=False, name="dilated")(x)
     x = layers.ReLU(name="relu")(layers.BatchNormalization(name="norm")(x))
-    x = layers.UpSampling2D(2, interpolation=scale, name="up")(x)
+    if scale == "transposed":
+        x = layers.Conv2DTranspose(4, 3, strides=2, padding="same", name="up")(x)
+    else:
+        x = layers.UpSampling2D(2, interpolation=scale, name="up")(x)
     x = layers.Add(name="add")([x, fine])
     network = keras.Model(frame, layers.Conv2D(classes, 3, padding="same", name="scores")(x))
     harness.randomize(network, seed)
@@ -54,7 +57,7 @@ def dense(network, frame):
     return keras.ops.convert_to_numpy(network(frame[None], training=False))
 
 
-@pytest.mark.parametrize("scale", ["bilinear", "nearest"])
+@pytest.mark.parametrize("scale", ["bilinear", "nearest", "transposed"])
 def test_the_receptive_field_makes_crops_exact(scale):
     network = make_network(scale=scale, seed=1)
     stream = selective.SegmentationStream(
