@@ -265,7 +265,7 @@ class _Compiler:
         pads = step.pads or ((0, 0), (0, 0))
         blocks = Step(step.name, "conv", step.inputs, [len(self.shapes)], step.map)
         blocks.taps = transposed.block_taps(layer, shape[:2]).after(pads)
-        own = (axis.pads for axis in transposed.axes(layer))
+        own = (axis.pads for axis in transposed.both_axes(layer))
         blocks.pads = tuple((a + c, b + d) for (a, b), (c, d) in zip(pads, own, strict=True))
         blocks.order = step.order
         kernel, bias = array(layer.kernel), layer.bias

@@ -15,8 +15,8 @@ from keras_seqpar.selective.taps import Taps, window
 
 
 @dataclasses.dataclass(frozen=True)
-class Axis:
-    """A transposed convolution on one axis.
+class Blocks:
+    """A transposed convolution on one axis, as blocks of outputs.
 
     Args:
         taps: inputs that the convolution of blocks reads.
@@ -32,19 +32,19 @@ class Axis:
     stride: int
     kernel: int
 
-    def blocks(self, size: int) -> int:
+    def count(self, size: int) -> int:
         """How many blocks there are of so many inputs."""
         return size + sum(self.pads) - self.taps + 1
 
     def outputs(self, size: int) -> np.ndarray:
         """All outputs that so many inputs have, counted from the first block's start."""
-        return np.arange(self.crop[0], self.blocks(size) * self.stride - self.crop[1])
+        return np.arange(self.crop[0], self.count(size) * self.stride - self.crop[1])
 
     def reads(self, size: int) -> np.ndarray:
         """`(outputs, taps)` inputs; -1 is none."""
         block, phase = np.divmod(self.outputs(size), self.stride)
-        nearest = self.taps - 1 - np.arange(self.taps)  # 0: the one that a block begins at
-        known = phase[:, None] + self.stride * nearest < self.kernel
+        before = self.taps - 1 - np.arange(self.taps)  # how many inputs before the block's last
+        known = phase[:, None] + self.stride * before < self.kernel
         found = block[:, None] - self.pads[0] + np.arange(self.taps)
         return np.where(known & (found >= 0) & (found < size), found, -1)
 
@@ -56,8 +56,8 @@ class Axis:
         return np.flip(np.pad(kernel, room).reshape(shape), axis)
 
 
-def axes(layer) -> tuple[Axis, Axis]:
-    """Both axes of a `Conv2DTranspose` without dilation and output padding.
+def both_axes(layer) -> tuple[Blocks, Blocks]:
+    """The blocks, on both axes, of a `Conv2DTranspose` without dilation and output padding.
 
     Keras pads as TensorFlow's gradient of a convolution does: with "same" there are `s` outputs
     per input, and of the others the smaller half is cut off before.
@@ -70,19 +70,19 @@ def axes(layer) -> tuple[Axis, Axis]:
         pads = taps - 1 - first // stride, (extra - 1 + first) // stride + 1
         before = first % stride
         behind = stride * (sum(pads) - taps + 1) - before - extra
-        made.append(Axis(taps, pads, (before, behind), stride, kernel))
+        made.append(Blocks(taps, pads, (before, behind), stride, kernel))
     return made[0], made[1]
 
 
 def reads(layer, shape) -> Taps:
     """What the layer reads of a map `(height, width)`."""
-    rows, cols = (axis.reads(size) for axis, size in zip(axes(layer), shape, strict=True))
+    rows, cols = (axis.reads(size) for axis, size in zip(both_axes(layer), shape, strict=True))
     return Taps(rows, cols, tuple(shape), affine=False)
 
 
 def block_taps(layer, shape) -> Taps:
     """What the convolution of blocks reads."""
-    both = axes(layer)
+    both = both_axes(layer)
     padded = [n + sum(axis.pads) for axis, n in zip(both, shape, strict=True)]
     return window(padded, [axis.taps for axis in both]).after([axis.pads for axis in both])
 
@@ -93,7 +93,7 @@ def block_kernel(layer, kernel: np.ndarray) -> np.ndarray:
     Returns:
         `(taps, taps, in, outputs per block * out)`; of a block row by row.
     """
-    rows, cols = axes(layer)
+    rows, cols = both_axes(layer)
     spread = cols.spread(rows.spread(kernel, 0), 2)  # taps, row, taps, column, out, in
     made = spread.transpose(0, 2, 5, 1, 3, 4)
     return made.reshape(*made.shape[:3], -1)
@@ -106,16 +106,16 @@ def lay_taps(layer, shape) -> tuple[Taps, list[np.ndarray]]:
         layer: the transposed convolution.
         shape: `(height, width)` of its input.
     """
-    both = list(zip(axes(layer), shape, strict=True))
+    both = list(zip(both_axes(layer), shape, strict=True))
     tables = [np.divmod(axis.outputs(n)[:, None], axis.stride) for axis, n in both]
     (rows, down), (cols, right) = tables
-    high, wide = (axis.blocks(n) for axis, n in both)
+    high, wide = (axis.count(n) for axis, n in both)
     return Taps(rows, cols, (high, wide), affine=False), [down, right]
 
 
 def lay(layer, x):
     """Lays whole maps of blocks `(1, height, width, outputs per block * channels)`."""
-    both = axes(layer)
+    both = both_axes(layer)
     high, wide = (axis.stride for axis in both)
     (height, width), channels = ops.shape(x)[1:3], x.shape[3] // (high * wide)
     x = ops.reshape(x, (1, height, width, high, wide, channels))
