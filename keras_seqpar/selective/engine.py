@@ -28,7 +28,6 @@ from keras_seqpar.selective.steps import Step
 # that are constants: ResNet-50 at 224 pixels was 0 to 6 % quicker without them, at 512 pixels as
 # quick (2 cores, TensorFlow), and their copies are saved.
 _FEW_POSITIONS = 256
-_BY_TABLES = "copy", "bilinear", "lay"  # steps whose windows are no rectangles, or single positions
 
 
 class Engine:
@@ -307,7 +306,7 @@ class Engine:
         (top, _), (left, _) = layout.pads
         width, channels = layout.padded[1], layout.shape[2]
         taps, shape = step.taps, self.program.maps.shape(step.map)
-        one_by_one = mode == "positions" or step.groups > 1 or step.kind in _BY_TABLES
+        one_by_one = mode == "positions" or step.groups > 1 or step.kind == "copy"
         as_block = taps.affine and not one_by_one
         if as_block or (taps.affine and mode == "positions"):
             index = places.windows(layout, mode, ys, xs, shape, taps, step.strides)
@@ -323,7 +322,7 @@ class Engine:
             count = taps.rows.shape[1] * taps.cols.shape[1]
             gathered = ops.reshape(gathered, (-1, count, channels))
             factors = None
-            if step.kind in ("bilinear", "lay"):
+            if step.weights is not None:
                 rows, cols = places.tables(step.weights, mode, ys, xs, shape, self.backend.take)
                 wide = step.strides[1] if step.kind == "lay" else None
                 factors = ops.reshape(places.pairs(rows, cols, mode, wide), (-1, count, 1))

@@ -18,11 +18,9 @@ from keras import layers as kl
 from keras_seqpar.selective import transposed
 from keras_seqpar.selective.flatten import Call, Flat, positions
 from keras_seqpar.selective.propagation import Maps
-from keras_seqpar.selective.rules import Rule, is_idle, map_of, per_channel, rule_of
+from keras_seqpar.selective.rules import CONVOLUTIONS, Rule, is_idle, map_of, per_channel, rule_of
 from keras_seqpar.selective.steps import Step, array, fold
 from keras_seqpar.selective.taps import Taps, identity
-
-_CONVOLUTIONS = (kl.Conv2D, kl.DepthwiseConv2D, kl.SeparableConv2D)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -199,7 +197,7 @@ class _Compiler:
         readers = [c.layer for c in self.flat.calls if value in c.inputs]
         return bool(readers) and all(
             rule_of(layer, [self.shapes[value]]).kind == "window"
-            and (type(layer) in _CONVOLUTIONS or getattr(layer, "padding", "") == "valid")
+            and (type(layer) in CONVOLUTIONS or getattr(layer, "padding", "") == "valid")
             for layer in readers
         )
 
@@ -209,7 +207,7 @@ class _Compiler:
         step.layer, step.arguments = layer, (call.args, dict(call.kwargs))
         step.order = len(self.layers) - 1
         step.pads = pads
-        if type(layer) in _CONVOLUTIONS and rule.kind == "window":
+        if type(layer) in CONVOLUTIONS and rule.kind == "window":
             self._convolution(step, layer)
             return
         if type(layer) is kl.Conv2DTranspose and rule.kind == "window":
@@ -248,14 +246,13 @@ class _Compiler:
             self._weigh(step, layer.depthwise_kernel, None)
             shape = self.shapes[step.outputs[0]]
             channels = math.prod(layer.depthwise_kernel.shape[2:])
-            second = Step(step.name, "conv", [len(self.shapes)], step.outputs, step.map)
+            between = self._new_value(step.map, (*shape[:2], channels))
+            second = Step(step.name, "conv", [between], step.outputs, step.map)
             second.order = step.order
             second.taps = identity(shape[:2])
             second.activation = activation
             self._weigh(second, layer.pointwise_kernel, layer.bias)
-            step.outputs = [len(self.shapes)]
-            self.map_of_value[len(self.shapes)] = step.map
-            self.shapes.append((*shape[:2], channels))
+            step.outputs = [between]
             self.steps += [step, second]
             return
         self.steps.append(step)
@@ -263,7 +260,7 @@ class _Compiler:
     def _transposed(self, step: Step, layer, shape: Sequence[int]) -> None:
         """A convolution to blocks of outputs, and what lays them."""
         pads = step.pads or ((0, 0), (0, 0))
-        blocks = Step(step.name, "conv", step.inputs, [len(self.shapes)], step.map)
+        blocks = Step(step.name, "conv", step.inputs, step.outputs, step.map)
         blocks.taps = transposed.block_taps(layer, shape[:2]).after(pads)
         own = (axis.pads for axis in transposed.both_axes(layer))
         blocks.pads = tuple((a + c, b + d) for (a, b), (c, d) in zip(pads, own, strict=True))
@@ -272,16 +269,22 @@ class _Compiler:
         bias = None if bias is None else np.tile(array(bias), math.prod(layer.strides))
         self._weigh(blocks, transposed.block_kernel(layer, kernel), bias)
         if math.prod(layer.strides) == 1:  # blocks of one output each
-            blocks.outputs, blocks.activation = step.outputs, _own_activation(layer)
+            blocks.activation = _own_activation(layer)
             self.steps.append(blocks)
             return
         blocks.map = self.maps.taps(self.map_of_value[step.inputs[0]], blocks.taps)
-        self.map_of_value[len(self.shapes)] = blocks.map
-        self.shapes.append((*blocks.taps.output_shape, math.prod(layer.strides) * layer.filters))
+        channels = math.prod(layer.strides) * layer.filters
+        blocks.outputs = [self._new_value(blocks.map, (*blocks.taps.output_shape, channels))]
         step.kind, step.inputs, step.strides = "lay", blocks.outputs, layer.strides
         step.taps, step.weights = transposed.lay_taps(layer, shape[:2])
         step.activation, step.pads = _own_activation(layer), None
         self.steps += [blocks, step]
+
+    def _new_value(self, map_: int, shape: tuple[int, ...]) -> int:
+        """The number of a value between two steps of one layer."""
+        self.shapes.append(shape)
+        self.map_of_value[len(self.shapes) - 1] = map_
+        return len(self.shapes) - 1
 
     def _weigh(self, step: Step, kernel, bias) -> None:
         step.macs = math.prod(kernel.shape)

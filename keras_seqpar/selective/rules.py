@@ -16,6 +16,7 @@ from keras_seqpar.selective.propagation import Maps
 from keras_seqpar.selective.taps import Taps
 
 Shape = tuple[int, ...]
+CONVOLUTIONS = kl.Conv2D, kl.DepthwiseConv2D, kl.SeparableConv2D
 _FOREIGN = "its activation is not one of Keras's"
 
 
@@ -196,13 +197,15 @@ def _window(layer, shape) -> Rule:
         if kind is kl.MaxPooling2D:
             return Rule("window", taps, fill=-np.inf if layer.padding == "same" else 0.0)
         return Rule("window", _as_torch_pads(taps) if layer.padding == "same" else taps)
-    if kind in (kl.Conv2D, kl.DepthwiseConv2D, kl.SeparableConv2D):
-        if not _known(layer.activation):
-            return _unknown(layer, _FOREIGN)
+    if kind in (*CONVOLUTIONS, kl.Conv2DTranspose) and not _known(layer.activation):
+        return _unknown(layer, _FOREIGN)
+    if kind in CONVOLUTIONS:
         sizes = layer.kernel_size, layer.strides, layer.dilation_rate, layer.padding
         return Rule("window", tables.window(shape, *sizes))
     if kind is kl.Conv2DTranspose:
-        return _transposed(layer, shape)
+        if set(layer.dilation_rate) != {1} or layer.output_padding is not None:
+            return _unknown(layer, "it has a dilation or an output padding")
+        return Rule("window", transposed.reads(layer, shape))
     if kind is kl.ZeroPadding2D:
         return Rule("window", tables.pad(shape, layer.padding))
     if kind is kl.Cropping2D:
@@ -216,14 +219,6 @@ def _window(layer, shape) -> Rule:
     if kind is kl.UpSampling2D:
         return _unknown(layer, f"its interpolation is {layer.interpolation!r}")
     return _unknown(layer)
-
-
-def _transposed(layer, shape) -> Rule:
-    if not _known(layer.activation):
-        return _unknown(layer, _FOREIGN)
-    if set(layer.dilation_rate) != {1} or layer.output_padding is not None:
-        return _unknown(layer, "it has a dilation or an output padding")
-    return Rule("window", transposed.reads(layer, shape))
 
 
 def _as_torch_pads(taps: Taps) -> Taps:

@@ -144,8 +144,8 @@ def _cuts(program: Program) -> dict[int, int]:
         known |= set(step.outputs)
         if any(v in outputs and not _has_positions(program, v) for v in step.outputs):
             break  # the head: what is behind it belongs to the last segment
-        if program.steps[i + 1].kind == "lay":
-            continue  # its map follows from the map before the blocks that it lays
+        if program.steps[i + 1].order == step.order:
+            continue  # inside a layer, whose map follows from that of what it reads
         needed = [v for v in known if last_use.get(v, -1) > i]
         if len(needed) == 1 and needed[0] in step.outputs and needed[0] in stored:
             cuts[i] = needed[0]

@@ -49,11 +49,11 @@ def test_networks_are_not_cut_between_blocks_and_what_lays_them():
 @pytest.mark.parametrize(("kernel", "strides"), [(2, 2), (3, 3), (3, 1)])
 def test_blocks_take_the_multiply_accumulates_of_the_layer(kernel, strides):
     layer = layers.Conv2DTranspose(5, kernel, strides=strides, padding="same", name="up")
-    program = compile_program(flatten(between_convolutions(layer)))
-    steps = [step for step in program.steps if step.name == "up"]
+    model = between_convolutions(layer)
+    steps = [x for x in compile_program(flatten(model)).steps if x.name == "up"]
     assert [step.kind for step in steps] == (["conv"] if strides == 1 else ["conv", "lay"])
     assert steps[0].macs * 7 * 6 == 7 * 6 * kernel**2 * 4 * 5
-    rates = {x.name: x.macs for x in selective.report(between_convolutions(layer)).layers}
+    rates = {x.name: x.macs for x in selective.report(model).layers}
     assert rates["up"] == 7 * 6 * kernel**2 * 4 * 5
 
 
