@@ -1,38 +1,29 @@
 """Vision networks that pay only for what they look for and for what changed."""
 
-import importlib.util
+from keras_seqpar.utils.lazy import lazy_names
 
 __version__ = "0.1.0"
 
-if importlib.util.find_spec("keras"):  # on a device without it, keras_seqpar.mobile.run works
-    from keras_seqpar.attention import attend, attention_input, gain_names
-    from keras_seqpar.builders import build_nhl, build_phl, build_plain
-    from keras_seqpar.cost import compare, cost, plan
-    from keras_seqpar.cutout import add_category, cutout, merge, with_activation
-    from keras_seqpar.hierarchy import Hierarchy
-    from keras_seqpar.presets import load_preset, preset_names
-    from keras_seqpar.unknowns import fit_threshold, none_of_these, with_threshold
-    from keras_seqpar.weights import copy_weights
-
-__all__ = [
-    "Hierarchy",
-    "add_category",
-    "attend",
-    "attention_input",
-    "build_nhl",
-    "build_phl",
-    "build_plain",
-    "compare",
-    "copy_weights",
-    "cost",
-    "cutout",
-    "fit_threshold",
-    "gain_names",
-    "load_preset",
-    "merge",
-    "none_of_these",
-    "plan",
-    "preset_names",
-    "with_activation",
-    "with_threshold",
-]
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__,
+    {
+        "costs.counting": ["compare", "cost", "plan"],
+        "hierarchy.tree": ["Hierarchy"],
+        "networks.builders": ["build_nhl", "build_phl", "build_plain"],
+        "networks.thresholds": ["fit_threshold"],
+        "presets.loading": ["load_preset", "preset_names"],
+        "surgery.attention": ["attend", "attention_input", "gain_names"],
+        "surgery.cutout": ["add_category", "cutout", "merge", "with_activation"],
+        "surgery.unknowns": ["none_of_these", "with_threshold"],
+        "weights.copies": ["copy_weights"],
+    },
+    rooms=(
+        "data",
+        "hierarchy",
+        "mobile",
+        "plots",
+        "presets",
+        "selective",
+        "weights",
+    ),
+)

@@ -30,8 +30,8 @@ from options import Options
 
 import keras_seqpar as sp
 from keras_seqpar import data, plots
-from keras_seqpar.cutout import find_parts
-from keras_seqpar.layers import check_gain
+from keras_seqpar.networks.layers import check_gain
+from keras_seqpar.surgery.cutout import find_parts
 
 GAINS = (0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.3, 1.4, 1.5, 1.75, 2, 2.5, 3, 4, 6, 8)
 

@@ -30,7 +30,8 @@ from options import Options
 
 import keras_seqpar as sp
 from keras_seqpar import selective
-from keras_seqpar.cutout import find_parts
+from keras_seqpar.selective.keras_engine.runs import MODES
+from keras_seqpar.surgery.cutout import find_parts
 
 _WARM_UP = 3  # frames per share that do not count
 FREEZE = ("boolean", "freeze", True, "Weights as constants on TensorFlow: quicker, much memory.")
@@ -52,7 +53,7 @@ def make_options() -> Options:
         ("integer", "regions", 1, "Squares that change.", 1),
         ("integer", "runs", 32, "Frames per share, after three that do not count.", 1),
         ("integer", "turn", 8, "Frames that one of the two runs before the other does.", 1),
-        ("enum", "mode", "auto", "How frames are computed.", ["auto", *selective.segments.MODES]),
+        ("enum", "mode", "auto", "How frames are computed.", ["auto", *MODES]),
         FREEZE,
         ("integer", "seed", 0, "Of places and values."),
     )

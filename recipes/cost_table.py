@@ -23,7 +23,7 @@ from absl import app, flags
 from keras import ops
 
 import keras_seqpar as ks
-from keras_seqpar import hierarchies
+from keras_seqpar import hierarchy as hierarchies
 
 UPDATE = flags.DEFINE_bool("update", False, "Write the table into docs/results.md.")
 

@@ -20,7 +20,7 @@ from options import Options
 
 import keras_seqpar as sp
 from keras_seqpar import data, plots
-from keras_seqpar.cutout import find_parts
+from keras_seqpar.surgery.cutout import find_parts
 
 
 def make_options() -> Options:

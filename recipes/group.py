@@ -23,14 +23,15 @@ import run_folder
 from options import Options
 
 import keras_seqpar as sp
-from keras_seqpar import data, hierarchies, plots
-from keras_seqpar.cutout import find_parts
-from keras_seqpar.hierarchies.clusters import METHODS
-from keras_seqpar.hierarchies.corpora import open_corpus
-from keras_seqpar.hierarchies.files import check_suffix
-from keras_seqpar.hierarchies.named import NAMES
-from keras_seqpar.hierarchies.wordnet import look_up
-from keras_seqpar.mobile.network import from_pixels
+from keras_seqpar import data, plots
+from keras_seqpar import hierarchy as hierarchies
+from keras_seqpar.hierarchy.clustering import METHODS
+from keras_seqpar.hierarchy.corpora import open_corpus
+from keras_seqpar.hierarchy.files import check_suffix
+from keras_seqpar.hierarchy.subsets import NAMES
+from keras_seqpar.hierarchy.wordnet import look_up
+from keras_seqpar.mobile.export.network import from_pixels
+from keras_seqpar.surgery.cutout import find_parts
 
 SOURCES = ("wordnet", "similarity", "dissimilar", "random", "file")
 BY = ("features", "confusion", "scores")

@@ -20,8 +20,8 @@ import run_folder
 from options import Options
 
 from keras_seqpar import data, presets
-from keras_seqpar.cutout import find_parts
-from keras_seqpar.mobile.network import normalisation, takes_pixels
+from keras_seqpar.mobile.export.network import normalisation, takes_pixels
+from keras_seqpar.surgery.cutout import find_parts
 
 MOST_BYTES = 6_000_000
 # Largest difference of any logit, relative to the range of all: some times what float16 kernels

@@ -1,4 +1,4 @@
-"""Makes keras_seqpar/tables/: ImageNet-1k's categories, what WordNet has above them, superclasses.
+"""Makes keras_seqpar/hierarchy/tables/: ImageNet-1k and what WordNet has above its categories.
 
     python recipes/make_tables.py --wordnet=PATH --wnids=PATH
 
@@ -19,16 +19,16 @@ from pathlib import Path
 
 from options import Options
 
-from keras_seqpar.hierarchies.corpora import Corpus, Synset, open_corpus
-from keras_seqpar.hierarchies.wordnet import superclasses, unique_labels
+from keras_seqpar.hierarchy.corpora import Corpus, Synset, open_corpus
+from keras_seqpar.hierarchy.wordnet import superclasses, unique_labels
 
 LEVELS = (2, 3, 4)
-TABLES = Path(__file__).resolve().parents[1] / "keras_seqpar" / "tables"
+TABLES = Path(__file__).resolve().parents[1] / "keras_seqpar" / "hierarchy" / "tables"
 
 
 def make_options() -> Options:
     """All flags."""
-    options = Options(__doc__, {"out": "keras_seqpar/tables"})
+    options = Options(__doc__, {"out": "keras_seqpar/hierarchy/tables"})
     options.group(
         "Files",
         ("string", "wordnet", None, "Folder with data.noun and index.noun. Needed."),

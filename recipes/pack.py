@@ -18,7 +18,7 @@ from options import Options
 from PIL import Image
 
 from keras_seqpar import data
-from keras_seqpar.names import make_id
+from keras_seqpar.utils.names import make_id
 
 
 def make_options() -> Options:

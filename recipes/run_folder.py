@@ -31,7 +31,7 @@ import numpy as np
 from devices import ALONE
 
 import keras_seqpar
-from keras_seqpar.cutout import find_parts
+from keras_seqpar.surgery.cutout import find_parts
 
 FILES = (
     *("flags.json", "checkpoint.npz", "best.keras", "last.keras", "history.csv"),

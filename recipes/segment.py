@@ -29,9 +29,9 @@ from options import Options
 from trainer import JIT, make_optimizer
 
 import keras_seqpar as sp
-from keras_seqpar.assembly import IMAGENET_MEAN, IMAGENET_STD
-from keras_seqpar.resnet import FAMILIES
-from keras_seqpar.stages import Initializers, Stage
+from keras_seqpar.families.base import Initializers, Stage
+from keras_seqpar.families.resnet import FAMILIES
+from keras_seqpar.networks.assembly import IMAGENET_MEAN, IMAGENET_STD
 
 FAMILY = "resnet18"
 PLACES = ("data", "output", "resume", "overwrite", "evaluate")  # flags of where, not of what

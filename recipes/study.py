@@ -34,8 +34,9 @@ import train
 from options import Options
 
 import keras_seqpar as sp
-from keras_seqpar import data, hierarchies
-from keras_seqpar.cutout import find_parts
+from keras_seqpar import data
+from keras_seqpar import hierarchy as hierarchies
+from keras_seqpar.surgery.cutout import find_parts
 
 TRAIN = Path(__file__).with_name("train.py")
 ROUNDS = 10  # of the latency: every file has 20 runs per round; the medians' median is taken

@@ -25,9 +25,10 @@ from options import Options
 from trainer import JIT, make_trainer
 
 import keras_seqpar as sp
-from keras_seqpar import data, hierarchies, weights
-from keras_seqpar.graph import behind
-from keras_seqpar.names import make_id
+from keras_seqpar import data, weights
+from keras_seqpar import hierarchy as hierarchies
+from keras_seqpar.networks.graph import behind
+from keras_seqpar.utils.names import make_id
 
 PLAIN = "plain"
 STORED = 1.25  # training pictures are stored that much larger, so that crops keep their detail

@@ -10,8 +10,8 @@ import run_folder
 from keras import ops
 
 import keras_seqpar as sp
-from keras_seqpar.cutout import find_parts
-from keras_seqpar.names import make_id
+from keras_seqpar.surgery.cutout import find_parts
+from keras_seqpar.utils.names import make_id
 
 JIT = {"auto": "auto", "on": True, "off": False}
 

@@ -22,8 +22,8 @@ import run_folder
 from options import Options
 
 import keras_seqpar as sp
-from keras_seqpar.cutout import find_parts
-from keras_seqpar.unknowns import KEEP, SCORES, Roc, Threshold, known_score, roc
+from keras_seqpar.surgery.cutout import find_parts
+from keras_seqpar.surgery.unknowns import KEEP, SCORES, Roc, Threshold, known_score, roc
 
 
 def make_options() -> Options:

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from keras import ops
 
 import keras_seqpar as sp
-from keras_seqpar.graph import called_layers as leaves
-from keras_seqpar.stages import Stage
-from keras_seqpar.variants import Plan
+from keras_seqpar.families.base import Stage
+from keras_seqpar.networks.graph import called_layers as leaves
+from keras_seqpar.networks.plans import Plan
 
 LABELS = ("tench", "English springer", "cassette player", "chain saw", "church", "French horn")
 

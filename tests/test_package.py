@@ -45,9 +45,9 @@ OPTIONAL = {
 BACKENDS = {"tensorflow", "jax", "torch"}
 # Files of a framework are read with that framework, whatever the backend is: data sets of
 # tensorflow-datasets, and weights that torch has saved.
-READERS = {("data.py", "tensorflow"), ("weights/timm.py", "torch")}
+READERS = {("data/loading.py", "tensorflow"), ("weights/timm.py", "torch")}
 # Streams change the maps they keep in place: one small file per backend.
-IN_PLACE = {(f"selective/_{name}.py", name) for name in BACKENDS}
+IN_PLACE = {(f"selective/keras_engine/{name}_maps.py", name) for name in BACKENDS}
 
 
 def run_python(code, cwd, **environment):

@@ -50,8 +50,8 @@ def draw(count: int, size: int) -> np.ndarray:
 
 def run(folder: Path, found: Path) -> None:
     """Runs all files and keeps what they give, integers as they are."""
-    from keras_seqpar.mobile.pack_runner import PackRunner, load_part
-    from keras_seqpar.mobile.runner import Runner
+    from keras_seqpar.mobile.runtime.pack_runner import PackRunner, load_part
+    from keras_seqpar.mobile.runtime.runner import Runner
 
     start = time.perf_counter()
     pictures = np.load(folder / "pictures.npy")

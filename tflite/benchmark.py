@@ -30,7 +30,7 @@ import shared
 from absl import app, flags, logging
 
 from keras_seqpar import mobile, plots, presets
-from keras_seqpar.mobile import benchmark, benchmark_files, phone
+from keras_seqpar.mobile.checking import benchmark, benchmark_files, phone
 
 PRESET = flags.DEFINE_string("preset", None, "Name of a trained network in place of a file.")
 FAMILY = flags.DEFINE_string(

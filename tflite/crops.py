@@ -34,7 +34,7 @@ import shared
 from absl import app, flags, logging
 
 from keras_seqpar import mobile
-from keras_seqpar.mobile.files import write_whole
+from keras_seqpar.mobile.format.files import write_whole
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "recipes"))
 import camvid

@@ -4,56 +4,25 @@ Conversion needs Keras and TensorFlow, verification Keras; quantization of a flo
 need neither.
 """
 
-import importlib.util
+from keras_seqpar.utils.lazy import lazy_names
 
-from keras_seqpar.mobile.crop_stream import CropResult, CropStream
-from keras_seqpar.mobile.files import DTYPES, QUANTIZATIONS, QUANTIZERS, Converted
-from keras_seqpar.mobile.manifest import read_manifest, remove_branch
-from keras_seqpar.mobile.pack_runner import PackRunner
-from keras_seqpar.mobile.quantize import quantize
-from keras_seqpar.mobile.runner import INTERPRETERS, Runner
-
-if importlib.util.find_spec("keras"):
-    from keras_seqpar.mobile.aware import convert_aware, quantize_aware
-    from keras_seqpar.mobile.bridge import from_tf_keras, to_tf_keras
-    from keras_seqpar.mobile.convert import convert
-    from keras_seqpar.mobile.crops import convert_crops
-    from keras_seqpar.mobile.network import from_pixels, labels_of
-    from keras_seqpar.mobile.packs import PACK_QUANTIZATIONS, add_branch, pack
-    from keras_seqpar.mobile.signatures import convert_signatures
-    from keras_seqpar.mobile.sparse import cluster, prune, strip
-    from keras_seqpar.mobile.verify import BOUNDS, Bounds, Report, verify
-
-__all__ = [
-    "BOUNDS",
-    "DTYPES",
-    "INTERPRETERS",
-    "PACK_QUANTIZATIONS",
-    "QUANTIZATIONS",
-    "QUANTIZERS",
-    "Bounds",
-    "Converted",
-    "CropResult",
-    "CropStream",
-    "PackRunner",
-    "Report",
-    "Runner",
-    "add_branch",
-    "cluster",
-    "convert",
-    "convert_aware",
-    "convert_crops",
-    "convert_signatures",
-    "from_pixels",
-    "from_tf_keras",
-    "labels_of",
-    "pack",
-    "prune",
-    "quantize",
-    "quantize_aware",
-    "read_manifest",
-    "remove_branch",
-    "strip",
-    "to_tf_keras",
-    "verify",
-]
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__,
+    {
+        "checking.verifying": ["BOUNDS", "Bounds", "Report", "verify"],
+        "export.converting": ["convert"],
+        "export.crops": ["convert_crops"],
+        "export.network": ["from_pixels", "labels_of"],
+        "export.packs": ["PACK_QUANTIZATIONS", "add_branch", "pack"],
+        "export.signatures": ["convert_signatures"],
+        "format.files": ["DTYPES", "QUANTIZATIONS", "QUANTIZERS", "Converted"],
+        "quantization.post_training": ["quantize"],
+        "quantization.qat.bridge": ["from_tf_keras", "to_tf_keras"],
+        "quantization.qat.sparsity": ["cluster", "prune", "strip"],
+        "quantization.qat.training": ["convert_aware", "quantize_aware"],
+        "runtime.crop_stream": ["CropResult", "CropStream"],
+        "runtime.manifest": ["read_manifest", "remove_branch"],
+        "runtime.pack_runner": ["PackRunner"],
+        "runtime.runner": ["INTERPRETERS", "Runner"],
+    },
+)

@@ -1,22 +1,18 @@
 """Figures. matplotlib is imported only in here, and only when a figure is drawn.
 
 Each function returns a `matplotlib.figure.Figure` and, given a path, saves it whole or not at
-all. Colours are told apart by colour-blind people too, and lines differ in more than colour.
+all. Colors are told apart by color-blind people too, and lines differ in more than color.
 """
 
-from keras_seqpar.plots.accuracy import attention, confusion, pareto
-from keras_seqpar.plots.costs import cost_curve
-from keras_seqpar.plots.features import feature_maps
-from keras_seqpar.plots.latencies import latency
-from keras_seqpar.plots.trees import topology, tree
+from keras_seqpar.utils.lazy import lazy_names
 
-__all__ = [
-    "attention",
-    "confusion",
-    "cost_curve",
-    "feature_maps",
-    "latency",
-    "pareto",
-    "topology",
-    "tree",
-]
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__,
+    {
+        "accuracy": ["attention", "confusion", "pareto"],
+        "costs": ["cost_curve"],
+        "features": ["feature_maps"],
+        "latencies": ["latency"],
+        "trees": ["topology", "tree"],
+    },
+)

@@ -3,9 +3,9 @@
 import keras
 import numpy as np
 
-from keras_seqpar.cost import cost
-from keras_seqpar.cutout import find_parts
+from keras_seqpar.costs.counting import cost
 from keras_seqpar.plots import figure as figures
+from keras_seqpar.surgery.cutout import find_parts
 
 DRAWS = 20  # random choices of categories, where it matters which are kept
 _AXES = {"params": "parameters", "macs": "multiply-accumulates (MACs) per picture"}

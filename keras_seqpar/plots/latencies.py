@@ -12,7 +12,7 @@ def latency(benchmark, path=None, *, title: str | None = None):
     network's latency times the cutout's share of its MACs.
 
     Args:
-        benchmark: a `keras_seqpar.mobile.benchmark.Benchmark` with results.
+        benchmark: a `keras_seqpar.mobile.checking.benchmark.Benchmark` with results.
         path: file to save the figure to (.png, .svg or .pdf); `None` for none.
         title: text above the figure; by default the network's name and the quantization.
 

@@ -5,31 +5,18 @@ changes are found, `spread` how they go through a layer. `SegmentationStream` se
 around what changed. `open_sizes` lets a network take frames of other sizes.
 """
 
-import importlib.util
+from keras_seqpar.utils.lazy import lazy_names
 
-from keras_seqpar.selective.detect import Detector
-
-if importlib.util.find_spec("keras"):  # a device has none; it imports modules by name
-    from keras_seqpar.selective.geometry import open_sizes
-    from keras_seqpar.selective.reporting import LayerReport, Report, report
-    from keras_seqpar.selective.results import Result, Stats
-    from keras_seqpar.selective.rules import spread
-    from keras_seqpar.selective.segmentation import SegmentationStream
-    from keras_seqpar.selective.segmentation_results import SegmentationResult, SegmentationStats
-    from keras_seqpar.selective.streams import Stream, stream
-
-__all__ = [
-    "Detector",
-    "LayerReport",
-    "Report",
-    "Result",
-    "SegmentationResult",
-    "SegmentationStats",
-    "SegmentationStream",
-    "Stats",
-    "Stream",
-    "open_sizes",
-    "report",
-    "spread",
-    "stream",
-]
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__,
+    {
+        "change_maps.rules": ["spread"],
+        "detector": ["Detector"],
+        "regions.geometry": ["open_sizes"],
+        "regions.results": ["SegmentationResult", "SegmentationStats"],
+        "regions.stream": ["SegmentationStream"],
+        "reporting": ["LayerReport", "Report", "report"],
+        "results": ["Result", "Stats"],
+        "streams": ["Stream", "stream"],
+    },
+)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from keras_seqpar.selective.taps import Taps
+from keras_seqpar.selective.change_maps.input_positions import Taps
 
 Box = tuple[int, int, int, int]  # first row, last row, first column, last column
 Filled = tuple[Box | None, bool]  # `None` around nothing; whether all in it is true

@@ -8,9 +8,9 @@ import keras
 import numpy as np
 
 from keras_seqpar.selective.axis import RECEPTIVE_FIELD, check_number
-from keras_seqpar.selective.flatten import flatten
-from keras_seqpar.selective.program import compile_program
-from keras_seqpar.selective.propagation import patch
+from keras_seqpar.selective.change_maps.flattening import flatten
+from keras_seqpar.selective.change_maps.program import compile_program
+from keras_seqpar.selective.change_maps.propagation import patch
 
 SHARES = (0.01, 0.05, 0.10, 0.25)
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from keras_seqpar.selective.program import Program
+from keras_seqpar.selective.change_maps.program import Program
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,18 +11,18 @@ from collections.abc import Mapping, Sequence
 import keras
 import numpy as np
 
-from keras_seqpar.names import unknown_name
-from keras_seqpar.selective import passes
 from keras_seqpar.selective.axis import RECEPTIVE_FIELD, check_number, check_refresh
-from keras_seqpar.selective.detect import Detector, distance, region
-from keras_seqpar.selective.engine import Engine
-from keras_seqpar.selective.flatten import fingerprint, flatten
+from keras_seqpar.selective.change_maps.flattening import fingerprint, flatten
+from keras_seqpar.selective.change_maps.program import Program, compile_program
+from keras_seqpar.selective.change_maps.propagation import Changes
+from keras_seqpar.selective.detector import Detector, distance, region
 from keras_seqpar.selective.frames import check
-from keras_seqpar.selective.items import Item, load_item
-from keras_seqpar.selective.program import Program, compile_program
-from keras_seqpar.selective.propagation import Changes
+from keras_seqpar.selective.keras_engine import schedule as passes
+from keras_seqpar.selective.keras_engine.engine import Engine
+from keras_seqpar.selective.keras_engine.runs import MODES, PRUNED, WHOLE
+from keras_seqpar.selective.keras_engine.state import Item, load_item
 from keras_seqpar.selective.results import Result, Shares, Stats, together
-from keras_seqpar.selective.segments import MODES, PRUNED, WHOLE
+from keras_seqpar.utils.names import unknown_name
 
 _engines: weakref.WeakValueDictionary = weakref.WeakValueDictionary()
 

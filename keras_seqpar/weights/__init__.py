@@ -1,16 +1,14 @@
 """Weights by name: strict copies, and filling networks from timm and keras.applications."""
 
-from keras_seqpar.weights.copies import copy_weights, named_weights
-from keras_seqpar.weights.filling import Filled
-from keras_seqpar.weights.keras_applications import from_keras_applications
-from keras_seqpar.weights.loading import load
-from keras_seqpar.weights.timm import from_timm
+from keras_seqpar.utils.lazy import lazy_names
 
-__all__ = [
-    "Filled",
-    "copy_weights",
-    "from_keras_applications",
-    "from_timm",
-    "load",
-    "named_weights",
-]
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__,
+    {
+        "copies": ["copy_weights", "named_weights"],
+        "filling": ["Filled"],
+        "keras_applications": ["from_keras_applications"],
+        "loading": ["load"],
+        "timm": ["from_timm"],
+    },
+)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import keras
 
-from keras_seqpar.graph import leaf_layers
+from keras_seqpar.networks.graph import leaf_layers
 
 
 def named_weights(model: keras.Model) -> dict[str, keras.Variable]:

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import keras
 import numpy as np
 
-from keras_seqpar import convnext_v2, resnet
-from keras_seqpar.graph import leaf_layers
-from keras_seqpar.layers import GlobalResponseNorm
+from keras_seqpar.families import convnext_v2, resnet
+from keras_seqpar.networks.graph import leaf_layers
+from keras_seqpar.networks.layers import GlobalResponseNorm
 from keras_seqpar.weights.copies import named_weights, refuse_difference
 
 

@@ -20,9 +20,9 @@ import re
 import keras
 import numpy as np
 
-from keras_seqpar.assembly import IMAGENET_MEAN, IMAGENET_STD
-from keras_seqpar.graph import leaf_layers
-from keras_seqpar.names import unknown_name
+from keras_seqpar.networks.assembly import IMAGENET_MEAN, IMAGENET_STD
+from keras_seqpar.networks.graph import leaf_layers
+from keras_seqpar.utils.names import unknown_name
 from keras_seqpar.weights.copies import named_weights
 from keras_seqpar.weights.filling import Filled, fill, find_target
 

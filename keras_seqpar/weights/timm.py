@@ -10,8 +10,8 @@ import keras
 import numpy as np
 from keras import layers as kl
 
-from keras_seqpar.graph import leaf_layers
-from keras_seqpar.names import unknown_name
+from keras_seqpar.networks.graph import leaf_layers
+from keras_seqpar.utils.names import unknown_name
 from keras_seqpar.weights.filling import Filled, Target, fill, find_target
 
 # timm's architecture -> the family here

@@ -7,14 +7,14 @@ import re
 import subprocess
 import sys
 
-import clients
-import harness
 import numpy as np
 import pytest
 
 import keras_seqpar as sp
 from keras_seqpar import mobile, plots
-from keras_seqpar.mobile import benchmark, benchmark_files, phone
+from keras_seqpar.mobile.checking import benchmark, benchmark_files, phone
+from tests import harness
+from tests.mobile import clients
 
 pytestmark = pytest.mark.only_backend("tensorflow")
 

@@ -5,12 +5,12 @@ import os
 import subprocess
 import sys
 
-import harness
 import keras
 import numpy as np
 import pytest
 
 from keras_seqpar import mobile
+from tests import harness
 
 pytestmark = pytest.mark.only_backend("tensorflow")
 

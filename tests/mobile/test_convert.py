@@ -3,16 +3,16 @@
 import collections
 import os
 
-import harness
 import keras
 import numpy as np
 import pytest
-from clients import interpreter, noise
 
 import keras_seqpar as sp
 from keras_seqpar import mobile
-from keras_seqpar.mobile import flatbuffer
-from keras_seqpar.thresholds import Threshold
+from keras_seqpar.mobile.format import flatbuffer
+from keras_seqpar.networks.thresholds import Threshold
+from tests import harness
+from tests.mobile.clients import interpreter, noise
 
 on_tensorflow = pytest.mark.only_backend("tensorflow")
 SIZE = 16  # of the random networks; the trained one takes 32

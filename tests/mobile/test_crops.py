@@ -3,8 +3,6 @@
 import importlib
 import json
 
-import clients
-import harness
 import keras
 import numpy as np
 import pytest
@@ -13,7 +11,9 @@ from absl.testing import flagsaver
 from keras import layers
 
 from keras_seqpar import mobile
-from keras_seqpar.mobile.crop_plan import FixedPlanner, Layout, once
+from keras_seqpar.mobile.runtime.crop_plan import FixedPlanner, Layout, once
+from tests import harness
+from tests.mobile import clients
 
 pytestmark = pytest.mark.only_backend("tensorflow")
 

@@ -5,14 +5,14 @@ import os
 import subprocess
 import zipfile
 
-import harness
 import numpy as np
 import pytest
 from PIL import Image
 
 import keras_seqpar as sp
 from keras_seqpar import mobile
-from keras_seqpar.mobile import flatbuffer, metadata
+from keras_seqpar.mobile.format import flatbuffer, metadata
+from tests import harness
 
 pytestmark = pytest.mark.only_backend("tensorflow")
 

@@ -4,16 +4,16 @@ import dataclasses
 import os
 import subprocess
 
-import harness
 import numpy as np
 import pytest
-from clients import interpreter, noise
 from PIL import Image
 
 import keras_seqpar as sp
 from keras_seqpar import mobile
-from keras_seqpar.mobile import run
-from keras_seqpar.unknowns import SCORES, threshold_of
+from keras_seqpar.mobile.runtime import run
+from keras_seqpar.surgery.unknowns import SCORES, threshold_of
+from tests import harness
+from tests.mobile.clients import interpreter, noise
 
 pytestmark = pytest.mark.only_backend("tensorflow")
 

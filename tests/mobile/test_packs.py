@@ -7,20 +7,24 @@ import json
 import os
 import shutil
 
-import clients
-import conftest
-import harness
 import keras
 import numpy as np
 import pytest
 
 import keras_seqpar as sp
 from keras_seqpar import data, mobile
-from keras_seqpar.mobile import pack_branches
-from keras_seqpar.mobile.manifest import Tensor, read_manifest, remove_branch, write_manifest
-from keras_seqpar.mobile.pack_runner import PackRunner, PartRunner
-from keras_seqpar.mobile.packs import add_branch, pack
-from keras_seqpar.thresholds import Threshold
+from keras_seqpar.mobile.export import pack_branches
+from keras_seqpar.mobile.export.packs import add_branch, pack
+from keras_seqpar.mobile.runtime.manifest import (
+    Tensor,
+    read_manifest,
+    remove_branch,
+    write_manifest,
+)
+from keras_seqpar.mobile.runtime.pack_runner import PackRunner, PartRunner
+from keras_seqpar.networks.thresholds import Threshold
+from tests import conftest, harness
+from tests.mobile import clients
 
 pytestmark = pytest.mark.only_backend("tensorflow")
 
@@ -594,8 +598,8 @@ import importlib.util, sys
 import numpy as np
 for name in ("keras", "tensorflow", "ai_edge_litert"):
     assert importlib.util.find_spec(name) is None, name
-from keras_seqpar.mobile.manifest import remove_branch
-from keras_seqpar.mobile.pack_runner import PackRunner
+from keras_seqpar.mobile.runtime.manifest import remove_branch
+from keras_seqpar.mobile.runtime.pack_runner import PackRunner
 runner = PackRunner(sys.argv[1], ["8", "3", "5"])
 np.save(sys.argv[3], runner(np.load(sys.argv[2])))
 remove_branch(sys.argv[1], "0")

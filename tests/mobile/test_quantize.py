@@ -4,13 +4,13 @@ import os
 import subprocess
 import sys
 
-import harness
 import numpy as np
 import pytest
 
 import keras_seqpar as sp
 from keras_seqpar import mobile
-from keras_seqpar.mobile import flatbuffer
+from keras_seqpar.mobile.format import flatbuffer
+from tests import harness
 
 pytestmark = pytest.mark.only_backend("tensorflow")
 

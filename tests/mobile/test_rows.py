@@ -1,11 +1,11 @@
 """First layers are rewritten for phones, and compute the same."""
 
-import harness
 import keras
 import pytest
-from clients import noise
 
-from keras_seqpar.mobile.rows import with_long_rows
+from keras_seqpar.mobile.export.rows import with_long_rows
+from tests import harness
+from tests.mobile.clients import noise
 
 on_tensorflow = pytest.mark.only_backend("tensorflow")
 

@@ -6,13 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-import harness
 import numpy as np
 import pytest
 from PIL import Image
 
 from keras_seqpar import data, mobile
-from keras_seqpar.mobile import run, runner
+from keras_seqpar.mobile.runtime import run, runner
+from tests import harness
 
 pytestmark = pytest.mark.only_backend("tensorflow")
 

@@ -4,14 +4,15 @@ import json
 import os
 import zipfile
 
-import clients
-import harness
 import numpy as np
 import pytest
 
 import keras_seqpar as sp
 from keras_seqpar import mobile
-from keras_seqpar.mobile import flatbuffer, reading
+from keras_seqpar.mobile.format import flatbuffer
+from keras_seqpar.mobile.runtime import reading
+from tests import harness
+from tests.mobile import clients
 
 pytestmark = pytest.mark.only_backend("tensorflow")
 

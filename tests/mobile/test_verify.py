@@ -2,13 +2,13 @@
 
 import dataclasses
 
-import harness
 import keras
 import numpy as np
 import pytest
 
 import keras_seqpar as sp
 from keras_seqpar import mobile
+from tests import harness
 
 pytestmark = pytest.mark.only_backend("tensorflow")
 

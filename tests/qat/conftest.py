@@ -4,10 +4,10 @@ import types
 
 import keras
 import pytest
-from training import CATEGORIES, SIZE, fit
 
 import keras_seqpar as sp
 from keras_seqpar import data, mobile
+from tests.qat.training import CATEGORIES, SIZE, fit
 
 
 @pytest.fixture(scope="session")

@@ -4,14 +4,14 @@ import types
 import zipfile
 import zlib
 
-import harness
 import keras
 import numpy as np
 import pytest
-from training import CATEGORIES, SIZE, accuracy, fit
 
 import keras_seqpar as sp
 from keras_seqpar import mobile
+from tests import harness
+from tests.qat.training import CATEGORIES, SIZE, accuracy, fit
 
 pytestmark = pytest.mark.only_backend("tensorflow")
 

@@ -1,12 +1,14 @@
 """The same network in tf_keras: what it computes, what training brings back, what is refused."""
 
-import harness
 import keras
 import numpy as np
 import pytest
 
 import keras_seqpar as sp
 from keras_seqpar import mobile
+from keras_seqpar.networks.layers import StochasticDepth
+from keras_seqpar.surgery.unknowns import threshold_of
+from tests import harness
 
 pytestmark = pytest.mark.only_backend("tensorflow")
 
@@ -120,7 +122,7 @@ def test_frozen_layers_stay_frozen():
 
 def test_stochastic_depth_drops_whole_pictures():
     image = keras.Input((2, 2, 3))
-    layer = sp.layers.StochasticDepth(0.5, seed=0)
+    layer = StochasticDepth(0.5, seed=0)
     twin = mobile.to_tf_keras(keras.Model(image, layer(image)))
     found = twin(np.ones((64, 2, 2, 3), "float32"), training=True).numpy().reshape(64, -1)
     assert {tuple(row) for row in found} == {(0.0,) * 12, (2.0,) * 12}
@@ -133,8 +135,8 @@ def test_a_threshold_is_dropped():
     logits = np.random.default_rng(0).normal(size=(20, 3))
     model = sp.with_threshold(net(), sp.fit_threshold(logits))
     back = mobile.from_tf_keras(mobile.to_tf_keras(model), model)
-    assert sp.unknowns.threshold_of(back) is None
-    assert sp.unknowns.threshold_of(model) is not None
+    assert threshold_of(back) is None
+    assert threshold_of(model) is not None
 
 
 def test_what_is_refused():

@@ -1,12 +1,12 @@
 """Plays frames through streams and compares with dense runs."""
 
-import harness
 import keras
 import numpy as np
-import random_nets as rn
 from keras import layers, ops
 
 from keras_seqpar import selective
+from tests import harness
+from tests.selective import random_nets as rn
 
 TOLERANCE = 1e-5  # relative to the output range
 EXAMPLES = 4 if keras.backend.backend() == "jax" else 20  # JAX compiles each step of each network

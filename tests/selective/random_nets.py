@@ -1,12 +1,12 @@
 """Random small networks of all kinds of layers, and random sequences of frames."""
 
-import harness
 import keras
 import numpy as np
 from hypothesis import strategies as st
 from keras import layers
 
-from keras_seqpar.layers import GlobalResponseNorm, TopDownGain
+from keras_seqpar.networks.layers import GlobalResponseNorm, TopDownGain
+from tests import harness
 
 WINDOWS = ("conv", "depthwise", "separable", "max", "average")
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keras_seqpar.selective import Detector
-from keras_seqpar.selective.detect import distance, grow, neighbours, region
+from keras_seqpar.selective.detector import distance, grow, neighbours, region
 
 
 def frame(height=20, width=30, channels=3, value=100.0):

@@ -4,10 +4,10 @@ import threading
 
 import numpy as np
 import pytest
-import random_nets as rn
-from players import check, small_net
 
 from keras_seqpar import selective
+from tests.selective import random_nets as rn
+from tests.selective.players import check, small_net
 
 
 @pytest.fixture(scope="module")

@@ -3,16 +3,16 @@
 import keras
 import numpy as np
 import pytest
-import random_nets as rn
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import layers
 
-from keras_seqpar.layers import GlobalResponseNorm
+from keras_seqpar.networks.layers import GlobalResponseNorm
 from keras_seqpar.selective import spread
 from keras_seqpar.selective.boxes import bounds
-from keras_seqpar.selective.propagation import Maps
-from keras_seqpar.selective.taps import Taps, window
+from keras_seqpar.selective.change_maps.input_positions import Taps, window
+from keras_seqpar.selective.change_maps.propagation import Maps
+from tests.selective import random_nets as rn
 
 
 def reached(layer, shape, channels=2):

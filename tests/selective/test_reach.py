@@ -3,17 +3,17 @@
 import keras
 import numpy as np
 import pytest
-import random_nets as rn
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import layers
-from players import EXAMPLES, MODES, check, dense, play, small_net
 
 from keras_seqpar import selective
 from keras_seqpar.selective.boxes import bounds
-from keras_seqpar.selective.detect import grow
-from keras_seqpar.selective.propagation import Maps
-from keras_seqpar.selective.taps import pad, window
+from keras_seqpar.selective.change_maps.input_positions import pad, window
+from keras_seqpar.selective.change_maps.propagation import Maps
+from keras_seqpar.selective.detector import grow
+from tests.selective import random_nets as rn
+from tests.selective.players import EXAMPLES, MODES, check, dense, play, small_net
 
 
 @pytest.fixture(scope="module")

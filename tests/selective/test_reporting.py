@@ -1,6 +1,5 @@
 """What is said before any run."""
 
-import harness
 import keras
 import numpy as np
 import pytest
@@ -8,6 +7,7 @@ from keras import layers
 
 import keras_seqpar as sp
 from keras_seqpar import selective
+from tests import harness
 
 
 # Counts only, which are the same on every backend, of networks that take time to build.

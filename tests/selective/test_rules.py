@@ -1,14 +1,14 @@
 """Which layers and operations changes are followed through, and what is said of others."""
 
-import harness
 import keras
 import numpy as np
 import pytest
-import random_nets as rn
 from keras import layers, ops
-from players import play
 
 from keras_seqpar import selective
+from tests import harness
+from tests.selective import random_nets as rn
+from tests.selective.players import play
 
 
 def test_an_unsupported_layer_is_named_and_can_be_dense():

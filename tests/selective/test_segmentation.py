@@ -3,7 +3,6 @@
 import threading
 from fractions import Fraction
 
-import harness
 import keras
 import numpy as np
 import pytest
@@ -11,8 +10,9 @@ from keras import layers
 
 import keras_seqpar as sp
 from keras_seqpar import selective
-from keras_seqpar.selective import regions
-from keras_seqpar.selective.geometry import geometry
+from keras_seqpar.selective.regions import crops as regions
+from keras_seqpar.selective.regions.geometry import geometry
+from tests import harness
 
 SHAPE = (48, 64, 3)
 

@@ -7,15 +7,15 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import layers
-from random_nets import changes
 
 import keras_seqpar as sp
-from keras_seqpar.selective import segments
-from keras_seqpar.selective.engine import Engine
-from keras_seqpar.selective.flatten import flatten
-from keras_seqpar.selective.program import compile_program
-from keras_seqpar.selective.propagation import Maps
-from keras_seqpar.selective.taps import window
+from keras_seqpar.selective.change_maps.flattening import flatten
+from keras_seqpar.selective.change_maps.input_positions import window
+from keras_seqpar.selective.change_maps.program import compile_program
+from keras_seqpar.selective.change_maps.propagation import Maps
+from keras_seqpar.selective.keras_engine import runs as segments
+from keras_seqpar.selective.keras_engine.engine import Engine
+from tests.selective.random_nets import changes
 
 
 @given(st.data())

@@ -1,18 +1,20 @@
 """Streams give what the dense network gives, whatever changes and however it is computed."""
 
-import harness
 import keras
 import numpy as np
 import pytest
-import random_nets as rn
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import layers, ops
-from players import EXAMPLES, MODES, TOLERANCE, check, dense, play, small_net
 
 import keras_seqpar as sp
 from keras_seqpar import selective
-from keras_seqpar.selective import engine
+from keras_seqpar.networks.layers import TopDownGain
+from keras_seqpar.selective.keras_engine import engine
+from keras_seqpar.selective.keras_engine.runs import MODES as ALL_MODES
+from tests import harness
+from tests.selective import random_nets as rn
+from tests.selective.players import EXAMPLES, MODES, TOLERANCE, check, dense, play, small_net
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +115,7 @@ def test_a_network_of_this_package_a_cutout_and_gains():
     assert stream.program.steps[0].kind == "conv"
     kinds = {type(step.layer) for step in stream.program.steps if step.kind == "pointwise"}
     assert layers.BatchNormalization not in kinds  # folded, and so is the gain
-    assert sp.layers.TopDownGain not in kinds
+    assert TopDownGain not in kinds
 
 
 def test_gains_as_an_input_are_taken_when_they_change():
@@ -212,7 +214,7 @@ def test_nothing_is_traced_again_for_other_changes(net, backend):
     for i in range(30):
         frame = rn.next_frame(frame, rng.random((12, 12)) < rng.choice([0.01, 0.1, 0.8]), i)
         traces = stream(frame).stats.traces
-    once = len(selective.segments.MODES) * len(stream._engine.segments)
+    once = len(ALL_MODES) * len(stream._engine.segments)
     assert traces <= (once if backend == "tensorflow" else 0)
 
 
@@ -233,7 +235,7 @@ def test_size_classes_are_few_and_large_enough(net, backend, of):
 
 @pytest.mark.only_backend("tensorflow")
 @pytest.mark.parametrize("few", [0, 256])  # which maps have listed positions read them loose
-@pytest.mark.parametrize("mode", selective.segments.MODES)
+@pytest.mark.parametrize("mode", ALL_MODES)
 def test_frozen_weights_give_the_same(net, mode, few, monkeypatch):
     monkeypatch.setattr(engine, "_FEW_POSITIONS", few)
     monkeypatch.setattr(selective.streams, "_engines", {})  # no engine made before

@@ -1,6 +1,5 @@
 """What layers read, as tables of positions."""
 
-import harness
 import keras
 import numpy as np
 import pytest
@@ -8,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from keras import layers
 
-from keras_seqpar.selective.taps import Taps, bilinear, identity, pad, repeat, window
+from keras_seqpar.selective.change_maps.input_positions import (
+    Taps,
+    bilinear,
+    identity,
+    pad,
+    repeat,
+    window,
+)
+from tests import harness
 
 
 def test_padding_before_a_window_is_border():

@@ -1,17 +1,17 @@
 """Transposed convolutions in streams: as convolutions to blocks of outputs, which are then laid."""
 
-import harness
 import keras
 import numpy as np
 import pytest
-import random_nets as rn
 from keras import layers
-from players import play
 
 from keras_seqpar import selective
-from keras_seqpar.selective import transposed
-from keras_seqpar.selective.flatten import flatten
-from keras_seqpar.selective.program import compile_program
+from keras_seqpar.selective.change_maps import transposed
+from keras_seqpar.selective.change_maps.flattening import flatten
+from keras_seqpar.selective.change_maps.program import compile_program
+from tests import harness
+from tests.selective import random_nets as rn
+from tests.selective.players import play
 
 
 def between_convolutions(layer, shape=(7, 6, 3)):

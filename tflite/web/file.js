@@ -1,6 +1,6 @@
 // Reads what a .tflite file says about itself: inputs, outputs and their scales, description,
 // labels. A flatbuffer as in TensorFlow's schema.fbs, with a zip archive behind it. Python's
-// counterpart is keras_seqpar/mobile/reading.py.
+// counterpart is keras_seqpar/mobile/runtime/reading.py.
 
 const TYPES = new Map([[0, 'float32'], [3, 'uint8'], [9, 'int8']]); // of schema.fbs
 

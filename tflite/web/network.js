@@ -1,4 +1,4 @@
-// Runs .tflite files with LiteRT.js. Python's counterpart is keras_seqpar/mobile/runner.py.
+// Runs .tflite files with LiteRT.js. Python's counterpart is keras_seqpar/mobile/runtime/runner.py.
 
 import {loadAndCompile, loadLiteRt, Tensor} from '@litertjs/core';
 

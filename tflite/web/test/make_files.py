@@ -20,7 +20,7 @@ from sklearn.datasets import load_sample_images
 
 import keras_seqpar as ks
 from keras_seqpar import data, mobile
-from keras_seqpar.mobile.run import read_picture
+from keras_seqpar.mobile.runtime.run import read_picture
 
 FIVE = ["tench", "church", "golf ball", "parachute", "English springer"]
 THREE = ["golf ball", "tench", "church"]

@@ -50,7 +50,7 @@ data class Part(
 }
 
 /**
- * What a pack's `manifest.json` says; keras_seqpar.mobile.manifest writes it.
+ * What a pack's `manifest.json` says; keras_seqpar.mobile.runtime.manifest writes it.
  *
  * @property network name of the network that the pack was made of.
  * @property activation what makes scores of the chosen categories' logits.

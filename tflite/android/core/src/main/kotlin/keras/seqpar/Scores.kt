@@ -61,7 +61,7 @@ internal class Normalisation(private val mean: FloatArray, private val std: Floa
 
 /** The score below which a picture shows none of a network's categories. */
 internal class Threshold(val value: Double, val score: String, val temperature: Double) {
-    /** keras_seqpar.thresholds.known_score, compared. */
+    /** keras_seqpar.networks.thresholds.known_score, compared. */
     fun rejects(logits: FloatArray): Boolean {
         val top = logits.max().toDouble()
         if (score == "max_logit") return top < value

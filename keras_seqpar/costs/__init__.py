@@ -1,0 +1,1 @@
+"""Costs: parameters, multiply-accumulates, bytes, latency and budgets."""

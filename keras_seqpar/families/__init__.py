@@ -1,0 +1,1 @@
+"""Families of networks: stem, stages and head, one file each."""

@@ -1,0 +1,286 @@
+"""Hierarchies in JSON and YAML files.
+
+A file holds what `Hierarchy.of` takes: a list of labels, or a mapping from superclasses to
+what is below them, `null` for a category that stands beside superclasses. Where that would
+lose something (logits in another order than the tree's, ids of one's own) it holds what
+`Hierarchy.get_config` gives: a mapping with `tree` and `categories`.
+
+Files are read as data and never run. Nothing of a YAML file is constructed, so that tags can
+do nothing; anchors and aliases are refused, as they can make a small file endless.
+"""
+
+import functools
+import json
+import os
+import reprlib
+from pathlib import Path
+
+from keras_seqpar.hierarchy.tree import Hierarchy
+
+MOST_BYTES = 2 * 2**20  # ImageNet-21k with ids has about 1.5 MiB
+MOST_CHARACTERS = 1000  # of a label
+MOST_LEVELS = 32  # of containers within containers
+_SUFFIXES = (".json", ".yaml", ".yml")
+_CONFIG = {"tree", "categories"}
+_NODE = {"id", "label", "children"}
+
+
+class _Pairs(list):
+    """A mapping as it is written: pairs, so that repeated keys can be seen."""
+
+
+class _Odd(str):
+    """A scalar that is neither text nor null, as it is written."""
+
+
+def from_file(path) -> Hierarchy:
+    """Reads a hierarchy from a JSON or YAML file.
+
+    Args:
+        path: a file that ends in .json, .yaml or .yml.
+
+    Returns:
+        The hierarchy.
+
+    Raises:
+        OSError: the file cannot be opened.
+        ValueError: it is no hierarchy. The message names the file and the place.
+        ImportError: a YAML file without PyYAML.
+
+    Example:
+
+    >>> hierarchy = from_file("pets.yaml")
+    """
+    path = Path(path)
+    check_suffix(path)
+    with path.open("rb") as file:
+        content = file.read(MOST_BYTES + 1)
+    try:
+        return _parse(content, path)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"No hierarchy can be read from {path}: {error}") from error
+
+
+def to_file(hierarchy: Hierarchy, path) -> None:
+    """Writes a hierarchy to a JSON or YAML file, so that `from_file` reads an equal one.
+
+    The file appears whole or not at all.
+
+    Args:
+        hierarchy: what to write.
+        path: a file that ends in .json, .yaml or .yml; it is replaced.
+
+    Raises:
+        TypeError: no hierarchy.
+        ValueError: another ending, or labels that no file can hold.
+        OSError: the file cannot be written.
+        ImportError: a YAML file without PyYAML.
+
+    Example:
+
+    >>> to_file(Hierarchy.of({"pets": ["cat", "dog"], "car": None}), "pets.yaml")
+    """
+    if not isinstance(hierarchy, Hierarchy):
+        raise TypeError(f"Expected a Hierarchy, got {hierarchy!r}. Make one with Hierarchy.of.")
+    path = Path(path)
+    check_suffix(path)
+    labels = [node.label for node in hierarchy.nodes]
+    data = _written(hierarchy.roots)
+    if _is_config(data) or len(set(labels)) < len(labels) or Hierarchy.of(data) != hierarchy:
+        data = hierarchy.get_config()
+    try:
+        content = _encoded(data, path, hierarchy)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"This hierarchy cannot be written to {path}: {error}") from error
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(content)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def check_suffix(path) -> None:
+    """Refuses a file name that is neither JSON's nor YAML's.
+
+    Raises:
+        ValueError: another ending than .json, .yaml and .yml.
+    """
+    if Path(path).suffix.lower() not in _SUFFIXES:
+        raise ValueError(f"A hierarchy file ends in {', '.join(_SUFFIXES)}, got {str(path)!r}.")
+
+
+def _written(nodes):
+    """Nodes as people write them: a list of labels, or a mapping where there are superclasses."""
+    if all(node.is_category for node in nodes):
+        return [node.label for node in nodes]
+    return {node.label: _written(node.children) if node.children else None for node in nodes}
+
+
+def _encoded(data, path: Path, hierarchy: Hierarchy) -> bytes:
+    """The file's content; refuses what would not be read back as it was."""
+    if path.suffix.lower() == ".json":
+        texts = [json.dumps(data, indent=1, ensure_ascii=False) + "\n"]
+    else:  # PyYAML's unicode output is not sound for rare line breaks (\x85): escape all then
+        dump = functools.partial(_pyyaml().safe_dump, data, sort_keys=False)
+        texts = [dump(allow_unicode=True), dump()]
+    for text in texts:
+        content = text.encode("utf-8")
+        if _parse(content, path) == hierarchy:
+            return content
+    raise ValueError("a label would change.")
+
+
+def _parse(content: bytes, path: Path) -> Hierarchy:
+    if len(content) > MOST_BYTES:
+        raise ValueError(f"it has more than {MOST_BYTES} bytes, too many for a hierarchy.")
+    text = content.decode("utf-8-sig")
+    data = _plain(_json(text) if path.suffix.lower() == ".json" else _yaml(text), ())
+    if _is_config(data):
+        _check_nodes(data["tree"], "tree")
+        if not isinstance(data["categories"], list):
+            raise ValueError("at categories: the ids of all categories stand in a list.")
+        return Hierarchy.from_config(data)
+    _check_tree(data, ())
+    return Hierarchy.of(data)
+
+
+def _pyyaml():
+    try:
+        import yaml
+    except ImportError as error:
+        raise ImportError("YAML files need PyYAML: pip install pyyaml. JSON needs none.") from error
+    return yaml
+
+
+def _json(text: str):
+    try:
+        return json.loads(text, object_pairs_hook=_Pairs, parse_int=_Odd, parse_float=_Odd)
+    except RecursionError:
+        raise ValueError(_TOO_DEEP) from None
+
+
+def _yaml(text: str):
+    """YAML as lists, pairs and scalars, made from events: nothing is constructed."""
+    yaml = _pyyaml()
+    resolver = yaml.resolver.Resolver()
+    stack: list[list] = [[]]  # what is in the open containers, the document outermost
+    mappings = []  # which of them are mappings
+    try:
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            line = f"line {event.start_mark.line + 1}"
+            if getattr(event, "anchor", None):  # aliases have one, too
+                raise ValueError(
+                    f"{line}: anchors (&) and aliases (*) are not allowed; every name may stand "
+                    "in a hierarchy once."
+                )
+            if getattr(event, "tag", None):
+                raise ValueError(f"{line}: tags (!) are not allowed, got {event.tag!r}.")
+            if isinstance(event, yaml.CollectionStartEvent):
+                stack.append([])
+                mappings.append(isinstance(event, yaml.MappingStartEvent))
+                if len(stack) > MOST_LEVELS + 1:
+                    raise ValueError(f"{line}: {_TOO_DEEP}")
+            elif isinstance(event, yaml.CollectionEndEvent):
+                inside = stack.pop()
+                if mappings.pop():
+                    inside = _Pairs(zip(inside[::2], inside[1::2], strict=True))
+                stack[-1].append(inside)
+            elif isinstance(event, yaml.ScalarEvent):
+                tag = resolver.resolve(yaml.ScalarNode, event.value, event.implicit)
+                kinds = {"tag:yaml.org,2002:str": event.value, "tag:yaml.org,2002:null": None}
+                stack[-1].append(kinds.get(tag, _Odd(f"{event.value} ({line})")))
+    except yaml.YAMLError as error:
+        raise ValueError(f"it is no YAML: {error}") from error
+    if len(stack[0]) != 1:
+        raise ValueError(f"it has {len(stack[0])} YAML documents, a hierarchy is one.")
+    return stack[0][0]
+
+
+def _plain(value, place: tuple[str, ...]):
+    """Turns pairs into dictionaries; refuses what is no text and stands there twice."""
+    if len(place) > MOST_LEVELS:
+        raise ValueError(_TOO_DEEP)
+    if value is None:
+        return None
+    if isinstance(value, _Pairs):
+        found: dict = {}
+        for key, below in value:
+            key = _plain(key, place) if isinstance(key, str) else key
+            if not isinstance(key, str):
+                raise ValueError(_no_label(key, place))
+            if key in found:
+                raise ValueError(f"{_at(place)}: {key!r} stands there twice.")
+            found[key] = _plain(below, (*place, key))
+        return found
+    if isinstance(value, list):
+        return [_plain(v, (*place, f"item {i}")) for i, v in enumerate(value, 1)]
+    if not isinstance(value, str) or isinstance(value, _Odd):
+        raise ValueError(_no_label(value, place))
+    if len(value) > MOST_CHARACTERS:
+        raise ValueError(f"{_at(place)}: a label has more than {MOST_CHARACTERS} characters.")
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise ValueError(f"{_at(place)}: {value!r} has half a surrogate pair, which is no text.")
+    return value
+
+
+def _is_config(data) -> bool:
+    return isinstance(data, dict) and data.keys() == _CONFIG
+
+
+def _check_tree(data, place: tuple[str, ...]) -> None:
+    """Checks that data is what `Hierarchy.of` takes, so that the place can be named."""
+    if isinstance(data, dict):
+        for key, below in data.items():
+            if below is not None:
+                _check_tree(below, (*place, key))
+    elif isinstance(data, list):
+        for i, item in enumerate(data, 1):
+            if isinstance(item, dict):
+                _check_tree(item, place)
+            elif not isinstance(item, str):
+                raise ValueError(_no_label(item, (*place, f"item {i}")))
+    else:
+        hint = f" Write [{data}] for one category." if place else ""
+        raise ValueError(f"{_at(place)}: a list or a mapping must stand here, got {data!r}.{hint}")
+    if not data:
+        what = "A superclass needs children; null makes it a category." if place else ""
+        raise ValueError(f"{_at(place)}: there is no category. {what}".strip())
+
+
+def _check_nodes(items, place: str) -> None:
+    """Checks a level of `Hierarchy.get_config`'s tree."""
+    if not isinstance(items, list) or not items:
+        raise ValueError(
+            f"at {place}: one node or more must stand here in a list, got {reprlib.repr(items)}."
+        )
+    for i, item in enumerate(items, 1):
+        here = f"{place} > item {i}"
+        if not isinstance(item, dict) or not {"id", "label"} <= item.keys() <= _NODE:
+            raise ValueError(
+                f"at {here}: beside `categories`, `tree` has mappings with id, label and perhaps "
+                f"children, got {reprlib.repr(item)}."
+            )
+        for key in ("id", "label"):
+            if not isinstance(item[key], str) or not item[key]:
+                raise ValueError(f"at {here}: {key} must be text, got {reprlib.repr(item[key])}.")
+        if "children" in item:
+            _check_nodes(item["children"], here)
+
+
+def _no_label(value, place: tuple[str, ...]) -> str:
+    if isinstance(value, (list, dict)):
+        kind = "list" if type(value) is list else "mapping"
+        return f"{_at(place)}: a label must stand here, got a {kind}."
+    shown = value[:60] if isinstance(value, _Odd) else json.dumps(value)  # true, null, NaN
+    return (
+        f"{_at(place)}: a label must be text, got {shown}. If it is one, put it in quotation "
+        "marks: a bare yes, no, on, off, null, number or date means something else."
+    )
+
+
+def _at(place: tuple[str, ...]) -> str:
+    return "at " + (" > ".join(key[:60] for key in place) or "the top")
+
+
+_TOO_DEEP = f"it is nested more than {MOST_LEVELS} levels deep."

@@ -1,0 +1,84 @@
+"""From "what lies above each category" to a hierarchy: where all sources end."""
+
+from collections.abc import Sequence
+
+from keras_seqpar.hierarchy.tree import Hierarchy, Node
+
+
+def nest(labels: Sequence[str], above: Sequence[Sequence[str]]) -> Hierarchy:
+    """Makes a hierarchy from the superclasses above each category.
+
+    A superclass with a single child adds nothing and is left out, at the top as well:
+    one superclass over everything is no split-point.
+
+    Args:
+        labels: the categories, in the order of the logits.
+        above: for each category the labels of its superclasses, from the trunk down.
+
+    Returns:
+        The hierarchy. Its tree has superclasses in the order of their first category.
+
+    Raises:
+        ValueError: a repeated name.
+
+    Example:
+
+    >>> print(nest(["cat", "car", "dog"], [["pets"], [], ["pets"]]))
+    2 split-points, 3 categories
+    ├── pets
+    │   ├── cat
+    │   └── dog
+    └── car
+    """
+    tree: dict = {}  # superclass -> such a dictionary; (category,) -> None
+    for label, superclasses in zip(labels, above, strict=True):
+        below = tree
+        for superclass in superclasses:
+            below = below.setdefault(superclass, {})
+        if (label,) in below:
+            raise ValueError(f"The category {label!r} is named twice.")
+        below[(label,)] = None
+    roots = _nodes(tree)
+    while len(roots) == 1 and roots[0].children:
+        roots = roots[0].children
+    order = {label: i for i, label in enumerate(labels)}
+    leaves = [node for root in roots for node in root.walk() if node.is_category]
+    leaves.sort(key=lambda node: order[node.label])
+    return Hierarchy(roots, [node.id for node in leaves])
+
+
+def check_labels(labels) -> tuple[str, ...]:
+    """Returns flat labels as a tuple.
+
+    Raises:
+        TypeError: no sequence of strings.
+        ValueError: no label, a nested one, or one that is repeated or cannot become an id.
+    """
+    flat = Hierarchy.of(labels)
+    if flat.depth > 1:
+        raise ValueError("labels must be a flat list of categories, got a nested hierarchy.")
+    return flat.categories
+
+
+def check_levels(levels, least: int = 2, most: int = 4) -> None:
+    """Refuses a number of split-points that is not allowed.
+
+    Raises:
+        TypeError: no integer.
+        ValueError: out of range.
+    """
+    if isinstance(levels, bool) or not isinstance(levels, int):
+        raise TypeError(f"levels must be an integer, got {levels!r}.")
+    if not least <= levels <= most:
+        raise ValueError(f"levels is the number of split-points, {least} to {most}, got {levels}.")
+
+
+def _nodes(tree: dict) -> tuple[Node, ...]:
+    nodes = []
+    for key, below in tree.items():
+        if below is None:
+            nodes.append(Node(key[0]))
+            continue
+        children = _nodes(below)
+        nodes.append(children[0] if len(children) == 1 else Node(key, children))
+    return tuple(nodes)

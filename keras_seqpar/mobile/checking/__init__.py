@@ -1,0 +1,1 @@
+"""Checking converted files: agreement with Keras, latency, size, memory, phones."""

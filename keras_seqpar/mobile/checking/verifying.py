@@ -1,0 +1,299 @@
+"""Checks a .tflite file against the Keras network it was made of, on real pictures."""
+
+import dataclasses
+import os
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from keras_seqpar.mobile.export.network import check_pictures, in_float32, parts_of
+from keras_seqpar.mobile.runtime.runner import Runner
+from keras_seqpar.surgery.unknowns import none_of_these
+
+RUNS = 50  # of which the median latency is taken
+BATCH = 32  # pictures per call of the Keras network
+
+
+@dataclasses.dataclass(frozen=True)
+class Bounds:
+    """How far a file may differ from its Keras network.
+
+    Args:
+        max_error: largest difference of any score, relative to the range (largest minus
+            smallest) of all of Keras's scores.
+        min_agreement: least share of pictures on which both name the same category first, and
+            on which both decide the same about none of these.
+        max_accuracy_drop: how far the share of pictures that the file names rightly may lie below
+            Keras's; `None` for any.
+    """
+
+    max_error: float
+    min_agreement: float
+    max_accuracy_drop: float | None = None
+
+
+# A few times what was measured on trained ResNet-18 PHLs (digits at 32 pixels, accuracy 99 %,
+# and Imagenette at 64 pixels, half trained, 55 %): largest errors of 2e-6, 0.005, 0.06, 0.13 and
+# least agreements of 1, 1, 0.987, 0.977. float32 differs by the order of summation and by batch
+# normalisation, which folds into convolutions; an accelerator that rounds products (TF32) differs
+# more.
+BOUNDS = {
+    "float32": Bounds(1e-5, 0.99),
+    "float16": Bounds(1e-2, 0.99),
+    "dynamic": Bounds(0.2, 0.97),
+    "int8": Bounds(0.4, 0.97),
+    "int16x8": Bounds(0.2, 0.97),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What a file does on real pictures, beside Keras; `print` shows it as a table.
+
+    Args:
+        path: the file.
+        quantization: of the file.
+        pictures: how many were compared.
+        agreement: share of pictures on which file and Keras name the same category first.
+        max_error: largest difference of any score, relative to the range of Keras's scores.
+        mean_error: the mean of these differences.
+        accuracy: of the file; `None` without labels.
+        keras_accuracy: of the Keras network; `None` without labels.
+        none_agreement: share of pictures on which both decide the same about none of these; `None`
+            where the network stores no threshold.
+        rejected: share of pictures that the file says show none of these; `None` likewise.
+        bytes: size of the file.
+        milliseconds: median latency of one run.
+        interpreter: name and version of the interpreter.
+        threads: number of its CPU threads.
+        bounds: what the file was judged by.
+        signature: what ran, in a file of several.
+    """
+
+    path: Path
+    quantization: str
+    pictures: int
+    agreement: float
+    max_error: float
+    mean_error: float
+    accuracy: float | None
+    keras_accuracy: float | None
+    none_agreement: float | None
+    rejected: float | None
+    bytes: int
+    milliseconds: float
+    interpreter: str
+    threads: int
+    bounds: Bounds
+    signature: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The file, and the signature where it has several."""
+        return self.path.name + (f", signature {self.signature}" if self.signature else "")
+
+    @property
+    def problems(self) -> list[str]:
+        """What lies beyond the bounds; empty where all is well."""
+        found = []
+        if not self.max_error <= self.bounds.max_error:  # also where it is NaN
+            found.append(
+                f"the largest error, {self.max_error:.2g} of the output range, is above "
+                f"{self.bounds.max_error:g}"
+            )
+        shares = {"top-1 agreement": self.agreement}
+        if self.none_agreement is not None:
+            shares["agreement on none of these"] = self.none_agreement
+        for name, share in shares.items():
+            if not share >= self.bounds.min_agreement:
+                found.append(
+                    f"the {name} with Keras, {share:.2%} of {self.pictures} pictures, is below "
+                    f"{self.bounds.min_agreement:.2%}"
+                )
+        most = self.bounds.max_accuracy_drop
+        if most is not None and self.accuracy is not None and self.keras_accuracy is not None:
+            drop = round(self.keras_accuracy - self.accuracy, 9)  # of shares of whole pictures
+            if not drop <= most:
+                found.append(
+                    f"the accuracy, {self.accuracy:.2%} of {self.pictures} pictures, is more than "
+                    f"{most:.2%} below Keras's {self.keras_accuracy:.2%}"
+                )
+        return found
+
+    def check(self) -> "Report":
+        """Returns the report where the file is within its bounds.
+
+        Raises:
+            ValueError: it is not; the message says where.
+        """
+        if self.problems:
+            raise ValueError(f"{self.name} disagrees with Keras: {'; '.join(self.problems)}.")
+        return self
+
+    def __str__(self) -> str:
+        threads = f"{self.threads} thread" + ("s" if self.threads > 1 else "")
+        rows = [
+            ("top-1 agreement", f"{self.agreement:.2%}", f">= {self.bounds.min_agreement:.2%}"),
+            ("largest error", f"{self.max_error:.2g}", f"<= {self.bounds.max_error:g}"),
+            ("mean error", f"{self.mean_error:.2g}", "of the output range"),
+        ]
+        if self.accuracy is not None:
+            note = f"Keras {self.keras_accuracy:.2%}"
+            if self.bounds.max_accuracy_drop is not None:
+                note += f", at most {self.bounds.max_accuracy_drop:.2%} below"
+            rows.append(("accuracy", f"{self.accuracy:.2%}", note))
+        if self.none_agreement is not None:
+            note = f">= {self.bounds.min_agreement:.2%}, it rejects {self.rejected:.2%}"
+            rows.append(("none of these", f"{self.none_agreement:.2%}", note))
+        rows += [
+            ("size", f"{self.bytes:,}", "bytes"),
+            ("median latency", f"{self.milliseconds:.2f}", f"ms, {threads}, {RUNS} runs"),
+        ]
+        lines = [
+            f"{self.name} ({self.quantization}) in {self.interpreter}, "
+            f"beside Keras on {self.pictures} pictures"
+        ]
+        lines += [f"  {name:<16}{value:>12}  {note}" for name, value, note in rows]
+        return "\n".join(lines)
+
+
+def verify(
+    path: str | os.PathLike,
+    model: keras.Model,
+    images: np.ndarray,
+    labels: np.ndarray | None = None,
+    *,
+    max_error: float | None = None,
+    min_agreement: float | None = None,
+    max_accuracy_drop: float | None = None,
+    threads: int = 1,
+    interpreter: str | None = None,
+    signature: str | None = None,
+) -> Report:
+    """Runs a file and its Keras network on the same pictures.
+
+    A network in mixed precision is compared in float32, a gains input is neutral. Where the
+    network stores a threshold, the decisions about none of these are compared as well. Runs on
+    every backend.
+
+    Args:
+        path: a .tflite file.
+        model: the network that it was made of; of one signature, the cutout with its categories.
+        images: real pictures `(n, height, width, channels)` as the network takes them.
+        labels: `(n,)` index of the true category of every picture.
+        max_error: replaces `BOUNDS[quantization].max_error`.
+        min_agreement: replaces `BOUNDS[quantization].min_agreement`.
+        max_accuracy_drop: the file's accuracy may lie this far below Keras's: 0.01 is one point.
+            Needs labels; by default it may lie anywhere.
+        threads: number of CPU threads of the interpreter.
+        interpreter: name of the interpreter; by default the first that is installed.
+        signature: which one to verify in a file of several; by default the first.
+
+    Returns:
+        The report. Its `check()` raises where the file is beyond the bounds.
+
+    Raises:
+        TypeError: an argument of the wrong type.
+        FileNotFoundError: there is no such file.
+        ValueError: the file is no .tflite file, does not fit the network, or has no such
+            signature; pictures or labels that do not fit.
+        ImportError: no interpreter is installed.
+
+    Example:
+
+    >>> print(verify("pets.tflite", pets, pictures, labels).check())
+    """
+    runner = Runner(path, threads=threads, interpreter=interpreter, signature=signature)
+    images = check_pictures(model, images, runner.input_shape[1:], "images")
+    bounds = _bounds(runner, max_error, min_agreement, max_accuracy_drop)
+    if max_accuracy_drop is not None and labels is None:
+        raise ValueError("max_accuracy_drop needs labels: the true category of every picture.")
+    parts, network = parts_of(model), in_float32(model)
+    if parts and parts.threshold:
+        network = none_of_these(network)
+    expected, *decided = _keras_outputs(network, images)
+    if expected.ndim != 2:
+        raise ValueError(f"Only scores (n, categories) can be verified, got {expected.shape}.")
+    labels = _check_labels(labels, expected)
+    scores, none = runner.decide(images)
+    if bool(decided) != (none is not None):
+        raise ValueError(
+            f"Only one of {str(path)!r} and the model {model.name!r} says none of these: the file "
+            "was made of another network, or before it stored a threshold (with_threshold)."
+        )
+    if scores.shape != expected.shape:
+        raise ValueError(
+            f"{str(path)!r} gives {scores.shape[1]} scores per picture, the model {model.name!r} "
+            f"{expected.shape[1]}: the file was made of another network."
+        )
+    spread = float(expected.max() - expected.min())
+    errors = np.abs(scores - expected) / (spread or 1.0)
+    top, keras_top = scores.argmax(-1), expected.argmax(-1)
+    return Report(
+        path=runner.path,
+        quantization=runner.about.get("quantization", "unknown"),
+        pictures=len(images),
+        agreement=float((top == keras_top).mean()),
+        max_error=float(errors.max()),
+        mean_error=float(errors.mean()),
+        accuracy=None if labels is None else float((top == labels).mean()),
+        keras_accuracy=None if labels is None else float((keras_top == labels).mean()),
+        none_agreement=None if none is None else float((none == (decided[0][:, 0] > 0.5)).mean()),
+        rejected=None if none is None else float(none.mean()),
+        bytes=runner.path.stat().st_size,
+        milliseconds=float(np.median(runner.latency(RUNS))),
+        interpreter=runner.interpreter,
+        threads=threads,
+        bounds=bounds,
+        signature=runner.signature,
+    )
+
+
+def _bounds(
+    runner: Runner,
+    max_error: float | None,
+    min_agreement: float | None,
+    max_accuracy_drop: float | None,
+) -> Bounds:
+    """What the file is judged by: the bounds given, else those of its quantization."""
+    usual = BOUNDS.get(runner.about.get("quantization", ""))
+    if usual is not None:
+        max_error = usual.max_error if max_error is None else max_error
+        min_agreement = usual.min_agreement if min_agreement is None else min_agreement
+    if max_error is None or min_agreement is None:
+        raise ValueError(
+            f"{runner.path.name} does not say how it was quantized (it was not made here), so it "
+            "has no usual bounds. Give max_error and min_agreement."
+        )
+    return Bounds(max_error, min_agreement, max_accuracy_drop)
+
+
+def _keras_outputs(model: keras.Model, images: np.ndarray) -> list[np.ndarray]:
+    """The outputs of the Keras network, each `(n, ...)`; gains are neutral."""
+    found = []
+    for start in range(0, len(images), BATCH):
+        some = images[start : start + BATCH].astype("float32")
+        if len(model.inputs) == 2:
+            some = [some, np.ones((len(some), model.inputs[1].shape[-1]), "float32")]
+        outputs = model(some, training=False)
+        outputs = outputs if isinstance(outputs, (list, tuple)) else [outputs]
+        found.append([keras.ops.convert_to_numpy(output) for output in outputs])
+    return [np.concatenate(some) for some in zip(*found, strict=True)]
+
+
+def _check_labels(labels, scores: np.ndarray) -> np.ndarray | None:
+    if labels is None:
+        return None
+    labels = np.asarray(labels)
+    if labels.dtype.kind not in "iu":
+        raise TypeError(f"labels must be whole numbers, got {labels.dtype}.")
+    count, categories = scores.shape
+    if labels.shape != (count,):
+        raise ValueError(f"labels must have the shape ({count},), got {labels.shape}.")
+    if labels.min() < 0 or labels.max() >= categories:
+        raise ValueError(
+            f"labels must lie in 0 .. {categories - 1}, the network's outputs, but some lie in "
+            f"{labels.min()} .. {labels.max()}."
+        )
+    return labels

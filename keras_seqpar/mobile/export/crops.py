@@ -1,0 +1,190 @@
+"""Keras segmentation network -> one .tflite file with signatures for whole frames and crops."""
+
+import os
+import tempfile
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from keras_seqpar.mobile.export.converting import convert
+from keras_seqpar.mobile.export.network import parts_of
+from keras_seqpar.mobile.export.signatures import join
+from keras_seqpar.mobile.format.files import Converted, check_path
+from keras_seqpar.mobile.runtime.crop_plan import FULL, Layout, Size, signature_of
+from keras_seqpar.mobile.runtime.reading import Contents, read
+from keras_seqpar.selective.axis import RECEPTIVE_FIELD, Axis, check_number
+from keras_seqpar.selective.change_maps.flattening import graph_of
+from keras_seqpar.selective.regions.geometry import Geometry, geometry, open_sizes
+
+
+def convert_crops(
+    model: keras.Model,
+    path: str | os.PathLike,
+    crops: Sequence[Size],
+    *,
+    image_size: Size | None = None,
+    margin: int | str = RECEPTIVE_FIELD,
+    quantization: str = "float32",
+    calibration: np.ndarray | None = None,
+    labels: Sequence[str] | None = None,
+    **options,
+) -> Converted:
+    """Writes a segmentation network for `CropStream`: whole frames, and crops of fixed sizes.
+
+    The file has the signature `full` for frames and one like `crop_64x96` per size, with the
+    weights stored once. It says in `Runner.about["crops"]` what a host needs to put crops together:
+    sizes, stride and receptive field. An app loads it once; memory grows with every signature that
+    is run.
+
+    Crops give what whole frames give where the network sees nothing beyond their borders. So a crop
+    for one changed pixel must be about four times as wide as what the network sees to one side;
+    smaller crops serve streams that are given a margin in pixels.
+
+    Args:
+        model: a functional Keras model from a picture `(height, width, channels)` to a map
+            `(height, width, classes)` of scores, of any resolution.
+        path: where to write, ending in `.tflite`; the folder must exist.
+        crops: `(height, width)` of every size, multiples of the network's total stride, no larger
+            than the frame and larger than twice the margin. Two or three are usual.
+        image_size: `(height, width)` of frames, for a network that takes any.
+        margin: the least that streams will be given, in pixels; smaller crops do then.
+        quantization: as for `convert`. Only float32 files give the same classes for crops as for
+            whole frames: integers are scaled otherwise there.
+        calibration: for int8 and int16x8, real frames `(n, height, width, channels)`; crops are
+            calibrated with tiles of them.
+        labels: names of the classes; they travel in the file.
+        **options: others of `convert`, without `batch_size`.
+
+    Returns:
+        What was written.
+
+    Raises:
+        TypeError: no Keras model, no pairs of whole numbers in `crops`, or an option of the wrong
+            type or unknown.
+        ValueError: a network that gives no map; frames or crops that its stride does not divide;
+            a crop as large as the frame, no larger than twice the margin, or named twice; or what
+            `convert` refuses.
+        RuntimeError: Keras does not run on TensorFlow.
+        OSError: writing failed. A file that was there before is kept.
+
+    Example:
+
+    >>> made = convert_crops(
+    ...     model, "street.tflite", [(48, 48), (96, 128)], image_size=(180, 240), margin=6
+    ... )
+    >>> camera = CropStream(made.path, margin=6, threshold=24)
+    """
+    parts_of(model)  # TypeError
+    path = check_path(path)
+    if "batch_size" in options:
+        raise TypeError("Streams take one frame at a time: leave out batch_size=.")
+    *size, channels = graph_of(model).inputs[0].shape[1:]  # ValueError
+    if image_size is None and None in size:
+        raise ValueError(
+            f"The model {model.name!r} takes pictures of any size, but a .tflite file of fixed "
+            "ones only. Give image_size=(height, width) of the frames."
+        )
+    shape = None if image_size is None else (*_pair(image_size, "image_size"), channels)
+    found = geometry(model, shape)
+    check_number("margin", margin, 0, words=True)
+    sizes = _check_sizes(model, found, crops, margin)
+    layout = Layout(found.shape, found.rows, found.cols, sizes, found.barrier)  # type: ignore[arg-type]
+    network = open_sizes(model)
+    contents: dict[str, bytes] = {}
+    said: dict[str, Contents] = {}
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        for size in ((found.rows.size, found.cols.size), *sizes):
+            key = signature_of(size) if contents else FULL
+            made = convert(
+                network,
+                Path(folder) / f"{key}.tflite",
+                image_size=size,
+                quantization=quantization,
+                calibration=_tiles(calibration, found, size),
+                labels=False if labels is None else labels,
+                **options,
+            )
+            contents[key], said[key] = made.path.read_bytes(), read(made.path)
+            warnings.simplefilter("ignore", UserWarning)  # the first has said it for all
+    about = {**said[FULL].about, "signatures": list(said), "crops": layout.get_config()}
+    text = f"Scores of {found.output_shape[2]} classes at every position; with crops."
+    return join(path, model, contents, said, about, {"description": text, **options})
+
+
+def _check_sizes(model: keras.Model, found: Geometry, crops, margin) -> tuple[Size, ...]:
+    """The sizes of crops; refuses those that cannot be."""
+    frame, axes = found.shape[:2], (found.rows.within(margin), found.cols.within(margin))
+    stride = tuple(axis.stride for axis in axes)
+    if any(side % step for side, step in zip(frame, stride, strict=True)):
+        fitting = tuple(side // step * step for side, step in zip(frame, stride, strict=True))
+        raise ValueError(
+            f"Frames of {_text(frame)} are no multiples of the stride {_text(stride)} of "
+            f"{model.name!r}, so no crop of a fixed size would end where they end. Give frames of "
+            f"{_text(fitting)}, for example."
+        )
+    if isinstance(crops, str) or not isinstance(crops, Sequence):
+        raise TypeError(f"crops must be a list of (height, width), got {crops!r}.")
+    if not crops:
+        raise ValueError("Name at least one size of crops: [(64, 64)].")
+    sizes = [_pair(size, "A crop") for size in crops]
+    for size in sizes:
+        if sizes.count(size) > 1:
+            raise ValueError(f"The crop {_text(size)} is named twice. Leave one out.")
+        if any(side % step or side < 1 for side, step in zip(size, stride, strict=True)):
+            raise ValueError(
+                f"The crop {_text(size)} is no multiple of the stride {_text(stride)} of "
+                f"{model.name!r}. Nearest: {_text(tuple(map(_nearest, size, stride)))}."
+            )
+        if size == frame or any(side > most for side, most in zip(size, frame, strict=True)):
+            raise ValueError(
+                f"The crop {_text(size)} must be smaller than the frame, {_text(frame)}."
+            )
+        if any(map(_sees_nothing, size, axes)):
+            seen = tuple(axis.before + axis.after for axis in axes)
+            raise ValueError(
+                f"The crop {_text(size)} is no larger than twice the margin of {margin!r}, "
+                f"{_text(seen)} for {model.name!r}: nothing would be left of it. Take a larger "
+                "crop, or name the margin that streams will have: margin=6."
+            )
+    return tuple(sizes)
+
+
+def _sees_nothing(side: int, axis: Axis) -> bool:
+    """No output of such a crop is free of what lies beyond its borders."""
+    return side < axis.size and side <= axis.before + axis.after
+
+
+def _nearest(side: int, stride: int) -> int:
+    return max(1, round(side / stride)) * stride
+
+
+def _pair(given, name: str) -> Size:
+    size = tuple(given) if isinstance(given, (list, tuple)) else ()
+    if len(size) != 2 or any(isinstance(x, bool) or not isinstance(x, int) for x in size):
+        raise TypeError(f"{name} must be (height, width) in whole pixels, got {given!r}.")
+    return size
+
+
+def _text(size) -> str:
+    return "x".join(map(str, size))
+
+
+def _tiles(pictures, found: Geometry, size) -> np.ndarray | None:
+    """Pictures cut into tiles of a size; the last ones of a row or column overlap."""
+    frame = found.shape[:2]
+    if pictures is None or tuple(np.shape(pictures)[1:3]) != frame:
+        return pictures  # `convert` says what is wrong
+    starts = [
+        sorted({*range(0, most - side + 1, side), most - side})
+        for most, side in zip(frame, size, strict=True)
+    ]
+    return np.concatenate(
+        [
+            np.asarray(pictures)[:, top : top + size[0], left : left + size[1]]
+            for top in starts[0]
+            for left in starts[1]
+        ]
+    )

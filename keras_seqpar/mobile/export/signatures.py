@@ -1,0 +1,186 @@
+"""Keras network -> one .tflite file of several signatures that share weights."""
+
+import json
+import os
+import re
+import tempfile
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import keras
+
+from keras_seqpar.mobile.export.converting import convert
+from keras_seqpar.mobile.export.network import normalisation
+from keras_seqpar.mobile.format.files import Converted, check_path, labels_path, write_whole
+from keras_seqpar.mobile.runtime.reading import Contents, read
+from keras_seqpar.mobile.runtime.runner import NONE
+from keras_seqpar.surgery.cutout import cutout, find_parts
+
+_NAME = re.compile("[A-Za-z][A-Za-z0-9_]*")
+
+
+def convert_signatures(
+    model: keras.Model,
+    path: str | os.PathLike,
+    signatures: Mapping[str, Sequence[str] | None],
+    **options,
+) -> Converted:
+    """Writes several cutouts of a network into one .tflite file, weights in common once.
+
+    Each cutout is a graph of its own with a signature of its own, and computes bit for bit what
+    the file of this cutout alone computes. An app loads the file once and runs the signature that
+    it needs: `Runner(path, signature="pets")`. Memory grows with every signature that is run.
+    The signatures have their own labels and hierarchies in the file: `pets.labels.txt`,
+    `pets.hierarchy.json`. No label file is written beside it.
+
+    MediaPipe Tasks read files of one graph only: give them `convert`'s. The same holds for
+    `quantize` and for other tools that look at the first graph alone.
+
+    Only SeqPar networks have cutouts: a plain network, or one from elsewhere, has one use, whatever
+    the quantization. A threshold for none of these is fitted on all logits, so only signatures of
+    all categories have the output `none_of_these`.
+
+    Args:
+        model: a SeqPar network.
+        path: where to write, ending in `.tflite`; the folder must exist.
+        signatures: name of a signature -> its categories, as for `cutout`, or `None` for all of
+            the network's. Names consist of letters, digits and `_`. The first is what those run
+            who ask for none.
+        **options: of `convert`, without `labels`. Calibration pictures serve all signatures, so
+            they should show the categories of all.
+
+    Returns:
+        What was written.
+
+    Raises:
+        TypeError: `signatures` is no mapping of names to sequences of names, or an option is of
+            the wrong type or unknown.
+        ValueError: no signature; a name that cannot be one; no category, an unknown or a repeated
+            one; two signatures with the same categories; a network without branches; or what
+            `convert` refuses.
+        RuntimeError: Keras does not run on TensorFlow.
+        OSError: writing failed. A file that was there before is kept.
+
+    Example:
+
+    >>> made = convert_signatures(model, "animals.tflite", {"pets": ["cat", "dog"], "all": None})
+    >>> scores = Runner(made.path, signature="pets")(pictures)
+    """
+    path = check_path(path)
+    if "labels" in options:
+        raise TypeError("labels are those of the signatures' categories: leave out labels=.")
+    cutouts = _cutouts(model, signatures)
+
+    contents, found = _convert(cutouts, path, options)
+    about = {
+        **next(iter(found.values())).about,
+        "network": model.name,
+        "signatures": list(found),
+    }
+    about.pop(NONE, None)  # of some signatures only
+    if thresholds := {key: one.about[NONE] for key, one in found.items() if NONE in one.about}:
+        about[NONE] = thresholds
+    return join(path, model, contents, found, about, options)
+
+
+def join(
+    path: Path,
+    model: keras.Model,
+    contents: Mapping[str, bytes],
+    found: Mapping[str, Contents],
+    about: Mapping,
+    options: Mapping,
+) -> Converted:
+    """Writes files of one signature each as one of several; what they share is stored once.
+
+    Args:
+        path: where to write.
+        model: the network that they are made of.
+        contents: key of a signature -> its file.
+        found: key of a signature -> what its file says about itself.
+        about: what the new file says about itself.
+        options: of `convert`: description, author and licence are for the metadata.
+
+    Returns:
+        What was written.
+    """
+    from keras_seqpar.mobile.format.flatbuffer import merge  # these need the [mobile] extra
+    from keras_seqpar.mobile.format.metadata import append, file_name, metadata
+
+    files = {
+        file_name(name, key): data for key, one in found.items() for name, data in one.files.items()
+    }
+    beside = ["gains"] if len(model.inputs) > 1 else []
+    content, operations = merge(
+        contents,
+        description=json.dumps(about),
+        metadata=metadata(
+            files,
+            name=model.name,
+            description=options.get("description") or f"Signatures: {', '.join(found)}.",
+            author=options.get("author"),
+            licence=options.get("licence"),
+            channels=model.inputs[0].shape[-1],
+            normalisation=normalisation(model),
+            graphs={
+                key: beside + ([NONE] if NONE in one.about else []) for key, one in found.items()
+            },
+        ),
+    )
+    content = append(content, files)
+    write_whole(path, content)
+    labels_path(path).unlink(missing_ok=True)  # of a file that was there before
+    return Converted(path, None, about["quantization"], len(content), operations, tuple(found))
+
+
+def _cutouts(model: keras.Model, signatures) -> dict[str, keras.Model]:
+    """The network of every signature; refuses signatures that cannot be."""
+    try:
+        hierarchy = find_parts(model).hierarchy
+    except ValueError as error:
+        raise ValueError(
+            f"Signatures are cutouts, and this network cannot be cut: {error} Convert it to a file "
+            "of one signature with keras_seqpar.mobile.export.converting."
+        ) from None
+    if not isinstance(signatures, Mapping):
+        raise TypeError(
+            "signatures must map names to categories, {'pets': ['cat', 'dog'], 'all': None}, got "
+            f"{signatures!r}."
+        )
+    if not signatures:
+        raise ValueError("Name at least one signature: {'pets': ['cat', 'dog'], 'all': None}.")
+    cutouts: dict[str, keras.Model] = {}
+    holders: dict[tuple[str, ...], str] = {}
+    for key, categories in signatures.items():
+        if not isinstance(key, str) or not _NAME.fullmatch(key):
+            raise ValueError(
+                f"{key!r} cannot be the name of a signature. Take letters, digits and _, a letter "
+                "first: apps call it by this name."
+            )
+        try:
+            wanted = hierarchy.category_ids if categories is None else categories
+            cutouts[key] = cutout(model, wanted, name=model.name)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"Signature {key!r}: {error}") from None
+        kept = find_parts(cutouts[key]).hierarchy.category_ids
+        if kept in holders:
+            raise ValueError(
+                f"The signatures {holders[kept]!r} and {key!r} have the same categories in the "
+                "same order. Leave one out."
+            )
+        holders[kept] = key
+    return cutouts
+
+
+def _convert(
+    cutouts: Mapping[str, keras.Model], path: Path, options: Mapping
+) -> tuple[dict[str, bytes], dict[str, Contents]]:
+    """The file of every cutout alone, and what it says about itself."""
+    contents, found = {}, {}
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        for key, net in cutouts.items():
+            made = convert(net, Path(folder) / f"{key}.tflite", **options)
+            contents[key], found[key] = made.path.read_bytes(), read(made.path)
+            warnings.simplefilter("ignore", UserWarning)  # the first has said it for all
+    return contents, found

@@ -1,0 +1,1 @@
+"""Smaller numbers: quantization after training and in training."""

@@ -1,0 +1,13 @@
+"""Running converted files and packs: NumPy and an interpreter are all it needs."""
+
+from keras_seqpar.utils.lazy import lazy_names
+
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__,
+    {
+        "crop_stream": ["CropResult", "CropStream"],
+        "manifest": ["read_manifest", "remove_branch"],
+        "pack_runner": ["PackRunner"],
+        "runner": ["INTERPRETERS", "Runner"],
+    },
+)

@@ -1,0 +1,197 @@
+"""Which of a file's fixed crop sizes a change needs, and where they lie. Needs NumPy only."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+
+import numpy as np
+
+from keras_seqpar.selective.axis import Axis
+from keras_seqpar.selective.regions import crops as regions
+from keras_seqpar.selective.regions.crops import Box, Crop
+
+Size = tuple[int, int]  # height, width
+FULL = "full"  # the signature of whole frames
+_HALVINGS = 4  # at most so many: a region of more than 16 parts is for the whole frame
+
+
+def signature_of(size: Size) -> str:
+    """The signature of crops of a size."""
+    return f"crop_{size[0]}x{size[1]}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """How crops of a file relate to its frames.
+
+    Args:
+        frame: `(height, width, channels)`.
+        rows: geometry of the rows.
+        cols: of the columns.
+        sizes: of the crops.
+        barrier: why no crop gives what the whole frame gives, or `""`.
+    """
+
+    frame: tuple[int, int, int]
+    rows: Axis
+    cols: Axis
+    sizes: tuple[Size, ...]
+    barrier: str
+
+    def get_config(self) -> dict:
+        """The layout as a file says it: numbers, lists and strings."""
+        sizes = [list(size) for size in self.sizes]
+        found = {"frame": list(self.frame), "sizes": sizes, "barrier": self.barrier}
+        for name, axis in (("rows", self.rows), ("cols", self.cols)):
+            scale = [axis.scale.numerator, axis.scale.denominator]
+            found[name] = {**dataclasses.asdict(axis), "scale": scale}
+        return found
+
+    @classmethod
+    def from_config(cls, config: Mapping) -> "Layout":
+        """The layout that `get_config` has written."""
+        rows, cols = (
+            Axis(**{**config[name], "scale": Fraction(*config[name]["scale"])})
+            for name in ("rows", "cols")
+        )
+        height, width, channels = config["frame"]
+        sizes = tuple((int(size[0]), int(size[1])) for size in config["sizes"])
+        return cls((height, width, channels), rows, cols, sizes, config["barrier"])
+
+
+@dataclasses.dataclass(frozen=True)
+class FixedPlanner:
+    """Turns changes into crops of fixed sizes.
+
+    Args:
+        rows: geometry of the rows, with the context that crops are to have.
+        cols: of the columns.
+        reach_rows: geometry of the rows, with how far a change matters.
+        reach_cols: of the columns.
+        prices: size of a crop -> what it costs; a whole frame costs its pixels.
+    """
+
+    rows: Axis
+    cols: Axis
+    reach_rows: Axis
+    reach_cols: Axis
+    prices: Mapping[Size, float]
+
+    @property
+    def frame_price(self) -> float:
+        """What a whole frame costs."""
+        return float(self.rows.size * self.cols.size)
+
+    def plan(self, changed: np.ndarray, least: int = 1, most: float = 1.0) -> list[Crop] | None:
+        """The crops for a change. Several may have one box, which is to be computed once.
+
+        Args:
+            changed: boolean `(height, width)`.
+            least: changed positions that a region must have.
+            most: share of a whole frame's cost that crops may have.
+
+        Returns:
+            The crops, or `None` where a whole frame is better, or no crop is large enough.
+        """
+        found: list[Crop] = []
+        for box in regions.joined(changed, self.price, least):
+            crops = self.crops(box, thrifty=True)
+            if crops is None:
+                return None
+            found += crops
+        return found if self._cost(found) < most * self.frame_price else None
+
+    def price(self, box: Box) -> float:
+        """What the crops of a changed box cost; a whole frame's price at most."""
+        crops = self.crops(box)
+        return self.frame_price if crops is None else min(self._cost(crops), self.frame_price)
+
+    def crops(
+        self, box: Box, halvings: int = _HALVINGS, thrifty: bool = False
+    ) -> list[Crop] | None:
+        """The crops of a changed box: the cheapest that holds it, else those of its halves.
+
+        Args:
+            box: what changed.
+            halvings: how often it may be halved.
+            thrifty: halve it as well, twice at most, where that costs less.
+
+        Returns:
+            None where no output reads it; `None` where no crop is large enough.
+        """
+        needed = self._needed(box)
+        if needed is None:
+            return []
+        one = self._holding(box, needed)
+        if one is not None:
+            halvings = min(halvings, 2) if thrifty else 0
+            if self._cost([one]) <= 2 * min(self.prices.values()):
+                halvings = 0
+        halves = self._halves(box, needed, halvings, thrifty) if halvings else None
+        if one is None or (halves is not None and self._cost(halves) < self._cost([one])):
+            return halves
+        return [one]
+
+    def _cost(self, crops: Sequence[Crop]) -> float:
+        return sum(self.prices[size_of(crop)] for crop in once(crops))
+
+    def _holding(self, box: Box, needed: Sequence[tuple[int, int]]) -> Crop | None:
+        """The cheapest crop that holds what a changed box needs."""
+        (top, bottom), (left, right) = needed
+        sizes = [s for s in self.prices if s[0] >= bottom - top and s[1] >= right - left]
+        if not sizes:
+            return None
+        size = min(sizes, key=lambda size: (self.prices[size], size))
+        (top, bottom), (left, right) = (
+            _placed(axis, *span, side)
+            for axis, span, side in zip((self.rows, self.cols), needed, size, strict=True)
+        )
+        return regions.cut(box, (top, left, bottom, right), self.rows, self.cols)
+
+    def _halves(self, box: Box, needed, halvings: int, thrifty: bool) -> list[Crop] | None:
+        """The crops of both halves, along the side that is longer in crops."""
+        shares = [
+            (end - start) / max(size[i] for size in self.prices)
+            for i, (start, end) in enumerate(needed)
+        ]
+        axis = 0 if shares[0] >= shares[1] else 1
+        middle = (box[axis] + box[axis + 2]) // 2
+        if middle == box[axis]:
+            return None
+        found: list[Crop] = []
+        for start, end in ((box[axis], middle), (middle, box[axis + 2])):
+            half = (start, box[1], end, box[3]) if axis == 0 else (box[0], start, box[2], end)
+            crops = self.crops(half, halvings - 1, thrifty)
+            if crops is None:
+                return None
+            found += crops
+        return found
+
+    def _needed(self, box: Box) -> list[tuple[int, int]] | None:
+        """The rows and columns that a changed box needs, from stride to stride."""
+        axes = self.rows, self.cols
+        spans = regions.needed(box, axes, (self.reach_rows, self.reach_cols))
+        if spans is None:
+            return None
+        found = []
+        for axis, (start, end) in zip(axes, spans, strict=True):
+            stride = axis.stride
+            found.append((start // stride * stride, min(-(-end // stride) * stride, axis.size)))
+        return found
+
+
+def once(crops: Sequence[Crop]) -> tuple[Crop, ...]:
+    """Crops without those whose box another one has."""
+    return tuple({crop.box: crop for crop in crops}.values())
+
+
+def size_of(crop: Crop) -> Size:
+    """Height and width of a crop."""
+    return crop.box[2] - crop.box[0], crop.box[3] - crop.box[1]
+
+
+def _placed(axis: Axis, start: int, end: int, side: int) -> tuple[int, int]:
+    """A crop around `[start, end)`, inside of the frame: a multiple of the stride like all."""
+    spare = (side - (end - start)) // 2 // axis.stride * axis.stride
+    start = max(0, min(start - spare, axis.size - side))
+    return start, start + side

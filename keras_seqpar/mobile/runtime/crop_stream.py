@@ -1,0 +1,281 @@
+"""Runs a file of fixed crop sizes on a stream: only where something changed. Needs NumPy only.
+
+No TensorFlow and no Keras here: this is what goes onto a device.
+"""
+
+import dataclasses
+import os
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from keras_seqpar.mobile.runtime.crop_plan import (
+    FULL,
+    FixedPlanner,
+    Layout,
+    Size,
+    once,
+    signature_of,
+    size_of,
+)
+from keras_seqpar.mobile.runtime.runner import Runner
+from keras_seqpar.selective.axis import RECEPTIVE_FIELD, check_crops
+from keras_seqpar.selective.detector import AUTO, Detector
+from keras_seqpar.selective.regions.crops import Box, Crop, area
+
+_RUNS = 3  # of each signature, to know what it costs; the quickest counts
+
+
+@dataclasses.dataclass(frozen=True)
+class CropResult:
+    """What a frame gave.
+
+    Args:
+        output: `(height, width)` classes.
+        mode: `"full"` where the whole frame was computed, `"regions"` where crops were,
+            `"cached"` where nothing was.
+        changed: share of the positions that changed; 1 where nothing was compared.
+        recomputed: pixels of the crops, as a share of the frame's.
+        signatures: what was run, in order.
+        boxes: of the crops, `(top, left, bottom, right)` in pixels.
+        milliseconds: all that it took.
+    """
+
+    output: np.ndarray
+    mode: str
+    changed: float
+    recomputed: float
+    signatures: tuple[str, ...]
+    boxes: tuple[Box, ...]
+    milliseconds: float
+
+
+@dataclasses.dataclass
+class _Kept:
+    """What stays from frame to frame; `accepted` is what `output` stands for."""
+
+    accepted: np.ndarray
+    output: np.ndarray
+    since_full: int = 0
+
+
+class CropStream:
+    """Segments frame after frame with a file of `convert_crops`, computing only crops.
+
+    As `keras_seqpar.selective.SegmentationStream`, with the few sizes of crops that the file has.
+    A region of changes gets the cheapest crop that holds it, its reach and its margin; it is halved
+    where no crop does, or where two cost less. Where all cost more than `most` of a whole frame,
+    that is computed.
+
+    In float files, with a margin and a reach of the receptive field, the classes are those of the
+    signature `full` on what was accepted: with a threshold of 0, on the frame itself. (Scores may
+    differ by rounding, and so may classes of equal scores.) Quantized files scale crops and
+    frames otherwise, and differ a little. Not to be used by two threads at once.
+
+    Args:
+        path: a file of `convert_crops`.
+        margin: pixels of context around what is renewed, or `"receptive_field"`.
+        reach: pixels around a change that are renewed, or `"receptive_field"`; by default as
+            `margin`.
+        threshold: from which difference on a position counts as changed, in the frame's units:
+            one number, or one per channel.
+        least: positions that a region must have; smaller ones wait until they are larger.
+        most: share of a whole frame's cost from which on that is computed instead.
+        refresh: compute the whole frame every so many frames; `None` for never.
+        calibrate: measure at the first frame what each signature costs; takes a few runs. Else
+            crops cost their pixels.
+        threads: number of CPU threads.
+        interpreter: as for `Runner`.
+
+    Attributes:
+        layout: the file's frames and crops.
+        labels: one per class in order, or `None`.
+        prices: size of a crop -> its cost in pixels of a whole frame; after the first frame, as
+            measured.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        TypeError: an argument of the wrong type.
+        ValueError: a file of another kind, no crop that holds even one changed pixel, or an
+            argument out of range.
+        ImportError: no interpreter is installed.
+
+    Example:
+
+    >>> camera = CropStream("street.tflite", margin=6, threshold=24, least=12, refresh=150)
+    >>> for frame in frames:  # (height, width, channels)
+    ...     result = camera(frame)
+    ...     print(result.mode, result.signatures, result.milliseconds)
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        *,
+        margin: int | str = RECEPTIVE_FIELD,
+        reach: int | str | None = None,
+        threshold=0.0,
+        least: int = 1,
+        most: float = 0.7,
+        refresh: int | None = None,
+        calibrate: bool = True,
+        threads: int = 1,
+        interpreter: str | None = None,
+    ):
+        reach = margin if reach is None else reach
+        check_crops(margin, reach, least, refresh, most)
+        if isinstance(threshold, str) and threshold == AUTO:
+            raise ValueError("threshold must be a number, or one number per channel: no 'auto'.")
+        self._detector = Detector(threshold)
+        full = Runner(path, threads=threads, interpreter=interpreter)
+        if "crops" not in full.about:
+            raise ValueError(
+                f"{full.path.name} has no crops. Files of a network with crops of fixed sizes come "
+                "from keras_seqpar.mobile.convert_crops."
+            )
+        self.labels = full.labels
+        self.layout = layout = Layout.from_config(full.about["crops"])
+        self._detector.check(layout.frame)
+        if layout.barrier and RECEPTIVE_FIELD in (margin, reach):
+            raise ValueError(
+                f"No crop gives what a whole frame gives in {full.path.name} ({layout.barrier}). "
+                "Give margin and reach in pixels: predictions then differ from those of whole "
+                "frames."
+            )
+        self._runners = {FULL: full}
+        self._least, self._refresh, self._most = least, refresh, float(most)
+        self._calibrate = calibrate
+        self.prices: dict[Size, float] = {size: float(size[0] * size[1]) for size in layout.sizes}
+        self._planner = FixedPlanner(
+            layout.rows.within(margin), layout.cols.within(margin),
+            layout.rows.within(reach), layout.cols.within(reach), self.prices,
+        )  # fmt: skip
+        y, x = layout.rows.size // 2, layout.cols.size // 2
+        if self._planner.crops((y, x, y + 1, x + 1)) is None:
+            sizes = ", ".join(f"{height}x{width}" for height, width in layout.sizes)
+            raise ValueError(
+                f"No crop of {full.path.name} ({sizes}) holds even one changed pixel with margin="
+                f"{margin!r} and reach={reach!r}; the receptive field is "
+                f"{layout.rows.before} + {layout.rows.after} rows. Convert it with larger crops, "
+                "or give a smaller margin and reach."
+            )
+        self.reset()
+
+    @property
+    def accepted(self) -> np.ndarray:
+        """The frame that the classes stand for: the last, without what `threshold` let pass.
+
+        Raises:
+            ValueError: no frame was seen yet.
+        """
+        if self._kept is None:
+            raise ValueError("No frame was seen yet.")
+        return self._kept.accepted.copy()
+
+    def reset(self) -> None:
+        """Forgets all frames."""
+        self._kept: _Kept | None = None
+
+    def __call__(self, frame: np.ndarray) -> CropResult:
+        """Takes a frame.
+
+        Args:
+            frame: `(height, width, channels)`, in the range that the network takes.
+
+        Returns:
+            The classes, and what they took.
+
+        Raises:
+            TypeError: no numbers, or other types of numbers than before.
+            ValueError: another size than the file's, NaN or infinite values.
+        """
+        start = time.perf_counter()
+        frame = self._checked(frame)
+        kept, changed, crops = self._kept, None, None
+        if kept is not None and (self._refresh is None or kept.since_full + 1 < self._refresh):
+            changed = self._detector(frame, kept.accepted)
+            crops = self._planner.plan(changed, self._least, self._most)
+        if kept is None or crops is None:
+            kept = self._kept = _Kept(frame.copy(), self._classes(FULL, frame))
+            boxes, mode, signatures = (), "full", (FULL,)
+            if self._calibrate:
+                self._measure(frame)
+                self._calibrate = False
+        else:
+            boxes = tuple(crop.box for crop in once(crops))
+            mode = "regions" if crops else "cached"
+            signatures = tuple(signature_of(size_of(crop)) for crop in once(crops))
+            self._paste(kept, frame, crops)
+        return CropResult(
+            output=kept.output.copy(),
+            mode=mode,
+            changed=1.0 if changed is None else float(changed.mean()),
+            recomputed=1.0 if mode == "full" else sum(map(area, boxes)) / frame[..., 0].size,
+            signatures=signatures,
+            boxes=boxes,
+            milliseconds=1000 * (time.perf_counter() - start),
+        )
+
+    def _paste(self, kept: _Kept, frame: np.ndarray, crops: Sequence[Crop]) -> None:
+        self._kept = None  # where a crop fails, the next frame runs whole
+        for crop in crops:
+            part = _slices(crop.changed)
+            kept.accepted[part] = frame[part]
+        for crop in once(crops):
+            made = self._classes(signature_of(size_of(crop)), kept.accepted[_slices(crop.box)])
+            made = made[_slices(crop.inside)]
+            top, left = crop.known[:2]  # a narrow margin may promise more than there is
+            kept.output[top : top + made.shape[0], left : left + made.shape[1]] = made
+        kept.since_full += 1
+        self._kept = kept
+
+    def _classes(self, signature: str, picture: np.ndarray) -> np.ndarray:
+        """`(height, width)`: with one class, whether it is above 0.5, else the best."""
+        if signature not in self._runners:
+            self._runners[signature] = self._runners[FULL].beside(signature)
+        scores = self._runners[signature](picture[None])[0]
+        if scores.shape[-1] == 1:
+            return (scores[..., 0] > 0.5).astype("uint8")
+        return scores.argmax(-1).astype("uint8" if scores.shape[-1] <= 256 else "int32")
+
+    def _measure(self, frame: np.ndarray) -> None:
+        """Finds what the signatures cost: the quickest of a few runs, in pixels of a frame."""
+
+        def quickest(signature: str, picture: np.ndarray) -> float:
+            times = []
+            for _ in range(_RUNS):
+                start = time.perf_counter()
+                self._classes(signature, picture)
+                times.append(time.perf_counter() - start)
+            return min(times)
+
+        pixel = quickest(FULL, frame) / frame[..., 0].size
+        for size in self.prices:
+            crop = frame[: size[0], : size[1]]
+            self.prices[size] = quickest(signature_of(size), crop) / pixel
+
+    def _checked(self, given) -> np.ndarray:
+        frame = np.asarray(given)
+        if frame.dtype.kind not in "fiu":
+            raise TypeError(f"A frame must be an array of numbers, got {type(given).__name__}.")
+        if frame.shape != self.layout.frame:
+            raise ValueError(
+                f"Frames of {self._runners[FULL].path.name} have the shape {self.layout.frame}, "
+                f"got {frame.shape}."
+            )
+        if self._kept is not None and frame.dtype != self._kept.accepted.dtype:
+            raise TypeError(
+                f"Frames were {self._kept.accepted.dtype} so far, now {frame.dtype}. Convert them, "
+                "or call reset() to start anew."
+            )
+        if frame.dtype.kind == "f" and not np.isfinite(frame).all():
+            raise ValueError(
+                "The frame has NaN or infinite values. The stream is as it was before; give "
+                "frames of finite numbers."
+            )
+        return frame
+
+
+def _slices(box: Box) -> tuple[slice, slice]:
+    return slice(box[0], box[2]), slice(box[1], box[3])

@@ -1,0 +1,300 @@
+"""The manifest of a branch pack: its files, and what they take and give. No TensorFlow, no Keras.
+
+A branch pack is a folder: `trunk.tflite`, one `branch_<id>.tflite` per node of the hierarchy, and
+`manifest.json`. The trunk turns a picture into features, a superclass's branch features into
+features, a category's branch features into one logit.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from keras_seqpar.hierarchy.tree import Hierarchy, Node
+from keras_seqpar.mobile.format.files import write_whole
+from keras_seqpar.networks.thresholds import Threshold
+
+MANIFEST = "manifest.json"
+TRUNK = "trunk.tflite"
+FORMAT = "keras_seqpar branch pack"
+VERSION = 1
+ACTIVATIONS = ("softmax", "sigmoid", "linear", None)  # what a pack's runner can apply
+
+
+@dataclasses.dataclass(frozen=True)
+class Tensor:
+    """What a file takes or gives; two files fit where these are equal.
+
+    Args:
+        shape: all dimensions, the batch of 1 included.
+        dtype: `"float32"`, `"uint8"` or `"int8"`.
+        scale: an integer `q` stands for `scale * (q - zero_point)`; 0 for floats.
+        zero_point: see `scale`; 0 for floats.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    scale: float
+    zero_point: int
+
+    def __post_init__(self):
+        object.__setattr__(self, "shape", tuple(self.shape))
+
+    def __str__(self) -> str:
+        scaled = f", scale {self.scale!r}, zero point {self.zero_point}" if self.scale else ""
+        return f"{self.dtype} {self.shape}{scaled}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """A file of a pack.
+
+    Args:
+        file: its name.
+        bytes: its size.
+        sha256: its hash, hexadecimal.
+        weights: hash of the Keras weights that it was made of (`packs.fingerprint`).
+        takes: `sha256` of the file whose output it was calibrated for; `None` for the trunk.
+        input: what it takes.
+        output: what it gives.
+    """
+
+    file: str
+    bytes: int
+    sha256: str
+    weights: str
+    takes: str | None
+    input: Tensor
+    output: Tensor
+
+    @classmethod
+    def from_config(cls, config: Mapping) -> "Part":
+        """Rebuilds a record from a manifest's data."""
+        tensors = {name: Tensor(**config[name]) for name in ("input", "output")}
+        return cls(**{**config, **tensors})
+
+    def check_file(self, folder: Path) -> None:
+        """Makes sure that the file in `folder` is the one that the manifest means.
+
+        Raises:
+            FileNotFoundError: there is none.
+            ValueError: it has another size or hash.
+        """
+        path = folder / self.file
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"The branch pack {str(folder)!r} has no file {self.file!r}. Copy it there, or "
+                "choose categories that do not need it."
+            )
+        content = path.read_bytes()
+        if len(content) != self.bytes:
+            raise ValueError(
+                f"{str(path)!r} has {len(content):,} bytes, but the manifest says "
+                f"{self.bytes:,}: it is truncated or another file. Copy it again, together with "
+                "the manifest."
+            )
+        if (found := hashlib.sha256(content).hexdigest()) != self.sha256:
+            raise ValueError(
+                f"{str(path)!r} has the SHA-256 {found}, but the manifest says {self.sha256}: it "
+                "is damaged or of another pack. Copy it again, together with the manifest."
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+    """What `manifest.json` says.
+
+    Args:
+        network: name of the network that the pack was made of.
+        quantization: `"int8"` or `"float32"`.
+        classifier_activation: what makes scores of the chosen categories' logits.
+        hierarchy: says which file feeds which, and the labels.
+        mean: per channel, in pixels: `(pixel - mean) / std` is the trunk's input; `None` where
+            that is not known.
+        std: see `mean`.
+        threshold: where "none of these" begins for the logits of all categories, if known.
+        trunk: the trunk's file.
+        branches: node id -> the branch's file, in `hierarchy.nodes` order.
+    """
+
+    network: str
+    quantization: str
+    classifier_activation: str | None
+    hierarchy: Hierarchy
+    mean: tuple[float, ...] | None
+    std: tuple[float, ...] | None
+    threshold: Threshold | None
+    trunk: Part
+    branches: Mapping[str, Part]
+
+    def get_config(self) -> dict:
+        """Returns the manifest as JSON-ready data; `from_config` reads it back."""
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            "network": self.network,
+            "quantization": self.quantization,
+            "classifier_activation": self.classifier_activation,
+            "mean": self.mean,
+            "std": self.std,
+            "none_of_these": self.threshold and self.threshold.get_config(),
+            "hierarchy": self.hierarchy.get_config(),
+            "trunk": dataclasses.asdict(self.trunk),
+            "branches": {
+                node.id: dataclasses.asdict(self.branches[node.id]) for node in self.hierarchy.nodes
+            },
+        }
+
+    @classmethod
+    def from_config(cls, config: Mapping) -> "Manifest":
+        """Rebuilds a manifest from `get_config`'s data."""
+        mean, std = (config[key] and tuple(map(float, config[key])) for key in ("mean", "std"))
+        return cls(
+            config["network"],
+            config["quantization"],
+            config["classifier_activation"],
+            Hierarchy.from_config(config["hierarchy"]),
+            mean,
+            std,
+            Threshold.of(config["none_of_these"]),
+            Part.from_config(config["trunk"]),
+            {id_: Part.from_config(part) for id_, part in config["branches"].items()},
+        )
+
+    def feeds(self) -> Iterator[tuple[Node, Part, Part]]:
+        """Yields every node with the part that feeds it and its own, parents first."""
+        for node in self.hierarchy.nodes:
+            above = self.hierarchy.path(node)[:-1]
+            feeder = self.branches[above[-1].id] if above else self.trunk
+            yield node, feeder, self.branches[node.id]
+
+    def check(self) -> None:
+        """Makes sure that the files fit together.
+
+        Raises:
+            ValueError: one does not; the message names it.
+        """
+        if self.classifier_activation not in ACTIVATIONS:
+            raise ValueError(f"nothing here applies the activation {self.classifier_activation!r}")
+        ids = {node.id for node in self.hierarchy.nodes}
+        if strange := sorted(ids ^ set(self.branches)):
+            raise ValueError(f"hierarchy and branches differ in {', '.join(strange)}")
+        files = [(self.trunk, TRUNK), *((self.branches[id_], branch_file(id_)) for id_ in ids)]
+        for part, name in files:
+            if part.file != name:  # also: no file outside the folder
+                raise ValueError(f"the file {part.file!r} should be called {name!r}")
+        for node, feeder, part in self.feeds():
+            if part.takes != feeder.sha256:
+                kind = "trunk" if feeder is self.trunk else "superclass branch"
+                raise ValueError(
+                    f"{part.file!r} ({node.label}) was calibrated for another {kind}: it takes "
+                    f"the output of the file with the SHA-256 {part.takes}, {feeder.file!r} has "
+                    f"{feeder.sha256}. Take the branch of a pack with this trunk, or make it with "
+                    "keras_seqpar.mobile.add_branch"
+                )
+            if part.input != feeder.output:
+                raise ValueError(
+                    f"{part.file!r} takes {part.input}, but {feeder.file!r} gives {feeder.output}"
+                )
+
+
+def branch_file(node_id: str) -> str:
+    """The name of a branch's file."""
+    return f"branch_{node_id}.tflite"
+
+
+def read_manifest(folder: str | os.PathLike) -> Manifest:
+    """Reads and checks a pack's manifest, not the other files.
+
+    Args:
+        folder: the pack.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        FileNotFoundError: no such folder, or no manifest in it.
+        ValueError: the manifest is damaged or of another version, or its files do not fit
+            together: a branch of another trunk.
+
+    Example:
+
+    >>> read_manifest("pets.pack").hierarchy.categories
+    ('cat', 'dog')
+    """
+    path = Path(folder) / MANIFEST
+    if not path.is_file():
+        missing = f"no file {MANIFEST!r} in it" if path.parent.is_dir() else "no such folder"
+        raise FileNotFoundError(
+            f"{str(folder)!r} is no branch pack: there is {missing}. Make one with "
+            "keras_seqpar.mobile.pack or tflite/pack.py."
+        )
+    try:
+        config = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(
+            f"{str(path)!r} is truncated or damaged ({error}). Copy it again."
+        ) from None
+    if not isinstance(config, dict) or config.get("format") != FORMAT:
+        raise ValueError(f"{str(path)!r} is no manifest of a branch pack.")
+    if config.get("version") != VERSION:
+        raise ValueError(
+            f"{str(path)!r} has the format version {config.get('version')!r}; this keras_seqpar "
+            f"reads {VERSION}. Make the pack again, or install the keras_seqpar that made it."
+        )
+    try:
+        manifest = Manifest.from_config(config)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{str(path)!r} is damaged ({type(error).__name__}: {error}). Copy it again."
+        ) from None
+    try:
+        manifest.check()
+    except ValueError as error:
+        raise ValueError(f"{str(path)!r} does not fit together: {error}.") from None
+    return manifest
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Checks a manifest and writes it; it is the old one or the new one, never half of it."""
+    manifest.check()
+    text = json.dumps(manifest.get_config(), indent=1, ensure_ascii=False) + "\n"
+    write_whole(folder / MANIFEST, text.encode())
+
+
+def remove_branch(folder: str | os.PathLike, category: str) -> None:
+    """Takes a category out of a pack: its branch, and superclasses' that nothing needs any more.
+
+    A threshold for "none of these" goes as well: it was fitted on the logits of all categories.
+    Needs neither TensorFlow nor Keras.
+
+    Args:
+        folder: the pack.
+        category: label or node id; a superclass stands for its categories.
+
+    Raises:
+        FileNotFoundError: `folder` is no pack.
+        ValueError: an unknown category, or the last one; a damaged manifest.
+
+    Example:
+
+    >>> remove_branch("pets.pack", "dog")
+    """
+    folder = Path(folder)
+    manifest = read_manifest(folder)
+    gone = manifest.hierarchy.select([category])
+    kept = [id_ for id_ in manifest.hierarchy.category_ids if id_ not in gone]
+    if not kept:
+        raise ValueError(
+            f"{category!r} is all that the branch pack {str(folder)!r} has. Delete the folder."
+        )
+    hierarchy = manifest.hierarchy.prune(kept)
+    branches = {node.id: manifest.branches[node.id] for node in hierarchy.nodes}
+    write_manifest(
+        folder,
+        dataclasses.replace(manifest, hierarchy=hierarchy, branches=branches, threshold=None),
+    )
+    for id_ in manifest.branches.keys() - branches.keys():  # the manifest names them no more
+        (folder / branch_file(id_)).unlink(missing_ok=True)

@@ -1,0 +1,299 @@
+"""Runs a branch pack: the trunk once per picture, then any of the branches. Needs NumPy only.
+
+No TensorFlow and no Keras here: this is what goes onto a device.
+"""
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from keras_seqpar.hierarchy.tree import Hierarchy, Node
+from keras_seqpar.mobile.runtime.manifest import Part, Tensor, read_manifest
+from keras_seqpar.mobile.runtime.runner import Runner, _encode
+
+
+class PartRunner(Runner):
+    """One file of a pack that is loaded. Integers go in and come out as they are."""
+
+    @property
+    def input(self) -> Tensor:
+        """What the file takes."""
+        return _tensor(self._image)
+
+    @property
+    def output(self) -> Tensor:
+        """What the file gives."""
+        return _tensor(self._scores)
+
+    def encode(self, picture: np.ndarray) -> np.ndarray:
+        """Scales a picture `(1, height, width, channels)` to what the file takes."""
+        return _encode(picture, self._image)
+
+    def pass_on(self, values: np.ndarray) -> np.ndarray:
+        """Runs the file on one picture or on another file's output.
+
+        Args:
+            values: of the shape and dtype that `input` says.
+
+        Returns:
+            What `output` says, not scaled.
+        """
+        self._run(values)
+        return self._engine.get_tensor(self._scores["index"])
+
+
+def load_part(
+    folder: Path, part: Part, *, threads: int = 1, interpreter: str | None = None
+) -> PartRunner:
+    """Checks and loads a file of a pack.
+
+    Args:
+        folder: the pack.
+        part: what the manifest says about the file.
+        threads: number of CPU threads.
+        interpreter: a name in `INTERPRETERS`; by default the first that is installed.
+
+    Returns:
+        The loaded file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is not the one that the manifest means.
+        ImportError: no interpreter is installed.
+    """
+    part.check_file(folder)
+    runner = PartRunner(folder / part.file, threads=threads, interpreter=interpreter)
+    found = (runner.input, runner.output, runner.about.get("takes"))
+    if found != (part.input, part.output, part.takes):
+        raise ValueError(
+            f"{str(runner.path)!r} takes {found[0]}, gives {found[1]} and was calibrated for "
+            f"{found[2]}, but the manifest says {part.input}, {part.output} and {part.takes}. "
+            "Copy the manifest again, together with the file."
+        )
+    return runner
+
+
+class PackRunner:
+    """A branch pack that is ready to run.
+
+    It takes what the Keras network takes, and gives the scores of the chosen categories: the
+    activation (softmax) over their logits, as a cutout does. The trunk runs once per picture and
+    so does every superclass's branch that is needed. Files are verified and loaded when they are
+    needed first, so files of categories that nobody chooses may be missing.
+
+    Args:
+        folder: the pack.
+        categories: labels or node ids, in the order wanted; a superclass stands for its
+            categories. All by default. Their files are loaded at once.
+        threads: number of CPU threads.
+        interpreter: a name in `INTERPRETERS`; by default the first that is installed.
+
+    Attributes:
+        folder: the pack.
+        manifest: what its `manifest.json` says.
+        interpreter: name and version of the interpreter.
+        threads: number of CPU threads.
+        input_shape: `(1, height, width, channels)`.
+
+    Raises:
+        FileNotFoundError: no pack, or a file of it is missing.
+        ValueError: a file is truncated, has another hash or belongs to another trunk; an unknown
+            or repeated category; `threads` is below 1; `interpreter` is unknown.
+        ImportError: no interpreter is installed.
+
+    Example:
+
+    >>> runner = PackRunner("animals.pack")
+    >>> scores = runner(pictures, ["cat", "dog"])  # (n, height, width, channels) -> (n, 2)
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike,
+        categories: Sequence[str] | None = None,
+        *,
+        threads: int = 1,
+        interpreter: str | None = None,
+    ):
+        self.folder = Path(folder)
+        self.threads = threads
+        self.manifest = read_manifest(folder)
+        self._chosen = None if categories is None else tuple(categories)
+        chosen = self._choose(categories)
+        self._trunk = load_part(
+            self.folder, self.manifest.trunk, threads=threads, interpreter=interpreter
+        )
+        self.interpreter = self._trunk.interpreter
+        self.input_shape = self._trunk.input_shape
+        self._loaded: dict[str, PartRunner] = {}  # by hash
+        for node in chosen.nodes:
+            self._branch(node)
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """Labels of the categories that a call without a choice of its own scores."""
+        return self._choose(None).categories
+
+    @property
+    def loaded(self) -> tuple[str, ...]:
+        """Names of the files that are loaded."""
+        return (self._trunk.path.name, *(part.path.name for part in self._loaded.values()))
+
+    def __call__(self, pictures: np.ndarray, categories: Sequence[str] | None = None) -> np.ndarray:
+        """Scores pictures.
+
+        Args:
+            pictures: `(n, height, width, channels)`, in the range that the Keras network takes.
+            categories: another choice, for this call; by default what the runner was made for.
+
+        Returns:
+            `(n, categories)` float32, in the order chosen.
+
+        Raises:
+            ValueError: pictures of another shape; an unknown or repeated category; a branch's
+                file that is not the one that the manifest means.
+            FileNotFoundError: a branch's file is missing.
+        """
+        return self.decide(pictures, categories)[0]
+
+    def decide(
+        self, pictures: np.ndarray, categories: Sequence[str] | None = None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Scores pictures and says which of them show none of the categories.
+
+        Args:
+            pictures: as for a call.
+            categories: as for a call.
+
+        Returns:
+            `(n, categories)` float32 scores, and `(n,)` bool, or `None` where no threshold is
+            known: the network stored none, or the choice is not all of its categories.
+
+        Raises:
+            ValueError: as for a call.
+            FileNotFoundError: as for a call.
+        """
+        logits = self.logits(pictures, categories)
+        threshold = self.manifest.threshold
+        whole = logits.shape[1] == len(self.manifest.hierarchy.categories)
+        none = threshold.rejects(logits) if threshold and whole else None
+        return _activate(logits, self.manifest.classifier_activation), none
+
+    def logits(self, pictures: np.ndarray, categories: Sequence[str] | None = None) -> np.ndarray:
+        """Gives what the scores are made of.
+
+        Args:
+            pictures: as for a call.
+            categories: as for a call.
+
+        Returns:
+            `(n, categories)` float32.
+
+        Raises:
+            ValueError: as for a call.
+            FileNotFoundError: as for a call.
+        """
+        pictures = np.asarray(pictures)
+        shape = self.input_shape[1:]
+        if pictures.shape[1:] != shape or not len(pictures):
+            raise ValueError(
+                f"{str(self.folder)!r} takes pictures of shape (n, {', '.join(map(str, shape))}), "
+                f"got {pictures.shape}."
+            )
+        chosen = self._choose(categories)
+        encode = self._trunk.encode
+        return np.array([self._run(encode(picture[None]), chosen) for picture in pictures])
+
+    def latency(
+        self, runs: int = 50, warm_up: int = 10, categories: Sequence[str] | None = None
+    ) -> np.ndarray:
+        """Measures how long a picture takes, input and output included.
+
+        Args:
+            runs: how many to measure.
+            warm_up: how many to do before.
+            categories: as for a call.
+
+        Returns:
+            `(runs,)` milliseconds.
+        """
+        chosen = self._choose(categories)
+        noise = np.random.default_rng(0).integers(0, 256, self.input_shape)
+        picture = self._trunk.encode(noise.astype("uint8"))
+        times = []
+        for _ in range(warm_up + runs):
+            start = time.perf_counter()
+            _activate(self._run(picture, chosen)[None], self.manifest.classifier_activation)
+            times.append(1e3 * (time.perf_counter() - start))
+        return np.array(times[warm_up:])
+
+    def reload(self) -> None:
+        """Reads the manifest again: branches added since can be chosen, removed ones are dropped.
+
+        The trunk stays loaded, and so does every branch whose file is the same.
+
+        Raises:
+            FileNotFoundError: the manifest is gone.
+            ValueError: it is damaged, or of a pack with another trunk.
+        """
+        manifest = read_manifest(self.folder)
+        if manifest.trunk != self.manifest.trunk:
+            raise ValueError(
+                f"The branch pack {str(self.folder)!r} has another trunk now. Make a new "
+                "PackRunner."
+            )
+        self.manifest = manifest
+        kept = {part.sha256 for part in manifest.branches.values()}
+        self._loaded = {key: part for key, part in self._loaded.items() if key in kept}
+
+    def _choose(self, categories: Sequence[str] | None) -> Hierarchy:
+        """The part of the hierarchy that a choice needs."""
+        hierarchy = self.manifest.hierarchy
+        names = self._chosen if categories is None else categories
+        return hierarchy if names is None else hierarchy.prune(names)
+
+    def _branch(self, node: Node) -> PartRunner:
+        part = self.manifest.branches[node.id]
+        if part.sha256 not in self._loaded:
+            self._loaded[part.sha256] = load_part(
+                self.folder,
+                part,
+                threads=self.threads,
+                interpreter=self.interpreter.split()[0],
+            )
+        return self._loaded[part.sha256]
+
+    def _run(self, picture: np.ndarray, chosen: Hierarchy) -> np.ndarray:
+        """The logits of one encoded picture, `(categories,)` float32."""
+        found = {}
+
+        def run(node: Node, features: np.ndarray) -> None:
+            output = self._branch(node).pass_on(features)
+            if node.is_category:
+                found[node.id] = output[0, 0]
+            for child in node.children:
+                run(child, output)
+
+        features = self._trunk.pass_on(picture)
+        for root in chosen.roots:
+            run(root, features)
+        return np.array([found[id_] for id_ in chosen.category_ids], "float32")
+
+
+def _tensor(detail: dict) -> Tensor:
+    scale, zero_point = detail["quantization"]
+    shape = tuple(map(int, detail["shape"]))
+    return Tensor(shape, np.dtype(detail["dtype"]).name, float(scale), int(zero_point))
+
+
+def _activate(logits: np.ndarray, activation: str | None) -> np.ndarray:
+    """Scores `(n, categories)` of logits; one of `manifest.ACTIVATIONS`."""
+    if activation == "softmax":
+        powers = np.exp(logits - logits.max(-1, keepdims=True))
+        return powers / powers.sum(-1, keepdims=True)
+    if activation == "sigmoid":
+        return 0.5 + 0.5 * np.tanh(0.5 * logits)  # overflows nowhere
+    return logits

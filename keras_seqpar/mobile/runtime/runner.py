@@ -1,0 +1,344 @@
+"""Runs a .tflite file in whichever interpreter is installed. Needs NumPy only.
+
+No TensorFlow and no Keras here: this is what goes onto a device.
+"""
+
+import copy
+import importlib
+import importlib.metadata
+import os
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from keras_seqpar.mobile.runtime.reading import lines, read
+
+# Distribution and module of every interpreter, in the order of preference.
+INTERPRETERS = {
+    "ai-edge-litert": "ai_edge_litert.interpreter",
+    "tflite-runtime": "tflite_runtime.interpreter",
+    "tensorflow": "tensorflow",
+}
+LABELS_SUFFIX = ".labels.txt"
+NONE = "none_of_these"  # output of files whose network stores a threshold
+
+
+class Runner:
+    """A .tflite file that is loaded and ready to run.
+
+    It takes what the Keras network takes and gives what it gives: integers at the file's
+    inputs and outputs are scaled here.
+
+    Args:
+        path: a .tflite file; labels are read from `<name>.labels.txt` beside it, and where there
+            is none, from the file's own metadata.
+        threads: number of CPU threads.
+        interpreter: a name in `INTERPRETERS`; by default the first that is installed.
+        signature: for a file of several signatures (`convert_signatures`), which one to run; by
+            default the first. Their labels are read from the file alone.
+
+    Attributes:
+        path: the file.
+        signature: the name of the one that runs; `None` where the file has only one.
+        signatures: the names of all of them; empty where the file has only one.
+        interpreter: name and version of the interpreter.
+        threads: number of CPU threads.
+        input_shape: `(batch, height, width, channels)`, all fixed.
+        labels: one per score in order, or `None` where neither has any.
+        about: what `convert` wrote into the file: name of the network, quantization, `mean`
+            and `std` of its input in pixels, `activation` over its logits, `none_of_these` with
+            the threshold if it stores one, `max_gain` where gains are limited; empty for other
+            files.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is truncated or no .tflite file for pictures, or its label file does
+            not fit; `threads` is below 1; `interpreter` or `signature` is unknown.
+        ImportError: no interpreter is installed.
+
+    Example:
+
+    >>> runner = Runner("digits.tflite")
+    >>> scores = runner(pictures)  # (n, height, width, channels) -> (n, categories)
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        *,
+        threads: int = 1,
+        interpreter: str | None = None,
+        signature: str | None = None,
+    ):
+        if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
+            raise ValueError(f"threads must be a whole number of 1 or more, got {threads!r}.")
+        self.path = Path(path)
+        self.threads = threads
+        self._contents = contents = read(self.path)
+        self.about = contents.about
+        keys = tuple(contents.signatures)
+        self.signatures = keys if len(keys) > 1 else ()
+        self.signature = _choose(self.path, self.signatures, signature)
+        self.interpreter, engine = _find(interpreter)
+        try:
+            self._loaded = self._engine = engine(str(self.path), num_threads=threads)
+            if self.signature:
+                self._engine = _Signature(self._loaded, self.signature)
+            else:
+                self._engine.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise ValueError(
+                f"{self.interpreter} cannot load {str(self.path)!r}: {error} The file is damaged, "
+                "or the interpreter too old for it."
+            ) from error
+        self._look()
+
+    def beside(self, signature: str) -> "Runner":
+        """Another signature of the same file, which stays loaded once for both.
+
+        Args:
+            signature: its name.
+
+        Returns:
+            A runner of it; the two are not for several threads at once.
+
+        Raises:
+            ValueError: the file has no such signature.
+        """
+        other = copy.copy(self)
+        other.signature = _choose(self.path, self.signatures, signature)
+        other._engine = _Signature(self._loaded, signature)
+        other._look()
+        return other
+
+    def _look(self) -> None:
+        """Finds inputs, outputs and labels of what runs."""
+        contents = self._contents
+        inputs = self._engine.get_input_details()
+        outputs = self._engine.get_output_details()
+        none = [output for output in outputs if output["name"] == NONE]
+        scores = [output for output in outputs if output["name"] != NONE]
+        if len(inputs) > 2 or len(inputs[0]["shape"]) != 4 or len(scores) != 1:
+            shapes = [tuple(map(int, x["shape"])) for x in (*inputs, *outputs)]
+            raise ValueError(
+                f"{str(self.path)!r} is no network for pictures: its inputs and outputs have the "
+                f"shapes {shapes}. Wanted: (batch, height, width, channels), perhaps gains "
+                "(batch, nodes), and one output, perhaps none_of_these beside it."
+            )
+        self._image, self._gains = inputs[0], inputs[1] if len(inputs) == 2 else None
+        self._scores, self._none = scores[0], none[0] if none else None
+        self.input_shape = tuple(map(int, self._image["shape"]))
+        count = int(self._scores["shape"][-1])
+        own = contents.signatures[self.signature] if self.signature else contents.labels
+        self.labels = _read_labels(self.path, count, own, alone=bool(self.signature))
+
+    @property
+    def input_dtype(self) -> np.dtype:
+        """What the file's picture input holds: float32, uint8 or int8."""
+        return np.dtype(self._image["dtype"])
+
+    def __call__(self, pictures: np.ndarray, gains: np.ndarray | None = None) -> np.ndarray:
+        """Runs the network.
+
+        Args:
+            pictures: `(n, height, width, channels)`, in the range that the Keras network takes.
+            gains: for a network with a gains input, one `(nodes,)` vector for all pictures, 0 or
+                more; neutral by default. Where the file limits gains (`about["max_gain"]`), what
+                lies above is clipped, with a warning.
+
+        Returns:
+            `(n, outputs)` float32.
+
+        Raises:
+            ValueError: pictures or gains of another shape, gains that are negative or not finite,
+                or gains for a network without.
+        """
+        return self.decide(pictures, gains)[0]
+
+    def decide(
+        self, pictures: np.ndarray, gains: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Runs the network and says which pictures show none of its categories.
+
+        Args:
+            pictures: `(n, height, width, channels)`, in the range that the Keras network takes.
+            gains: as for a call.
+
+        Returns:
+            `(n, outputs)` float32 scores, and `(n,)` bool, or `None` where the file has no output
+            `none_of_these`.
+
+        Raises:
+            ValueError: as for a call.
+        """
+        pictures = np.asarray(pictures)
+        batch, *shape = self.input_shape
+        if list(pictures.shape[1:]) != shape or not len(pictures):
+            raise ValueError(
+                f"{self.path.name} takes pictures of shape (n, {', '.join(map(str, shape))}), "
+                f"got {pictures.shape}."
+            )
+        self._set_gains(gains)
+        scores, none = [], []
+        for start in range(0, len(pictures), batch):
+            some = pictures[start : start + batch]
+            fill = np.resize(some, (batch, *shape)) if len(some) < batch else some
+            self._run(_encode(fill, self._image))
+            scores.append(self._read(self._scores)[: len(some)])
+            if self._none:
+                none.append(self._read(self._none)[: len(some), 0] > 0.5)
+        return np.concatenate(scores), np.concatenate(none) if none else None
+
+    def latency(self, runs: int = 50, warm_up: int = 10) -> np.ndarray:
+        """Measures how long a run takes, input and output included.
+
+        Args:
+            runs: how many to measure.
+            warm_up: how many to do before.
+
+        Returns:
+            `(runs,)` milliseconds.
+        """
+        low, high = (0, 256) if self.input_dtype != np.int8 else (-128, 128)
+        noise = np.random.default_rng(0).integers(low, high, self.input_shape)
+        picture = noise.astype(self.input_dtype)
+        self._set_gains(None)
+        times = []
+        for _ in range(warm_up + runs):
+            start = time.perf_counter()
+            self._run(picture)
+            self._read(self._scores)
+            times.append(1e3 * (time.perf_counter() - start))
+        return np.array(times[warm_up:])
+
+    def _set_gains(self, gains) -> None:
+        if self._gains is None:
+            if gains is not None:
+                raise ValueError(f"{self.path.name} has no gains input.")
+            return
+        shape = tuple(map(int, self._gains["shape"]))
+        gains = np.ones(shape[1:]) if gains is None else np.asarray(gains)
+        if gains.shape != shape[1:]:
+            raise ValueError(f"gains must have the shape {shape[1:]}, got {gains.shape}.")
+        if not (np.isfinite(gains) & (gains >= 0)).all():
+            raise ValueError(f"gains must be finite and not negative, got {gains.tolist()}.")
+        most = self.about.get("max_gain")
+        if most is not None and (gains > most).any():
+            warnings.warn(
+                f"Gains up to {gains.max():g} are clipped to {most:g}: {self.path.name} was "
+                "calibrated up to that. Convert again with a larger max_gain.",
+                stacklevel=4,
+            )
+            gains = np.minimum(gains, most)
+        gains = np.broadcast_to(gains, shape)
+        self._engine.set_tensor(self._gains["index"], _encode(gains, self._gains))
+
+    def _run(self, picture: np.ndarray) -> None:
+        self._engine.set_tensor(self._image["index"], picture)
+        self._engine.invoke()
+
+    def _read(self, output: dict) -> np.ndarray:
+        """The values of an output in float32."""
+        values = self._engine.get_tensor(output["index"])
+        scale, zero = output["quantization"]
+        if values.dtype.kind in "iu":
+            return ((values.astype("int32") - zero) * np.float32(scale)).astype("float32")
+        return values
+
+
+class _Signature:
+    """One signature of an interpreter, with the interpreter's methods that are used here."""
+
+    def __init__(self, engine, key: str):
+        self._run = engine.get_signature_runner(key)
+        self._given: dict[str, np.ndarray] = {}
+        self._found: dict[str, np.ndarray] = {}
+
+    def get_input_details(self) -> list[dict]:
+        """The picture first."""
+        details = self._run.get_input_details()
+        names = sorted(details, key=lambda name: name != "image")
+        return [{**details[name], "index": name} for name in names]
+
+    def get_output_details(self) -> list[dict]:
+        details = self._run.get_output_details()
+        return [{**detail, "index": name} for name, detail in details.items()]
+
+    def set_tensor(self, index: str, value: np.ndarray) -> None:
+        self._given[index] = value
+
+    def invoke(self) -> None:
+        self._found = self._run(**self._given)
+
+    def get_tensor(self, index: str) -> np.ndarray:
+        return self._found[index]
+
+
+def _choose(path: Path, keys: tuple[str, ...], signature: str | None) -> str | None:
+    """The signature to run; `None` for a file of one."""
+    if not keys and signature is not None:
+        raise ValueError(
+            f"{path.name} has one signature only, so there is no {signature!r} to choose. Files of "
+            "several come from keras_seqpar.mobile.convert_signatures."
+        )
+    if signature is not None and signature not in keys:
+        raise ValueError(f"{path.name} has no signature {signature!r}. It has: {', '.join(keys)}.")
+    return signature or (keys[0] if keys else None)
+
+
+def _encode(values: np.ndarray, detail: dict) -> np.ndarray:
+    """Scales values to the integers of an input; floats stay."""
+    dtype = np.dtype(detail["dtype"])
+    scale, zero = detail["quantization"]
+    if dtype.kind not in "iu" or not scale:
+        return values.astype(dtype)
+    if (values.dtype, dtype, scale, zero) == (np.uint8, np.uint8, 1, 0):
+        return values
+    limits = np.iinfo(dtype)
+    return np.clip(np.round(values / scale) + zero, limits.min, limits.max).astype(dtype)
+
+
+def _find(name: str | None):
+    """Returns name with version, and the class, of an interpreter."""
+    if name is not None and name not in INTERPRETERS:
+        raise ValueError(f"Unknown interpreter {name!r}. Valid: {', '.join(INTERPRETERS)}.")
+    reasons = []
+    for candidate in INTERPRETERS if name is None else [name]:
+        try:
+            engine = _engine(candidate)
+        except (ImportError, AttributeError) as error:
+            reasons.append(f"{candidate} ({error})")
+            continue
+        try:
+            version = importlib.metadata.version(candidate)
+        except importlib.metadata.PackageNotFoundError:  # tensorflow-cpu and the like
+            version = importlib.import_module(INTERPRETERS[candidate].split(".")[0]).__version__
+        return f"{candidate} {version}", engine
+    raise ImportError(
+        f"No interpreter for .tflite files can be imported: {'; '.join(reasons)}. "
+        "Install one: pip install ai-edge-litert"
+    )
+
+
+def _engine(name: str):
+    """The class of an interpreter."""
+    module = importlib.import_module(INTERPRETERS[name])
+    return (module.lite if name == "tensorflow" else module).Interpreter
+
+
+def _read_labels(
+    path: Path, outputs: int, own: tuple[str, ...] | None, alone: bool = False
+) -> tuple[str, ...] | None:
+    """The labels beside a file, else (and `alone`) its own."""
+    beside = path.with_name(path.stem + LABELS_SUFFIX)
+    there = beside.is_file() and not alone
+    labels = lines(beside.read_bytes()) if there else own
+    if labels is not None and len(labels) != outputs:
+        where = str(beside) if there else f"the metadata of {path.name}"
+        raise ValueError(
+            f"{where!r} has {len(labels)} labels, but {path.name} has {outputs} outputs. "
+            "The two belong to different conversions: convert again."
+        )
+    return labels

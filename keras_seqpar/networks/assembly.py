@@ -1,0 +1,223 @@
+"""How networks are put together: sub-models from plans, and a network from sub-models."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import keras
+
+from keras_seqpar.families.base import Initializers, Stage
+from keras_seqpar.hierarchy.tree import Hierarchy, Node
+from keras_seqpar.networks.layers import CategoryScores, GainSplit
+from keras_seqpar.networks.plans import Plan, get_family, get_plan
+from keras_seqpar.networks.thresholds import Threshold
+from keras_seqpar.utils.names import unknown_name
+
+# Statistics of ImageNet in 0..1 (torchvision's and timm's defaults).
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+def assemble(
+    trunk: keras.Model,
+    branches: Mapping[str, keras.Model],
+    hierarchy: Hierarchy,
+    classifier_activation: str | None,
+    *,
+    threshold: Threshold | None = None,
+    name: str,
+) -> keras.Model:
+    """Joins a trunk and branches to a network.
+
+    Args:
+        trunk: the trunk.
+        branches: node id -> branch. Where the branches take two inputs, the second is a
+            gain, and the network gets a second input `gains` of shape `(batch, nodes)`
+            with the nodes in `hierarchy.nodes` order.
+        hierarchy: says which branch feeds which.
+        classifier_activation: what to apply to the joined logits.
+        threshold: where "none of these" begins, if that is known.
+        name: name of the model.
+
+    Returns:
+        The network; it shares the weights of the parts.
+    """
+    image = _input_like(trunk)
+    ids = [node.id for node in hierarchy.nodes]
+    inputs = [image]
+    gain_of = {}
+    if any(len(branches[id_].inputs) == 2 for id_ in ids):
+        inputs.append(keras.Input((len(ids),), name="gains"))
+        gain_of = dict(zip(ids, GainSplit(ids, name="gains_by_node")(inputs[1]), strict=True))
+    logits = {}
+
+    def run(node: Node, features) -> None:
+        branch = branches[node.id]
+        y = branch([features, gain_of[node.id]] if len(branch.inputs) == 2 else features)
+        if node.is_category:
+            logits[node.id] = y
+        for child in node.children:
+            run(child, y)
+
+    features = trunk(image)
+    for root in hierarchy.roots:
+        run(root, features)
+    scores = make_scores(hierarchy, classifier_activation, threshold)
+    outputs = scores([logits[id_] for id_ in hierarchy.category_ids])
+    return keras.Model(inputs if gain_of else image, outputs, name=name)
+
+
+class Maker:
+    """Checks the arguments that all builders share, and makes sub-models from them."""
+
+    def __init__(
+        self, family, input_shape, width, stem, activation, preprocessing, drop_path, name, seed
+    ):
+        self.family = get_family(family)
+        self.activation = activation
+        keras.activations.get(activation)  # an unknown name fails here, not after the building
+        self.preprocessing = preprocessing
+        self.name = name
+        self.width = _number("width", width, "above 0", lambda x: 0 < x < math.inf)
+        self.drop_path = _number("drop_path", drop_path, "from 0 to below 1", lambda x: 0 <= x < 1)
+        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
+            raise TypeError(f"seed must be an integer or None, got {seed!r}.")
+        self.init = Initializers(seed)
+        if stem not in self.family.stems:
+            raise ValueError(unknown_name("stem", stem, self.family.stems))
+        self.stem = stem
+        self.input_shape = input_shape
+        self.blocks = 1  # on the longest way through the network, known once it is planned
+
+    def seqpar(self, hierarchy: Hierarchy, plan: Plan) -> keras.Model:
+        """Trunk and branches."""
+        trunk_stages = self._trunk_stages(plan)
+        self._check(trunk_stages, plan.levels)
+        trunk = self._trunk(trunk_stages)
+        branches: dict[str, keras.Model] = {}
+
+        def add(node: Node, features, level: int, above: list[Stage]) -> None:
+            levels = plan.levels[level:] if node.is_category else plan.levels[level : level + 1]
+            stages = self._scaled([stage for stages in levels for stage in stages])
+            inputs = keras.Input(features.shape[1:], name=f"{node.id}_input")
+            x = self._stages(inputs, stages, f"{node.id}_", above, gain=f"{node.id}_gain")
+            if node.is_category:
+                x = self._logits(self.family.head(x, f"{node.id}_"), 1, f"{node.id}_logit")
+            branches[node.id] = keras.Model(inputs, x, name=f"branch_{node.id}")
+            for child in node.children:
+                add(child, x, level + 1, [*above, *stages])
+
+        for root in hierarchy.roots:
+            add(root, trunk.output, 0, trunk_stages)
+        return assemble(trunk, branches, hierarchy, self.activation, name=self.name)
+
+    def one_branch(self, hierarchy: Hierarchy) -> keras.Model:
+        """The control: one branch for all categories, about as many parameters as all have."""
+        plan = get_plan("late_sp", self.family, split_points=1)
+        times = math.sqrt(len(hierarchy.categories))
+        stages = [stage.scaled(self.width * times) for stage in plan.levels[0]]
+        trunk_stages = self._trunk_stages(plan)
+        self._check(trunk_stages, plan.levels)
+        trunk = self._trunk(trunk_stages)
+        inputs = keras.Input(trunk.output.shape[1:], name="branch_input")
+        x = self._stages(inputs, stages, "branch_", trunk_stages)
+        branch = keras.Model(inputs, self.family.head(x, "branch_"), name="branch")  # no node's
+        image = _input_like(trunk)
+        return self._classifier(image, branch(trunk(image)), hierarchy)
+
+    def plain(self, hierarchy: Hierarchy) -> keras.Model:
+        """The conventional network."""
+        stages = self._scaled(self.family.stages)
+        self._check(stages, ())
+        trunk = self._trunk(stages)
+        image = _input_like(trunk)
+        return self._classifier(image, self.family.head(trunk(image), ""), hierarchy)
+
+    def _classifier(self, image, features, hierarchy: Hierarchy) -> keras.Model:
+        logits = self._logits(features, len(hierarchy.categories), "logits")
+        return keras.Model(image, make_scores(hierarchy, self.activation)(logits), name=self.name)
+
+    def _trunk(self, stages: Sequence[Stage]) -> keras.Model:
+        inputs = keras.Input(tuple(self.input_shape), name="trunk_input")
+        x = inputs
+        if self.preprocessing:
+            x = _preprocessing(self.input_shape[-1])(x)
+        x = self.family.stem(x, self.stem, self.width, self.init)
+        return keras.Model(inputs, self._stages(x, stages, "", []), name="trunk")
+
+    def _stages(self, x, stages, prefix, above, gain=None):
+        for i, stage in enumerate(stages):
+            done = sum(s.repeats for s in (*above, *stages[:i]))
+            x = self.family.stage(
+                x,
+                stage,
+                f"{prefix}stage{len(above) + i + 1}",
+                self.init,
+                drop_path=[self._drop_rate(done + j) for j in range(stage.repeats)],
+                gain=gain if i == 0 else None,
+            )
+        return x
+
+    def _drop_rate(self, block: int) -> float:
+        return self.drop_path * block / max(1, self.blocks - 1)
+
+    def _logits(self, x, count: int, name: str):
+        return keras.layers.Dense(count, kernel_initializer=self.init.truncated(name), name=name)(x)
+
+    def _scaled(self, stages: Sequence[Stage]) -> list[Stage]:
+        return [stage.scaled(self.width) for stage in stages]
+
+    def _trunk_stages(self, plan: Plan) -> list[Stage]:
+        stages = [
+            stage if repeats is None else dataclasses.replace(stage, repeats=repeats)
+            for stage, repeats in zip(self.family.stages, plan.trunk, strict=False)
+        ]
+        return self._scaled(stages)
+
+    def _check(self, trunk: Sequence[Stage], levels: Sequence[Sequence[Stage]]) -> None:
+        """Refuses an input that is too small, before anything is built."""
+        stages = [*trunk, *(stage for level in levels for stage in level)]
+        self.blocks = sum(stage.repeats for stage in stages)
+        shape, stem = self.input_shape, self.stem
+        if not isinstance(shape, (tuple, list)) or len(shape) != 3:
+            raise ValueError(f"input_shape must be (height, width, channels), got {shape!r}.")
+        if not isinstance(shape[2], int) or shape[2] < 1:
+            raise ValueError(f"input_shape needs a number of channels of 1 or more, got {shape!r}.")
+        least = self.family.stems[stem] * math.prod(stage.stride for stage in stages)
+        if all(size is None or (isinstance(size, int) and size >= least) for size in shape[:2]):
+            return
+        hint = ' or take stem="small"' if stem == "standard" else ""
+        raise ValueError(
+            f"input_shape {tuple(shape)} is too small: this network reduces the resolution "
+            f"{least} times, so height and width must be whole numbers of at least {least}. "
+            f"Take larger pictures{hint}."
+        )
+
+
+def make_scores(
+    hierarchy: Hierarchy, activation: str | None, threshold: Threshold | None = None
+) -> CategoryScores:
+    """The last layer of a network."""
+    return CategoryScores(hierarchy, activation, threshold, dtype="float32", name="categories")
+
+
+def _input_like(trunk: keras.Model):
+    return keras.Input(trunk.input.shape[1:], dtype=trunk.input.dtype, name="image")
+
+
+def _preprocessing(channels: int) -> keras.layers.Layer:
+    """Pixels of 0..255 to normalised input; other than 3 channels go to -1..1."""
+    if channels != 3:
+        return keras.layers.Rescaling(1 / 127.5, -1.0, name="preprocessing")
+    # Of shape (1, 1, 3): Keras would turn a vector where image_data_format is channels_first.
+    scale = [[[1 / (255 * s) for s in IMAGENET_STD]]]
+    offset = [-m / s for m, s in zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)]
+    return keras.layers.Rescaling(scale, offset, name="preprocessing")
+
+
+def _number(name: str, value, allowed: str, fits: Callable[[float], bool]) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} must be a number, got {value!r}.")
+    if not fits(value):
+        raise ValueError(f"{name} must be a finite number {allowed}, got {value}.")
+    return value

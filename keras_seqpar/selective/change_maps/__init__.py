@@ -1,0 +1,1 @@
+"""Change maps: which outputs of a network must be computed again when its input changed."""

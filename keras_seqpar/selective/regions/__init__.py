@@ -1,0 +1,1 @@
+"""Segmentation of a stream: only regions that changed go through the network."""

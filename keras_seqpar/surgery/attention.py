@@ -1,0 +1,162 @@
+"""Top-down attention: gains on the branches of a SeqPar network.
+
+Kelm et al., arXiv 2308.05128, section 3.3: knowing or wanting a category multiplies the
+features of its branch by a scalar. 1 is neutral, above 1 enhances, below 1 inhibits.
+"""
+
+from collections.abc import Iterable, Mapping
+
+import keras
+
+from keras_seqpar.networks.graph import replay
+from keras_seqpar.networks.layers import TopDownGain, check_gain
+from keras_seqpar.surgery.cutout import Parts, find_parts, rebuild
+from keras_seqpar.utils.names import unknown_name
+
+
+def attend(
+    model: keras.Model, gains: Mapping[str, float], *, after: str | None = None
+) -> keras.Model:
+    """Sets constant gains on chosen branches.
+
+    Args:
+        model: a SeqPar network.
+        gains: label or node id of a category or superclass -> gain. Nodes not named keep
+            the gain they have; a superclass's gain acts on its own branch, not a second time
+            on those below it.
+        after: the layer behind which the named gains act from now on, by its name without the
+            node's prefix, for example `"stage4_block1_conv1"`. Each named node's branch must
+            have it, with features `(batch, height, width, channels)`. `None` leaves the gains
+            where they are; a new network has them where its plan says. Directly in front of
+            a layer normalisation a gain has no effect: it is divided out again.
+
+    Returns:
+        A new network that shares all weights; `model` stays as it is.
+
+    Raises:
+        TypeError: `gains` is no mapping, a gain no number, or `after` no name.
+        ValueError: no SeqPar network; no gain; an unknown node; a gain that is negative,
+            infinite or NaN; a layer that is not in every branch named.
+
+    Example:
+
+    >>> keen_on_cats = attend(model, {"cat": 1.3, "car": 0.8})
+    >>> earlier = attend(model, {"cat": 1.3}, after="stage4_block1_conv1")
+    """
+    parts = find_parts(model)
+    if not isinstance(gains, Mapping):
+        raise TypeError(f"gains must map names to numbers, got {gains!r}.")
+    if not gains:
+        raise ValueError(f"Name at least one node. Valid: {_labels(parts)}.")
+    wanted = {parts.hierarchy.find(name).id: check_gain(gain, name) for name, gain in gains.items()}
+    if len(wanted) < len(gains):
+        raise ValueError(f"A node is named twice, by label and by id, in {list(gains)}.")
+    _check_after(parts, wanted, after)
+    branches = dict(parts.branches)
+    for id_, gain in wanted.items():
+        branches[id_] = _with_gain(branches[id_], id_, gain, after)
+    return rebuild(parts, branches=branches, name=model.name)
+
+
+def attention_input(model: keras.Model, *, after: str | None = None) -> keras.Model:
+    """Adds the gains as a second input, so that they can differ from picture to picture.
+
+    Args:
+        model: a SeqPar network.
+        after: as for `attend`, and every branch must have the layer. Those of a nested
+            network's levels differ: there move gains with `attend` first, level by level.
+
+    Returns:
+        A new network that shares all weights. Its inputs are the pictures and `gains`,
+        `(batch, nodes)`: one column per node in the order of `gain_names(model)`. Constant
+        gains already set multiply them. Feed ones for neutral.
+
+    Raises:
+        TypeError: `model` is no Keras model, or `after` no name.
+        ValueError: no SeqPar network, it has a gains input already, or a layer that is not in
+            every branch.
+
+    Example:
+
+    >>> steerable = attention_input(build_phl(["cat", "dog"], family="resnet18"))
+    >>> scores = steerable([pictures, np.array([[1.3, 1.0]])])
+    """
+    parts = find_parts(model)
+    if len(model.inputs) > 1:
+        raise ValueError(f"The model {model.name!r} has a gains input already.")
+    _check_after(parts, parts.branches, after)
+    branches = {
+        id_: _with_gain(branch, id_, None, after, as_input=True)
+        for id_, branch in parts.branches.items()
+    }
+    return rebuild(parts, branches=branches, name=model.name)
+
+
+def gain_names(model: keras.Model) -> tuple[str, ...]:
+    """Labels of the nodes in the column order of the gains input.
+
+    Args:
+        model: a SeqPar network.
+
+    Returns:
+        The labels: superclasses before what is below them.
+    """
+    return tuple(node.label for node in find_parts(model).hierarchy.nodes)
+
+
+def _with_gain(
+    branch: keras.Model, id_: str, gain: float | None, after: str | None, *, as_input: bool = False
+) -> keras.Model:
+    """A branch with another gain layer; all other layers are shared.
+
+    Args:
+        branch: the branch of the node `id_`.
+        id_: the prefix of its layers.
+        gain: the constant gain; `None` keeps the one it has.
+        after: where the gain acts; `None` keeps the place it has.
+        as_input: give the branch a second input that multiplies the constant gain.
+    """
+    inputs = [keras.Input(x.shape[1:], dtype=x.dtype, name=x.name) for x in branch.inputs]
+    if as_input:
+        inputs.append(keras.Input((1,), name=f"{branch.name}_gain_input"))
+
+    def call(layer, *args, **kwargs):
+        if isinstance(layer, TopDownGain):
+            return multiply(args[0]) if after is None else args[0]
+        y = layer(*args, **kwargs)
+        return multiply(y) if after is not None and layer.name == f"{id_}_{after}" else y
+
+    def multiply(features):
+        constant = old.gain if gain is None else gain
+        return TopDownGain(constant, name=old.name, dtype=old.dtype_policy)(features, *inputs[1:])
+
+    (old,) = (layer for layer in branch.layers if isinstance(layer, TopDownGain))
+    outputs = replay(branch, inputs[: len(branch.inputs)], call)
+    return keras.Model(inputs if len(inputs) > 1 else inputs[0], outputs, name=branch.name)
+
+
+def _check_after(parts: Parts, ids: Iterable[str], after: str | None) -> None:
+    """Refuses a layer that is not in all of these nodes' branches."""
+    if after is None:
+        return
+    if not isinstance(after, str):
+        raise TypeError(f"after must be the name of a layer, got {after!r}.")
+    places = [_places(parts.branches[id_], id_) for id_ in ids]
+    common = [name for name in places[0] if all(name in others for others in places)]
+    if after not in common:
+        extra = "" if common else "These branches have no layer in common: name fewer nodes."
+        raise ValueError(unknown_name("layer to act after", after, common, extra))
+
+
+def _places(branch: keras.Model, id_: str) -> list[str]:
+    """The layers behind which a gain can act, without the prefix of their node."""
+    return [
+        layer.name.removeprefix(f"{id_}_")
+        for layer in branch.layers
+        if len(layer.output.shape) == 4
+        and not isinstance(layer, (TopDownGain, keras.layers.InputLayer))
+    ]
+
+
+def _labels(parts: Parts) -> str:
+    return ", ".join(node.label for node in parts.hierarchy.nodes)

@@ -1,0 +1,104 @@
+"""None of these: what a network says of pictures of categories that it does not have.
+
+A cutout sees pictures of the categories it dropped, and softmax names one of the kept ones. A
+threshold on a score of the logits says when it knows none: fitted on validation pictures
+(`fit_threshold`), stored with the network (`with_threshold`), an output beside the scores
+(`none_of_these`), which converted files have as well.
+"""
+
+import keras
+
+from keras_seqpar.networks.layers import NoneOfThese
+from keras_seqpar.networks.thresholds import (
+    KEEP,
+    SCORES,
+    Roc,
+    Threshold,
+    fit_threshold,
+    known_score,
+    roc,
+)
+from keras_seqpar.surgery.cutout import find_parts, with_scores
+
+__all__ = [
+    "KEEP",
+    "SCORES",
+    "Roc",
+    "Threshold",
+    "fit_threshold",
+    "known_score",
+    "none_of_these",
+    "roc",
+    "threshold_of",
+    "with_threshold",
+]
+
+
+def with_threshold(model: keras.Model, threshold: Threshold | None) -> keras.Model:
+    """The same network, plain ones included, that stores where "none of these" begins.
+
+    The scores stay what they are. The threshold is saved with the network, and converted files get
+    an output `none_of_these`. It belongs to these logits: what changes them drops it, as a cutout
+    of fewer categories, `attend`, `attention_input`, `add_category` and `merge` do. Fit it after
+    those, and anew after further training, which it cannot notice.
+
+    Args:
+        model: a network of this package.
+        threshold: from `fit_threshold`; `None` removes the one that is stored.
+
+    Returns:
+        A network that shares all weights with `model`.
+
+    Raises:
+        TypeError: `model` is no Keras model, or `threshold` no threshold.
+        ValueError: it is no network of this package.
+
+    Example:
+
+    >>> pets = cutout(model, ["cat", "dog"])
+    >>> logits = with_activation(pets, None).predict(pictures)
+    >>> pets = with_threshold(pets, fit_threshold(logits))
+    """
+    parts = find_parts(model, allow_plain=True)
+    return with_scores(model, parts.classifier_activation, Threshold.of(threshold))
+
+
+def threshold_of(model: keras.Model) -> Threshold | None:
+    """Returns the threshold that a network stores, or `None`.
+
+    Raises:
+        TypeError: `model` is no Keras model.
+        ValueError: it is no network of this package.
+    """
+    return find_parts(model, allow_plain=True).threshold
+
+
+def none_of_these(model: keras.Model) -> keras.Model:
+    """A network with the decision beside the scores, to use or to export.
+
+    Args:
+        model: a network of this package that stores a threshold.
+
+    Returns:
+        A network with two outputs: the scores `(batch, categories)` as before, and `(batch, 1)`
+        float32, 1 where the picture shows none of the categories, else 0. It shares all weights
+        with `model`. It cannot be cut or attended: do that before.
+
+    Raises:
+        TypeError: `model` is no Keras model.
+        ValueError: it is no network of this package, or stores no threshold.
+
+    Example:
+
+    >>> scores, none = none_of_these(pets)(pictures)
+    """
+    threshold = threshold_of(model)
+    if threshold is None:
+        raise ValueError(
+            f"The model {model.name!r} stores no threshold for none of these. Fit one with "
+            "keras_seqpar.fit_threshold and store it with keras_seqpar.with_threshold."
+        )
+    decision = NoneOfThese(threshold, dtype="float32", name="none_of_these")
+    outputs = [model.outputs[0], decision(model.layers[-1].input)]
+    inputs = model.inputs if len(model.inputs) > 1 else model.inputs[0]
+    return keras.Model(inputs, outputs, name=model.name)

@@ -1,0 +1,1 @@
+"""What every room uses: names, files, lazy imports."""

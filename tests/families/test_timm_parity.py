@@ -1,0 +1,122 @@
+"""The plain networks compute what timm's compute, from the same weights.
+
+Always against stored values, for every network up to base; beside them, where timm is
+installed, against timm itself at full size of all tensors.
+"""
+
+import functools
+import json
+
+import keras
+import numpy as np
+import pytest
+
+import keras_seqpar as sp
+from keras_seqpar.families.base import Initializers
+from keras_seqpar.weights import from_timm
+from tests import harness
+from tests.references import timm_nets
+
+# Of the largest value of a tensor; 1e-4 would not tell epsilon 1e-5 from 1e-6.
+TOLERANCE = 2e-5
+LIVE = ("resnet50", "convnextv2_atto")
+LIVE_SIZES = ((33, 33), (75, 50))
+
+
+@functools.cache
+def stored() -> dict:
+    with np.load(timm_nets.FILE, allow_pickle=False) as file:
+        return dict(file)
+
+
+@functools.cache
+def about() -> dict:
+    return json.loads(str(stored()["about"]))
+
+
+@pytest.fixture(scope="module")
+def timm():
+    """timm, or a skip where it is not installed."""
+    try:
+        return timm_nets.import_timm()
+    except ImportError as error:
+        pytest.skip(f"needs timm: {error}")
+
+
+@pytest.fixture(autouse=True)
+def _zeros(monkeypatch):
+    """All values are overwritten: the initialisers need not compute any."""
+    for kind in ("he", "truncated"):
+        monkeypatch.setattr(Initializers, kind, lambda self, name: "zeros")
+
+
+def filled(name: str, state) -> tuple[keras.Model, list[str]]:
+    """The plain network of a timm name with its weights, and the names of the stages' ends."""
+    model = sp.build_plain(timm_nets.NETS[name], timm_nets.CATEGORIES, input_shape=(None, None, 3))
+    report = from_timm(model, state)
+    assert len(report.names) == len(model.weights)
+    assert not report.kept and not report.ignored
+    last = {}
+    for layer in model.get_layer("trunk").layers:
+        if layer.name.startswith("stage"):
+            last[layer.name.split("_")[0]] = layer.name
+    return model, [last[f"stage{i}"] for i in (1, 2, 3, 4)]
+
+
+def taps(model: keras.Model, ends: list[str], images: np.ndarray) -> dict[str, np.ndarray]:
+    """The output of every stage, pooled features and logits."""
+    trunk = model.get_layer("trunk")
+    features = keras.Model(trunk.input, [trunk.get_layer(name).output for name in ends])
+    # JAX compiles every operation for every shape; ResNets share most of theirs, ConvNeXts not.
+    as_one = keras.backend.backend() == "jax" and "convnext" in model.name
+    run = features.predict_on_batch if as_one else features
+    found = dict(zip(("stage1", "stage2", "stage3", "stage4"), run(images), strict=True))
+    x = found["stage4"]
+    for layer in model.layers[2:-1]:  # behind the trunk, in front of the scores
+        found["pooled"], x = x, layer(x)
+    found["logits"] = x
+    return {name: harness.array(value) for name, value in found.items()}
+
+
+# The layers of these are those of the smaller ones; torch builds them quickest.
+LARGE = ("resnet152", "resnet200", "convnextv2_base")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.only_backend("torch")] if name in LARGE else [])
+        for name in timm_nets.COMPARED
+    ],
+)
+def test_stored_values_of_timm(name):
+    state = timm_nets.state_dict(about()["shapes"][name])
+    model, ends = filled(name, state)
+    for size in timm_nets.SIZES:
+        for tap, value in taps(model, ends, timm_nets.pictures(size)).items():
+            want = stored()[f"{name}/{size[0]}x{size[1]}/{tap}"]
+            assert harness.error(timm_nets.sample(value), want) < TOLERANCE, (tap, size)
+
+
+@pytest.mark.parametrize("name", LIVE)
+def test_timm_itself(timm, name):
+    net = timm_nets.make(name)
+    model, ends = filled(name, net)
+    for size in LIVE_SIZES:
+        images = timm_nets.pictures(size)
+        want = timm_nets.taps(net, images)
+        for tap, value in taps(model, ends, images).items():
+            assert harness.error(value, want[tap]) < TOLERANCE, (tap, size)
+
+
+@pytest.mark.only_backend("torch")  # the one that can build without allocating
+@pytest.mark.parametrize("name", timm_nets.NETS)
+def test_parameters_are_timms(name):
+    with keras.device("meta"):
+        model = sp.build_plain(timm_nets.NETS[name], 1000)
+    assert sp.cost(model).params == about()["parameters"][name]
+
+
+def test_stored_parameters_are_timms(timm):
+    for name in timm_nets.NETS:
+        assert timm_nets.parameters(name) == about()["parameters"][name]

@@ -1,0 +1,67 @@
+import keras
+import numpy as np
+
+from keras_seqpar.networks.graph import functional, leaf_layers, replay
+from tests import harness
+
+
+def small():
+    inputs = keras.Input((4,))
+    x = keras.layers.Dense(4, name="first")(inputs)
+    inner_in = keras.Input((4,))
+    inner = keras.Model(inner_in, keras.layers.Dense(4, name="inside")(inner_in), name="inner")
+    y = keras.layers.Add(name="add")([inner(x), x])
+    return keras.Model(inputs, [y, x])
+
+
+X = np.random.default_rng(0).normal(size=(2, 4)).astype("float32")
+
+
+def test_a_replay_that_changes_nothing_computes_the_same():
+    model = small()
+    again = replay(model, X, lambda layer, *args, **kwargs: layer(*args, **kwargs))
+    for a, b in zip(again, model(X), strict=True):
+        assert np.array_equal(harness.array(a), harness.array(b))
+
+
+def test_a_replay_sees_every_call_once_and_shares_layers():
+    model = small()
+    seen = []
+
+    def call(layer, *args, **kwargs):
+        seen.append(layer.name)
+        return layer(*args, **kwargs)
+
+    inputs = keras.Input((4,))
+    twin = keras.Model(inputs, replay(model, inputs, call))
+    assert sorted(seen) == ["add", "first", "inner"]
+    assert [id(v) for v in twin.weights] == [id(v) for v in model.weights]
+
+
+def test_a_replay_can_change_a_call():
+    model = small()
+
+    def call(layer, *args, **kwargs):
+        y = layer(*args, **kwargs)
+        return y * 2 if layer.name == "first" else y
+
+    _, x = replay(model, X, call)
+    assert harness.error(harness.array(x), harness.predict(model, X)[1] * 2) == 0
+
+
+def test_leaf_layers_goes_into_sub_models():
+    names = [layer.name for layer in leaf_layers(small())]
+    assert {"first", "inside", "add"} <= set(names)
+    assert "inner" not in names
+
+
+def test_what_can_be_replayed():
+    model = small()
+    assert functional(model) is model
+    row = keras.Sequential([keras.layers.Dense(3)])
+    assert functional(row) is None  # not built: no graph
+    row.build((None, 4))
+    graph = functional(row)
+    assert graph.layers[-1] is row.layers[-1]
+    assert np.array_equal(harness.array(graph(X)), harness.array(row(X)))
+    assert functional(row.layers[-1]) is None

@@ -1,0 +1,318 @@
+"""Presets: what is written is what is loaded, damage is named, and no network is needed."""
+
+import json
+import os
+import pathlib
+import socket
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+import keras_seqpar as sp
+from keras_seqpar import data, presets
+from keras_seqpar.surgery.unknowns import Threshold, threshold_of
+from keras_seqpar.weights import named_weights
+from tests import harness
+from tests.harness import array
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "recipes"))
+pytest.importorskip("absl")
+Image = pytest.importorskip("PIL.Image")
+
+import make_preset  # noqa: E402
+
+SIZE = 32
+ARGUMENTS = {
+    "family": "resnet18",
+    "variant": "late_sp",
+    "input_shape": [SIZE, SIZE, 3],
+    "width": 0.125,
+    "stem": "small",
+    "classifier_activation": "softmax",
+    "include_preprocessing": True,
+    "name": "tiny",
+}
+PEOPLE = {
+    "normalisation": {"takes": "pixels", "mean": [0.0] * 3, "std": [1.0] * 3},
+    "data": {"name": "noise"},
+    "licence": "Apache-2.0",
+    "accuracy": {"top1": 0.5},
+}
+LABELS = ["blue", "Zoë's green", "red"]
+TREE = {"colours": LABELS[:2], "red": None}
+
+
+def build(builder: str, source) -> tuple[keras.Model, dict]:
+    """A network with random weights, and the arguments it was built with."""
+    arguments = dict(ARGUMENTS)
+    if builder == "build_plain":
+        del arguments["variant"]
+    function, names = presets.BUILDERS[builder]
+    model = function(**{names: sp.Hierarchy.of(source), **arguments, "drop_path": 0.1})
+    harness.randomize(model)
+    return model, arguments
+
+
+@pytest.fixture(scope="module")
+def net():
+    return build("build_phl", LABELS)[0]
+
+
+@pytest.fixture
+def folder(net, tmp_path):
+    """A folder with the preset `tiny`."""
+    write(net, tmp_path)
+    return tmp_path
+
+
+def write(model, folder, name="tiny", builder="build_phl", arguments=ARGUMENTS, **changes):
+    facts, content = presets.pack(model, builder=builder, arguments=arguments, **PEOPLE)
+    return presets.write(name, facts | changes, content, folder=folder)
+
+
+def pixels(count=4) -> np.ndarray:
+    noise = np.random.default_rng(0).integers(0, 256, (count, SIZE, SIZE, 3))
+    return noise.astype("float32")
+
+
+@pytest.mark.parametrize(
+    ("builder", "source"), [("build_phl", LABELS), ("build_nhl", TREE), ("build_plain", LABELS)]
+)
+def test_a_preset_is_the_network_in_float16(builder, source, tmp_path, monkeypatch):
+    model, arguments = build(builder, source)
+    threshold = Threshold(0.5, "max_logit")
+    path = write(sp.with_threshold(model, threshold), tmp_path, "a", builder, arguments)
+    assert path == tmp_path / "a.json"
+    assert sorted(os.listdir(tmp_path)) == ["a.json", "a.npz"]
+
+    def refuse(*args, **kwargs):
+        raise AssertionError("no network is needed")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    loaded = sp.load_preset("a", folder=tmp_path)
+    assert loaded.get_layer("categories").hierarchy == model.get_layer("categories").hierarchy
+    assert threshold_of(loaded) == threshold
+    assert loaded.name == "tiny"
+    found = named_weights(loaded)
+    for name, variable in named_weights(model).items():
+        value = array(variable)
+        want = value if value.ndim == 1 else value.astype("float16").astype("float32")
+        assert np.array_equal(array(found[name]), want)
+    assert len(found) == len(named_weights(model))
+    want = harness.logits(model, pixels())
+    assert np.abs(harness.logits(loaded, pixels()) - want).max() < 0.02 * np.ptp(want)
+    count = sum(int(np.prod(v.shape)) for v in model.weights)
+    assert (tmp_path / "a.npz").stat().st_size < 2.2 * count + 400 * len(model.weights)
+
+
+def test_what_travels_along(folder):
+    assert sp.preset_names(folder=folder) == ("tiny",)
+    facts = presets.about("tiny", folder=folder)
+    assert {key: facts[key] for key in PEOPLE} == PEOPLE
+    assert facts["weights"]["bytes"] == (folder / "tiny.npz").stat().st_size
+    assert facts["hierarchy"]["tree"][1] == {"id": "zoe_s_green", "label": "Zoë's green"}
+
+
+def test_a_loaded_preset_can_be_cut(folder):
+    loaded = sp.load_preset("tiny", folder=folder)
+    small = sp.cutout(loaded, ["red", "blue"])
+    want = harness.logits(loaded, pixels())[:, [2, 0]]
+    assert np.array_equal(harness.logits(small, pixels()), want)
+
+
+def test_every_preset_of_the_package_loads_and_runs():
+    """Of none there is nothing to test."""
+    for name in sp.preset_names():
+        facts = presets.about(name)
+        assert facts["weights"]["bytes"] <= make_preset.MOST_BYTES
+        assert facts["licence"] and 0 < facts["accuracy"]["top1"] <= 1
+        model = sp.load_preset(name)  # compares the SHA-256
+        height, width, channels = model.inputs[0].shape[1:]
+        noise = np.random.default_rng(0).integers(0, 256, (1, height, width, channels))
+        scores = harness.predict(model, noise.astype("float32"))
+        assert scores.shape == (1, len(facts["hierarchy"]["categories"]))
+        assert np.isfinite(scores).all()
+
+
+def test_unknown_names(folder, tmp_path_factory):
+    write(sp.load_preset("tiny", folder=folder), folder, "small")
+    with pytest.raises(ValueError, match="preset 'tinny'. Did you mean 'tiny'.*Valid: small, tiny"):
+        sp.load_preset("tinny", folder=folder)
+    with pytest.raises(ValueError, match="There are none here: make one with recipes/make_preset"):
+        sp.load_preset("tiny", folder=tmp_path_factory.mktemp("empty"))
+    with pytest.raises(TypeError, match="name of a preset must be a string, got 3"):
+        sp.load_preset(3, folder=folder)
+    with pytest.raises(ValueError, match="Unknown preset '../tiny'"):
+        sp.load_preset("../tiny", folder=folder)
+
+
+def test_damaged_weights_are_named(folder):
+    path = folder / "tiny.npz"
+    content = path.read_bytes()
+    flipped = bytearray(content)
+    flipped[len(content) // 2] ^= 1
+    for damaged in (bytes(flipped), content[:-9], b""):
+        path.write_bytes(damaged)
+        with pytest.raises(
+            ValueError, match=r"tiny\.npz is damaged: [\d,]+ bytes with the SHA-256 .* Install"
+        ):
+            sp.load_preset("tiny", folder=folder)
+    path.unlink()
+    with pytest.raises(ValueError, match=r"weights .*tiny\.npz of the preset 'tiny' are missing"):
+        sp.load_preset("tiny", folder=folder)
+
+
+def test_damaged_descriptions_are_named(folder):
+    path = folder / "tiny.json"
+    facts = json.loads(path.read_text("utf-8"))
+    for text, words in (
+        (path.read_text("utf-8")[:-30], "tiny.json is damaged: Unterminated string"),
+        ("[]", "tiny.json is damaged: it lacks format, builder"),
+        ('{"format": 1}', "it lacks builder, .* licence, accuracy. Install keras-seqpar again"),
+        (json.dumps(facts | {"format": 9}), "has the format 9, this version .* reads 1"),
+    ):
+        path.write_text(text, "utf-8")
+        with pytest.raises(ValueError, match=words):
+            sp.load_preset("tiny", folder=folder)
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(ValueError, match=r"tiny\.json is damaged: .*decode"):
+        sp.load_preset("tiny", folder=folder)
+
+
+def test_weights_of_another_network_are_refused(net, tmp_path):
+    write(net, tmp_path, arguments=ARGUMENTS | {"width": 0.25})
+    with pytest.raises(ValueError, match="do not fit the preset's network(?s:.*)of another shape"):
+        sp.load_preset("tiny", folder=tmp_path)
+    facts, _ = presets.pack(net, builder="build_phl", arguments=ARGUMENTS, **PEOPLE)
+    with pytest.raises(ValueError, match="weights of the preset are damaged"):
+        presets.restore(facts, b"PK no zip")
+
+
+def test_what_float16_cannot_hold_is_refused(net):
+    model = sp.cutout(net, LABELS, copy=True)
+    kernel = named_weights(model)["stem_conv/kernel"]
+    kernel.assign(array(kernel) * 1e6)
+    with pytest.raises(ValueError, match="stem_conv/kernel of .* not finite in float16.*65504"):
+        presets.pack(model, builder="build_phl", arguments=ARGUMENTS, **PEOPLE)
+    with pytest.raises(ValueError, match="Unknown builder 'build'. Did you mean 'build_"):
+        presets.pack(net, builder="build", arguments=ARGUMENTS, **PEOPLE)
+
+
+def test_statistics_of_any_size_are_kept(net, tmp_path):
+    model = sp.cutout(net, LABELS, copy=True)
+    variance = named_weights(model)["stem_conv_norm/moving_variance"]
+    values = np.geomspace(1e-9, 1e7, variance.shape[0]).astype("float32")
+    variance.assign(values)
+    write(model, tmp_path)
+    loaded = named_weights(sp.load_preset("tiny", folder=tmp_path))
+    assert np.array_equal(array(loaded["stem_conv_norm/moving_variance"]), values)
+
+
+def test_writing_is_whole_or_not_at_all(net, folder, monkeypatch):
+    before = {name: (folder / name).read_bytes() for name in os.listdir(folder)}
+    with monkeypatch.context() as patched:
+
+        def full(*args):
+            raise OSError(28, "No space left on device")
+
+        patched.setattr(os, "replace", full)
+        with pytest.raises(OSError, match="No space left"):
+            write(net, folder, licence="another")
+    assert {name: (folder / name).read_bytes() for name in os.listdir(folder)} == before
+    for name in ("Tiny", "a-b", "a/b", "", "größe", "3d"):
+        with pytest.raises(
+            ValueError, match="lower-case letters, digits and underscores and begins"
+        ):
+            write(net, folder, name)
+    with pytest.raises(ValueError, match="'x' lacks the entries licence"):
+        facts, content = presets.pack(net, builder="build_phl", arguments=ARGUMENTS, **PEOPLE)
+        del facts["licence"]
+        presets.write("x", facts, content, folder=folder)
+
+
+FLAGS = {
+    "dataset": "folder:/nowhere",
+    "data_dir": "/somewhere",
+    "family": "resnet18",
+    "variant": "late_sp",
+    "width": 0.125,
+    "stem": "small",
+    "epochs": 3,
+}
+
+
+@pytest.fixture
+def run(net, tmp_path):
+    """The folder of a training run, and beside it pictures."""
+    rng = np.random.default_rng(0)
+    for label in LABELS:
+        place = tmp_path / "pictures" / "val" / label
+        place.mkdir(parents=True)
+        for i in range(5):
+            noise = rng.integers(0, 256, (SIZE, SIZE, 3)).astype("uint8")
+            Image.fromarray(noise).save(place / f"{i}.png")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "presets").mkdir()
+    save(net, tmp_path)
+    return tmp_path
+
+
+def save(model, folder, **flags):
+    model.save(folder / "run" / "best.keras")
+    (folder / "run" / "flags.json").write_text(json.dumps({"flags": FLAGS | flags}))
+
+
+def make(folder, *more, name="tiny") -> int:
+    return make_preset.main(
+        [
+            str(folder / "run" / "best.keras"),
+            f"--name={name}",
+            "--licence=Apache-2.0",
+            f"--dataset=folder:{folder / 'pictures'}",
+            f"--folder={folder / 'presets'}",
+            *more,
+        ]
+    )
+
+
+def test_the_command_measures_and_writes(net, run, capsys):
+    assert make(run) == 0
+    assert "top-1" in capsys.readouterr().out
+    facts = presets.about("tiny", folder=run / "presets")
+    assert str(run) not in json.dumps(facts) and "somewhere" not in json.dumps(facts)
+    assert facts["data"] == {
+        "name": "folder:pictures",
+        "trained_with": {k: v for k, v in FLAGS.items() if k != "data_dir"}
+        | {"dataset": "folder:nowhere"},
+    }
+    loaded = sp.load_preset("tiny", folder=run / "presets")
+    split = data.load(f"folder:{run / 'pictures'}", image_size=SIZE, splits=["validation"])
+    order = [LABELS.index(label) for label in split.categories]
+    pictures = split.validation.read(range(15)).astype("float32")
+    right = harness.predict(loaded, pictures).argmax(-1) == np.array(order)[split.validation.labels]
+    assert facts["accuracy"]["top1"] == pytest.approx(right.mean())
+    assert facts["accuracy"]["pictures"] == 15
+    assert facts["normalisation"]["std"] == [1.0] * 3
+
+
+def test_the_command_refuses_what_is_no_preset(net, run, capsys, monkeypatch):
+    def refused(words, *more, **options):
+        assert make(run, *more, **options) == 1
+        assert words in capsys.readouterr().err
+        assert not os.listdir(run / "presets")
+
+    refused("A preset needs --name and --licence", "--licence=")
+    refused("begins with no digit, got 'Tiny'", name="Tiny")
+    save(net, run, width=0.25)
+    refused("The weights do not fit the preset's network")
+    save(sp.attend(net, {"red": 5.0}), run)
+    refused("its logits differ by")
+    save(net, run)
+    monkeypatch.setattr(make_preset, "MOST_BYTES", 1000)
+    refused("bytes; a preset may have 1,000. Train a network of 0.")
+    (run / "run" / "flags.json").write_text('{"flags": {"family": "resnet18"}}')
+    refused("flags.json lacks variant, width, stem, dataset: it is not of recipes/train.py")
+    (run / "run" / "flags.json").unlink()
+    refused("has no flags.json")

@@ -1,0 +1,215 @@
+import pathlib
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+import keras_seqpar as sp
+from keras_seqpar import data
+from keras_seqpar import hierarchy as hierarchies
+from keras_seqpar.hierarchy.corpora import table
+from tests import harness
+
+RECIPES = pathlib.Path(__file__).parents[2] / "recipes"
+TABLES = RECIPES.parent / "keras_seqpar" / "hierarchy" / "tables"
+sys.path.insert(0, str(RECIPES))  # recipes are run by path
+import group  # noqa: E402
+import make_tables  # noqa: E402
+
+DIGITS = tuple("9876543210")  # the network's order is not that of the data
+
+
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory):
+    """Small networks for digits, with random weights, as files."""
+    folder = tmp_path_factory.mktemp("networks")
+    options = {"input_shape": (16, 16, 3), "width": 0.125, "stem": "small", "seed": 1}
+    made = {
+        "phl": sp.build_phl(DIGITS, family="resnet18", include_preprocessing=True, **options),
+        "normalised": sp.build_phl(DIGITS, family="resnet18", **options),
+        "plain": sp.build_plain("resnet18", DIGITS, include_preprocessing=True, **options),
+        "other": sp.build_phl(["a", "b"], family="resnet18", **options),
+    }
+    for name, model in made.items():
+        harness.randomize(model)
+        model.save(folder / f"{name}.keras")
+    return folder
+
+
+def run(argv, tmp_path, capsys):
+    """Runs the recipe; returns its hierarchy and what it printed."""
+    path = tmp_path / "made.json"
+    assert group.main([*argv, "--output", str(path)]) == 0
+    return hierarchies.from_file(path), capsys.readouterr().out
+
+
+def pictures() -> tuple[np.ndarray, np.ndarray]:
+    """The validation pictures of digits, and each one's place in DIGITS."""
+    split = data.load("digits", image_size=16, splits=["validation"]).validation
+    return split.read(np.arange(len(split))).astype("float32"), 9 - split.labels
+
+
+@pytest.mark.parametrize("name", ["phl", "plain", "normalised"])
+def test_similarity_compares_the_features_of_the_trunk(networks, tmp_path, capsys, name):
+    flags = ["--source", "similarity", "--model", str(networks / f"{name}.keras")]
+    flags += ["--dataset", "digits", "--superclasses", "4", "--method", "ward"]
+    made, _ = run(flags, tmp_path, capsys)
+    x, truth = pictures()
+    if name == "normalised":
+        mean, deviation = np.array([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]])
+        x = (x / 255 - mean) / deviation
+    trunk = keras.models.load_model(networks / f"{name}.keras").get_layer("trunk")
+    found = keras.ops.convert_to_numpy(trunk(x.astype("float32"), training=False)).mean((1, 2))
+    means = np.stack([found[truth == i].mean(0) for i in range(10)])
+    assert made == hierarchies.similarity(DIGITS, features=means, superclasses=4, method="ward")
+    assert made.categories == DIGITS
+
+
+@pytest.mark.parametrize("by", ["confusion", "scores"])
+def test_similarity_compares_what_a_network_takes_for_what(networks, tmp_path, capsys, by):
+    flags = ["--model", str(networks / "phl.keras"), "--dataset", "digits", "--by", by]
+    made, out = run([*flags, "--source", "similarity"], tmp_path, capsys)
+    x, truth = pictures()
+    scores = harness.predict(keras.models.load_model(networks / "phl.keras"), x)
+    assert f"Top-1 on 360 validation pictures: {np.mean(scores.argmax(-1) == truth):.2%}." in out
+    if by == "confusion":
+        scores = np.eye(10)[scores.argmax(-1)]
+    confusion = np.stack([scores[truth == i].mean(0) for i in range(10)])
+    assert made == hierarchies.similarity(DIGITS, confusion=confusion)
+    apart, _ = run([*flags, "--source", "dissimilar"], tmp_path, capsys)
+    assert apart == hierarchies.dissimilar(DIGITS, confusion=confusion)
+
+
+def test_wordnet_is_the_default_source(tmp_path, capsys):
+    figure = tmp_path / "woof.png"
+    flags = ["--subset", "imagewoof", "--levels", "3", "--figure", str(figure)]
+    made, out = run(flags, tmp_path, capsys)
+    assert made == hierarchies.ready("imagewoof", levels=3)
+    assert str(made) in out and f"Drawn to {figure}." in out and figure.exists()
+    assert "Split-point 2: superclasses with 3, 2, 2, 2 children." in out
+    made, out = run(["--labels", "dog, cat,truck ,ambulance", "--explain"], tmp_path, capsys)
+    assert made.categories == ("dog", "cat", "truck", "ambulance")
+    assert "dog: n02084071 dog, domestic dog, Canis familiaris: a kind of canine, canid" in out
+    _, out = run(["--subset", "meow"], tmp_path, capsys)
+    assert "5 of 5 categories hang at the trunk" in out
+    assert "WordNet has no finer grouping of these" in out
+
+
+def test_controls_and_files_are_sources(tmp_path, capsys):
+    made, _ = run(["--source", "random", "--dataset", "digits", "--seed", "3"], tmp_path, capsys)
+    assert made == hierarchies.random(tuple("0123456789"), seed=3)
+    made, _ = run(["--source", "dissimilar", "--subset", "imagewoof"], tmp_path, capsys)
+    four = hierarchies.ready("imagewoof", levels=4)
+    assert made == hierarchies.dissimilar(hierarchies.subset("imagewoof"), hierarchy=four)
+    hierarchies.to_file(made, tmp_path / "woof.yaml")
+    flags = ["--source", "file", "--file", str(tmp_path / "woof.yaml")]
+    assert run(flags, tmp_path, capsys)[0] == made
+    chosen, _ = run([*flags, "--labels", "dingo,beagle"], tmp_path, capsys)
+    assert chosen == made.prune(["dingo", "beagle"])
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ([], "Say which categories: one of --labels, --subset and --dataset."),
+        (["--labels", "a,b", "--subset", "meow"], "Say which categories"),
+        (["--subset", "meows"], "Unknown subset 'meows'. Did you mean 'meow'?"),
+        (["--subset", "meow", "--levels", "7"], "2 to 4, got 7"),
+        (["--subset", "meow", "--superclasses", "2"], "--superclasses is not for wordnet"),
+        (["--subset", "meow", "--corpus", "/nowhere"], "There is no WordNet at '/nowhere'"),
+        (["--labels", "dog,qwxz"], "has no noun 'qwxz'"),
+        (["--dataset", "nothing"], "Unknown data set 'nothing'"),
+        (["--source", "nothing"], "--help lists all flags"),
+        (["nothing"], "Arguments without a flag: nothing"),
+        (["--source", "similarity", "--dataset", "digits"], "needs a trained network"),
+        (["--source", "similarity", "--labels", "a,b", "--model", "x"], "--model needs pictures"),
+        (["--source", "random", "--dataset", "digits", "--model", "x"], "--model is for simil"),
+        (["--source", "similarity", "--dataset", "digits", "--model", "x"], "no file x"),
+        (["--source", "random", "--labels", "a,b,c", "--seed", "-1"], "--seed"),
+        (["--source", "random", "--labels", "a,a"], "'a' is named twice"),
+        (["--source", "file"], "--source file needs --file"),
+        (["--source", "file", "--file", "x.json"], "x.json"),
+        (["--file", "x.json", "--subset", "meow"], "--file is for --source file"),
+        (["--subset", "meow", "--output", "x.txt"], "ends in .json, .yaml, .yml, got 'x.txt'"),
+    ],
+)
+def test_bad_flags_are_explained_and_leave_nothing(argv, message, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert group.main(argv) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and message in error
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_network_must_know_the_data(networks, tmp_path, capsys):
+    flags = ["--source", "similarity", "--dataset", "digits", "--model"]
+    assert group.main([*flags, str(networks / "other.keras")]) == 1
+    assert "have different categories; only one of them has 0, 1, 2" in capsys.readouterr().err
+    (tmp_path / "broken.keras").write_bytes(b"PK")
+    assert group.main([*flags, str(tmp_path / "broken.keras")]) == 1
+    assert "is no readable .keras file" in capsys.readouterr().err
+
+
+def test_the_recipe_runs_by_path(tmp_path):
+    program = [sys.executable, str(RECIPES / "group.py")]
+    done = subprocess.run(
+        [*program, "--subset", "meow"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("1 split-point, 5 categories\n├── tabby")
+
+
+# The tables
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory):
+    """WordNet's files with the extract's synsets in their places, and the list of ids."""
+    folder = tmp_path_factory.mktemp("sources")
+    licence = (TABLES / "WORDNET_LICENSE.txt").read_text()
+    head = "".join(f"{i:>3} {line}  \n" for i, line in enumerate(licence.splitlines(), 1))
+    content = bytearray(b"\n" * 16_000_000)
+    content[: len(head)] = head.encode()
+    senses: dict[str, dict[int, str]] = {}
+    for wnid, hypernym, lemmas, ranks in table("wordnet_nouns.tsv"):
+        words = [word.replace(" ", "_") for word in lemmas.split("|")]
+        shown = " ".join(f"{word} 0" for word in words)
+        above = f"001 @ {hypernym[1:]} n 0000" if hypernym else "000"
+        line = f"{wnid[1:]} 03 n {len(words):02x} {shown} {above} | -  \n".encode()
+        at = int(wnid[1:])
+        content[at : at + len(line)] = line
+        for word, rank in zip(words, ranks.split("|"), strict=True):
+            senses.setdefault(word.lower(), {})[int(rank)] = wnid[1:]
+    index = head
+    for word, found in sorted(senses.items()):
+        places = [found.get(i, "00000000") for i in range(1, max(found) + 1)]
+        index += f"{word} n {len(places)} 1 @ {len(places)} 0 {' '.join(places)}  \n"
+    (folder / "data.noun").write_bytes(content)
+    (folder / "index.noun").write_text(index)
+    (folder / "wnids.txt").write_text("\n".join(hierarchies.wnids("imagenet1k")))
+    return folder
+
+
+def test_the_tables_are_what_the_recipe_makes(sources, tmp_path, capsys, root):
+    flags = ["--wordnet", str(sources), "--wnids", str(sources / "wnids.txt")]
+    assert make_tables.main([*flags, "--out", str(tmp_path)]) == 0
+    assert "4 split-points: 5 + 29 + 175 superclasses" in capsys.readouterr().out
+    assert len(list(tmp_path.iterdir())) == 3
+    for path in tmp_path.iterdir():
+        assert path.read_bytes() == (TABLES / path.name).read_bytes()
+
+
+def test_bad_sources_of_tables_are_refused(sources, tmp_path, capsys):
+    few = tmp_path / "few.txt"
+    few.write_text("n01440764 tench")
+    for argv, message in (
+        ([], "Say where the sources are"),
+        (["--wordnet", str(sources), "--wnids", str(few)], "has 2 words, 1 of which"),
+        (["--wordnet", "x", "--wnids", str(sources / "wnids.txt")], "There is no WordNet at 'x'"),
+        (["--wordnet", "x", "--wnids", "nowhere.txt"], "nowhere.txt"),
+    ):
+        assert make_tables.main([*argv, "--out", str(tmp_path / "out")]) == 1
+        assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,190 @@
+"""Watching a video: what is written, and what is kept when it breaks off."""
+
+import csv
+import itertools
+import pathlib
+import sys
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "recipes"))
+pytest.importorskip("absl")
+pytest.importorskip("cv2")
+
+import bench_pruning
+import together
+import video
+import watch
+import watchers
+
+from keras_seqpar import selective
+from tests import harness
+
+pytestmark = pytest.mark.only_backend("tensorflow")
+LABELS = ("blue", "green", "red")
+SIZE = 48, 32  # width, height
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    """8 frames in which a bright box moves."""
+    path = tmp_path_factory.mktemp("video") / "box.avi"
+    writer = video.Writer(path, 10)
+    for i in range(8):
+        frame = np.full((SIZE[1], SIZE[0], 3), 60, "uint8")
+        frame[10:20, 4 + 3 * i : 12 + 3 * i] = (250, 40, 40)
+        writer(frame)
+    writer.close()
+    return path
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "net.keras"
+    harness.network(LABELS, include_preprocessing=True).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def segmenter(tmp_path_factory):
+    frame = keras.Input((None, None, 3))
+    x = layers.Rescaling(1 / 255)(frame)
+    x = layers.Conv2D(4, 3, padding="same", activation="relu", name="features")(x)
+    model = keras.Model(frame, layers.Conv2D(3, 1, name="scores")(x))
+    harness.randomize(model)  # by their names, so that they are the same after any other tests
+    path = tmp_path_factory.mktemp("model") / "map.keras"
+    model.save(path)
+    return path
+
+
+def read(folder):
+    with open(folder / "watch.csv", newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_classifier_both_ways(clip, saved, tmp_path, capsys):
+    flags = [str(clip), f"--model={saved}", "--mode=both", f"--output={tmp_path}"]
+    assert watch.main([*flags, "--categories=red,blue", "--gains=red=1.2", "--threshold=0"]) == 0
+    rows = read(tmp_path)
+    assert len(rows) == 8 and rows[0]["mode"] == "dense"
+    assert all(row["agreement"] == "1" for row in rows)
+    assert {row["said"].split()[0] for row in rows} <= {"red", "blue"}
+    assert 0 < float(rows[-1]["changed"]) < 1
+    written = video.open_video(str(tmp_path / "watch.mp4"))
+    shown = list(written.frames())
+    assert len(shown) == 8 and shown[0].shape == (SIZE[1], 2 * SIZE[0], 3)
+    written.close()
+    assert (tmp_path / "watch.png").stat().st_size > 1000
+    assert "8 frames." in capsys.readouterr().out
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_how_changes_are_found_and_followed(clip, saved, tmp_path, monkeypatch):
+    original, made = selective.stream, []
+
+    def recorded(*args, **options):
+        made.append(options)
+        return original(*args, **options)
+
+    monkeypatch.setattr(watchers.selective, "stream", recorded)
+    flags = [str(clip), f"--model={saved}", f"--output={tmp_path}", "--novideo", "--refresh=4"]
+    for more in (["--threshold=0"], ["--reach=8", "--dilate=2", "--luminance"]):
+        assert watch.main([*flags, *more]) == 0
+        rows = read(tmp_path)
+        assert [row["changed"] == "1" for row in rows] == 2 * [True, False, False, False]
+    keys = ("threshold", "drop_single", "luminance", "dilate", "reach", "refresh")
+    assert [tuple(options.get(key, False) for key in keys) for options in made] == [
+        (0, False, False, 0, "receptive_field", 4),
+        (20, True, True, 2, 8, 4),
+    ]
+    assert watch.main([*flags, "--reach=far"]) == 1
+
+
+def test_a_segmenter(clip, segmenter, tmp_path):
+    flags = [str(clip), f"--model={segmenter}", f"--output={tmp_path}", "--frames=4"]
+    assert watch.main([*flags, "--mode=both", "--margin=receptive_field", "--least=1"]) == 0
+    rows = read(tmp_path)
+    assert [row["mode"] for row in rows] == ["full", "regions", "regions", "regions"]
+    assert all(float(row["agreement"]) > 0.99 for row in rows)
+    assert watch.main([*flags, "--mode=dense", "--novideo", "--size=24x16"]) == 0
+    rows = read(tmp_path)
+    assert rows[0]["ms"] == "" and float(rows[0]["dense_ms"]) > 0
+    assert watch.main([*flags, "--categories=red"]) == 1
+
+
+def test_a_video_that_breaks_off(segmenter, tmp_path, capsys):
+    broken = tmp_path / "broken.avi"
+    writer = video.Writer(broken, 10)
+    for i in range(8):  # noise, so that frames are larger than the head of the file
+        writer(np.random.default_rng(i).integers(0, 256, (64, 96, 3)).astype("uint8"))
+    writer.close()
+    content = broken.read_bytes()
+    broken.write_bytes(content[: len(content) * 6 // 10])
+    flags = [f"--model={segmenter}", f"--output={tmp_path / 'out'}"]
+    assert watch.main([str(broken), *flags]) == 3
+    assert "broke off after" in capsys.readouterr().err
+    assert 0 < len(read(tmp_path / "out")) < 8
+    assert (tmp_path / "out" / "watch.mp4").is_file()
+
+
+def test_ctrl_c_and_errors_keep_what_was_done(clip, segmenter, tmp_path, monkeypatch, capsys):
+    original = watchers.Segmenter.selective
+    flags = [str(clip), f"--model={segmenter}", f"--output={tmp_path}"]
+    for kind, status in ((KeyboardInterrupt, 3), (ValueError, 1)):
+        seen = []
+
+        def fail(self, frame, seen=seen, kind=kind):
+            seen.append(1)
+            if len(seen) > 3:
+                raise kind("at the fourth frame")
+            return original(self, frame)
+
+        monkeypatch.setattr(watchers.Segmenter, "selective", fail)
+        assert watch.main(flags) == status
+        assert len(read(tmp_path)) == 3
+    assert "fourth frame" in capsys.readouterr().err
+
+
+def test_what_cannot_be_watched(clip, saved, tmp_path, capsys):
+    (tmp_path / "text.avi").write_text("no video")
+    for flags, words in (
+        ([str(tmp_path / "missing.avi")], "no file"),
+        ([str(tmp_path / "text.avi"), f"--model={saved}"], "cannot be decoded"),
+        ([str(clip)], "Give --model"),
+        ([str(clip), "--model=preset:nothing"], "nothing"),
+        ([str(clip), f"--model={saved}", "--gains=red"], "NAME=NUMBER"),
+        ([str(clip), f"--model={saved}", "--size=big"], "WIDTHxHEIGHT"),
+        (["camera:front", f"--model={saved}"], "camera:NUMBER"),
+        ([], "Give the source"),
+    ):
+        assert watch.main([*flags, f"--output={tmp_path / 'out'}"]) == 1
+        assert words in capsys.readouterr().err
+
+
+def test_everything_together(clip, tmp_path, capsys):
+    assert together.main([str(clip), "--keep=2,1", "--frames=3", f"--output={tmp_path}"]) == 0
+    assert (tmp_path / "together.png").is_file()
+    printed = capsys.readouterr().out
+    assert "2 categories: dense" in printed and "1 categories" in printed
+    assert together.main([str(clip), "--keep=11"]) == 1
+    assert "from 1 to 10" in capsys.readouterr().err
+
+
+def test_thresholds_and_pruning_side_by_side(clip, saved, capsys):
+    flags = [str(saved), f"--videos={clip}", "--size=48x32", "--frames=4"]
+    some = ["--thresholds=5,auto", "--reaches=receptive_field,1", "--prunes=0,0.5", "--dilate=1"]
+    assert bench_pruning.main([*flags, *some]) == 0
+    rows = [x.split(" | ") for x in capsys.readouterr().out.splitlines() if x.startswith("| ")]
+    wanted = itertools.product(("| 5.0", "| auto"), ("receptive_field", "1"), ("0", "0.5"))
+    assert [tuple(row[:3]) for row in rows[1:]] == list(wanted)
+    for flag, message in (
+        ("--videos=", "Give --videos"),
+        ("--videos=missing.avi", "There is no file missing.avi"),
+        ("--size=48", "WIDTHxHEIGHT"),
+        ("--reaches=far", "whole number or receptive_field, got 'far'"),
+    ):
+        assert bench_pruning.main([*flags, flag]) == 1
+        assert message in capsys.readouterr().err

@@ -1,0 +1,157 @@
+"""add_category and merge: the ways back from a cutout."""
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import keras_seqpar as sp
+from tests import harness
+
+NESTED = {"pets": ["cat", "dog"], "vehicles": {"land": ["car"]}, "tree": None}
+
+
+def hierarchy(model: keras.Model) -> sp.Hierarchy:
+    return model.get_layer("categories").hierarchy
+
+
+@settings(max_examples=5)
+@given(st.data())
+def test_adding_keeps_all_logits_and_removing_is_the_identity(data):
+    tree = data.draw(harness.trees(max_depth=3, max_categories=4))
+    model = harness.network(tree)
+    level_of = {tree.level(node) for node in tree.nodes if node.is_category}
+    parents = [None, *(node.label for node in tree.superclasses)]
+    fitting = [p for p in parents if (1 if p is None else 1 + tree.level(tree.find(p))) in level_of]
+    parent = data.draw(st.sampled_from(fitting))
+    bigger = sp.add_category(model, "newcomer", parent=parent, seed=1)
+    x = harness.pictures(model)
+    assert hierarchy(bigger).categories == (*tree.categories, "newcomer")
+    before = harness.logits(model, x)
+    assert np.array_equal(harness.logits(bigger, x)[:, :-1], before)
+    removed = sp.cutout(bigger, tree.categories)
+    assert hierarchy(removed) == tree
+    assert np.array_equal(harness.logits(removed, x), before)
+    harness.check_names(bigger)
+
+
+def test_a_new_branch_equals_one_built_with_the_network(tmp_path):
+    model = harness.build(["a", "b"], seed=3, drop_path=0.2)
+    grown = sp.add_category(model, "c", seed=3)
+    built = harness.build(["a", "b", "c"], seed=3, drop_path=0.2)
+    x = harness.pictures(model)
+    assert np.array_equal(harness.predict(grown, x), harness.predict(built, x))
+    harness.randomize(grown)
+    harness.check_network(grown, tmp_path)
+
+
+def test_the_new_branch_is_neutral_and_trainable_whatever_its_twin_is():
+    model = sp.attend(harness.build(["a", "b"]), {"a": 2.0})
+    model.get_layer("branch_a").trainable = False
+    branch = sp.add_category(model, "c").get_layer("branch_c")
+    assert branch.get_layer("c_gain").gain == 1.0
+    assert branch.trainable_variables
+
+
+def test_the_new_branch_can_be_trained_alone():
+    model = harness.build(["a", "b"])
+    harness.randomize(model)
+    grown = sp.add_category(model, "c", freeze_others=True)
+    new = grown.get_layer("branch_c")
+    assert {id(v) for v in grown.trainable_variables} == {id(v) for v in new.trainable_variables}
+    x = harness.pictures(model, 4)
+    old_logits, old = harness.logits(model, x), harness.values(new)
+    grown.compile("sgd", "categorical_crossentropy")
+    grown.fit(x, np.eye(3)[[0, 1, 2, 2]], verbose=0)
+    assert np.array_equal(harness.logits(grown, x)[:, :2], old_logits)  # statistics included
+    assert not harness.same_values(harness.values(new), old)
+
+
+def test_growing_with_a_gains_input():
+    model = sp.attention_input(harness.network())
+    grown = sp.add_category(model, "newcomer")
+    assert sp.gain_names(grown) == (*harness.LABELS[:4], "newcomer")
+    x = harness.pictures(model)
+    scores = harness.logits(sp.with_activation(grown, None), x, np.ones((2, 5), "float32"))
+    assert np.array_equal(scores[:, :4], harness.logits(harness.network(), x))
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"category": "cat"}, "'cat' is named twice"),
+        ({"category": "bus", "parent": "cat"}, "'cat' is a category and cannot hold 'bus'"),
+        ({"category": "bus", "parent": "lands"}, "Did you mean 'land'"),
+        ({"category": "bus", "parent": "land", "like": "tree"}, "Categories at that level: car"),
+        ({"category": "bus", "like": "car"}, "Categories at that level: tree"),
+        ({"category": "★"}, "cannot become a node id"),
+    ],
+)
+def test_what_cannot_be_added(options, text):
+    with pytest.raises(ValueError, match=text):
+        sp.add_category(harness.network(NESTED), **options)
+
+
+def test_no_category_to_build_like():
+    model = harness.network({"pets": ["cat"], "vehicles": ["car"]})
+    with pytest.raises(ValueError, match="at that level: none"):
+        sp.add_category(model, "tree")
+
+
+@settings(max_examples=4)
+@given(st.data())
+def test_merging_what_was_cut_apart(data):
+    tree = data.draw(harness.trees(max_depth=3, max_categories=5).filter(_several))
+    model = harness.network(tree)
+    labels = data.draw(st.permutations(tree.categories))
+    middle = data.draw(st.integers(1, len(labels) - 1))
+    one, other = labels[:middle], labels[middle:]
+    merged = sp.merge(sp.cutout(model, one), sp.cutout(model, other, copy=True))
+    assert hierarchy(merged).categories == (*one, *other)
+    x = harness.pictures(model)
+    columns = [tree.categories.index(label) for label in (*one, *other)]
+    assert harness.error(harness.logits(merged, x), harness.logits(model, x)[:, columns]) < 1e-6
+
+
+def _several(tree: sp.Hierarchy) -> bool:
+    return len(tree.categories) > 1
+
+
+def test_merging_refuses_other_trunks_and_superclasses():
+    model = harness.build(NESTED)
+    with pytest.raises(ValueError, match=r"The trunks differ \(stem_conv/kernel"):
+        sp.merge(sp.cutout(model, ["cat"]), harness.build({"pets": ["bird"]}, seed=1))
+    other = sp.cutout(model, ["dog"], copy=True)
+    harness.randomize(other.get_layer("branch_pets"))
+    with pytest.raises(ValueError, match="The branches of 'pets' differ"):
+        sp.merge(sp.cutout(model, ["cat"]), other)
+
+
+def test_merging_refuses_other_gains_of_a_common_superclass():
+    model = harness.network(NESTED)
+    keen = sp.attend(sp.cutout(model, ["dog"]), {"pets": 2.0})
+    with pytest.raises(ValueError, match=r"The branches of 'pets' differ \(their layers\)"):
+        sp.merge(sp.cutout(model, ["cat"]), keen)
+
+
+def test_merging_refuses_the_same_category_twice():
+    model = harness.network(NESTED)
+    with pytest.raises(ValueError, match="'cat' is named twice"):
+        sp.merge(sp.cutout(model, ["cat"]), sp.cutout(model, ["dog", "cat"]))
+    with pytest.raises(ValueError, match="both a superclass and a category"):
+        sp.merge(sp.cutout(model, ["tree"]), harness.build({"tree": ["oak"]}))
+
+
+def test_merging_refuses_a_gains_input_on_one_side():
+    model = harness.network()
+    with pytest.raises(ValueError, match="One of the networks has a gains input"):
+        sp.merge(sp.attention_input(sp.cutout(model, ["tench"])), sp.cutout(model, ["chain saw"]))
+
+
+@pytest.mark.parametrize("work", [lambda m: sp.add_category(m, "x"), lambda m: sp.merge(m, m)])
+def test_only_seqpar_networks_grow(work):
+    with pytest.raises(ValueError, match="is a plain network"):
+        work(sp.build_plain("resnet18", 2, width=0.125))
+    with pytest.raises(TypeError, match=r"Expected a keras\.Model"):
+        work("model.keras")
