@@ -68,7 +68,7 @@ def feature_maps(
     axes[0].set_title("picture", fontsize=9)
     for panel, i in zip(axes[1:], shown, strict=False):
         panel.imshow(grey, cmap="gray", vmin=0, vmax=255)
-        image = panel.imshow(
+        overlay = panel.imshow(
             maps[i],
             cmap="viridis",
             vmin=0,
@@ -78,7 +78,7 @@ def feature_maps(
             interpolation="bilinear",
         )
         panel.set_title(f"{labels[i]}\n{scores[i]:.3g}", fontsize=9, parse_math=False)
-    figure.colorbar(image, ax=list(axes), label="mean absolute feature", shrink=0.8)
+    figure.colorbar(overlay, ax=list(axes), label="mean absolute feature", shrink=0.8)
     return figures.finish(figure, path, title)
 
 
