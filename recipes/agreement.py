@@ -1,4 +1,4 @@
-"""Teaches a network to say of a part of a picture what it says of the whole.
+"""Teaches a network to say of a part of an image what it says of the whole.
 
 Streams compute crops around what changed and keep the rest of the map. They agree with a run of
 the whole frame as far as what a network says of a pixel does not hang on what is further away
@@ -11,11 +11,11 @@ import keras
 from keras import ops
 
 NEAR = 6  # pixels at the edge of a part that may differ: somewhat less than a stream's margin
-GRAINS = 1, 2, 8  # pixels: of sensors, of colours at half resolution and of the blocks of codecs
+GRAINS = 1, 2, 8  # pixels: of sensors, of colors at half resolution and of the blocks of codecs
 
 
 class Part(keras.layers.Layer):
-    """A square of each picture of a batch, at the same place in all.
+    """A square of each image of a batch, at the same place in all.
 
     Call arguments: `(batch, height, width, channels)` and `(batch, numbers)`, of which the last
     two of the first row are the square's top and left.
@@ -28,24 +28,24 @@ class Part(keras.layers.Layer):
         super().__init__(dtype="float32", **kwargs)
         self.size = size
 
-    def call(self, pictures, rows):
+    def call(self, images, rows):
         corner = ops.cast(rows[0, -2:], "int32")
         start = ops.pad(corner, (1, 1))
         return ops.slice(
-            pictures, start, (ops.shape(pictures)[0], self.size, self.size, pictures.shape[-1])
+            images, start, (ops.shape(images)[0], self.size, self.size, images.shape[-1])
         )
 
-    def compute_output_shape(self, pictures_shape, rows_shape):
-        return (pictures_shape[0], self.size, self.size, pictures_shape[-1])
+    def compute_output_shape(self, images_shape, rows_shape):
+        return (images_shape[0], self.size, self.size, images_shape[-1])
 
 
 class Grain(keras.layers.Layer):
-    """Adds noise to the colours of pictures in training, of each size of `GRAINS` by itself.
+    """Adds noise to the colors of images in training, of each size of `GRAINS` by itself.
 
-    Call argument: `(batch, height, width, channels)` of 0 to 255; the first three are colours.
+    Call argument: `(batch, height, width, channels)` of 0 to 255; the first three are colors.
 
     Args:
-        level: largest standard deviation of each size, of 255; each picture and colour draws its
+        level: largest standard deviation of each size, of 255; each image and color draws its
             own below.
         seed: of the noise.
     """
@@ -55,21 +55,21 @@ class Grain(keras.layers.Layer):
         self.level = level
         self.seed_generator = keras.random.SeedGenerator(seed)
 
-    def call(self, pictures, training=False):
+    def call(self, images, training=False):
         if not training:
-            return pictures
-        colours, rest = pictures[..., :3], pictures[..., 3:]
-        count, (height, width) = ops.shape(pictures)[0], pictures.shape[1:3]
+            return images
+        colors, rest = images[..., :3], images[..., 3:]
+        count, (height, width) = ops.shape(images)[0], images.shape[1:3]
         for grain in GRAINS:
             shape = (count, -(-height // grain), -(-width // grain), 3)
             noise = keras.random.normal(shape, seed=self.seed_generator)
             noise = ops.repeat(ops.repeat(noise, grain, axis=1), grain, axis=2)
             level = keras.random.uniform((count, 1, 1, 3), 0, self.level, seed=self.seed_generator)
-            colours = colours + level * noise[:, :height, :width]
-        return ops.concatenate([ops.clip(colours, 0.0, 255.0), rest], axis=-1)
+            colors = colors + level * noise[:, :height, :width]
+        return ops.concatenate([ops.clip(colors, 0.0, 255.0), rest], axis=-1)
 
-    def compute_output_shape(self, pictures_shape):
-        return pictures_shape
+    def compute_output_shape(self, images_shape):
+        return images_shape
 
 
 class Agree(keras.layers.Layer):
@@ -78,7 +78,7 @@ class Agree(keras.layers.Layer):
     It is half the sum of both Kullback-Leibler divergences, on average over all pixels but those
     at the part's edge.
 
-    Call arguments: scores `(batch, height, width, classes)` of whole pictures, of them those at the
+    Call arguments: scores `(batch, height, width, classes)` of whole images, of them those at the
     part's place, and those of the part by itself. Returns the first.
 
     Args:

@@ -5,14 +5,14 @@
         --after stage4_block1_conv2,stage5_block1_relu --json out.json --plot out.png
 
 Measures top-1 at every gain of a grid, where
-- the cue is right: the picture's true category has the gain (arXiv 2308.05128, section 4.4);
+- the cue is right: the image's true category has the gain (arXiv 2308.05128, section 4.4);
 - the cue is wrong: another category has it, averaged over all others;
 - some categories cannot be present and are inhibited (gains below 1): --absent of the others,
-  drawn for every picture by --seed;
+  drawn for every image by --seed;
 - in nested networks: the superclass of the true category has it, or a wrong superclass;
 - the gain acts behind other layers of the categories' branches (--after).
 
-The calibrated gain is chosen on a random half of the pictures and measured on the other half. A
+The calibrated gain is chosen on a random half of the images and measured on the other half. A
 right cue knows the answer, so that it alone asks for ever higher gains: with --trust 0.8 the gain
 is the best for cues of which 80 % are right.
 
@@ -75,9 +75,9 @@ def sweep(name: str, logits: dict[float, np.ndarray], nodes, truth, *, absent, s
 
     Args:
         name: what the gain acts on.
-        logits: gain -> logits where all nodes have it, `(pictures, categories)`.
+        logits: gain -> logits where all nodes have it, `(images, categories)`.
         nodes: the node of each category, `None` for none.
-        truth: the true category of each picture.
+        truth: the true category of each image.
         absent: how many categories to inhibit; 0 for no such curve.
         seed: of all random choices.
         trust: the share of right cues that `calibrated` is chosen for.
@@ -119,7 +119,7 @@ def sweep(name: str, logits: dict[float, np.ndarray], nodes, truth, *, absent, s
             "gain": gains[chosen],
             "trust": trust,
             "fitted_on": len(fit),
-            "pictures": len(other),
+            "images": len(other),
             "neutral": mean(plain[other]),
             "right": mean(right[chosen, other]),
             "wrong": mean(wrong[chosen, other]),
@@ -151,8 +151,8 @@ def measure(network, split: data.Split, truth: np.ndarray, chosen) -> list[dict]
 
     Args:
         network: a SeqPar network.
-        split: pictures of its categories.
-        truth: the true category of each picture, as the number of its logit.
+        split: images of its categories.
+        truth: the true category of each image, as the number of its logit.
         chosen: `gains` (numbers), `after`, `absent`, `trust`, `seed`, `batch_size`.
 
     Raises:
@@ -215,8 +215,8 @@ def table(report: dict) -> str:
         without, right, wrong = (percent(found[key]) for key in ("neutral", "right", "wrong"))
         lines += [
             f"  Calibrated for cues of which {found['trust']:.0%} are right: gain "
-            f"{found['gain']:g}, chosen on {found['fitted_on']} pictures.",
-            f"  On the other {found['pictures']}: {without} without, {right} with right cues, "
+            f"{found['gain']:g}, chosen on {found['fitted_on']} images.",
+            f"  On the other {found['images']}: {without} without, {right} with right cues, "
             f"{wrong} with wrong ones.",
         ]
         if found["break_even"] is not None:
@@ -243,7 +243,7 @@ def study(chosen) -> dict:
     """
     chosen.gains = read_gains(chosen.gains)
     network = run_folder.load_model(chosen.model)
-    find_parts(network)  # a plain network is refused before pictures are read
+    find_parts(network)  # a plain network is refused before images are read
     dataset = load(network, chosen)
     every = dataset.splits[chosen.split]
     truth = match(network, dataset)[every.labels]
@@ -252,14 +252,14 @@ def study(chosen) -> dict:
         tuple(every.names[i] for i in own), every.labels[own], lambda i: every.read(own[i])
     )
     reports = measure(network, split, truth[own], chosen)
-    print(f"{chosen.model} on {dataset.name}, {chosen.split}: {len(own)} pictures")
+    print(f"{chosen.model} on {dataset.name}, {chosen.split}: {len(own)} images")
     for report in reports:
         print(f"\n{table(report)}")
     return {
         "model": chosen.model,
         "dataset": dataset.name,
         "split": chosen.split,
-        "pictures": len(own),
+        "images": len(own),
         "categories": list(find_parts(network).hierarchy.categories),
         "seed": chosen.seed,
         "sweeps": reports,

@@ -1,12 +1,12 @@
-"""Augmentation in two halves: numbers drawn on the host, pictures changed on the device.
+"""Augmentation in two halves: numbers drawn on the host, images changed on the device.
 
-`draw` makes one row of numbers per picture with NumPy, so that every random choice is a
+`draw` makes one row of numbers per image with NumPy, so that every random choice is a
 function of the generator it is given. `Augment`, a layer in front of the network, carries
 them out inside the compiled training step, on every backend: crop, flip and the geometry of
-RandAugment in one resampling, then the colours, then mixup or cutmix.
+RandAugment in one resampling, then the colors, then mixup or cutmix.
 
 Keras's own RandAugment draws one operation for a whole batch, computes all eleven of them for
-every picture, and its factor 0.5 stands for rotations by up to 180 degrees; keras-cv's needs
+every image, and its factor 0.5 stands for rotations by up to 180 degrees; keras-cv's needs
 TensorFlow. Hence this file.
 """
 
@@ -19,32 +19,32 @@ from keras import ops
 # The 14 operations of RandAugment (Cubuk et al., arXiv 1909.13719, section 3). Ranges are those
 # of torchvision's `RandAugment`, whose strongest bin is magnitude 10 here.
 GEOMETRY = ("rotate", "shear_x", "shear_y", "translate_x", "translate_y")
-ENHANCE = ("brightness", "colour", "contrast", "sharpness")
+ENHANCE = ("brightness", "color", "contrast", "sharpness")
 OPERATIONS = (
     *("identity", "auto_contrast", "equalize", "solarize", "posterize"),
     *GEOMETRY,
     *ENHANCE,
 )
-OPERATIONS_PER_PICTURE = 2
+OPERATIONS_PER_IMAGE = 2
 STRONGEST = 10
 
 # A row of numbers: the affine map (6), the mix (5), then for each RandAugment operation 7.
-AFFINE, MIX, COLOUR = 6, 5, 7
-NO_COLOUR = (1, 0, 0, 0, 0, 256, 1)  # factor, three bases, auto contrast, threshold, step
-FILL = (124.0, 116.0, 104.0)  # beyond the borders: the mean colour of ImageNet
+AFFINE, MIX, COLOR = 6, 5, 7
+NO_COLOR = (1, 0, 0, 0, 0, 256, 1)  # factor, three bases, auto contrast, threshold, step
+FILL = (124.0, 116.0, 104.0)  # beyond the borders: the mean color of ImageNet
 
 
 @dataclasses.dataclass(frozen=True)
 class Policy:
-    """What to do to training pictures.
+    """What to do to training images.
 
     Args:
-        flip: mirror half of the pictures.
-        crop_scale: smallest share of a picture's area that a random crop keeps, its sides in
+        flip: mirror half of the images.
+        crop_scale: smallest share of an image's area that a random crop keeps, its sides in
             a ratio of 3:4 to 4:3; 1 for no crops.
         randaugment: magnitude from 0 (off) to 10.
         mixup: alpha of mixup (arXiv 1710.09412); 0 is off.
-        cutmix: alpha of cutmix (arXiv 1905.04899); with both, each picture gets one of them.
+        cutmix: alpha of cutmix (arXiv 1905.04899); with both, each image gets one of them.
     """
 
     flip: bool = False
@@ -65,37 +65,37 @@ class Policy:
     @property
     def columns(self) -> int:
         """Length of a row of numbers."""
-        return AFFINE + MIX + (OPERATIONS_PER_PICTURE * COLOUR if self.randaugment else 0)
+        return AFFINE + MIX + (OPERATIONS_PER_IMAGE * COLOR if self.randaugment else 0)
 
 
 def draw(rng: np.random.Generator, count: int, policy: Policy, *, stored: int, size: int):
-    """Draws what happens to `count` pictures.
+    """Draws what happens to `count` images.
 
     Args:
         rng: where the random numbers come from.
-        count: number of pictures; picture `i` is mixed with picture `count - 1 - i`.
+        count: number of images; image `i` is mixed with image `count - 1 - i`.
         policy: what to do.
-        stored: side of the pictures as they are stored, in pixels.
-        size: side of the pictures to make.
+        stored: side of the images as they are stored, in pixels.
+        size: side of the images to make.
 
     Returns:
-        The rows, `(count, policy.columns)` float32; the weight of each picture's own label
-        against its partner's, `(count,)`; and which stored pictures to equalize, `(count,)`.
+        The rows, `(count, policy.columns)` float32; the weight of each image's own label
+        against its partner's, `(count,)`; and which stored images to equalize, `(count,)`.
     """
     maps = _crops(rng, count, policy, stored, size)
     mix, own = _mixes(rng, count, policy, size)
-    colours = []
+    colors = []
     equalize = np.zeros(count, bool)
     if policy.randaugment:
         strength = policy.randaugment / STRONGEST
-        for _ in range(OPERATIONS_PER_PICTURE):
+        for _ in range(OPERATIONS_PER_IMAGE):
             operation = np.array(OPERATIONS)[rng.integers(len(OPERATIONS), size=count)]
             sign = rng.choice([-1.0, 1.0], size=count)
             maps = maps @ _geometry(operation, sign * strength, size)
-            colours.append(_colours(operation, sign, strength))
+            colors.append(_colors(operation, sign, strength))
             equalize |= operation == "equalize"
     affine = maps[:, :2].reshape(count, AFFINE)
-    return np.concatenate([affine, mix, *colours], axis=1, dtype="float32"), own, equalize
+    return np.concatenate([affine, mix, *colors], axis=1, dtype="float32"), own, equalize
 
 
 def _crops(rng, count: int, policy: Policy, stored: int, size: int) -> np.ndarray:
@@ -115,25 +115,25 @@ def _crops(rng, count: int, policy: Policy, stored: int, size: int) -> np.ndarra
 
 
 def _geometry(operation, amount, size: int) -> np.ndarray:
-    """Maps around the centre of a picture, 3x3 each; `amount` is -1 to 1."""
+    """Maps around the center of an image, 3x3 each; `amount` is -1 to 1."""
     angle = np.where(operation == "rotate", np.deg2rad(30) * amount, 0)
     maps = np.zeros((len(operation), 3, 3))
     maps[:, 0, 0] = maps[:, 1, 1] = np.cos(angle)
     maps[:, 1, 0] = np.sin(angle) + np.where(operation == "shear_y", 0.3 * amount, 0)
     maps[:, 0, 1] = -np.sin(angle) + np.where(operation == "shear_x", 0.3 * amount, 0)
     shift = size * 150 / 331 * amount
-    centre = np.full(2, size / 2)
-    maps[:, :2, 2] = centre - maps[:, :2, :2] @ centre
+    center = np.full(2, size / 2)
+    maps[:, :2, 2] = center - maps[:, :2, :2] @ center
     maps[:, 0, 2] += np.where(operation == "translate_x", shift, 0)
     maps[:, 1, 2] += np.where(operation == "translate_y", shift, 0)
     maps[:, 2, 2] = 1
     return maps
 
 
-def _colours(operation, sign, strength: float) -> np.ndarray:
-    rows = np.tile(np.array(NO_COLOUR, "float32"), (len(operation), 1))
+def _colors(operation, sign, strength: float) -> np.ndarray:
+    rows = np.tile(np.array(NO_COLOR, "float32"), (len(operation), 1))
     rows[:, 0] = np.where(np.isin(operation, ENHANCE), 1 + 0.9 * strength * sign, 1)
-    for column, name in enumerate(("colour", "contrast", "sharpness", "auto_contrast"), start=1):
+    for column, name in enumerate(("color", "contrast", "sharpness", "auto_contrast"), start=1):
         rows[operation == name, column] = 1
     rows[operation == "solarize", 5] = 255 * (1 - strength)
     rows[operation == "posterize", 6] = 2 ** round(4 * strength)  # 8 bits to 4 bits
@@ -141,7 +141,7 @@ def _colours(operation, sign, strength: float) -> np.ndarray:
 
 
 def _mixes(rng, count: int, policy: Policy, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Weight of the own picture outside a box (top, left, bottom, right), and its label's."""
+    """Weight of the own image outside a box (top, left, bottom, right), and its label's."""
     rows = np.zeros((count, MIX))
     rows[:, 0] = 1
     own = np.ones(count)
@@ -151,71 +151,71 @@ def _mixes(rng, count: int, policy: Policy, size: int) -> tuple[np.ndarray, np.n
         rows[~cut, 0] = own[~cut] = weights[~cut]
     if policy.cutmix:
         half = size / 2 * np.sqrt(1 - rng.beta(policy.cutmix, policy.cutmix, count))[:, None]
-        centre = rng.uniform(0, size, (count, 2))
-        box = np.concatenate([centre - half, centre + half], axis=1).round().clip(0, size)
+        center = rng.uniform(0, size, (count, 2))
+        box = np.concatenate([center - half, center + half], axis=1).round().clip(0, size)
         rows[cut, 1:] = box[cut]
         own[cut] = 1 - ((box[:, 2] - box[:, 0]) * (box[:, 3] - box[:, 1]) / size**2)[cut]
     return rows, own
 
 
-def equalize(pictures: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """Equalizes the histograms of chosen pictures: the one operation done before the rest.
+def equalize(images: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """Equalizes the histograms of chosen images: the one operation done before the rest.
 
     Args:
-        pictures: `(count, height, width, 3)` uint8; changed in place.
+        images: `(count, height, width, 3)` uint8; changed in place.
         chosen: `(count,)` bool.
 
     Returns:
-        The pictures.
+        The images.
     """
     if chosen.any():
         from PIL import Image, ImageOps
 
         for i in np.flatnonzero(chosen):
-            pictures[i] = np.asarray(ImageOps.equalize(Image.fromarray(pictures[i])))
-    return pictures
+            images[i] = np.asarray(ImageOps.equalize(Image.fromarray(images[i])))
+    return images
 
 
 class Augment(keras.layers.Layer):
-    """Carries out what `draw` drew; at inference it passes on the middle of the pictures.
+    """Carries out what `draw` drew; at inference it passes on the middle of the images.
 
-    Call arguments: pictures `(batch, stored, stored, 3)` of 0 to 255, and the rows. Returns
+    Call arguments: images `(batch, stored, stored, 3)` of 0 to 255, and the rows. Returns
     `(batch, size, size, 3)` float32.
 
     Args:
         policy: what `draw` was given.
-        size: side of the pictures to make.
+        size: side of the images to make.
     """
 
     def __init__(self, policy: Policy, size: int, **kwargs):
         super().__init__(dtype="float32", **kwargs)
         self.policy, self.size = policy, size
 
-    def call(self, pictures, rows, training=False):
-        pictures = ops.cast(pictures, "float32")
+    def call(self, images, rows, training=False):
+        images = ops.cast(images, "float32")
         if not training:
-            height, width = pictures.shape[1:3]  # None where it is not known yet
+            height, width = images.shape[1:3]  # None where it is not known yet
             top, left = (max(0, ((side or 0) - self.size) // 2) for side in (height, width))
-            return pictures[:, top : top + self.size, left : left + self.size]
-        pictures = resample(pictures, rows[:, :AFFINE], self.size)
-        for start in range(AFFINE + MIX, self.policy.columns, COLOUR):
-            pictures = _recolour(pictures, rows[:, start : start + COLOUR])
+            return images[:, top : top + self.size, left : left + self.size]
+        images = resample(images, rows[:, :AFFINE], self.size)
+        for start in range(AFFINE + MIX, self.policy.columns, COLOR):
+            images = _recolor(images, rows[:, start : start + COLOR])
         if self.policy.mixup or self.policy.cutmix:
-            pictures = _mix(pictures, rows[:, AFFINE : AFFINE + MIX], self.size)
-        return pictures
+            images = _mix(images, rows[:, AFFINE : AFFINE + MIX], self.size)
+        return images
 
-    def compute_output_shape(self, pictures_shape, rows_shape):
-        return (pictures_shape[0], self.size, self.size, pictures_shape[-1])
+    def compute_output_shape(self, images_shape, rows_shape):
+        return (images_shape[0], self.size, self.size, images_shape[-1])
 
 
-def resample(pictures, affine, size: int):
+def resample(images, affine, size: int):
     """Bilinear resampling: output pixel (x, y) is taken from affine @ (x, y, 1)."""
-    shape = ops.shape(pictures)
+    shape = ops.shape(images)
     count, height, width = shape[0], shape[1], shape[2]
-    centres = ops.arange(size, dtype="float32") + 0.5
+    centers = ops.arange(size, dtype="float32") + 0.5
     a, b, c, d, e, f = (affine[:, i, None, None] for i in range(AFFINE))
-    x = a * centres[None, None, :] + b * centres[None, :, None] + c - 0.5
-    y = d * centres[None, None, :] + e * centres[None, :, None] + f - 0.5
+    x = a * centers[None, None, :] + b * centers[None, :, None] + c - 0.5
+    y = d * centers[None, None, :] + e * centers[None, :, None] + f - 0.5
     last_x, last_y = ops.cast(width, "float32") - 1, ops.cast(height, "float32") - 1
     inside = (x >= -0.5) & (x <= last_x + 0.5) & (y >= -0.5) & (y <= last_y + 0.5)
     x, y = ops.clip(x, 0.0, last_x), ops.clip(y, 0.0, last_y)
@@ -224,7 +224,7 @@ def resample(pictures, affine, size: int):
     left, top = ops.cast(left, "int32"), ops.cast(top, "int32")
     right, bottom = ops.minimum(left + 1, width - 1), ops.minimum(top + 1, height - 1)
     first = ops.reshape(ops.arange(count, dtype="int32") * (height * width), (-1, 1, 1))
-    flat = ops.reshape(pictures, (-1, pictures.shape[-1]))
+    flat = ops.reshape(images, (-1, images.shape[-1]))
 
     def at(row, column):
         return ops.take(flat, first + row * width + column, axis=0)
@@ -237,17 +237,17 @@ def resample(pictures, affine, size: int):
     )
 
 
-def _recolour(x, row):
-    """One operation per picture; the row of the others is neutral."""
-    factor, colour, contrast, sharpness, auto, threshold, step = (
-        row[:, i, None, None, None] for i in range(COLOUR)
+def _recolor(x, row):
+    """One operation per image; the row of the others is neutral."""
+    factor, color, contrast, sharpness, auto, threshold, step = (
+        row[:, i, None, None, None] for i in range(COLOR)
     )
     # ITU-R 601 luma, as Pillow's conversion to "L"
-    grey = x[..., :1] * 0.299 + x[..., 1:2] * 0.587 + x[..., 2:] * 0.114
-    mean = ops.mean(grey, axis=(1, 2), keepdims=True)
+    gray = x[..., :1] * 0.299 + x[..., 1:2] * 0.587 + x[..., 2:] * 0.114
+    mean = ops.mean(gray, axis=(1, 2), keepdims=True)
     # Pillow's SMOOTH filter: a 3x3 box of ones with 5 in the middle, over 13
     smooth = (9 * ops.average_pool(x, 3, 1, "same", data_format="channels_last") + 4 * x) / 13
-    base = colour * grey + contrast * mean + sharpness * smooth  # brightness: black
+    base = color * gray + contrast * mean + sharpness * smooth  # brightness: black
     x = ops.where(factor == 1, x, ops.clip(base + factor * (x - base), 0.0, 255.0))
     low = ops.min(x, axis=(1, 2), keepdims=True)
     high = ops.max(x, axis=(1, 2), keepdims=True)
@@ -260,8 +260,8 @@ def _recolour(x, row):
 def _mix(x, row, size: int):
     """Mixup and cutmix with the batch in reverse order."""
     own, top, left, bottom, right = (row[:, i, None, None, None] for i in range(MIX))
-    centres = ops.arange(size, dtype="float32") + 0.5
-    across, down = centres[None, None, :, None], centres[None, :, None, None]
+    centers = ops.arange(size, dtype="float32") + 0.5
+    across, down = centers[None, None, :, None], centers[None, :, None, None]
     box = (down > top) & (down < bottom) & (across > left) & (across < right)
     weight = ops.where(box, 0.0, own)
     return x * weight + ops.flip(x, axis=0) * (1 - weight)

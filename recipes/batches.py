@@ -12,7 +12,7 @@ class TrainingBatches(keras.utils.PyDataset):
     """Shuffled batches: all that is random in one is a function of (seed, epoch, step).
 
     Args:
-        split: the pictures.
+        split: the images.
         policy: what to do to them.
         categories: number of categories.
         chosen: all flags of the training.
@@ -43,21 +43,21 @@ class TrainingBatches(keras.utils.PyDataset):
             rng, self.count, self.policy, stored=self.stored, size=self.size
         )
         chosen = self.order[step * self.count : (step + 1) * self.count]
-        pictures = augment.equalize(self.split.read(chosen), equalized)
+        images = augment.equalize(self.split.read(chosen), equalized)
         labels = np.eye(self.categories)[self.split.labels[chosen]]
         pieces = labels.reshape(self.devices.pieces, -1, self.categories)
         partners = pieces[:, ::-1].reshape(labels.shape)  # as `Augment` mixes within a piece
         labels = own[:, None] * labels + (1 - own[:, None]) * partners
         labels = (1 - self.smoothing) * labels + self.smoothing / self.categories
-        pictures, rows, labels = map(self.devices.own, (pictures, rows, labels.astype("float32")))
-        return (pictures, rows), labels
+        images, rows, labels = map(self.devices.own, (images, rows, labels.astype("float32")))
+        return (images, rows), labels
 
 
 class ValidationBatches(keras.utils.PyDataset):
-    """All pictures in order, beside rows that change nothing.
+    """All images in order, beside rows that change nothing.
 
-    Every batch is full: pictures that fill up the last one have no weight, and the others'
-    weights make up for them, so that means over batches are means over the pictures.
+    Every batch is full: images that fill up the last one have no weight, and the others'
+    weights make up for them, so that means over batches are means over the images.
     """
 
     def __init__(
@@ -79,5 +79,5 @@ class ValidationBatches(keras.utils.PyDataset):
         batch = self.split.read(chosen), rows, labels, weights.astype("float32")
         if self.devices.joined:
             batch = map(self.devices.own, batch)
-        pictures, rows, labels, weights = batch
-        return (pictures, rows), labels, weights
+        images, rows, labels, weights = batch
+        return (images, rows), labels, weights

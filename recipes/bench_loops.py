@@ -54,12 +54,12 @@ def moving_digit(digit: int) -> Iterator[np.ndarray]:
     found = load_digits()
     if not (found.target == digit).any():
         raise ValueError(f"--digit must be 0 to 9, got {digit}.")
-    picture = np.kron(found.images[found.target == digit][0] / 16, np.ones((4, 4)))[:DIGIT, :DIGIT]
+    image = np.kron(found.images[found.target == digit][0] / 16, np.ones((4, 4)))[:DIGIT, :DIGIT]
     room = SIZE - DIGIT
     for step in itertools.count():
         y, x = (abs((step * speed) % (2 * room) - room) for speed in (2, 3))
         frame = np.zeros((SIZE, SIZE, 1), "float32")
-        frame[y : y + DIGIT, x : x + DIGIT, 0] = picture
+        frame[y : y + DIGIT, x : x + DIGIT, 0] = image
         yield frame
 
 

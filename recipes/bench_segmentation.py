@@ -3,12 +3,12 @@
     python recipes/bench_segmentation.py runs/segment/last.keras --data camvid-240x180.zip \
         --videos highway.avi,mall.mpg --output out/segmentation
 
-Test pictures get a rectangle of another test picture pasted in, of a share of the area and at a
+Test images get a rectangle of another test image pasted in, of a share of the area and at a
 random place; videos run as they are. Every frame goes through a stream, and through one that
 computes the whole frame each time, in turns: both by the same compiled network. The tables have
 how many times faster the stream is (medians, and in all), how many positions agree with the whole
 run of the frame as it came and, "of crops", of the frame as it was accepted, without the noise
-that the threshold lets pass; and the mean IoU of both against the pictures' labels, pasted
+that the threshold lets pass; and the mean IoU of both against the images' labels, pasted
 likewise. Videos have no labels; for them there is how much whole runs agree with each other from
 frame to frame. Writes segmentation.md and segmentation.json.
 """
@@ -37,7 +37,7 @@ def make_options() -> Options:
         ("string", "data", None, "The zip with CamVid."),
         ("list", "videos", [], "Videos of a camera that stands still."),
         ("list", "shares", ["0.02", "0.05", "0.1"], "Of the area that are pasted."),
-        ("integer", "pictures", 233, "Test pictures per share.", 1),
+        ("integer", "images", 233, "Test images per share.", 1),
         ("integer", "frames", 200, "Frames per video.", 2),
         ("integer", "seed", 0, "Of places."),
     )
@@ -90,24 +90,24 @@ def paste(rng: np.random.Generator, share: float, shape) -> tuple[slice, slice]:
     return tuple(slice(a, a + side) for a, side in zip(at, sides, strict=True))
 
 
-def on_pictures(network, pictures: camvid.Split, classes: int, chosen) -> list[dict]:
-    """One row per share of pasted pictures."""
-    shape = pictures.labels.shape[1:]
+def on_images(network, images: camvid.Split, classes: int, chosen) -> list[dict]:
+    """One row per share of pasted images."""
+    shape = images.labels.shape[1:]
     crops, whole = make_streams(network, (*shape, 5), chosen)
     rows = []
     for share in map(float, chosen.shares):
         rng = np.random.default_rng([chosen.seed, round(1e6 * share)])
         matrices = [np.zeros((classes, classes), int) for _ in range(2)]
         found = []
-        for i in range(min(chosen.pictures, len(pictures))):
-            other = int(rng.integers(1, len(pictures))) + i
+        for i in range(min(chosen.images, len(images))):
+            other = int(rng.integers(1, len(images))) + i
             part = paste(rng, share, shape)
-            picture, labels = pictures.pictures[i].copy(), pictures.labels[i].copy()
+            image, labels = images.images[i].copy(), images.labels[i].copy()
             crops.reset()
-            crops(camvid.with_place(picture))
-            picture[part] = pictures.pictures[other % len(pictures)][part]
-            labels[part] = pictures.labels[other % len(pictures)][part]
-            frame = camvid.with_place(picture)
+            crops(camvid.with_place(image))
+            image[part] = images.images[other % len(images)][part]
+            labels[part] = images.labels[other % len(images)][part]
+            frame = camvid.with_place(image)
             pair = step(crops, whole, frame)
             found.append(pair)
             for matrix, said in zip(matrices, pair["maps"], strict=True):
@@ -206,7 +206,7 @@ def main(argv: list[str]) -> int:
         scenes = camvid.load(chosen.data, ["test"])
         classes = len(scenes.categories)
         network = segment.load_network(chosen.model, classes)
-        rows = on_pictures(network, scenes.splits["test"], classes, chosen)
+        rows = on_images(network, scenes.splits["test"], classes, chosen)
         print(table(rows), flush=True)
         rows += [on_video(network, path, chosen) for path in chosen.videos]
     except (ValueError, ImportError, OSError) as error:

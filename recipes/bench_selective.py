@@ -89,7 +89,7 @@ def make_network(name: str, size: int, width: float) -> keras.Model:
     model = sp.build_plain(name, 10, input_shape=shape, width=width, seed=0)
     trunk = find_parts(model, allow_plain=True).trunk
     rng = np.random.default_rng(0)
-    for layer in trunk.layers:  # an addition of zeros would be optimised away
+    for layer in trunk.layers:  # an addition of zeros would be optimized away
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.beta.assign(0.1 * rng.normal(size=layer.beta.shape))
     return trunk
@@ -243,12 +243,12 @@ def draw(runs: list[dict], path: Path) -> None:
         print(f"No {path.name}: the package matplotlib is not installed.")
         return
     axes = figure.subplots()
-    for run, (colour, marker, _) in zip(runs, itertools.cycle(figures.STYLES)):
+    for run, (color, marker, _) in zip(runs, itertools.cycle(figures.STYLES)):
         shares = [100 * row["share"] for row in run["rows"]]
         faster = [row["dense ms"] / row["selective ms"] for row in run["rows"]]
-        axes.plot(shares, faster, marker=marker, color=colour, label=title(run["flags"]))
+        axes.plot(shares, faster, marker=marker, color=color, label=title(run["flags"]))
         bounds = [row["bound"] for row in run["rows"]]
-        axes.plot(shares, bounds, ":", color=colour, label="bound by counted MACs")
+        axes.plot(shares, bounds, ":", color=color, label="bound by counted MACs")
     axes.axhline(1, color="0.4", lw=1)
     axes.set(xscale="log", xlabel="pixels that changed (%)", ylabel="times faster than dense")
     axes.xaxis.set_major_formatter("{x:g}")

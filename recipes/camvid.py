@@ -1,11 +1,11 @@
 """CamVid: street scenes from a car, with a class for every pixel, and batches of them for `fit`.
 
 Brostow et al., "Semantic object classes in video: a high-definition ground truth database"
-(Pattern Recognition Letters 30, 2009), in the split of 367, 101 and 233 pictures and the 11
-classes of SegNet (arXiv 1511.00561), read from one zip: `train/`, `val/`, `test/` with pictures,
-`trainannot/`, ... with grey pictures of class numbers, and `classes.txt`.
+(Pattern Recognition Letters 30, 2009), in the split of 367, 101 and 233 images and the 11
+classes of SegNet (arXiv 1511.00561), read from one zip: `train/`, `val/`, `test/` with images,
+`trainannot/`, ... with gray images of class numbers, and `classes.txt`.
 
-Beside colours, networks see where in the frame a pixel lies (`with_place`): streets have their
+Beside colors, networks see where in the frame a pixel lies (`with_place`): streets have their
 sky above and their kerbs at the sides. Told so, a network need not look far around to know, and
 crops of a frame know it as well as the whole.
 """
@@ -26,12 +26,12 @@ CLASSES = (
     *("pedestrian", "bicyclist"),
 )
 SPLITS = ("train", "val", "test")
-UNLABELLED = "unlabelled"
+UNLABELED = "unlabeled"
 ZOOM = 1.4  # training crops show things up to that much larger or smaller
-JITTER = 0.2  # standard deviation of the logarithm of brightness; of each colour a third of it
+JITTER = 0.2  # standard deviation of the logarithm of brightness; of each color a third of it
 NOISE = 8.0  # largest standard deviation of noise, of 255
 MIXED = 0.5  # share of crops with a box of another one
-# Per picture: affine map, factor per colour, noise, box, corner of the part (`agreement.py`).
+# Per image: affine map, factor per color, noise, box, corner of the part (`agreement.py`).
 ROW = augment.AFFINE + 3 + 1 + 4 + 2
 BOX = slice(ROW - 6, ROW - 2)
 STRIDE = 4  # pixels; of the network of three stages: parts lie on its grid, as a stream's crops do
@@ -39,18 +39,18 @@ STRIDE = 4  # pixels; of the network of three stages: parts lie on its grid, as 
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """Pictures with a class per pixel.
+    """Images with a class per pixel.
 
     Args:
-        pictures: `(count, height, width, 3)` uint8.
+        images: `(count, height, width, 3)` uint8.
         labels: `(count, height, width)` uint8; the number of classes stands for none.
     """
 
-    pictures: np.ndarray
+    images: np.ndarray
     labels: np.ndarray
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.images)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Scenes:
 
     Args:
         categories: names of the classes.
-        splits: name -> pictures.
+        splits: name -> images.
     """
 
     categories: tuple[str, ...]
@@ -74,7 +74,7 @@ def load(path: str, splits=SPLITS) -> Scenes:
         splits: which to read.
 
     Raises:
-        ValueError: no such zip, something missing in it, or pictures that do not fit.
+        ValueError: no such zip, something missing in it, or images that do not fit.
     """
     if not Path(path).is_file():
         raise ValueError(f"There is no file {path}: give the zip with CamVid.")
@@ -86,8 +86,8 @@ def load(path: str, splits=SPLITS) -> Scenes:
                 raise ValueError(f"{path} has no classes.txt.")
             top = PurePosixPath(listed[0]).parent
             classes = file.read(listed[0]).decode().split()
-            if classes[-1] != UNLABELLED:
-                raise ValueError(f"The last line of classes.txt must be {UNLABELLED!r}.")
+            if classes[-1] != UNLABELED:
+                raise ValueError(f"The last line of classes.txt must be {UNLABELED!r}.")
             found = {name: _read_split(file, names, str(top / name)) for name in splits}
     except zipfile.BadZipFile as error:
         raise ValueError(f"{path} is no readable zip: {error}") from error
@@ -103,18 +103,18 @@ def _read_split(file: zipfile.ZipFile, names, folder: str) -> Split:
     wanted = sorted(n for n in names if PurePosixPath(n).parent == PurePosixPath(folder)
                     and n.endswith((".jpg", ".png")))  # fmt: skip
     if not wanted:
-        raise ValueError(f"The zip has no pictures in {folder}.")
+        raise ValueError(f"The zip has no images in {folder}.")
     parts: list[list[np.ndarray]] = [[], []]
     for name in wanted:
         label = f"{folder}annot/{PurePosixPath(name).stem}.png"
         if label not in names:
-            raise ValueError(f"The picture {name} has no classes: {label} is missing.")
+            raise ValueError(f"The image {name} has no classes: {label} is missing.")
         for part, entry, mode in zip(parts, (name, label), ("RGB", "L"), strict=True):
-            with Image.open(io.BytesIO(file.read(entry))) as picture:
-                part.append(np.asarray(picture.convert(mode)))
+            with Image.open(io.BytesIO(file.read(entry))) as image:
+                part.append(np.asarray(image.convert(mode)))
     shapes = {x.shape[:2] for part in parts for x in part}
     if len(shapes) > 1:
-        raise ValueError(f"The pictures in {folder} differ in size: {sorted(shapes)}.")
+        raise ValueError(f"The images in {folder} differ in size: {sorted(shapes)}.")
     return Split(*map(np.stack, parts))
 
 
@@ -129,16 +129,16 @@ def place(height: int, width: int) -> np.ndarray:
     return np.stack(np.meshgrid(255 * down, 255 * across, indexing="ij"), axis=-1)
 
 
-def with_place(pictures: np.ndarray) -> np.ndarray:
-    """Pictures `(..., height, width, 3)` with the channels of `place`, as uint8."""
-    height, width = pictures.shape[-3:-1]
+def with_place(images: np.ndarray) -> np.ndarray:
+    """Images `(..., height, width, 3)` with the channels of `place`, as uint8."""
+    height, width = images.shape[-3:-1]
     where = np.round(place(height, width)).astype("uint8")
-    where = np.broadcast_to(where, (*pictures.shape[:-1], 2))
-    return np.concatenate([pictures, where], axis=-1)
+    where = np.broadcast_to(where, (*images.shape[:-1], 2))
+    return np.concatenate([images, where], axis=-1)
 
 
 def frequencies(split: Split, classes: int) -> np.ndarray:
-    """Share of each class in what is labelled."""
+    """Share of each class in what is labeled."""
     counts = np.bincount(split.labels.reshape(-1), minlength=classes)[:classes]
     return counts / counts.sum()
 
@@ -158,11 +158,11 @@ class Prepare(keras.layers.Layer):
     """What stands before the network in training: crop, scale, mirror, brightness, noise, boxes.
 
     Noise, because videos have it and what a network says should not flicker with it. A box of
-    the batch's picture in reverse order with its place (CutMix, arXiv 1905.04899), because what
+    the batch's image in reverse order with its place (CutMix, arXiv 1905.04899), because what
     a network says of a pixel should depend on little around it.
 
-    Call arguments: pictures `(batch, height, width, 3)` of 0 to 255 and `(batch, ROW)` numbers.
-    Returns `(batch, size, size, 5)`; at inference everything, of the pictures' own size.
+    Call arguments: images `(batch, height, width, 3)` of 0 to 255 and `(batch, ROW)` numbers.
+    Returns `(batch, size, size, 5)`; at inference everything, of the images' own size.
 
     Args:
         size: side of the crops.
@@ -174,33 +174,33 @@ class Prepare(keras.layers.Layer):
         self.size = size
         self.seed_generator = keras.random.SeedGenerator(seed)
 
-    def call(self, pictures, rows, training=False):
-        pictures = ops.cast(pictures, "float32")
-        height, width = pictures.shape[1:3]
+    def call(self, images, rows, training=False):
+        images = ops.cast(images, "float32")
+        height, width = images.shape[1:3]
         if not training:
             where = ops.convert_to_tensor(place(height, width)[None], "float32")
-            where = ops.tile(where, (ops.shape(pictures)[0], 1, 1, 1))
-            return ops.concatenate([pictures, where], axis=-1)
+            where = ops.tile(where, (ops.shape(images)[0], 1, 1, 1))
+            return ops.concatenate([images, where], axis=-1)
         first = augment.AFFINE
-        affine, colours, noise = rows[:, :first], rows[:, first : first + 3], rows[:, first + 3]
-        pictures = augment.resample(pictures, affine, self.size)
-        grain = keras.random.normal(ops.shape(pictures), seed=self.seed_generator)
-        pictures = pictures * colours[:, None, None] + grain * noise[:, None, None, None]
-        pictures = ops.clip(pictures, 0.0, 255.0)
-        centres = ops.arange(self.size, dtype="float32") + 0.5
-        x = (affine[:, 0, None] * centres + affine[:, 2, None]) / width
-        y = (affine[:, 4, None] * centres + affine[:, 5, None]) / height
+        affine, colors, noise = rows[:, :first], rows[:, first : first + 3], rows[:, first + 3]
+        images = augment.resample(images, affine, self.size)
+        grain = keras.random.normal(ops.shape(images), seed=self.seed_generator)
+        images = images * colors[:, None, None] + grain * noise[:, None, None, None]
+        images = ops.clip(images, 0.0, 255.0)
+        centers = ops.arange(self.size, dtype="float32") + 0.5
+        x = (affine[:, 0, None] * centers + affine[:, 2, None]) / width
+        y = (affine[:, 4, None] * centers + affine[:, 5, None]) / height
         across = 255 * ops.abs(2 * x - 1)[:, None, :, None]
         down = 255 * y[:, :, None, None]
-        full = ops.zeros_like(pictures[..., :1])
-        made = ops.concatenate([pictures, down + full, across + full], axis=-1)
+        full = ops.zeros_like(images[..., :1])
+        made = ops.concatenate([images, down + full, across + full], axis=-1)
         top, left, bottom, right = (rows[:, i, None, None, None] for i in range(ROW)[BOX])
-        across, down = centres[None, None, :, None], centres[None, :, None, None]
+        across, down = centers[None, None, :, None], centers[None, :, None, None]
         box = (down > top) & (down < bottom) & (across > left) & (across < right)
         return ops.where(box, ops.flip(made, axis=0), made)
 
-    def compute_output_shape(self, pictures_shape, rows_shape):
-        return (pictures_shape[0], None, None, 5)
+    def compute_output_shape(self, images_shape, rows_shape):
+        return (images_shape[0], None, None, 5)
 
 
 def draw(rng: np.random.Generator, count: int, shape, size: int) -> np.ndarray:
@@ -208,8 +208,8 @@ def draw(rng: np.random.Generator, count: int, shape, size: int) -> np.ndarray:
 
     Args:
         rng: where the random numbers come from.
-        count: pictures.
-        shape: `(height, width)` of the pictures.
+        count: images.
+        shape: `(height, width)` of the images.
         size: side of the crops.
     """
     scale = np.exp(rng.uniform(-np.log(ZOOM), np.log(ZOOM), count))
@@ -234,9 +234,9 @@ def draw(rng: np.random.Generator, count: int, shape, size: int) -> np.ndarray:
 
 def crop_labels(labels: np.ndarray, rows: np.ndarray, size: int) -> np.ndarray:
     """The classes under the crops of `rows`: of the nearest pixels, boxes mixed."""
-    centres = np.arange(size) + 0.5
-    x = rows[:, 0, None] * centres + rows[:, 2, None]
-    y = rows[:, 4, None] * centres + rows[:, 5, None]
+    centers = np.arange(size) + 0.5
+    x = rows[:, 0, None] * centers + rows[:, 2, None]
+    y = rows[:, 4, None] * centers + rows[:, 5, None]
     x = np.clip(np.floor(x), 0, labels.shape[2] - 1).astype(int)
     y = np.clip(np.floor(y), 0, labels.shape[1] - 1).astype(int)
     crops = labels[np.arange(len(labels))[:, None, None], y[:, :, None], x[:, None, :]]
@@ -247,7 +247,7 @@ def crop_labels(labels: np.ndarray, rows: np.ndarray, size: int) -> np.ndarray:
 
 
 def answers(labels: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Classes and weights of pixels as a loss takes them; what is not labelled has none."""
+    """Classes and weights of pixels as a loss takes them; what is not labeled has none."""
     known = labels < len(weights)
     labels = np.where(known, labels, 0)
     return labels.astype("int32"), (weights[labels] * known).astype("float32")
@@ -276,11 +276,11 @@ class TrainingBatches(keras.utils.PyDataset):
         labels = self.split.labels[chosen]
         rows = draw(rng, self.count, labels.shape[1:], self.size)
         labels, weights = answers(crop_labels(labels, rows, self.size), self.weights)
-        return (self.split.pictures[chosen], rows), labels, weights
+        return (self.split.images[chosen], rows), labels, weights
 
 
 class ValidationBatches(keras.utils.PyDataset):
-    """Whole pictures in order; pixels of all classes count the same."""
+    """Whole images in order; pixels of all classes count the same."""
 
     def __init__(self, split: Split, classes: int, *, count: int):
         super().__init__()
@@ -291,13 +291,13 @@ class ValidationBatches(keras.utils.PyDataset):
 
     def __getitem__(self, step: int):
         chosen = slice(step * self.count, (step + 1) * self.count)
-        pictures = self.split.pictures[chosen]
-        rows = np.zeros((len(pictures), ROW), "float32")
-        return (pictures, rows), *answers(self.split.labels[chosen], np.ones(self.classes))
+        images = self.split.images[chosen]
+        rows = np.zeros((len(images), ROW), "float32")
+        return (images, rows), *answers(self.split.labels[chosen], np.ones(self.classes))
 
 
 def confusion(labels: np.ndarray, said: np.ndarray, classes: int) -> np.ndarray:
-    """Pixels by class (rows) and class said (columns); what is not labelled is left out."""
+    """Pixels by class (rows) and class said (columns); what is not labeled is left out."""
     known = labels < classes
     pairs = labels[known].astype(int) * classes + said[known]
     return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)

@@ -70,7 +70,7 @@ def case(name: str, full: keras.Model, chosen, plain: keras.Model, label: str) -
 
 def exercise(full: keras.Model, chosen) -> str:
     """Runs, saves, reloads and cuts a large network; says how long each took."""
-    picture = np.random.default_rng(0).normal(size=(1, 224, 224, 3)).astype("float32")
+    image = np.random.default_rng(0).normal(size=(1, 224, 224, 3)).astype("float32")
     seconds = {}
 
     def timed(what: str, work):
@@ -81,13 +81,13 @@ def exercise(full: keras.Model, chosen) -> str:
 
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "full.keras")
-        scores = timed("one picture", lambda: full(picture, training=False))
+        scores = timed("one image", lambda: full(image, training=False))
         timed("save", lambda: full.save(path))
         again = timed("load", lambda: keras.models.load_model(path))
         cutout = timed("cut", lambda: ks.cutout(again, chosen))
         cutout.save(os.path.join(folder, "cutout.keras"))
-    same = ks.cutout(full, chosen)(picture, training=False)
-    error = np.abs(ops.convert_to_numpy(cutout(picture, training=False) - same)).max()
+    same = ks.cutout(full, chosen)(image, training=False)
+    error = np.abs(ops.convert_to_numpy(cutout(image, training=False) - same)).max()
     if scores.shape != (1, len(full.layers[-1].hierarchy.categories)) or error:
         raise RuntimeError(f"The reloaded cutout differs by {error}.")
     return ", ".join(f"{what} {value:.0f} s" for what, value in seconds.items())
@@ -104,7 +104,7 @@ def main(_) -> None:
     plain50 = {n: ks.build_plain("resnet50", n) for n in (10, 100)}
     nhl = "NHL `early`, 10 superclasses of 10"
     lines = [
-        "| case | network | parameters | GMACs (with normalisation) | paper | against own full net"
+        "| case | network | parameters | GMACs (with normalization) | paper | against own full net"
         " | against plain |",
         "|---|---|---|---|---|---|---|",
         *case("Imagenette", ks.build_phl(nette), nette[:5], plain50[10], "PHL `late_sp`"),

@@ -1,8 +1,8 @@
-"""Cues of top-down attention on many pictures, put together from few runs.
+"""Cues of top-down attention on many images, put together from few runs.
 
 A category's logit depends on the gains of its own branch and of the superclasses above it only.
 So one run with a gain on all nodes of a level gives every column as it is where that column's own
-node alone has the gain, and any cue is a choice, picture by picture and column by column, between
+node alone has the gain, and any cue is a choice, image by image and column by column, between
 such a run and one without gains.
 """
 
@@ -15,7 +15,7 @@ from keras_seqpar.mobile.export.network import from_pixels
 from keras_seqpar.networks.graph import behind
 from keras_seqpar.surgery.cutout import find_parts
 
-MOST_CUES = 100  # with more wrong cues than that, each picture gets one of them, drawn
+MOST_CUES = 100  # with more wrong cues than that, each image gets one of them, drawn
 
 # What a run gives gains to: (layer that they act after or None for the plan's place, level of the
 # superclasses that have it or None for the categories, gain).
@@ -39,16 +39,16 @@ def steerable(network: keras.Model, after: str | None) -> keras.Model:
 def run(
     network: keras.Model, split: data.Split, settings: list[Setting], batch_size: int
 ) -> dict[Setting, np.ndarray]:
-    """Runs pictures once through the trunk, and through the branches once per setting.
+    """Runs images once through the trunk, and through the branches once per setting.
 
     Args:
         network: a SeqPar network that returns logits, its gains neutral.
-        split: the pictures.
+        split: the images.
         settings: what to run.
-        batch_size: pictures per step.
+        batch_size: images per step.
 
     Returns:
-        The logits of each setting, `(pictures, categories)`.
+        The logits of each setting, `(images, categories)`.
     """
     tree, trunk = find_parts(network).hierarchy, network.get_layer("trunk")
     nets = {after: steerable(network, after) for after in dict.fromkeys(s[0] for s in settings)}
@@ -85,13 +85,13 @@ def nodes_at(tree: sp.Hierarchy, level: int | None) -> list[str | None]:
 
 
 def right_cue(neutral, changed, nodes: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Whether each picture is named rightly when its own node has the gain, `(pictures,)`.
+    """Whether each image is named rightly when its own node has the gain, `(images,)`.
 
     Args:
-        neutral: logits without gains, `(pictures, categories)`.
+        neutral: logits without gains, `(images, categories)`.
         changed: logits where all nodes have the gain.
         nodes: the number of each category's node, -1 for none, `(categories,)`.
-        truth: the true category of each picture.
+        truth: the true category of each image.
     """
     own = nodes[truth]
     cued = (nodes == own[:, None]) & (nodes >= 0)
@@ -99,7 +99,7 @@ def right_cue(neutral, changed, nodes: np.ndarray, truth: np.ndarray) -> np.ndar
 
 
 def wrong_cue(neutral, changed, nodes: np.ndarray, truth: np.ndarray, seed: int) -> np.ndarray:
-    """How often each picture is named rightly when another node has the gain, `(pictures,)`.
+    """How often each image is named rightly when another node has the gain, `(images,)`.
 
     The mean over all other nodes, or one drawn by `seed` if there are more than 100; NaN where
     there is no other one. Arguments as for `right_cue`.
@@ -122,7 +122,7 @@ def wrong_cue(neutral, changed, nodes: np.ndarray, truth: np.ndarray, seed: int)
 
 
 def inhibited(neutral, changed, truth: np.ndarray, absent: int, seed: int) -> np.ndarray:
-    """Whether each picture is named rightly when `absent` others are inhibited, `(pictures,)`."""
+    """Whether each image is named rightly when `absent` others are inhibited, `(images,)`."""
     draw = np.random.default_rng(seed).random(neutral.shape)
     draw[np.arange(len(truth)), truth] = 2  # drawn last
     cued = draw.argsort(-1).argsort(-1) < absent

@@ -62,18 +62,18 @@ def measure(name: str, model, file: Path, digits: data.Dataset, kept: tuple[str,
         model,
         file,
         quantization="int8",
-        calibration=pictures_of(digits.train, digits.categories, labels, labels)[0][:300],
+        calibration=images_of(digits.train, digits.categories, labels, labels)[0][:300],
         input_dtype="uint8",
     )
-    pictures, wanted = pictures_of(digits.validation, digits.categories, labels, labels)
-    report = mobile.verify(made.path, model, pictures, wanted).check()
-    pictures, wanted = pictures_of(digits.validation, digits.categories, kept, labels)
-    scores = mobile.Runner(made.path)(pictures)
+    images, wanted = images_of(digits.validation, digits.categories, labels, labels)
+    report = mobile.verify(made.path, model, images, wanted).check()
+    images, wanted = images_of(digits.validation, digits.categories, kept, labels)
+    scores = mobile.Runner(made.path)(images)
     return Row(name, ks.cost(model), report, float(np.mean(scores.argmax(-1) == wanted)))
 
 
-def pictures_of(split: data.Split, of_data, wanted, outputs) -> tuple[np.ndarray, np.ndarray]:
-    """The pictures of the wanted categories, and which output should name each of them."""
+def images_of(split: data.Split, of_data, wanted, outputs) -> tuple[np.ndarray, np.ndarray]:
+    """The images of the wanted categories, and which output should name each of them."""
     output_of = [outputs.index(label) if label in wanted else -1 for label in of_data]
     answers = np.array(output_of)[split.labels]
     return split.read(np.flatnonzero(answers >= 0)), answers[answers >= 0]
@@ -105,7 +105,7 @@ def table(rows: list[Row], kept: tuple[str, ...]) -> str:
     interpreter = plain.report.interpreter
     text.append(
         f"In brackets: against the plain network. Latency: {interpreter}, 1 thread, this machine.\n"
-        "Accuracy and agreement: the int8 files on validation pictures."
+        "Accuracy and agreement: the int8 files on validation images."
     )
     return "\n".join(text)
 

@@ -90,7 +90,7 @@ def use(count: int, batch_size: int) -> Devices:
 
     Args:
         count: number of devices, over all processes.
-        batch_size: pictures per step, over all devices.
+        batch_size: images per step, over all devices.
 
     Raises:
         ValueError: not so many devices, or the batch cannot be split evenly.

@@ -1,15 +1,15 @@
-"""Measures a trained network, and cutouts of it, on labelled pictures.
+"""Measures a trained network, and cutouts of it, on labeled images.
 
     python recipes/evaluate.py runs/digits/best.keras
     python recipes/evaluate.py runs/digits/best.keras --categories 0,1,7 --json out/017.json
     python recipes/evaluate.py best.keras --dataset folder:PATH
 
-Prints top-1 accuracy over all pictures and per category. With --categories it also cuts these
-out of the network and runs the cutout: on their pictures, and on the pictures of all other
+Prints top-1 accuracy over all images and per category. With --categories it also cuts these
+out of the network and runs the cutout: on their images, and on the images of all other
 categories, which a cutout cannot name: where do they go, and how sure is it?
 
 The data set must have all categories of the network. It may have more (matched by label, or
-by the id made from it): their pictures count as foreign ones. KERAS_BACKEND chooses the backend.
+by the id made from it): their images count as foreign ones. KERAS_BACKEND chooses the backend.
 """
 
 import sys
@@ -25,7 +25,7 @@ from keras_seqpar.mobile.export.network import from_pixels
 from keras_seqpar.surgery.cutout import find_parts
 from keras_seqpar.utils.names import make_id
 
-# Flags of every recipe that measures a network on pictures; `load` reads them.
+# Flags of every recipe that measures a network on images; `load` reads them.
 DATA_FLAGS = (
     ("string", "dataset", "digits", f"What to measure on: {', '.join(data.SPECS)}."),
     ("enum", "split", "validation", "Which of its splits.", [*data.SPLITS]),
@@ -34,11 +34,11 @@ DATA_FLAGS = (
         "integer",
         "image_size",
         None,
-        "Side of the pictures; default: what the network takes.",
+        "Side of the images; default: what the network takes.",
         1,
     ),
-    ("boolean", "skip_unreadable", False, "Leave out pictures that cannot be decoded."),
-    ("integer", "batch_size", 64, "Pictures per step.", 1),
+    ("boolean", "skip_unreadable", False, "Leave out images that cannot be decoded."),
+    ("integer", "batch_size", 64, "Images per step.", 1),
 )
 
 
@@ -55,7 +55,7 @@ def make_options() -> Options:
 
 
 def image_size(network: keras.Model, wanted: int | None) -> int:
-    """The side of the pictures that a network takes.
+    """The side of the images that a network takes.
 
     Args:
         network: the network.
@@ -68,7 +68,7 @@ def image_size(network: keras.Model, wanted: int | None) -> int:
     if height != width:
         raise ValueError(f"The network takes {height} x {width} pixels; only squares are read.")
     if height is None and wanted is None:
-        raise ValueError("The network takes pictures of any size. Choose one: --image_size.")
+        raise ValueError("The network takes images of any size. Choose one: --image_size.")
     if wanted is not None and height not in (None, wanted):
         raise ValueError(f"The network takes {height} pixels, --image_size says {wanted}.")
     return wanted or height
@@ -78,11 +78,11 @@ def load(network: keras.Model, chosen) -> data.Dataset:
     """Loads the split that the flags of `DATA_FLAGS` name, and says what it leaves out.
 
     Args:
-        network: the network that looks at the pictures.
+        network: the network that looks at the images.
         chosen: the flags.
 
     Raises:
-        ValueError: the network takes no such pictures, or they cannot be loaded.
+        ValueError: the network takes no such images, or they cannot be loaded.
     """
     dataset = data.load(
         chosen.dataset,
@@ -92,7 +92,7 @@ def load(network: keras.Model, chosen) -> data.Dataset:
         splits=[chosen.split],
     )
     if dataset.skipped:
-        print(f"Left out {len(dataset.skipped)} unreadable pictures: {', '.join(dataset.skipped)}.")
+        print(f"Left out {len(dataset.skipped)} unreadable images: {', '.join(dataset.skipped)}.")
     return dataset
 
 
@@ -115,7 +115,7 @@ def match(network: keras.Model, dataset: data.Dataset) -> np.ndarray:
     missing = [label for label, id_ in zip(known, ids, strict=True) if id_ not in found]
     if missing:
         raise ValueError(
-            f"The data set has no pictures of {', '.join(missing)}.\n"
+            f"The data set has no images of {', '.join(missing)}.\n"
             f"  The network knows: {', '.join(known)}.\n"
             f"  The data set has: {', '.join(dataset.categories)}.\n"
             "Evaluate on the data it was made for, or cut the network to what the data has."
@@ -124,12 +124,12 @@ def match(network: keras.Model, dataset: data.Dataset) -> np.ndarray:
 
 
 def run(network: keras.Model, split: data.Split, batch_size: int) -> np.ndarray:
-    """Returns the network's logits, `(pictures, categories)`."""
+    """Returns the network's logits, `(images, categories)`."""
     logits = sp.with_activation(network, None)
     found = []
     for start in range(0, len(split), batch_size):
-        pictures = split.read(np.arange(start, min(len(split), start + batch_size)))
-        found.append(logits.predict_on_batch(from_pixels(network, pictures)))
+        images = split.read(np.arange(start, min(len(split), start + batch_size)))
+        found.append(logits.predict_on_batch(from_pixels(network, images)))
     return np.concatenate(found)
 
 
@@ -140,48 +140,48 @@ def measure(network: keras.Model, dataset: data.Dataset, split: str, batch_size:
         network: a full network, a cutout, or a plain network.
         dataset: the data.
         split: which split of it.
-        batch_size: pictures per step.
+        batch_size: images per step.
 
     Returns:
-        JSON-ready data. `own`: pictures of the network's categories, with top-1 accuracy and
+        JSON-ready data. `own`: images of the network's categories, with top-1 accuracy and
         mean confidence (the highest score), in all and per category. `foreign`, unless there
-        are none: for pictures of each other category the share that each category of the
+        are none: for images of each other category the share that each category of the
         network gets, and the mean confidence.
     """
-    pictures = dataset.splits[split]
+    images = dataset.splits[split]
     parts = find_parts(network, allow_plain=True)
     labels = parts.hierarchy.categories
     of_data = match(network, dataset)
-    logits = run(network, pictures, batch_size)
+    logits = run(network, images, batch_size)
     scores = keras.activations.get(parts.classifier_activation)(logits)
     sure = np.max(keras.ops.convert_to_numpy(scores), axis=-1)
-    said, truth = np.argmax(logits, axis=-1), of_data[pictures.labels]
+    said, truth = np.argmax(logits, axis=-1), of_data[images.labels]
     own = truth >= 0
 
     def figures(chosen: np.ndarray) -> dict:
         if not chosen.any():
-            return {"pictures": 0, "top1": None, "confidence": None}
+            return {"images": 0, "top1": None, "confidence": None}
         return {
-            "pictures": int(chosen.sum()),
+            "images": int(chosen.sum()),
             "top1": float(np.mean(said[chosen] == truth[chosen])),
             "confidence": float(np.mean(sure[chosen])),
         }
 
     report = {
         "categories": list(labels),
-        "parameters": sp.cost(network, pictures.read([0]).shape[1:]).params,
+        "parameters": sp.cost(network, images.read([0]).shape[1:]).params,
         "own": figures(own)
         | {"per_category": {n: figures(truth == i) for i, n in enumerate(labels)}},
     }
     if not own.all():
         shares, confidence = {}, {}
         for i in np.flatnonzero(of_data < 0):
-            if (here := pictures.labels == i).any():
+            if (here := images.labels == i).any():
                 counts = np.bincount(said[here], minlength=len(labels)) / here.sum()
                 shares[dataset.categories[i]] = dict(zip(labels, counts.tolist(), strict=True))
                 confidence[dataset.categories[i]] = float(np.mean(sure[here]))
         report["foreign"] = {
-            "pictures": int((~own).sum()),
+            "images": int((~own).sum()),
             "confidence": float(np.mean(sure[~own])),
             "confidence_per_category": confidence,
             "shares": shares,
@@ -190,7 +190,7 @@ def measure(network: keras.Model, dataset: data.Dataset, split: str, batch_size:
 
 
 def accuracy_table(labels, reports: dict[str, dict]) -> str:
-    """Draws top-1 of some categories, and over all their pictures, in several networks.
+    """Draws top-1 of some categories, and over all their images, in several networks.
 
     Args:
         labels: the categories, one line each.
@@ -200,13 +200,13 @@ def accuracy_table(labels, reports: dict[str, dict]) -> str:
     columns = {}
     for title, report in reports.items():
         found = [report["own"]["per_category"][label] for label in labels]
-        right = sum(f["pictures"] * f["top1"] for f in found if f["pictures"])
+        right = sum(f["images"] * f["top1"] for f in found if f["images"])
         columns[title] = (
             [f["top1"] for f in found],
-            right / max(1, sum(f["pictures"] for f in found)),
+            right / max(1, sum(f["images"] for f in found)),
         )
-    counts = [f["pictures"] for f in found]
-    lines = [f"  {'category':{width}}  pictures" + "".join(f"{title:>12}" for title in columns)]
+    counts = [f["images"] for f in found]
+    lines = [f"  {'category':{width}}  images" + "".join(f"{title:>12}" for title in columns)]
     for i, (label, count) in enumerate(zip(labels, counts, strict=True)):
         cells = ["-" if top1[i] is None else f"{top1[i]:.2%}" for top1, _ in columns.values()]
         lines.append(f"  {label:{width}}  {count:8}" + "".join(f"{cell:>12}" for cell in cells))
@@ -215,7 +215,7 @@ def accuracy_table(labels, reports: dict[str, dict]) -> str:
 
 
 def foreign_table(report: dict, most: int = 3) -> str:
-    """Draws where the pictures of foreign categories go.
+    """Draws where the images of foreign categories go.
 
     Args:
         report: of a network that has met some.
@@ -230,7 +230,7 @@ def foreign_table(report: dict, most: int = 3) -> str:
         sure = foreign["confidence_per_category"][label]
         lines.append(f"  {label:{width}}  {sure:10.2f}  {goes}")
     sure = "-" if own["confidence"] is None else f"{own['confidence']:.2f}"
-    lines.append(f"  {'all':{width}}  {foreign['confidence']:10.2f}  (own pictures: {sure})")
+    lines.append(f"  {'all':{width}}  {foreign['confidence']:10.2f}  (own images: {sure})")
     return "\n".join(lines)
 
 
@@ -251,7 +251,7 @@ def evaluate(chosen) -> dict[str, dict]:
     print(accuracy_table(reports["network"]["categories"], {"top-1": reports["network"]}))
     if cut:
         reports["cutout"] = measure(cut, dataset, chosen.split, chosen.batch_size)
-        show("Cutout on its own pictures, beside the network it was cut from", reports["cutout"])
+        show("Cutout on its own images, beside the network it was cut from", reports["cutout"])
         print(
             accuracy_table(
                 reports["cutout"]["categories"],
@@ -260,9 +260,7 @@ def evaluate(chosen) -> dict[str, dict]:
         )
     last = reports.get("cutout", reports["network"])
     if "foreign" in last:
-        print(
-            f"\nPictures of other categories ({last['foreign']['pictures']}), which it must misname"
-        )
+        print(f"\nImages of other categories ({last['foreign']['images']}), which it must misname")
         print(foreign_table(last))
     return reports
 

@@ -5,7 +5,7 @@
 
 Writes to --output: topology.png (parameters and MACs per node), cost.png (cost against the number
 of kept categories, beside the plain network of the family), features.png (what each category's
-branch sees on one picture), confusion.png (on the validation pictures) and, with the results of
+branch sees on one image), confusion.png (on the validation images) and, with the results of
 a study of baselines, pareto.png (accuracy against cost).
 """
 
@@ -32,7 +32,7 @@ def make_options() -> Options:
         ("string", "family", None, "Family of the plain network; default: none is drawn."),
         ("float", "width", 1.0, "Its width."),
         ("enum", "stem", "standard", "Its first layers.", ["standard", "small"]),
-        ("integer", "picture", 0, "Number of the validation picture for features.png.", 0),
+        ("integer", "image", 0, "Number of the validation image for features.png.", 0),
         ("string", "study", None, "baselines.json of recipes/study.py."),
     )
     options.group(
@@ -86,15 +86,15 @@ def draw(chosen) -> list[Path]:
         chosen.dataset, image_size=size, data_dir=chosen.data_dir, splits=["validation"]
     )
     of_data = evaluate.match(network, dataset)
-    pictures = dataset.validation
-    if not chosen.picture < len(pictures):
-        raise ValueError(f"--picture must be below {len(pictures)}, got {chosen.picture}.")
+    images = dataset.validation
+    if not chosen.image < len(images):
+        raise ValueError(f"--image must be below {len(images)}, got {chosen.image}.")
     plain = None
     if chosen.family:
         shape = {"input_shape": (size, size, 3), "width": chosen.width, "stem": chosen.stem}
         plain = sp.build_plain(chosen.family, labels, **shape)
-    truth = of_data[pictures.labels]
-    said = evaluate.run(network, pictures, 64).argmax(-1)
+    truth = of_data[images.labels]
+    said = evaluate.run(network, images, 64).argmax(-1)
     matrix = np.zeros((len(labels), len(labels)), int)
     np.add.at(matrix, (truth[truth >= 0], said[truth >= 0]), 1)
     folder = Path(chosen.output)
@@ -102,7 +102,7 @@ def draw(chosen) -> list[Path]:
     files = [folder / f"{n}.png" for n in ("topology", "cost", "features", "confusion")]
     plots.topology(network, files[0])
     plots.cost_curve(network, plain, files[1])
-    plots.feature_maps(network, pictures.read([chosen.picture])[0], files[2], at="last")
+    plots.feature_maps(network, images.read([chosen.image])[0], files[2], at="last")
     plots.confusion(matrix, labels, files[3])
     if chosen.study:
         results = json.loads(Path(chosen.study).read_text("utf-8"))

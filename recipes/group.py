@@ -9,7 +9,7 @@
 
 Sources: wordnet groups by meaning. similarity groups what a trained network sees alike: the
 mean features of its trunk (--by features), the confusions it makes (--by confusion), or what
-its scores lean to (--by scores), all on the validation pictures. dissimilar and random are
+its scores lean to (--by scores), all on the validation images. dissimilar and random are
 controls; dissimilar deals out what similarity, or without --model WordNet, puts together.
 """
 
@@ -64,7 +64,7 @@ def make_options() -> Options:
         ("enum", "method", "average", "Linkage of clusters; ward for features only.", [*METHODS]),
         ("string", "data_dir", None, "Where tensorflow-datasets keeps its data."),
         ("integer", "image_size", None, "Pixels, for a network of any size.", 1),
-        ("boolean", "skip_unreadable", False, "Leave out pictures that cannot be decoded."),
+        ("boolean", "skip_unreadable", False, "Leave out images that cannot be decoded."),
     )
     options.group(
         "Output",
@@ -94,7 +94,7 @@ def group(chosen: types.SimpleNamespace) -> sp.Hierarchy:
     if chosen.source == "similarity" and not chosen.model:
         raise ValueError("--source similarity needs a trained network: --model and --dataset.")
     if chosen.model and not chosen.dataset:
-        raise ValueError("--model needs pictures: --dataset.")
+        raise ValueError("--model needs images: --dataset.")
 
     measured = {}
     if chosen.model:
@@ -126,7 +126,7 @@ def group(chosen: types.SimpleNamespace) -> sp.Hierarchy:
 
 
 def measure(chosen: types.SimpleNamespace) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
-    """Runs a trained network over the validation pictures.
+    """Runs a trained network over the validation images.
 
     Returns:
         The network's labels, and the array that `similarity` and `dissimilar` take.
@@ -139,27 +139,27 @@ def measure(chosen: types.SimpleNamespace) -> tuple[tuple[str, ...], dict[str, n
     labels = parts.hierarchy.categories
     size = model.inputs[0].shape[1] or chosen.image_size
     if not size:
-        raise ValueError("This network takes pictures of any size: say one with --image_size.")
-    pictures = data.load(
+        raise ValueError("This network takes images of any size: say one with --image_size.")
+    images = data.load(
         chosen.dataset,
         image_size=size,
         data_dir=chosen.data_dir,
         skip_unreadable=chosen.skip_unreadable,
         splits=["validation"],
     )
-    if set(pictures.categories) != set(labels):
-        odd = sorted(set(pictures.categories) ^ set(labels))
+    if set(images.categories) != set(labels):
+        odd = sorted(set(images.categories) ^ set(labels))
         raise ValueError(
             f"{chosen.model} and {chosen.dataset} have different categories; only one of them has "
             f"{', '.join(odd[:10])}{', ...' if len(odd) > 10 else ''}."
         )
-    column = np.array([labels.index(label) for label in pictures.categories])
-    truth = column[pictures.validation.labels]
+    column = np.array([labels.index(label) for label in images.categories])
+    truth = column[images.validation.labels]
     network = parts.trunk if chosen.by == "features" else sp.with_activation(model, "softmax")
 
     rows = []
     for start in range(0, len(truth), BATCH):
-        batch = pictures.validation.read(range(start, min(start + BATCH, len(truth))))
+        batch = images.validation.read(range(start, min(start + BATCH, len(truth))))
         found = network(from_pixels(model, batch).astype("float32"), training=False)
         found = keras.ops.convert_to_numpy(found).astype("float64")
         if chosen.by == "features":
@@ -170,7 +170,7 @@ def measure(chosen: types.SimpleNamespace) -> tuple[tuple[str, ...], dict[str, n
     found = np.concatenate(rows)
     means = np.stack([found[truth == i].mean(0) for i in range(len(labels))])
     if chosen.by != "features":
-        print(f"Top-1 on {len(truth)} validation pictures: {_top1(found, truth):.2%}.")
+        print(f"Top-1 on {len(truth)} validation images: {_top1(found, truth):.2%}.")
     return labels, {"features" if chosen.by == "features" else "confusion": means}
 
 

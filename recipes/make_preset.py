@@ -1,11 +1,11 @@
 """Makes a preset that comes with the package from a trained network.
 
     python recipes/make_preset.py runs/imagenette/best.keras --name imagenette_small \
-        --licence "Apache-2.0; trained on ..." --data_dir DIR
+        --license "Apache-2.0; trained on ..." --data_dir DIR
 
 How to build the network, and what it was trained with, is read from the flags.json beside it. The
 preset is made in memory first: what it computes is compared with the trained network, and its
-accuracy is measured, with its float16 weights, on the validation pictures. Only then are the two
+accuracy is measured, with its float16 weights, on the validation images. Only then are the two
 files written to keras_seqpar/presets/. Above 6 MB it is refused. KERAS_BACKEND chooses the backend.
 """
 
@@ -20,14 +20,14 @@ import run_folder
 from options import Options
 
 from keras_seqpar import data, presets
-from keras_seqpar.mobile.export.network import normalisation, takes_pixels
+from keras_seqpar.mobile.export.network import normalization, takes_pixels
 from keras_seqpar.surgery.cutout import find_parts
 
 MOST_BYTES = 6_000_000
 # Largest difference of any logit, relative to the range of all: some times what float16 kernels
 # do to a deep network, far below what another stride or gain does.
 MOST_ERROR = 0.02
-COMPARED = 256  # pictures at most
+COMPARED = 256  # images at most
 # Flags that say where things lie, or how the run was called: not what was trained.
 PLACES = ("data_dir", "output", "resume", "overwrite")
 
@@ -38,14 +38,14 @@ def make_options() -> Options:
     options.group(
         "Preset",
         ("string", "name", None, "What to call it: lower-case letters, digits, underscores."),
-        ("string", "licence", None, "Licence of the weights, and what the data's owners ask for."),
+        ("string", "license", None, "License of the weights, and what the data's owners ask for."),
         ("string", "folder", None, "Where to write; default: the package."),
     )
     options.group(
         "Data",
         ("string", "dataset", None, f"What to measure on: {', '.join(data.SPECS)}."),
         ("string", "data_dir", None, "Where tensorflow-datasets keeps its data."),
-        ("integer", "batch_size", 64, "Pictures per step.", 1),
+        ("integer", "batch_size", 64, "Images per step.", 1),
     )
     return options
 
@@ -91,15 +91,15 @@ def portable(flags: dict) -> dict:
     return {name: short(value) for name, value in flags.items() if name not in PLACES}
 
 
-def compare(network: keras.Model, twin: keras.Model, pictures: data.Split, batch: int) -> float:
+def compare(network: keras.Model, twin: keras.Model, images: data.Split, batch: int) -> float:
     """The largest difference of any logit, relative to the range of the network's.
 
     Raises:
         ValueError: the two are not the same network.
     """
-    rows = np.unique(np.linspace(0, len(pictures) - 1, COMPARED).astype(int))
-    names = tuple(pictures.names[row] for row in rows)
-    some = data.Split(names, pictures.labels[rows], pictures.read(rows))
+    rows = np.unique(np.linspace(0, len(images) - 1, COMPARED).astype(int))
+    names = tuple(images.names[row] for row in rows)
+    some = data.Split(names, images.labels[rows], images.read(rows))
     want, got = (evaluate.run(net, some, batch) for net in (network, twin))
     error = float(np.abs(got - want).max() / max(np.ptp(want), 1e-30))
     if not error <= MOST_ERROR:  # also where it is NaN
@@ -121,19 +121,19 @@ def make(chosen) -> Path:
         ValueError: bad input, or a preset that is too large or computes something else.
         OSError: it could not be written.
     """
-    if not chosen.name or not chosen.licence:
-        raise ValueError("A preset needs --name and --licence.")
+    if not chosen.name or not chosen.license:
+        raise ValueError("A preset needs --name and --license.")
     presets.check_name(chosen.name)
     network = run_folder.load_model(chosen.model)
     flags = run_folder.read_flags(Path(chosen.model).parent)["flags"]
     builder, arguments = recipe_of(network, flags)
-    mean, std = normalisation(network)
+    mean, std = normalization(network)
     spec = chosen.dataset or flags["dataset"]
     facts, content = presets.pack(
         network,
         builder=builder,
         arguments=arguments,
-        normalisation={
+        normalization={
             "takes": "pixels 0 to 255, RGB"
             if arguments["include_preprocessing"]
             else "(pixels - mean) / std, RGB",
@@ -141,7 +141,7 @@ def make(chosen) -> Path:
             "std": std,
         },
         data={"name": portable({"dataset": spec})["dataset"], "trained_with": portable(flags)},
-        licence=chosen.licence,
+        license=chosen.license,
     )
     if len(content) > MOST_BYTES:
         raise ValueError(
@@ -162,7 +162,7 @@ def make(chosen) -> Path:
     facts["accuracy"] = {
         "top1": found[1]["own"]["top1"],
         "top1_before": found[0]["own"]["top1"],
-        "pictures": found[1]["own"]["pictures"],
+        "images": found[1]["own"]["images"],
         "split": "validation",
         "command": f"python recipes/make_preset.py {Path(chosen.model).name} --name {chosen.name}",
     }
@@ -170,7 +170,7 @@ def make(chosen) -> Path:
     path = presets.write(chosen.name, facts, content, folder=folder)
     print(
         f"{path}: {found[1]['parameters']:,} parameters, {len(content):,} bytes of weights, "
-        f"top-1 {found[1]['own']['top1']:.2%} on {found[1]['own']['pictures']} pictures "
+        f"top-1 {found[1]['own']['top1']:.2%} on {found[1]['own']['images']} images "
         f"({found[0]['own']['top1']:.2%} in float32); logits differ by {error:.2e} of their range."
     )
     return path

@@ -82,8 +82,8 @@ def make(chosen: types.SimpleNamespace) -> None:
         (synset_row(synsets[id_], corpus) for id_ in sorted(synsets)),
     )
     lines = (Path(chosen.wordnet) / "data.noun").read_text("utf-8").splitlines()
-    licence = [re.sub(r"^ +\d+ ?", "", line).rstrip() for line in lines if line.startswith(" ")]
-    replace(out / "WORDNET_LICENSE.txt", "\n".join(licence).strip() + "\n")
+    license = [re.sub(r"^ +\d+ ?", "", line).rstrip() for line in lines if line.startswith(" ")]
+    replace(out / "WORDNET_LICENSE.txt", "\n".join(license).strip() + "\n")
     for levels, chain in zip(LEVELS, chains, strict=True):
         counts = [len({tuple(c[: i + 1]) for c in chain if len(c) > i}) for i in range(levels - 1)]
         print(f"{levels} split-points: {' + '.join(map(str, counts))} superclasses")
@@ -101,7 +101,7 @@ def synset_row(synset: Synset, corpus: Corpus) -> list[str]:
 
 
 def write(path: Path, what: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    comments = [what, "Made by recipes/make_tables.py. Licence: WORDNET_LICENSE.txt."]
+    comments = [what, "Made by recipes/make_tables.py. License: WORDNET_LICENSE.txt."]
     lines = [*(f"# {c}" for c in comments), *("\t".join(row) for row in [columns, *rows])]
     replace(path, "\n".join(lines) + "\n")
 

@@ -3,8 +3,8 @@
     python recipes/pack.py imagenette.zip --dataset imagenette --data_dir DIR --image_size 128
     python recipes/train.py --setting one_gpu --dataset archive:imagenette.zip
 
-The pictures are squares as training reads them: the shorter side is resized, the middle kept.
-Training with random crops stores pictures a quarter larger than it shows them: for
+The images are squares as training reads them: the shorter side is resized, the middle kept.
+Training with random crops stores images a quarter larger than it shows them: for
 `--image_size 112` pack 140 pixels.
 """
 
@@ -28,8 +28,8 @@ def make_options() -> Options:
         "Data",
         ("string", "dataset", "imagenette", f"What to pack: {', '.join(data.SPECS)}."),
         ("string", "data_dir", None, "Where tensorflow-datasets keeps its data."),
-        ("integer", "image_size", 128, "Side of the square pictures in pixels.", 1),
-        ("boolean", "skip_unreadable", False, "Leave out pictures that cannot be decoded."),
+        ("integer", "image_size", 128, "Side of the square images in pixels.", 1),
+        ("boolean", "skip_unreadable", False, "Leave out images that cannot be decoded."),
     )
     options.group(
         "Archive",
@@ -83,7 +83,7 @@ def main(argv: list[str]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     counts = " and ".join(f"{len(split):,} ({name})" for name, split in dataset.splits.items())
-    print(f"{path}: {counts} pictures, {path.stat().st_size / 2**20:.1f} MiB.")
+    print(f"{path}: {counts} images, {path.stat().st_size / 2**20:.1f} MiB.")
     return 0
 
 

@@ -12,8 +12,8 @@ Starts from a .keras file or a preset and makes int8 files of one size by each w
     pruned          --sparsity: trained to so many zeros, then calibrated; zips to less
     clustered       --clusters: trained to so few values per kernel, then calibrated; zips to less
 
-and measures them on all validation pictures. The networks of the last epoch are taken, so that
-nothing is chosen on the pictures that measure. The seed chooses the calibration pictures and the
+and measures them on all validation images. The networks of the last epoch are taken, so that
+nothing is chosen on the images that measure. The seed chooses the calibration images and the
 order and augmentation of the training. --output gets the files, results.json and results.md;
 what is finished there is not done again, so an interrupted command goes on where it was.
 
@@ -74,12 +74,12 @@ def make_options() -> Options:
     options.group("Data", *(flag for flag in evaluate.DATA_FLAGS if flag[1] != "split"))
     options.group(
         "Training",
-        ("integer", "epochs", 2, "Passes over the training pictures.", 1),
+        ("integer", "epochs", 2, "Passes over the training images.", 1),
         ("float", "learning_rate", 1e-4, "Of Adam; it falls to 0 by half a cosine."),
         ("float", "label_smoothing", 0.0, "Part of a label that goes to all categories.", 0.0),
-        ("boolean", "flip", None, "Mirror half of the pictures."),
+        ("boolean", "flip", None, "Mirror half of the images."),
         ("float", "crop_scale", None, "Least share of the area in a random crop; 1: no crops."),
-        ("integer", "calibration", 300, "Training pictures that set the first ranges.", 1),
+        ("integer", "calibration", 300, "Training images that set the first ranges.", 1),
     )
     return options
 
@@ -127,7 +127,7 @@ def load_network(chosen) -> keras.Model:
     bridge.check_bridge(network)
     if not takes_pixels(network):
         raise ValueError(
-            "The network takes normalised input. Build it with include_preprocessing=True, as "
+            "The network takes normalized input. Build it with include_preprocessing=True, as "
             "recipes/train.py does."
         )
     return network
@@ -143,10 +143,10 @@ def load_data(network: keras.Model, chosen) -> data.Dataset:
 
 
 def training(split: data.Split, categories: int, chosen, seed: int) -> tuple[int, Iterator]:
-    """Augmented training pictures without end.
+    """Augmented training images without end.
 
     Returns:
-        The steps of an epoch, and pairs of pictures `(batch, size, size, 3)` of 0 to 255 and
+        The steps of an epoch, and pairs of images `(batch, size, size, 3)` of 0 to 255 and
         labels `(batch, categories)`.
     """
     import tensorflow as tf
@@ -155,15 +155,15 @@ def training(split: data.Split, categories: int, chosen, seed: int) -> tuple[int
     flags = types.SimpleNamespace(**{**vars(chosen), "seed": seed})
     batches = TrainingBatches(split, policy, categories, flags)
     layer = augment.Augment(policy, chosen.image_size)
-    change = tf.function(lambda pictures, rows: layer(pictures, rows, training=True))
+    change = tf.function(lambda images, rows: layer(images, rows, training=True))
 
     def endless():
         epoch = 0
         while True:
             batches.begin(epoch)
             for step in range(len(batches)):
-                (pictures, rows), labels = batches[step]
-                yield change(pictures, rows), labels
+                (images, rows), labels = batches[step]
+                yield change(images, rows), labels
             epoch += 1
 
     return len(batches), endless()
@@ -218,9 +218,9 @@ def make(case: str, network: keras.Model, dataset: data.Dataset, chosen, seed: i
     """
     split = dataset.train
     rows = np.random.default_rng([seed, 1]).permutation(len(split))[: chosen.calibration]
-    pictures = middle(split.read(np.sort(rows)), chosen.image_size)
+    images = middle(split.read(np.sort(rows)), chosen.image_size)
     if case == AWARE:
-        aware = mobile.quantize_aware(network, pictures)
+        aware = mobile.quantize_aware(network, images)
         fit(aware, split, chosen, seed)
         mobile.convert_aware(aware, network, path, input_dtype="uint8")
         return mobile.from_tf_keras(aware, network)
@@ -236,14 +236,14 @@ def make(case: str, network: keras.Model, dataset: data.Dataset, chosen, seed: i
             twin = mobile.cluster(twin, chosen.clusters)
         fit(twin, split, chosen, seed, callbacks)
         trained = mobile.from_tf_keras(mobile.strip(twin), network)
-    mobile.convert(trained, path, quantization="int8", calibration=pictures, input_dtype="uint8")
+    mobile.convert(trained, path, quantization="int8", calibration=images, input_dtype="uint8")
     return trained
 
 
-def middle(pictures: np.ndarray, size: int) -> np.ndarray:
-    """The middle of pictures that are stored larger, as validation sees them."""
-    top, left = ((side - size) // 2 for side in pictures.shape[1:3])
-    return pictures[:, top : top + size, left : left + size]
+def middle(images: np.ndarray, size: int) -> np.ndarray:
+    """The middle of images that are stored larger, as validation sees them."""
+    top, left = ((side - size) // 2 for side in images.shape[1:3])
+    return images[:, top : top + size, left : left + size]
 
 
 def measure(case: str, network: keras.Model, dataset: data.Dataset, chosen, seed: int) -> dict:
@@ -267,9 +267,9 @@ def measure(case: str, network: keras.Model, dataset: data.Dataset, chosen, seed
         started = time.perf_counter()
         trained = make(case, network, dataset, chosen, seed, path)
         seconds = time.perf_counter() - started
-        pictures = validation.read(range(len(validation)))
+        images = validation.read(range(len(validation)))
         report = mobile.verify(
-            path, network, pictures, validation.labels, max_error=np.inf, min_agreement=0
+            path, network, images, validation.labels, max_error=np.inf, min_agreement=0
         )
         logits = evaluate.run(trained, validation, chosen.batch_size)
         figures = {
@@ -368,7 +368,7 @@ def compare(chosen) -> dict[str, list[dict]]:
     start = results[POST][0]["start_top1"]
     head = (
         f"{chosen.model}, {start:.2%} in Keras, on the {len(dataset.validation)} validation "
-        f"pictures of {dataset.name}; {chosen.epochs} epoch(s), {chosen.seeds} seed(s)."
+        f"images of {dataset.name}; {chosen.epochs} epoch(s), {chosen.seeds} seed(s)."
     )
     text = f"{head}\n\n{table(results)}\n\n{verdict(results)}\n"
     print(f"\n{text}")

@@ -112,7 +112,7 @@ def describe(chosen, dataset) -> dict:
     return {
         "flags": dict(vars(chosen)),
         "categories": list(dataset.categories),
-        "pictures": {name: len(split) for name, split in dataset.splits.items()},
+        "images": {name: len(split) for name, split in dataset.splits.items()},
         "backend": backend,
         "versions": versions,
     }
@@ -180,7 +180,7 @@ def check_same(folder: Path, before: Mapping, now: Mapping, places: Sequence[str
 
     def flat(about: Mapping) -> dict:
         flags = {f"--{k}": v for k, v in about["flags"].items() if k not in places}
-        return flags | {k: about.get(k) for k in ("backend", "categories", "pictures")}
+        return flags | {k: about.get(k) for k in ("backend", "categories", "images")}
 
     old, new = flat(before), flat(now)
     differing = [k for k in sorted(old.keys() | new.keys()) if old.get(k) != new.get(k)]

@@ -10,7 +10,7 @@ a part of a crop by itself what it says of it in the crop (--agree, `agreement.p
 need to compute little around what changed (`bench_segmentation.py`). A run that was killed and
 resumed ends in the same weights as one that was not.
 
-2 cores, TensorFlow, one seed: 54 minutes, 51.7 % mean IoU on the 233 test pictures. For videos
+2 cores, TensorFlow, one seed: 54 minutes, 51.7 % mean IoU on the 233 test images. For videos
 --grain 6: what it says of them flickers less, for 1.4 points of mean IoU.
 """
 
@@ -54,12 +54,12 @@ def make_options() -> Options:
     )
     options.group(
         "Training",
-        ("integer", "epochs", 90, "Passes over the training pictures.", 1),
+        ("integer", "epochs", 90, "Passes over the training images.", 1),
         ("integer", "batch_size", 8, "Crops per step.", 1),
         ("enum", "optimizer", "adamw", "Rule of the step; sgd has momentum.", ["adamw", "sgd"]),
         ("float", "learning_rate", 0.002, "Its peak, between warm-up and a cosine fall.", 0.0),
         ("float", "warmup_epochs", 1.0, "Linear warm-up.", 0.0),
-        ("float", "weight_decay", 0.05, "Decoupled; spares biases and normalisations.", 0.0),
+        ("float", "weight_decay", 0.05, "Decoupled; spares biases and normalizations.", 0.0),
         ("float", "agree", 1.5, "Weight of saying the same of a part of a crop by itself.", 0.0),
         ("float", "grain", 0.0, "Largest noise in that part, of 255; for videos 6.", 0.0),
         ("enum", "jit", "off", "Compile the step with XLA.", [*JIT]),
@@ -122,14 +122,14 @@ def build(classes: int, *, stages=3, width=0.5, channels=64, seed=0) -> keras.Mo
         seed: of the initial weights.
 
     Returns:
-        A network for frames of colours and place, 0 to 255 (`camvid.with_place`).
+        A network for frames of colors and place, 0 to 255 (`camvid.with_place`).
     """
     family, init = FAMILIES[FAMILY], Initializers(seed)
     frame = keras.Input((None, None, 5), name="frame")
     std, mean = (*IMAGENET_STD, 0.5, 0.5), (*IMAGENET_MEAN, 0.5, 0.5)
     scale = [[[1 / (255 * s) for s in std]]]
     offset = [-m / s for m, s in zip(mean, std, strict=True)]
-    x = layers.Rescaling(scale, offset, name="normalise")(frame)
+    x = layers.Rescaling(scale, offset, name="normalize")(frame)
     x = layers.UpSampling2D(2, interpolation="bilinear", name="enlarge")(x)
     x = family.stem(x, "standard", width, init)
     taps = [keras.Model(frame, x).get_layer("stem_conv_relu").output]  # before the pooling
@@ -149,7 +149,7 @@ def build(classes: int, *, stages=3, width=0.5, channels=64, seed=0) -> keras.Mo
     return keras.Model(frame, y, name="segmenter")
 
 
-def initialise(network: keras.Model, source: str) -> int:
+def initialize(network: keras.Model, source: str) -> int:
     """Fills the trunk with a preset's weights; returns how many layers got some.
 
     Args:
@@ -186,9 +186,9 @@ def initialise(network: keras.Model, source: str) -> int:
 
 def make_trainer(network: keras.Model, chosen, steps: int) -> keras.Model:
     """Puts augmentation before and `agreement` behind the network, and compiles all of it."""
-    pictures = keras.Input((None, None, 3), dtype="uint8", name="pictures")
+    images = keras.Input((None, None, 3), dtype="uint8", name="images")
     rows = keras.Input((camvid.ROW,), name="rows")
-    crops = camvid.Prepare(chosen.crop, chosen.seed, name="prepare")(pictures, rows)
+    crops = camvid.Prepare(chosen.crop, chosen.seed, name="prepare")(images, rows)
     outputs = network(crops)
     if chosen.agree:
         part = agreement.Part(chosen.crop // 2, name="part")
@@ -197,7 +197,7 @@ def make_trainer(network: keras.Model, chosen, steps: int) -> keras.Model:
         if chosen.grain:
             alone = agreement.Grain(chosen.grain, chosen.seed + 1, name="grain")(alone)
         outputs = agree(outputs, part(outputs, rows), network(alone))
-    trainer = keras.Model([pictures, rows], outputs, name="trainer")
+    trainer = keras.Model([images, rows], outputs, name="trainer")
     trainer.compile(
         make_optimizer(chosen, steps, network.trainable_variables),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -207,14 +207,14 @@ def make_trainer(network: keras.Model, chosen, steps: int) -> keras.Model:
     return trainer
 
 
-def predict(network: keras.Model, pictures: np.ndarray, count: int = 8) -> np.ndarray:
-    """The class of every pixel of pictures `(count, height, width, 3)`."""
+def predict(network: keras.Model, images: np.ndarray, count: int = 8) -> np.ndarray:
+    """The class of every pixel of images `(count, height, width, 3)`."""
     return np.concatenate(
         [
             network.predict_on_batch(
-                camvid.with_place(pictures[i : i + count]).astype("float32")
+                camvid.with_place(images[i : i + count]).astype("float32")
             ).argmax(-1)
-            for i in range(0, len(pictures), count)
+            for i in range(0, len(images), count)
         ]
     ).astype("uint8")
 
@@ -223,14 +223,14 @@ def score(network: keras.Model, scenes: camvid.Scenes, split: str = "test") -> d
     """Scores a network.
 
     Returns:
-        `pictures`, `pixel_accuracy`, `miou` and `iou` by class; shares of 1.
+        `images`, `pixel_accuracy`, `miou` and `iou` by class; shares of 1.
     """
-    pictures, classes = scenes.splits[split], scenes.categories
-    matrix = camvid.confusion(pictures.labels, predict(network, pictures.pictures), len(classes))
+    images, classes = scenes.splits[split], scenes.categories
+    matrix = camvid.confusion(images.labels, predict(network, images.images), len(classes))
     found = camvid.ious(matrix)
     return {
         "split": split,
-        "pictures": len(pictures),
+        "images": len(images),
         "pixel_accuracy": float(np.trace(matrix) / matrix.sum()),
         "miou": float(np.nanmean(found)),
         "iou": {name: float(x) for name, x in zip(classes, found, strict=True)},
@@ -240,7 +240,7 @@ def score(network: keras.Model, scenes: camvid.Scenes, split: str = "test") -> d
 def table(found: dict) -> str:
     """A score as lines to print."""
     lines = [f"{name:<12} {100 * x:6.2f} %" for name, x in found["iou"].items()]
-    lines.append(f"{'mean IoU':<12} {100 * found['miou']:6.2f} % on {found['pictures']} pictures")
+    lines.append(f"{'mean IoU':<12} {100 * found['miou']:6.2f} % on {found['images']} images")
     lines.append(f"{'pixels right':<12} {100 * found['pixel_accuracy']:6.2f} %")
     return "\n".join(lines)
 
@@ -262,7 +262,7 @@ def load_network(path: str, classes: int) -> keras.Model:
 
 
 def train(chosen, before: dict | None = None) -> dict:
-    """Trains as the flags say, and scores the last network on the test pictures.
+    """Trains as the flags say, and scores the last network on the test images.
 
     Args:
         chosen: all flags.
@@ -276,10 +276,10 @@ def train(chosen, before: dict | None = None) -> dict:
     """
     folder = Path(chosen.output)
     scenes = camvid.load(chosen.data)
-    pictures, classes = scenes.splits["train"], len(scenes.categories)
-    if len(pictures) < chosen.batch_size or min(pictures.labels.shape[1:]) < chosen.crop:
+    images, classes = scenes.splits["train"], len(scenes.categories)
+    if len(images) < chosen.batch_size or min(images.labels.shape[1:]) < chosen.crop:
         raise ValueError(
-            f"{len(pictures)} training pictures of {pictures.labels.shape[1:]} pixels are too few "
+            f"{len(images)} training images of {images.labels.shape[1:]} pixels are too few "
             f"or too small for batches of {chosen.batch_size} crops of {chosen.crop}."
         )
     about = run_folder.describe(chosen, scenes)
@@ -292,22 +292,22 @@ def train(chosen, before: dict | None = None) -> dict:
         classes, stages=chosen.stages, width=chosen.width, channels=chosen.channels,
         seed=chosen.seed,
     )  # fmt: skip
-    print(f"Layers filled from {chosen.init}: {initialise(network, chosen.init)}.")
+    print(f"Layers filled from {chosen.init}: {initialize(network, chosen.init)}.")
     run_folder.write_flags(folder, about)
     batches = camvid.TrainingBatches(
-        pictures, camvid.class_weights(pictures, classes),
+        images, camvid.class_weights(images, classes),
         size=chosen.crop, count=chosen.batch_size, seed=chosen.seed,
     )  # fmt: skip
     validation = camvid.ValidationBatches(scenes.splits["val"], classes, count=chosen.batch_size)
     trainer = make_trainer(network, chosen, len(batches))
     # On JAX and torch `fit` would build the metrics by a run as at inference, which gives whole
-    # pictures, beside training labels of crops: here both are of whole pictures.
+    # images, beside training labels of crops: here both are of whole images.
     trainer.test_on_batch(*validation[0])
     checkpoint = run_folder.Checkpoint(folder, lambda: network, batches.begin)
     if before:
         checkpoint.restore(trainer)
     print(
-        f"{classes} classes, {len(pictures)} pictures to train on, crops of {chosen.crop} pixels; "
+        f"{classes} classes, {len(images)} images to train on, crops of {chosen.crop} pixels; "
         f"{network.count_params():,} parameters. Backend: {keras.backend.backend()}."
     )
     if checkpoint.epoch:

@@ -14,7 +14,7 @@ What follows `--` are flags of recipes/train.py, the same for every network. The
 
 Networks lie in --output: those that are finished are not trained again, and one that was
 interrupted is resumed. The network of the last epoch is measured, so that nothing is chosen on
-the pictures it is measured on. Tables are in Markdown; means over the seeds, and in brackets
+the images it is measured on. Tables are in Markdown; means over the seeds, and in brackets
 their standard deviation.
 """
 
@@ -144,7 +144,7 @@ STUDIES: dict[str, Callable[[Study], dict[str, list[str]]]] = {
 
 
 def _features(network: keras.Model, dataset: data.Dataset) -> np.ndarray:
-    """Mean trunk features of the training pictures of each category, `(categories, channels)`."""
+    """Mean trunk features of the training images of each category, `(categories, channels)`."""
     trunk, split = find_parts(network).trunk, dataset.train
     total = np.zeros((len(dataset.categories), trunk.output.shape[-1]))
     for start in range(0, len(split), 64):
@@ -155,24 +155,24 @@ def _features(network: keras.Model, dataset: data.Dataset) -> np.ndarray:
 
 
 def accuracies(network: keras.Model, study: Study) -> dict[str, float]:
-    """Top-1 of a network on validation pictures.
+    """Top-1 of a network on validation images.
 
     Returns:
         `all`: of all categories, where the network has them. For each subset it has: `NAME`,
         the categories outside it left out, as a cutout does.
     """
     known = find_parts(network, allow_plain=True).hierarchy.categories
-    pictures = data.only(study.dataset, known).validation
-    logits = evaluate.run(network, pictures, 64)
+    images = data.only(study.dataset, known).validation
+    logits = evaluate.run(network, images, 64)
     found = {}
     if set(known) == set(study.dataset.categories):
-        found["all"] = float(np.mean(logits.argmax(-1) == pictures.labels))
+        found["all"] = float(np.mean(logits.argmax(-1) == images.labels))
     for name, labels in study.subsets.items():
         if set(labels) <= set(known):
             columns = np.array([known.index(label) for label in labels])
-            rows = np.isin(pictures.labels, columns)
+            rows = np.isin(images.labels, columns)
             said = columns[logits[rows][:, columns].argmax(-1)]
-            found[name] = float(np.mean(said == pictures.labels[rows]))
+            found[name] = float(np.mean(said == images.labels[rows]))
     return found
 
 
@@ -238,7 +238,7 @@ def measure_int8(study: Study, networks: Mapping[str, keras.Model]) -> dict[str,
 
     Returns:
         Name -> bytes, milliseconds (median on 1 thread, the files in turn) and top-1 on the
-        validation pictures of the file's own categories.
+        validation images of the file's own categories.
     """
     from keras_seqpar import mobile
 
@@ -313,7 +313,7 @@ def main(argv: list[str]) -> int:
         flags, _ = train.read_flags(shared)
         folder = Path(chosen.output)
         folder.mkdir(parents=True, exist_ok=True)
-        flags.crop_scale = 1  # pictures for measuring: stored as large as the network takes them
+        flags.crop_scale = 1  # images for measuring: stored as large as the network takes them
         dataset = train.load_data(flags)
         labels = dataset.categories
         half = len(labels) // 2

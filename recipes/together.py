@@ -2,7 +2,7 @@
 
     python recipes/together.py highway.avi --output docs/figures
 
-Cutouts of a preset with fewer and fewer categories, the first of them favoured by a gain, run on
+Cutouts of a preset with fewer and fewer categories, the first of them favored by a gain, run on
 the frames of a video. A frame costs the multiply-accumulates of the branches that are kept, at
 the positions that changed: the figure together.png has them frame by frame, beside the dense
 runs of the same cutouts, and over the share of the trunk's output that a change reaches;
@@ -76,14 +76,14 @@ def draw(results: list[dict], path: Path, title: str) -> None:
     """Draws multiply-accumulates over frames, and over the share that a change reaches."""
     figure = figures.new(9.5, 4)
     by_frame, by_share = figure.subplots(1, 2, sharey=True)
-    for found, (colour, marker, _) in zip(results, figures.STYLES, strict=False):
+    for found, (color, marker, _) in zip(results, figures.STYLES, strict=False):
         count = found["categories"]
         name = f"{count} categor{'y' if count == 1 else 'ies'}"
         macs = np.array(found["macs"]) / 1e6
-        by_frame.plot(np.arange(1, len(macs) + 1), macs, color=colour, label=f"{name}, stream")
-        by_frame.axhline(found["macs_dense"] / 1e6, color=colour, ls="--", label=f"{name}, dense")
+        by_frame.plot(np.arange(1, len(macs) + 1), macs, color=color, label=f"{name}, stream")
+        by_frame.axhline(found["macs_dense"] / 1e6, color=color, ls="--", label=f"{name}, dense")
         shares = 100 * np.array(found["trunk"])
-        by_share.plot(shares, macs, marker, color=colour, markersize=4, label=name)
+        by_share.plot(shares, macs, marker, color=color, markersize=4, label=name)
     by_frame.set(xlabel="frame", ylabel="million multiply-accumulates per frame", ylim=(0, None))
     by_share.set(xlabel="positions of the trunk's output to compute (%)", xlim=(0, None))
     for axes in (by_frame, by_share):

@@ -1,4 +1,4 @@
-"""Trains a SeqPar network, or a plain one, on labelled pictures, with Keras's own `fit`.
+"""Trains a SeqPar network, or a plain one, on labeled images, with Keras's own `fit`.
 
     python recipes/train.py
     python recipes/train.py --setting two_cores --data_dir DIR --output runs/imagenette
@@ -6,7 +6,7 @@
     python recipes/train.py --resume --output runs/imagenette
 
 The first line trains on scikit-learn's digits. KERAS_BACKEND chooses tensorflow, jax or torch.
-A run is a function of its flags: order and augmentation of the pictures come from (seed, epoch,
+A run is a function of its flags: order and augmentation of the images come from (seed, epoch,
 step), so that a run that was killed and resumed ends in the same weights as one that was not.
 """
 
@@ -31,7 +31,7 @@ from keras_seqpar.networks.graph import behind
 from keras_seqpar.utils.names import make_id
 
 PLAIN = "plain"
-STORED = 1.25  # training pictures are stored that much larger, so that crops keep their detail
+STORED = 1.25  # training images are stored that much larger, so that crops keep their detail
 
 # Flags whose default depends on the data set: for digits, for all others.
 DEFAULTS = {
@@ -63,8 +63,8 @@ def make_options() -> Options:
         ("string", "dataset", "digits", f"What to train on: {', '.join(data.SPECS)}."),
         ("string", "data_dir", None, "Where tensorflow-datasets keeps its data."),
         ("list", "categories", None, "Train on these only: labels, with commas between."),
-        ("integer", "image_size", None, "Side of the square pictures in pixels.", 1),
-        ("boolean", "skip_unreadable", False, "Leave out pictures that cannot be decoded."),
+        ("integer", "image_size", None, "Side of the square images in pixels.", 1),
+        ("boolean", "skip_unreadable", False, "Leave out images that cannot be decoded."),
     )
     options.group(
         "Network",
@@ -79,12 +79,12 @@ def make_options() -> Options:
     )
     options.group(
         "Training",
-        ("integer", "epochs", None, "Passes over the training pictures.", 1),
-        ("integer", "batch_size", 64, "Pictures per step.", 1),
+        ("integer", "epochs", None, "Passes over the training images.", 1),
+        ("integer", "batch_size", 64, "Images per step.", 1),
         ("enum", "optimizer", "adamw", "Rule of the step; sgd has momentum.", ["adamw", "sgd"]),
         ("float", "learning_rate", None, "Its peak, between warm-up and a cosine fall.", 0.0),
         ("float", "warmup_epochs", 1.0, "Linear warm-up; at most a quarter of the run.", 0.0),
-        ("float", "weight_decay", 0.05, "Decoupled; spares biases and normalisations.", 0.0),
+        ("float", "weight_decay", 0.05, "Decoupled; spares biases and normalizations.", 0.0),
         ("float", "label_smoothing", 0.0, "Part of a label that goes to all categories.", 0.0),
         ("string", "teacher", None, "A .keras file to learn from as well (distillation)."),
         ("float", "distillation", 0.5, "Share of the teacher's part in the loss, 0 to 1.", 0.0),
@@ -96,7 +96,7 @@ def make_options() -> Options:
     )
     options.group(
         "Augmentation",
-        ("boolean", "flip", None, "Mirror half of the pictures."),
+        ("boolean", "flip", None, "Mirror half of the images."),
         ("float", "crop_scale", None, "Least share of the area in a random crop; 1: no crops."),
         ("float", "randaugment", 0.0, "Magnitude of RandAugment, 0 (off) to 10."),
         ("float", "mixup", 0.0, "Alpha of mixup; 0 is off."),
@@ -168,7 +168,7 @@ def read_flags(argv: list[str]) -> tuple[types.SimpleNamespace, dict | None]:
 
 
 def load_data(chosen) -> data.Dataset:
-    """Loads both splits; training pictures are stored larger if they will be cropped."""
+    """Loads both splits; training images are stored larger if they will be cropped."""
     options = {"data_dir": chosen.data_dir, "skip_unreadable": chosen.skip_unreadable}
     stored = round(chosen.image_size * (STORED if chosen.crop_scale < 1 else 1))
     one = data.load(chosen.dataset, image_size=stored, splits=["train"], **options)
@@ -180,16 +180,16 @@ def load_data(chosen) -> data.Dataset:
     if len(one.categories) < 2:
         raise ValueError(
             f"{chosen.dataset!r} has the category {one.categories[0]!r} only. Training needs two "
-            "or more: add one with pictures of other things."
+            "or more: add one with images of other things."
         )
     if len(one.train) < chosen.batch_size:
         raise ValueError(
-            f"{chosen.dataset!r} has {len(one.train)} training pictures, fewer than one batch of "
-            f"{chosen.batch_size}. Add pictures or lower --batch_size."
+            f"{chosen.dataset!r} has {len(one.train)} training images, fewer than one batch of "
+            f"{chosen.batch_size}. Add images or lower --batch_size."
         )
     skipped = (*one.skipped, *other.skipped)
     if skipped:
-        print(f"Left out {len(skipped)} unreadable pictures: {', '.join(skipped)}.")
+        print(f"Left out {len(skipped)} unreadable images: {', '.join(skipped)}.")
     return data.Dataset(one.name, one.categories, {**one.splits, **other.splits}, skipped)
 
 
@@ -233,17 +233,17 @@ def nesting(path: str, categories) -> sp.Hierarchy:
     return sp.Hierarchy(tree.roots, ids)
 
 
-def initialise(network: keras.Model, source: str) -> None:
+def initialize(network: keras.Model, source: str) -> None:
     """Fills a network with what fits of trained weights, and says what did not."""
     print(f"Initial weights: {weights.load(network, source, classifier=False)}")
 
 
 def features_of(network: keras.Model, split: data.Split) -> data.Split | None:
-    """A split with the trunk's features in place of pictures; `None` if they need too much room."""
+    """A split with the trunk's features in place of images; `None` if they need too much room."""
     trunk = network.get_layer("trunk")
     if 4 * len(split) * np.prod(trunk.output.shape[1:]) > data.MEMORY_LIMIT:
         return None
-    print(f"Computing the frozen trunk's features of {len(split)} pictures, once ...")
+    print(f"Computing the frozen trunk's features of {len(split)} images, once ...")
     step = 256
     parts = [
         trunk.predict(split.read(range(i, min(i + step, len(split)))), batch_size=64, verbose=0)
@@ -288,7 +288,7 @@ def train(chosen, before: dict | None = None) -> run_folder.Checkpoint:
         network = build(chosen, categories, None)
         keras.config.set_dtype_policy(precision)
     if chosen.init:
-        initialise(network, chosen.init)
+        initialize(network, chosen.init)
     network.get_layer("trunk").trainable = not chosen.freeze_trunk
     if team.first:
         run_folder.write_flags(folder, about)
@@ -313,7 +313,7 @@ def train(chosen, before: dict | None = None) -> run_folder.Checkpoint:
     if before:
         checkpoint.restore(trainer)
     print(
-        f"{chosen.dataset}: {len(categories)} categories, {len(dataset.train)} pictures to train "
+        f"{chosen.dataset}: {len(categories)} categories, {len(dataset.train)} images to train "
         f"on, {len(dataset.validation)} to validate on, {chosen.image_size} pixels."
     )
     print(

@@ -17,9 +17,9 @@ JIT = {"auto": "auto", "on": True, "off": False}
 
 
 class Teacher(keras.layers.Layer):
-    """A trained network that looks at the training pictures; it does not learn.
+    """A trained network that looks at the training images; it does not learn.
 
-    Call argument: pictures `(batch, size, size, 3)` of 0 to 255. Returns its logits in
+    Call argument: images `(batch, size, size, 3)` of 0 to 255. Returns its logits in
     training, and zeros at validation, where nobody asks for them.
 
     Args:
@@ -44,23 +44,23 @@ class Teacher(keras.layers.Layer):
         self.network = sp.with_activation(network, None)
         self.trainable = False
 
-    def call(self, pictures, training=False):
+    def call(self, images, training=False):
         if not training:
-            return ops.zeros((ops.shape(pictures)[0], len(self.columns)))
-        return ops.take(self.network(pictures, training=False), self.columns, axis=-1)
+            return ops.zeros((ops.shape(images)[0], len(self.columns)))
+        return ops.take(self.network(images, training=False), self.columns, axis=-1)
 
-    def compute_output_shape(self, pictures_shape):
-        return (pictures_shape[0], len(self.columns))
+    def compute_output_shape(self, images_shape):
+        return (images_shape[0], len(self.columns))
 
 
 class Trainer(keras.Model):
     """A network in training: Keras's `fit`, with the losses of this file.
 
-    Its inputs are the pictures and, per picture, a row of numbers for the augmentation. Its
+    Its inputs are the images and, per image, a row of numbers for the augmentation. Its
     outputs are the logits, and the teacher's behind them where there is one.
 
     Args:
-        inputs: pictures and rows.
+        inputs: images and rows.
         outputs: `(batch, categories)`, or twice as wide with a teacher.
         distillation: the share of the teacher's part in the loss, 0 to 1.
         temperature: divides the logits of both before they are compared; the loss is
@@ -126,18 +126,18 @@ def make_trainer(network: keras.Model, policy: augment.Policy, chosen, categorie
     """
     rows = keras.Input((policy.columns,), name="rows")
     if network.inputs[0].name == "features":  # computed once, so there is nothing to augment
-        pictures = keras.Input(network.input.shape[1:], name="pictures")
-        changed = pictures
+        images = keras.Input(network.input.shape[1:], name="images")
+        changed = images
     else:
-        pictures = keras.Input((None, None, 3), dtype="uint8", name="pictures")
-        changed = augment.Augment(policy, chosen.image_size, name="augment")(pictures, rows)
+        images = keras.Input((None, None, 3), dtype="uint8", name="images")
+        changed = augment.Augment(policy, chosen.image_size, name="augment")(images, rows)
     outputs = network(changed)
     options = {}
     if chosen.teacher:
         teacher = Teacher(run_folder.load_model(chosen.teacher), categories, name="teacher")
         outputs = keras.ops.concatenate([outputs, teacher(changed)], axis=-1)
         options = {"distillation": chosen.distillation, "temperature": chosen.temperature}
-    trainer = Trainer([pictures, rows], outputs, name="trainer", **options)
+    trainer = Trainer([images, rows], outputs, name="trainer", **options)
     trainer.compile(
         make_optimizer(chosen, steps, network.trainable_variables),
         loss=keras.losses.CategoricalCrossentropy(from_logits=True),

@@ -4,12 +4,12 @@
     python recipes/unknowns.py runs/imagenette/best.keras --dataset imagenette \
         --categories "tench,church,golf ball" --save out/three.keras --plot out/roc.png
 
-The pictures of one split, those of the kept categories and the foreign ones alike, are halved at
+The images of one split, those of the kept categories and the foreign ones alike, are halved at
 random: one half fits a threshold for each score, the other measures it. AUROC is how often an own
-picture scores above a foreign one. With --save the cutout is written with the threshold of
+image scores above a foreign one. With --save the cutout is written with the threshold of
 --score; files that tflite/convert.py makes of it have an output none_of_these.
 
-Foreign pictures in the field may be of other kinds than those here: then keep a fixed share of the
+Foreign images in the field may be of other kinds than those here: then keep a fixed share of the
 own ones (--keep 0.95), which does not look at them. KERAS_BACKEND chooses the backend.
 """
 
@@ -36,7 +36,7 @@ def make_options() -> Options:
             "float",
             "keep",
             None,
-            "Least share of own pictures to keep; default: what has the highest balanced accuracy.",
+            "Least share of own images to keep; default: what has the highest balanced accuracy.",
         ),
         ("float", "temperature", 1.0, "Of the energy."),
         ("integer", "seed", 0, "Of the halves.", 0),
@@ -53,14 +53,14 @@ def make_options() -> Options:
 
 
 def halves(labels: np.ndarray, seed: int) -> np.ndarray:
-    """Halves pictures at random, category by category.
+    """Halves images at random, category by category.
 
     Args:
-        labels: `(pictures,)` category of each.
+        labels: `(images,)` category of each.
         seed: of the choice.
 
     Returns:
-        `(pictures,)` bool: in the half that fits. The other has at most one more of a category.
+        `(images,)` bool: in the half that fits. The other has at most one more of a category.
     """
     rng = np.random.default_rng(seed)
     fits = np.zeros(len(labels), bool)
@@ -71,17 +71,17 @@ def halves(labels: np.ndarray, seed: int) -> np.ndarray:
 
 
 def measure(logits: np.ndarray, truth: np.ndarray, threshold: Threshold) -> tuple[dict, Roc]:
-    """Measures a threshold on pictures that it was not fitted on.
+    """Measures a threshold on images that it was not fitted on.
 
     Args:
-        logits: `(pictures, categories)`.
-        truth: `(pictures,)` index of the true category, -1 for foreign pictures.
+        logits: `(images, categories)`.
+        truth: `(images,)` index of the true category, -1 for foreign images.
         threshold: what to measure.
 
     Returns:
-        JSON-ready figures, and the curve. `top1` is over the own pictures and ignores the
+        JSON-ready figures, and the curve. `top1` is over the own images and ignores the
         threshold; `top1_kept` counts a rejected one as wrong; `accuracy` and
-        `accuracy_without` are over all pictures, a foreign one being right when rejected.
+        `accuracy_without` are over all images, a foreign one being right when rejected.
     """
     own = truth >= 0
     right = logits.argmax(-1) == truth
@@ -107,8 +107,8 @@ def measure(logits: np.ndarray, truth: np.ndarray, threshold: Threshold) -> tupl
 ROWS = {
     "AUROC": "auroc",
     f"foreign kept where {KEEP:.0%} of own are": f"foreign_kept_at_{KEEP:g}",
-    "own pictures kept": "own_kept",
-    "foreign pictures rejected": "foreign_rejected",
+    "own images kept": "own_kept",
+    "foreign images rejected": "foreign_rejected",
     "top-1 of own, no rejection": "top1",
     "top-1 of own, rejected are wrong": "top1_kept",
     "accuracy over all, no rejection": "accuracy_without",
@@ -139,7 +139,7 @@ def draw(path: Path, curves: dict[str, Roc], reports: dict[str, dict]) -> None:
         report = reports[score]
         axes.plot(1 - report["foreign_rejected"], report["own_kept"], "o", color=line.get_color())
     axes.plot([0, 1], [0, 1], ":", color="0.6")
-    axes.set(xlabel="foreign pictures kept", ylabel="own pictures kept", aspect="equal")
+    axes.set(xlabel="foreign images kept", ylabel="own images kept", aspect="equal")
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
@@ -164,18 +164,18 @@ def fit(chosen) -> dict:
     if chosen.categories:
         network = sp.cutout(network, chosen.categories)
     dataset = evaluate.load(network, chosen)
-    pictures = dataset.splits[chosen.split]
-    truth = evaluate.match(network, dataset)[pictures.labels]
-    fits = halves(pictures.labels, chosen.seed)
+    images = dataset.splits[chosen.split]
+    truth = evaluate.match(network, dataset)[images.labels]
+    fits = halves(images.labels, chosen.seed)
     for half, what in ((fits, "fit"), (~fits, "measure")):
         counts = {"own": (half & (truth >= 0)).sum(), "foreign": (half & (truth < 0)).sum()}
         if not all(counts.values()):
             raise ValueError(
                 f"The half to {what} on has {counts['own']} own and {counts['foreign']} foreign "
-                "pictures; it needs both. Cut fewer categories out with --categories, or take "
-                "data with pictures of other categories, at least two of each."
+                "images; it needs both. Cut fewer categories out with --categories, or take "
+                "data with images of other categories, at least two of each."
             )
-    logits = evaluate.run(network, pictures, chosen.batch_size)
+    logits = evaluate.run(network, images, chosen.batch_size)
     thresholds, reports, curves = {}, {}, {}
     for score in SCORES:
         thresholds[score] = sp.fit_threshold(
@@ -189,7 +189,7 @@ def fit(chosen) -> dict:
     labels = find_parts(network, allow_plain=True).hierarchy.categories
     first = reports[SCORES[0]]
     print(
-        f"\n{', '.join(labels)}: fitted on {int(fits.sum())} pictures of {dataset.name}, "
+        f"\n{', '.join(labels)}: fitted on {int(fits.sum())} images of {dataset.name}, "
         f"{chosen.split}, measured on {first['own']} own and {first['foreign']} foreign ones"
     )
     print(table(reports))

@@ -148,7 +148,7 @@ def watch(chosen) -> tuple[list[dict], str]:
 
 
 def _frame(watcher, frame: np.ndarray, mode: str, number: int) -> tuple[dict, np.ndarray]:
-    """One frame: its row, and its picture."""
+    """One frame: its row, and its image."""
     row = dict.fromkeys(COLUMNS, "") | {"frame": number}
     panels = []
     ours = theirs = None
@@ -185,15 +185,15 @@ def write(folder: Path, rows: list[dict]) -> None:
         print("No watch.png: the package matplotlib is not installed.")
         return
     top, bottom = figure.subplots(2, 1, sharex=True)
-    of_time = (("ms", "selective", figures.BLUE), ("dense_ms", "dense", figures.VERMILLION))
-    for key, label, colour in of_time:
+    of_time = (("ms", "selective", figures.BLUE), ("dense_ms", "dense", figures.VERMILION))
+    for key, label, color in of_time:
         if rows[-1][key] != "":
-            top.plot([row[key] for row in rows], color=colour, label=label, lw=1)
+            top.plot([row[key] for row in rows], color=color, label=label, lw=1)
     top.set(ylabel="ms per frame", yscale="log")
     figures.legend(top)
     if rows[-1]["changed"] != "":
-        for key, colour in (("changed", figures.GREEN), ("computed", figures.ORANGE)):
-            bottom.plot([100 * row[key] for row in rows], color=colour, label=key, lw=1)
+        for key, color in (("changed", figures.GREEN), ("computed", figures.ORANGE)):
+            bottom.plot([100 * row[key] for row in rows], color=color, label=key, lw=1)
         figures.legend(bottom)
     bottom.set(ylabel="% of a dense run", xlabel="frame")
     figures.finish(figure, folder / "watch.png")

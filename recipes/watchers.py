@@ -12,7 +12,7 @@ import keras_seqpar as sp
 from keras_seqpar import selective
 from keras_seqpar.surgery.cutout import find_parts
 
-COLOURS = np.random.default_rng(4).integers(40, 256, (256, 3)).astype("float32")  # of classes
+COLORS = np.random.default_rng(4).integers(40, 256, (256, 3)).astype("float32")  # of classes
 
 
 class Classifier:
@@ -129,9 +129,9 @@ class Segmenter:
         return f"{self.labels[counts.argmax()]} {counts.max() / counts.sum():.2f}"
 
     def draw(self, frame: np.ndarray, found: dict) -> np.ndarray:
-        """The frame with the classes' colours over it."""
-        colours = COLOURS[_enlarged(found["map"], frame.shape[:2])]
-        return (0.55 * frame + 0.45 * colours).astype("uint8")
+        """The frame with the classes' colors over it."""
+        colors = COLORS[_enlarged(found["map"], frame.shape[:2])]
+        return (0.55 * frame + 0.45 * colors).astype("uint8")
 
     def agreement(self, ours: dict, theirs: dict) -> float:
         """Share of positions with the same class."""
@@ -159,7 +159,7 @@ def detection_flags(*, drop_single: bool) -> tuple[tuple, ...]:
     Args:
         drop_single: the default of that one.
     """
-    alone = "Leave out changed pixels without a changed neighbour."
+    alone = "Leave out changed pixels without a changed neighbor."
     return (
         ("boolean", "luminance", False, "Compare luminance instead of channels."),
         ("boolean", "drop_single", drop_single, alone),

@@ -35,7 +35,7 @@ def plan(depth: int = 1) -> Plan:
 
 
 def build(tree, *, family: str = "resnet18", size: int = 16, **options) -> keras.Model:
-    """A very small network over `tree`, freshly initialised."""
+    """A very small network over `tree`, freshly initialized."""
     hierarchy = sp.Hierarchy.of(tree)
     options = {
         "family": family,
@@ -63,8 +63,8 @@ def network(tree=LABELS[:4], **options) -> keras.Model:
     return _shared(config, tuple(sorted(options.items())))
 
 
-def pictures(model: keras.Model, count: int = 2, seed: int = 0) -> np.ndarray:
-    """Random normalised pictures of the size that the model takes."""
+def images(model: keras.Model, count: int = 2, seed: int = 0) -> np.ndarray:
+    """Random normalized images of the size that the model takes."""
     shape = model.inputs[0].shape[1:]
     return np.random.default_rng(seed).normal(size=(count, *shape)).astype("float32")
 
@@ -95,7 +95,7 @@ def error(a, b) -> float:
 
 
 def randomize(model: keras.Model, seed: int = 0) -> None:
-    """Sets all weights, moving statistics included, to values that no initialiser gives.
+    """Sets all weights, moving statistics included, to values that no initializer gives.
 
     They depend on the seed and on the names of layer and weight only.
     """
@@ -229,7 +229,7 @@ def check_network(model: keras.Model, folder, *, gradient: bool = True) -> None:
         gradient: also look at the gradients.
     """
     check_names(model)
-    inputs = [pictures(model)]
+    inputs = [images(model)]
     if len(model.inputs) == 2:
         inputs.append(np.full((2, model.inputs[1].shape[1]), 1.25, "float32"))
     scores = predict(model, *inputs)

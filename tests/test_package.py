@@ -183,6 +183,6 @@ def test_every_dependency_has_a_tested_version(root):
 
 
 def _distribution(requirement: str) -> str:
-    """The normalised name in a requirement such as `scikit_learn>=1.2; extra == "a"`."""
+    """The normalized name in a requirement such as `scikit_learn>=1.2; extra == "a"`."""
     name = re.match(r"[A-Za-z0-9._-]+", requirement)[0]
     return re.sub(r"[-_.]+", "-", name).lower()

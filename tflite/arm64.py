@@ -14,20 +14,20 @@ import numpy as np
 
 PRESET = "imagenette_small"  # comes with the package: no data set, no download
 KEPT = ["church", "tench", "golf ball", "French horn"]
-COUNT = 8  # pictures to run
+COUNT = 8  # images to run
 INT8 = ("uint8", "int8", "pack")  # must agree bit for bit; floats need not
 
 
 def make(folder: Path) -> None:
-    """Writes int8 files, a branch pack, a float file, and pictures."""
+    """Writes int8 files, a branch pack, a float file, and images."""
     import keras_seqpar as ks
     from keras_seqpar import mobile
 
     folder.mkdir()
     cut = ks.cutout(ks.load_preset(PRESET), KEPT)
-    pictures = draw(60 + COUNT, cut.input_shape[1])
-    calibration, pictures = pictures[COUNT:], pictures[:COUNT]
-    np.save(folder / "pictures.npy", pictures)
+    images = draw(60 + COUNT, cut.input_shape[1])
+    calibration, images = images[COUNT:], images[:COUNT]
+    np.save(folder / "images.npy", images)
     for dtype in ("uint8", "int8"):
         path = folder / f"{dtype}.tflite"
         options = {"input_dtype": dtype, "output_dtype": dtype, "calibration": calibration}
@@ -37,7 +37,7 @@ def make(folder: Path) -> None:
 
 
 def draw(count: int, size: int) -> np.ndarray:
-    """Smooth random pictures with noise, of the full range: (count, size, size, 3) uint8."""
+    """Smooth random images with noise, of the full range: (count, size, size, 3) uint8."""
     rng = np.random.default_rng(0)
     coarse = rng.uniform(0, 255, (count, 6, 6, 3))
     at = np.linspace(0, 5, size)
@@ -54,16 +54,16 @@ def run(folder: Path, found: Path) -> None:
     from keras_seqpar.mobile.runtime.runner import Runner
 
     start = time.perf_counter()
-    pictures = np.load(folder / "pictures.npy")
+    images = np.load(folder / "images.npy")
     results = {}
     for name in ("uint8", "int8", "float32"):
         runner = Runner(folder / f"{name}.tflite", interpreter="ai-edge-litert")
-        results[name] = runner(pictures)
+        results[name] = runner(images)
     pack = PackRunner(folder / "pack", interpreter="ai-edge-litert")
     trunk = load_part(folder / "pack", pack.manifest.trunk, interpreter="ai-edge-litert")
-    features = [trunk.pass_on(trunk.encode(picture[None])).copy() for picture in pictures]
+    features = [trunk.pass_on(trunk.encode(image[None])).copy() for image in images]
     results["pack features"] = np.concatenate(features)
-    results["pack logits"] = pack.logits(pictures)
+    results["pack logits"] = pack.logits(images)
     seconds = time.perf_counter() - start
     about = f"{platform.machine()}, {pack.interpreter}, {seconds:.1f} s"
     np.savez(found, about=about, **results)

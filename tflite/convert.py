@@ -3,9 +3,9 @@
     python tflite/convert.py runs/digits/best.keras --categories 3,5,8 --dataset digits \
         --quantization int8 --input_dtype uint8 --output out/
 
-writes out/best-c3-c5-c8-int8.tflite and its label file. Int8 is calibrated on training pictures
+writes out/best-c3-c5-c8-int8.tflite and its label file. Int8 is calibrated on training images
 of the kept categories. The file then runs in the LiteRT interpreter on their validation
-pictures, beside Keras: where the two disagree more than the bounds allow, or the accuracy drops by
+images, beside Keras: where the two disagree more than the bounds allow, or the accuracy drops by
 more than --max_accuracy_drop, the command fails and leaves no file behind.
 
     python tflite/convert.py runs/digits/best.keras --dataset digits \
@@ -45,7 +45,7 @@ OUTPUT_DTYPE = flags.DEFINE_enum(
 CALIBRATION = flags.DEFINE_integer(
     "calibration",
     300,
-    "For int8 and int16x8: how many training pictures set the ranges.",
+    "For int8 and int16x8: how many training images set the ranges.",
     lower_bound=1,
 )
 QUANTIZER = flags.DEFINE_enum(
@@ -57,7 +57,7 @@ MAX_GAIN = flags.DEFINE_float(
 )
 DESCRIPTION = flags.DEFINE_string("description", None, "For the metadata: what the file is.")
 AUTHOR = flags.DEFINE_string("author", None, "For the metadata.")
-LICENCE = flags.DEFINE_string("licence", None, "For the metadata: of the weights.")
+LICENSE = flags.DEFINE_string("license", None, "For the metadata: of the weights.")
 OUTPUT = flags.DEFINE_string("output", "out", "A folder, made if need be, or NAME.tflite.")
 
 
@@ -85,7 +85,7 @@ def main(arguments: list[str]) -> None:
     dataset = shared.load_dataset(COMPARE.dataset.value, COMPARE.data_dir.value, model)
     calibration, max_gain = None, MAX_GAIN.value
     if QUANTIZATION.value in ("int8", "int16x8"):
-        calibration, _ = shared.pictures_of(dataset, "train", model, CALIBRATION.value)
+        calibration, _ = shared.images_of(dataset, "train", model, CALIBRATION.value)
         if max_gain is None and len(model.inputs) > 1:
             max_gain = 2.0
     path = target(Path(arguments[1]), mobile.labels_of(model))
@@ -104,14 +104,14 @@ def main(arguments: list[str]) -> None:
             max_gain=max_gain,
             description=DESCRIPTION.value,
             author=AUTHOR.value,
-            licence=LICENCE.value,
+            license=LICENSE.value,
         )
         for use, categories in (uses or {None: None}).items():
             net = ks.cutout(model, categories) if categories else model
             report = mobile.verify(
                 made.path,
                 net,
-                *shared.pictures_of(dataset, "validation", net, COMPARE.pictures.value),
+                *shared.images_of(dataset, "validation", net, COMPARE.images.value),
                 max_error=COMPARE.max_error.value,
                 min_agreement=COMPARE.min_agreement.value,
                 max_accuracy_drop=COMPARE.max_accuracy_drop.value,

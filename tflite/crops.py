@@ -5,15 +5,15 @@
     python tflite/crops.py measure out/street.tflite --margin 8 --reach 6 --threshold 24 \
         --least 12 --data camvid-240x180.zip --videos highway.avi,mall.mpg --output out/crops.json
 
-`convert` compares the file with Keras on pictures and keeps it only if enough positions have the
+`convert` compares the file with Keras on images and keeps it only if enough positions have the
 same class. `measure` prints the latency of every signature, in turns, and what a stream of crops
-takes beside one of whole frames, frame by frame in turns: on pictures with a rectangle of another
-picture pasted in, and on videos, resized to the file's frames. Agreement is the share of positions
+takes beside one of whole frames, frame by frame in turns: on images with a rectangle of another
+image pasted in, and on videos, resized to the file's frames. Agreement is the share of positions
 with the class of the whole frame; "of crops", of the frame as it was accepted, without the noise
 that the threshold lets pass; "from frame to frame" is how much whole frames of a video agree with
 each other.
 
-Pictures are the test pictures of CamVid (--data), else drawn ones. A network of 5 channels is given
+Images are the test images of CamVid (--data), else drawn ones. A network of 5 channels is given
 where in the frame a pixel lies, as recipes/camvid.py does.
 """
 
@@ -41,8 +41,8 @@ import camvid
 import video
 from bench_segmentation import paste, summary
 
-DATA = flags.DEFINE_string("data", None, "The zip with CamVid; without it, pictures are drawn.")
-PICTURES = flags.DEFINE_integer("pictures", 50, "How many to compare on.", lower_bound=1)
+DATA = flags.DEFINE_string("data", None, "The zip with CamVid; without it, images are drawn.")
+IMAGES = flags.DEFINE_integer("images", 50, "How many to compare on.", lower_bound=1)
 OUTPUT = flags.DEFINE_string(
     "output", None, "convert: the .tflite file; measure: a JSON file for the results."
 )
@@ -56,7 +56,7 @@ INPUT_DTYPE = flags.DEFINE_enum(
     "input_dtype", "float32", mobile.DTYPES, "convert: for int8, of the frames."
 )
 CALIBRATION = flags.DEFINE_integer(
-    "calibration", 100, "convert: for int8, how many training pictures.", lower_bound=1
+    "calibration", 100, "convert: for int8, how many training images.", lower_bound=1
 )
 MIN_AGREEMENT = flags.DEFINE_float(
     "min_agreement", 0.98, "convert: least share of positions of Keras's class."
@@ -85,32 +85,32 @@ def pixels(text: str | None) -> int | str | None:
     return int(text) if text and text.isdigit() else text
 
 
-def pictures_of(split: str, frame: tuple[int, ...], most: int) -> np.ndarray:
-    """Pictures of the frame's size and channels: of CamVid, else drawn."""
+def images_of(split: str, frame: tuple[int, ...], most: int) -> np.ndarray:
+    """Images of the frame's size and channels: of CamVid, else drawn."""
     height, width, channels = frame
-    colours = 3 if channels == 5 else channels
+    colors = 3 if channels == 5 else channels
     if DATA.value:
-        if colours != 3:
+        if colors != 3:
             raise ValueError(f"CamVid has 3 channels, the network takes {channels}.")
-        found = camvid.load(DATA.value, [split]).splits[split].pictures
+        found = camvid.load(DATA.value, [split]).splits[split].images
         if found.shape[1:3] != (height, width):
             cv2 = video.opencv()
             found = np.stack([cv2.resize(x, (width, height)) for x in found[:most]])
         found = found[np.linspace(0, len(found) - 1, min(most, len(found))).astype(int)]
     else:
-        found = drawn(min(most, 16), height, width, colours)
+        found = drawn(min(most, 16), height, width, colors)
     return camvid.with_place(found) if channels == 5 else found
 
 
 def drawn(count: int, height: int, width: int, channels: int) -> np.ndarray:
-    """Rectangles of random colours, with a little noise."""
+    """Rectangles of random colors, with a little noise."""
     rng = np.random.default_rng(0)
     found = np.full((count, height, width, channels), 128, "int16")
-    for picture in found:
+    for image in found:
         for _ in range(30):
             top, left = rng.integers(0, height), rng.integers(0, width)
             down, across = rng.integers(2, height // 2), rng.integers(2, width // 2)
-            picture[top : top + down, left : left + across] = rng.integers(0, 256, channels)
+            image[top : top + down, left : left + across] = rng.integers(0, 256, channels)
     return (found + rng.integers(-8, 9, found.shape)).clip(0, 255).astype("uint8")
 
 
@@ -132,7 +132,7 @@ def convert(source: str) -> None:
     labels = camvid.load(DATA.value, []).categories if DATA.value else None
     calibration = None
     if QUANTIZATION.value in ("int8", "int16x8"):
-        calibration = pictures_of("train", frame, CALIBRATION.value)
+        calibration = images_of("train", frame, CALIBRATION.value)
     path = Path(OUTPUT.value).expanduser()
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".convert-") as folder:
@@ -148,11 +148,11 @@ def convert(source: str) -> None:
             labels=labels if labels and len(labels) == model.outputs[0].shape[-1] else None,
         )
         runner, same = mobile.Runner(made.path, threads=THREADS.value), []
-        for picture in pictures_of("test", frame, PICTURES.value):
-            wanted = best(np.asarray(model(picture[None].astype("float32"), training=False)))
-            same.append(float((best(runner(picture[None])) == wanted).mean()))
+        for image in images_of("test", frame, IMAGES.value):
+            wanted = best(np.asarray(model(image[None].astype("float32"), training=False)))
+            same.append(float((best(runner(image[None])) == wanted).mean()))
         agreement = float(np.mean(same))
-        print(f"{agreement:.2%} of the positions have Keras's class, on {len(same)} pictures")
+        print(f"{agreement:.2%} of the positions have Keras's class, on {len(same)} images")
         if agreement < MIN_AGREEMENT.value:
             raise ValueError(
                 f"{agreement:.2%} of the positions have Keras's class; wanted are "
@@ -198,20 +198,20 @@ def latencies(path: str) -> list[dict]:
 
 
 def pasted(path: str, share: float) -> dict:
-    """Pictures with a rectangle of another one."""
+    """Images with a rectangle of another one."""
     crops, whole = streams(path, None)
     frame = crops.layout.frame
-    pictures = pictures_of("test", frame, PICTURES.value)
+    images = images_of("test", frame, IMAGES.value)
     rng, found = np.random.default_rng(round(1e6 * share)), []
-    crops(pictures[0])  # measures the signatures
-    for i, picture in enumerate(pictures):
+    crops(images[0])  # measures the signatures
+    for i, image in enumerate(images):
         crops.reset()
-        crops(picture)
+        crops(image)
         part = paste(rng, share, frame[:2])
-        other = pictures[(i + rng.integers(1, max(2, len(pictures)))) % len(pictures)]
-        picture = picture.copy()
-        picture[part] = other[part]
-        found.append(step(crops, whole, picture))
+        other = images[(i + rng.integers(1, max(2, len(images)))) % len(images)]
+        image = image.copy()
+        image[part] = other[part]
+        found.append(step(crops, whole, image))
     return {"what": f"{share:.0%} pasted", "frames": len(found), **summary(found, "crops")}
 
 
@@ -221,8 +221,8 @@ def on_video(path: str, source: str) -> dict:
     height, width, channels = crops.layout.frame
     clip = video.open_video(source, (width, height))
     found, before, still = [], None, []
-    for colours in clip.frames(FRAMES.value):
-        frame = camvid.with_place(colours) if channels == 5 else colours
+    for colors in clip.frames(FRAMES.value):
+        frame = camvid.with_place(colors) if channels == 5 else colors
         found.append(step(crops, whole, frame))
         now = found[-1]["map"]
         still += [] if before is None else [float((now == before).mean())]

@@ -6,7 +6,7 @@
     python tflite/pack.py --remove 9 --output out/digits.pack
 
 A pack is a folder: `trunk.tflite`, a small file per branch, and `manifest.json`. Int8 is
-calibrated on training pictures. The pack then runs on validation pictures, beside Keras: where
+calibrated on training images. The pack then runs on validation images, beside Keras: where
 the two agree too seldom, the command fails and leaves everything as it was. `--measure` also
 converts the same network to one file, and compares answers and latency, run in turns.
 """
@@ -36,17 +36,17 @@ QUANTIZATION = flags.DEFINE_enum(
     "quantization", "int8", mobile.PACK_QUANTIZATIONS, "How small a new pack is."
 )
 INPUT_DTYPE = flags.DEFINE_enum(
-    "input_dtype", "float32", mobile.DTYPES, "For int8: of a new pack's pictures."
+    "input_dtype", "float32", mobile.DTYPES, "For int8: of a new pack's images."
 )
 DATASET = flags.DEFINE_string(
-    "dataset", None, "Real pictures: digits, imagenette, folder:PATH, archive:PATH."
+    "dataset", None, "Real images: digits, imagenette, folder:PATH, archive:PATH."
 )
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Where tensorflow-datasets keeps its data.")
 CALIBRATION = flags.DEFINE_integer(
-    "calibration", 300, "For int8: how many training pictures set the ranges.", lower_bound=1
+    "calibration", 300, "For int8: how many training images set the ranges.", lower_bound=1
 )
-PICTURES = flags.DEFINE_integer(
-    "pictures", 0, "How many validation pictures to compare on; 0 for all.", lower_bound=0
+IMAGES = flags.DEFINE_integer(
+    "images", 0, "How many validation images to compare on; 0 for all.", lower_bound=0
 )
 MIN_AGREEMENT = flags.DEFINE_float("min_agreement", None, "Least top-1 agreement, 0 to 1.")
 THREADS = flags.DEFINE_integer("threads", 1, "CPU threads of the interpreter.", lower_bound=1)
@@ -62,7 +62,7 @@ def check(runner: mobile.PackRunner, model, images: np.ndarray, quantization: st
         least = mobile.BOUNDS[quantization].min_agreement
     keras_top = model.predict(images, verbose=0).argmax(-1)
     share = float(np.mean(runner(images).argmax(-1) == keras_top))
-    print(f"top-1 agreement with Keras: {share:.2%} of {len(images)} pictures, >= {least:.2%}")
+    print(f"top-1 agreement with Keras: {share:.2%} of {len(images)} images, >= {least:.2%}")
     if not share >= least:
         raise ValueError(f"The pack disagrees with Keras: {share:.2%} is below {least:.2%}.")
 
@@ -83,7 +83,7 @@ def measure(runner: mobile.PackRunner, model, images, calibration, quantization)
             [(runner.latency(RUNS), fused.latency(RUNS)) for _ in range(ROUNDS)]
         )  # (rounds, 2, runs)
     ours, theirs = np.median(times, axis=(0, 2))
-    print(f"top-1 agreement with one file: {share:.2%} of {len(images)} pictures")
+    print(f"top-1 agreement with one file: {share:.2%} of {len(images)} images")
     print(
         f"median latency: pack {ours:.2f} ms, one file {theirs:.2f} ms, ratio {ours / theirs:.3f}"
         f" ({runner.interpreter}, {THREADS.value} thread(s), {len(runner.categories)} categories)"
@@ -104,12 +104,12 @@ def describe(manifest: Manifest, folder: Path) -> str:
 def write(source: str, folder: Path) -> Manifest:
     """Makes a new pack, or adds a branch to one."""
     if DATASET.value is None:
-        raise ValueError("Name real pictures with --dataset: the pack is compared with Keras.")
+        raise ValueError("Name real images with --dataset: the pack is compared with Keras.")
     model = shared.load_network(source, CATEGORIES.value)
     dataset = shared.load_dataset(DATASET.value, DATA_DIR.value, model)
-    images, _ = shared.pictures_of(dataset, "validation", model, PICTURES.value)
-    # Of all categories, also for one new branch: its logit must be right on the others' pictures.
-    calibration, _ = shared.pictures_of(dataset, "train", model, CALIBRATION.value)
+    images, _ = shared.images_of(dataset, "validation", model, IMAGES.value)
+    # Of all categories, also for one new branch: its logit must be right on the others' images.
+    calibration, _ = shared.images_of(dataset, "train", model, CALIBRATION.value)
     if ADD.value:
         before = mobile.read_manifest(folder)
         manifest = mobile.add_branch(folder, model, ADD.value, calibration=calibration)

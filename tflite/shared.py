@@ -1,4 +1,4 @@
-"""What the commands in this folder share: flags, reading networks and the pictures they name."""
+"""What the commands in this folder share: flags, reading networks and the images they name."""
 
 import sys
 import types
@@ -12,22 +12,22 @@ from absl import flags
 import keras_seqpar as ks
 from keras_seqpar import data, mobile
 
-SEED = 0  # of the choice among more pictures than are wanted
+SEED = 0  # of the choice among more images than are wanted
 
 
 def comparison_flags() -> types.SimpleNamespace:
-    """Defines the flags of commands that compare a file with its network on real pictures."""
+    """Defines the flags of commands that compare a file with its network on real images."""
     # Flags belong to the module that defines them, and a command's help shows its own and these.
     defined = types.SimpleNamespace(
         dataset=flags.DEFINE_string(
             "dataset",
             None,
-            "Real pictures: digits, imagenette, folder:PATH, archive:PATH.",
+            "Real images: digits, imagenette, folder:PATH, archive:PATH.",
             required=True,
         ),
         data_dir=flags.DEFINE_string("data_dir", None, "Where tensorflow-datasets keeps its data."),
-        pictures=flags.DEFINE_integer(
-            "pictures", 0, "Validation pictures to compare on; 0 for all.", lower_bound=0
+        images=flags.DEFINE_integer(
+            "images", 0, "Validation images to compare on; 0 for all.", lower_bound=0
         ),
         max_error=flags.DEFINE_float(
             "max_error", None, "Largest error allowed, relative to the output range."
@@ -73,14 +73,14 @@ def load_dataset(spec: str, data_dir: str | None, model: keras.Model) -> data.Da
     """Loads a data set at the size that the network takes."""
     height, width = model.inputs[0].shape[1:3]
     if height is None or height != width:
-        raise ValueError(f"The network takes pictures of {height} x {width}; wanted is a square.")
+        raise ValueError(f"The network takes images of {height} x {width}; wanted is a square.")
     return data.load(spec, image_size=height, data_dir=data_dir)
 
 
-def pictures_of(
+def images_of(
     dataset: data.Dataset, split: str, model: keras.Model, most: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures of the network's categories, as it takes them, and their output indices.
+    """Images of the network's categories, as it takes them, and their output indices.
 
     Args:
         dataset: the data set.
@@ -89,7 +89,7 @@ def pictures_of(
         most: how many to choose at random; 0 for all.
 
     Returns:
-        `(n, height, width, 3)` pictures and `(n,)` indices.
+        `(n, height, width, 3)` images and `(n,)` indices.
     """
     labels = mobile.labels_of(model)
     if labels is None:

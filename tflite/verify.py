@@ -1,10 +1,10 @@
-"""Checks a .tflite file against the network it was made of, on real pictures.
+"""Checks a .tflite file against the network it was made of, on real images.
 
     python tflite/verify.py out/best-c3-c5-c8-int8.tflite runs/digits/best.keras \
         --categories 3,5,8 --dataset digits
 
 prints a table and fails where the two disagree more than the bounds allow. Runs on every
-backend; any file that takes the same pictures and gives the same scores can be checked.
+backend; any file that takes the same images and gives the same scores can be checked.
 """
 
 import os
@@ -34,7 +34,7 @@ def main(arguments: list[str]) -> None:
     report = mobile.verify(
         arguments[1],
         model,
-        *shared.pictures_of(dataset, "validation", model, COMPARE.pictures.value),
+        *shared.images_of(dataset, "validation", model, COMPARE.images.value),
         max_error=COMPARE.max_error.value,
         min_agreement=COMPARE.min_agreement.value,
         max_accuracy_drop=COMPARE.max_accuracy_drop.value,

@@ -24,10 +24,10 @@ class NodeCost:
         label: what people read.
         kind: `"trunk"`, `"superclass"`, `"category"` or `"head"`.
         params: parameters as papers count them: trainable ones, frozen or not, without the
-            moving statistics of batch normalisation.
-        macs: multiply-accumulates of convolutions and dense layers for one picture.
-        norm_macs: what normalisation layers would add, at one multiply-accumulate per value.
-            Not part of `macs` (batch normalisation folds into convolutions), but of the
+            moving statistics of batch normalization.
+        macs: multiply-accumulates of convolutions and dense layers for one image.
+        norm_macs: what normalization layers would add, at one multiply-accumulate per value.
+            Not part of `macs` (batch normalization folds into convolutions), but of the
             counters that some papers use.
         bytes: size of all weights as float32, moving statistics included.
     """
@@ -62,12 +62,12 @@ class Cost:
 
     @property
     def macs(self) -> int:
-        """All multiply-accumulates for one picture."""
+        """All multiply-accumulates for one image."""
         return sum(node.macs for node in self.nodes)
 
     @property
     def norm_macs(self) -> int:
-        """What normalisation layers would add to `macs`."""
+        """What normalization layers would add to `macs`."""
         return sum(node.norm_macs for node in self.nodes)
 
     @property
@@ -92,7 +92,7 @@ class Cost:
                 f"{_short(node.macs):>10} {_short(node.bytes, 'B'):>10} {share:>6.1%}"
             )
             lines += [rule, row] if node is total or node is self.nodes[0] else [row]
-        lines.append("MACs: convolutions and dense layers, for one picture; share: of the MACs.")
+        lines.append("MACs: convolutions and dense layers, for one image; share: of the MACs.")
         return "\n".join(lines)
 
 
@@ -100,7 +100,7 @@ def cost(model: keras.Model, input_shape: tuple | None = None) -> Cost:
     """Counts what each node of a network costs.
 
     One multiply-accumulate is one MAC; only convolutions and dense layers are counted, as in
-    most papers' tables. Some counters, that of arXiv 2308.05128 among them, add normalisation:
+    most papers' tables. Some counters, that of arXiv 2308.05128 among them, add normalization:
     `norm_macs` has it apart.
 
     Args:
@@ -125,13 +125,13 @@ def cost(model: keras.Model, input_shape: tuple | None = None) -> Cost:
     shape = tuple(input_shape or parts.trunk.input.shape[1:])
     if len(shape) != 3 or not all(isinstance(n, int) and n > 0 for n in shape):
         raise ValueError(
-            f"cost needs the size of a picture, got {shape}. "
+            f"cost needs the size of an image, got {shape}. "
             "Give input_shape=(height, width, channels)."
         )
     channels = parts.trunk.input.shape[-1]
     if shape[-1] != channels:
         raise ValueError(
-            f"The model {model.name!r} takes pictures of {channels} channels, got {shape}."
+            f"The model {model.name!r} takes images of {channels} channels, got {shape}."
         )
     macs: dict[int, tuple[int, int]] = {}  # id of a layer -> its MACs, its norm_macs
 
@@ -316,7 +316,7 @@ def plan(
 
 
 def measure_latency(model: keras.Model, *, runs: int = 20) -> float:
-    """Median milliseconds for one picture in Keras on this machine, after three warm-ups."""
+    """Median milliseconds for one image in Keras on this machine, after three warm-ups."""
     inputs = [np.zeros((1, *x.shape[1:]), x.dtype) for x in model.inputs]
     batch = inputs if len(inputs) > 1 else inputs[0]
     times = []

@@ -1,7 +1,7 @@
-"""Pictures with labels from one spec string: `digits`, `imagenette`, `folder:`, `archive:`.
+"""Images with labels from one spec string: `digits`, `imagenette`, `folder:`, `archive:`.
 
 Import it by name (`from keras_seqpar import data`): the package itself does not, and the
-libraries that read pictures are imported only where they are used. Every picture comes out
+libraries that read images are imported only where they are used. Every image comes out
 as a square of RGB pixels from 0 to 255: the shorter side is resized to `image_size` (bicubic,
 with antialiasing), and the square in the middle is kept.
 """
@@ -43,9 +43,9 @@ class Split:
     """One split of a data set.
 
     Args:
-        names: file name or number of every picture.
-        labels: `(pictures,)` category index of every picture, `int32`.
-        pixels: all pictures, `(pictures, size, size, 3)` uint8, or a function from indices to
+        names: file name or number of every image.
+        labels: `(images,)` category index of every image, `int32`.
+        pixels: all images, `(images, size, size, 3)` uint8, or a function from indices to
             such an array where they do not fit into memory.
     """
 
@@ -57,20 +57,20 @@ class Split:
         return len(self.labels)
 
     def read(self, indices: Sequence[int]) -> np.ndarray:
-        """Returns the pictures at `indices`: `(len(indices), size, size, 3)` uint8, 0..255."""
+        """Returns the images at `indices`: `(len(indices), size, size, 3)` uint8, 0..255."""
         indices = np.asarray(indices, "int64").reshape(-1)
         return self.pixels(indices) if callable(self.pixels) else self.pixels[indices]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Dataset:
-    """A data set of labelled pictures.
+    """A data set of labeled images.
 
     Args:
         name: the spec it was loaded from.
         categories: labels, in the order of the category indices.
         splits: the splits that were asked for, by name: "train", "validation".
-        skipped: names of the unreadable pictures that were left out.
+        skipped: names of the unreadable images that were left out.
     """
 
     name: str
@@ -98,22 +98,22 @@ def load(
     splits: Sequence[str] = ("train", "validation"),
     memory_limit: int = MEMORY_LIMIT,
 ) -> Dataset:
-    """Loads a data set and decodes its pictures once.
+    """Loads a data set and decodes its images once.
 
     Args:
         spec: what to load.
-            `digits`: the 1,797 pictures of 8x8 pixels that come with scikit-learn; a fixed
+            `digits`: the 1,797 images of 8x8 pixels that come with scikit-learn; a fixed
             stratified fifth is the validation split.
             `imagenette`: `imagenette/160px-v2` of tensorflow-datasets.
-            `folder:PATH`: a tree `PATH/<split>/<category>/<picture>`. Splits are called
+            `folder:PATH`: a tree `PATH/<split>/<category>/<image>`. Splits are called
             `train` and `validation` (or `val`, `valid`, `test`); categories are the folder
             names in sorted order.
             `archive:PATH`: such a tree in a .zip or .tar file, read without unpacking.
-        image_size: side of the square pictures, in pixels.
+        image_size: side of the square images, in pixels.
         data_dir: where tensorflow-datasets keeps its data; it downloads what is not there.
-        skip_unreadable: leave out pictures that cannot be decoded, instead of failing.
+        skip_unreadable: leave out images that cannot be decoded, instead of failing.
         splits: which splits to read.
-        memory_limit: largest number of bytes of decoded pictures per split to keep in memory.
+        memory_limit: largest number of bytes of decoded images per split to keep in memory.
             A larger split is decoded whenever it is read.
 
     Returns:
@@ -122,7 +122,7 @@ def load(
     Raises:
         TypeError: an argument of the wrong type.
         ValueError: an unknown spec or split; a folder that is missing or empty or has no
-            splits; a category without pictures, or not in every split; unreadable pictures.
+            splits; a category without images, or not in every split; unreadable images.
         ImportError: a library that the spec needs is not installed.
 
     Example:
@@ -151,8 +151,8 @@ def load(
     else:
         raise ValueError(f"Unknown data set {spec!r}. Valid: {', '.join(SPECS)}.")
     made, skipped = {}, []
-    for name, pictures in records.items():
-        made[name], bad = _split(pictures, categories, image_size, memory_limit, skip_unreadable)
+    for name, images in records.items():
+        made[name], bad = _split(images, categories, image_size, memory_limit, skip_unreadable)
         skipped += bad
     return Dataset(spec, categories, made, tuple(skipped))
 
@@ -165,7 +165,7 @@ def only(dataset: Dataset, categories: Sequence[str]) -> Dataset:
         categories: labels to keep, in the order wanted.
 
     Returns:
-        A data set of their pictures alone, in the order they had.
+        A data set of their images alone, in the order they had.
 
     Raises:
         ValueError: an unknown or a repeated label, or none.
@@ -219,7 +219,7 @@ def _split(records, categories, size, memory_limit, skip_unreadable) -> tuple[Sp
     good = [i for i in range(len(records)) if i not in bad]
     counts = collections.Counter(records[i][1] for i in good)
     if lost := [label for i, label in enumerate(categories) if not counts[i]]:
-        raise ValueError(f"No readable picture is left of {', '.join(map(repr, lost))}.")
+        raise ValueError(f"No readable image is left of {', '.join(map(repr, lost))}.")
     skipped = [records[i][0] for i in bad]
     kept = [records[i] for i in good]
     if pixels is None:
@@ -231,7 +231,7 @@ def _split(records, categories, size, memory_limit, skip_unreadable) -> tuple[Sp
 
 
 class _Lazy:
-    """Decodes pictures when they are asked for."""
+    """Decodes images when they are asked for."""
 
     def __init__(self, sources, names, size: int):
         self.sources, self.names, self.size = sources, names, size
@@ -248,10 +248,10 @@ class _Lazy:
 
 
 def decode(source: bytes | str | os.PathLike, image_size: int) -> np.ndarray:
-    """Decodes one picture to a square.
+    """Decodes one image to a square.
 
     Args:
-        source: an encoded picture (JPEG, PNG, ...), or the path of one. A rotation noted in
+        source: an encoded image (JPEG, PNG, ...), or the path of one. A rotation noted in
             its EXIF data is carried out.
         image_size: side of the square in pixels.
 
@@ -259,21 +259,21 @@ def decode(source: bytes | str | os.PathLike, image_size: int) -> np.ndarray:
         `(image_size, image_size, 3)` uint8, RGB from 0 to 255.
 
     Raises:
-        OSError: it is truncated or no picture. (Pillow's decoders also raise other errors.)
+        OSError: it is truncated or no image. (Pillow's decoders also raise other errors.)
         ValueError: it has more than 8 bits per channel.
     """
     from PIL import Image, ImageOps
 
-    with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as picture:
-        if picture.mode[0] in "IF":
-            raise ValueError(f"more than 8 bits per channel (mode {picture.mode})")
-        picture.draft("RGB", (image_size, image_size))  # JPEG: decode at 1/2, 1/4, 1/8
-        picture = ImageOps.exif_transpose(picture).convert("RGB")
-    side = min(picture.size)
-    left, top = ((length - side) / 2 for length in picture.size)
+    with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+        if image.mode[0] in "IF":
+            raise ValueError(f"more than 8 bits per channel (mode {image.mode})")
+        image.draft("RGB", (image_size, image_size))  # JPEG: decode at 1/2, 1/4, 1/8
+        image = ImageOps.exif_transpose(image).convert("RGB")
+    side = min(image.size)
+    left, top = ((length - side) / 2 for length in image.size)
     box = (left, top, left + side, top + side)
-    picture = picture.resize((image_size, image_size), Image.Resampling.BICUBIC, box=box)
-    return np.asarray(picture)
+    image = image.resize((image_size, image_size), Image.Resampling.BICUBIC, box=box)
+    return np.asarray(image)
 
 
 def _try_all(work: Callable[[int], object], count: int) -> dict[int, str]:
@@ -294,7 +294,7 @@ def _unreadable(reasons: Mapping[str, str], most: int = 8) -> str:
     shown = "".join(f"\n  {name} ({why})" for name, why in list(reasons.items())[:most])
     rest = f"\n  ... and {len(reasons) - most} more" if len(reasons) > most else ""
     return (
-        f"{len(reasons)} unreadable or truncated picture(s):{shown}{rest}\n"
+        f"{len(reasons)} unreadable or truncated image(s):{shown}{rest}\n"
         "Replace or remove them, or leave them out with skip_unreadable (--skip_unreadable)."
     )
 
@@ -308,11 +308,11 @@ def _digits(size: int, splits: Sequence[str]) -> Dataset:
     from PIL import Image
 
     source = load_digits()
-    grey = np.round(source.images * (255 / 16)).astype("uint8")  # 0..16 -> 0..255
-    resize = [Image.fromarray(g).resize((size, size), Image.Resampling.BICUBIC) for g in grey]
+    gray = np.round(source.images * (255 / 16)).astype("uint8")  # 0..16 -> 0..255
+    resize = [Image.fromarray(g).resize((size, size), Image.Resampling.BICUBIC) for g in gray]
     pixels = np.repeat(np.stack([np.asarray(r) for r in resize])[..., None], 3, axis=-1)
     parts = train_test_split(
-        np.arange(len(grey)), test_size=0.2, random_state=0, stratify=source.target
+        np.arange(len(gray)), test_size=0.2, random_state=0, stratify=source.target
     )
     rows = dict(zip(("train", "validation"), map(np.sort, parts), strict=True))
     made = {
@@ -360,5 +360,5 @@ def _imagenette(data_dir, splits) -> tuple[tuple[str, ...], dict[str, list[Recor
 def _missing(spec: str, library: str) -> str:
     return (
         f"The data set {spec!r} needs {library}. Install it with "
-        "pip install 'keras-seqpar[train,tensorflow]', or give a folder of pictures: folder:PATH."
+        "pip install 'keras-seqpar[train,tensorflow]', or give a folder of images: folder:PATH."
     )

@@ -1,4 +1,4 @@
-"""Trees of pictures, PATH/<split>/<category>/<picture>, in folders and in archives."""
+"""Trees of images, PATH/<split>/<category>/<image>, in folders and in archives."""
 
 import contextlib
 import functools
@@ -10,14 +10,14 @@ from pathlib import Path, PurePosixPath
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 SPLITS = {"train": ("train", "training"), "validation": ("validation", "val", "valid", "test")}
 
-# What a source lists: (name, category index, encoded picture or where it lies).
+# What a source lists: (name, category index, encoded image or where it lies).
 Record = tuple[str, int, bytes | Path]
-# Folder tree: split folder -> category -> [(name, encoded picture or where it lies)].
+# Folder tree: split folder -> category -> [(name, encoded image or where it lies)].
 Tree = dict[str, dict[str, list[tuple[str, bytes | Path]]]]
 
 
 def read_folder(path: str) -> Tree:
-    """Lists the pictures of a folder; they are not read."""
+    """Lists the images of a folder; they are not read."""
     root = Path(path).expanduser()
     if not root.is_dir():
         raise ValueError(f"The data folder {path!r} does not exist. {_LAYOUT}")
@@ -26,7 +26,7 @@ def read_folder(path: str) -> Tree:
             category.name: [
                 (item.relative_to(root).as_posix(), item)
                 for item in sorted(category.iterdir())
-                if _is_picture(item.name)
+                if _is_image(item.name)
             ]
             for category in _folders(split)
         }
@@ -39,7 +39,7 @@ def _folders(parent: Path) -> list[Path]:
 
 
 def read_archive(path: str, splits: Sequence[str], memory_limit: int) -> Tree:
-    """Reads the encoded pictures of the wanted splits into memory."""
+    """Reads the encoded images of the wanted splits into memory."""
     file = Path(path).expanduser()
     if not file.is_file():
         raise ValueError(f"The archive {path!r} does not exist. {_LAYOUT}")
@@ -50,7 +50,7 @@ def read_archive(path: str, splits: Sequence[str], memory_limit: int) -> Tree:
         with contextlib.closing(_members(file)) as members:
             for member, size, read in members:
                 parts = PurePosixPath(member).parts
-                if len(parts) < 3 or not _is_picture(parts[-1]) or parts[0] == "__MACOSX":
+                if len(parts) < 3 or not _is_image(parts[-1]) or parts[0] == "__MACOSX":
                     continue
                 split, category, name = parts[-3:]
                 total += size if split in wanted else 0
@@ -60,13 +60,13 @@ def read_archive(path: str, splits: Sequence[str], memory_limit: int) -> Tree:
                         "Unpack it and use folder:PATH."
                     )
                 content = read() if split in wanted else b""
-                pictures = tree.setdefault(split, {}).setdefault(category, [])
-                pictures.append((f"{split}/{category}/{name}", content))
+                images = tree.setdefault(split, {}).setdefault(category, [])
+                images.append((f"{split}/{category}/{name}", content))
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError) as error:
         raise ValueError(f"The archive {path!r} cannot be read: {error}") from error
     for categories in tree.values():
-        for pictures in categories.values():
-            pictures.sort(key=lambda picture: picture[0])
+        for images in categories.values():
+            images.sort(key=lambda image: image[0])
     return tree
 
 
@@ -89,11 +89,11 @@ def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     return stream.read() if stream else b""
 
 
-def _is_picture(name: str) -> bool:
+def _is_image(name: str) -> bool:
     return name.lower().endswith(EXTENSIONS) and not name.startswith(".")
 
 
-_LAYOUT = "Wanted: PATH/train/<category>/<picture> and PATH/validation/<category>/<picture>."
+_LAYOUT = "Wanted: PATH/train/<category>/<image> and PATH/validation/<category>/<image>."
 
 
 def check_tree(tree: Tree, path: str, splits: Sequence[str]):
@@ -103,7 +103,7 @@ def check_tree(tree: Tree, path: str, splits: Sequence[str]):
         The labels, and split -> list of records.
     """
     if not tree:
-        raise ValueError(f"There are no pictures in {path!r}. {_LAYOUT}")
+        raise ValueError(f"There are no images in {path!r}. {_LAYOUT}")
     found = {
         split: folder
         for split, names in SPLITS.items()
@@ -118,9 +118,9 @@ def check_tree(tree: Tree, path: str, splits: Sequence[str]):
     for folder in found.values():
         if not tree[folder]:
             raise ValueError(f"The folder {folder!r} in {path!r} is empty. {_LAYOUT}")
-        if empty := sorted(label for label, pictures in tree[folder].items() if not pictures):
+        if empty := sorted(label for label, images in tree[folder].items() if not images):
             raise ValueError(
-                f"No pictures in {', '.join(f'{folder}/{label}' for label in empty)} of {path!r}. "
+                f"No images in {', '.join(f'{folder}/{label}' for label in empty)} of {path!r}. "
                 f"Read are files that end in {', '.join(EXTENSIONS)}."
             )
     if len(found) == 2:

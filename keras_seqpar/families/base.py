@@ -1,4 +1,4 @@
-"""What the network families share: the stage record, width scaling, seeded initialisers."""
+"""What the network families share: the stage record, width scaling, seeded initializers."""
 
 import dataclasses
 import zlib
@@ -38,10 +38,10 @@ def scale_channels(channels: int, width: float) -> int:
 
 
 class Initializers:
-    """Initialisers whose values depend on the seed and on the layer's name only.
+    """Initializers whose values depend on the seed and on the layer's name only.
 
     So a branch starts from the same values in every network it is built into, whatever
-    its neighbours are, and building a pruned hierarchy equals cutting a full network.
+    its neighbors are, and building a pruned hierarchy equals cutting a full network.
 
     Args:
         seed: an integer, or `None` for values that differ at every build.
@@ -57,7 +57,7 @@ class Initializers:
         return zlib.crc32(f"{self.seed}/{name}".encode()) >> 1  # torch takes 31 bits
 
     def he(self, name: str):
-        """He's normal initialisation by fan-out (torchvision and timm use it for ResNet)."""
+        """He's normal initialization by fan-out (torchvision and timm use it for ResNet)."""
         return keras.initializers.VarianceScaling(
             2.0, "fan_out", "untruncated_normal", seed=self.seed_of(name)
         )

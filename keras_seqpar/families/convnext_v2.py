@@ -1,17 +1,17 @@
 """ConvNeXt V2: blocks, trunk, branch and head.
 
 Woo et al., arXiv 2301.00808, in the arithmetic of timm's `convnext.py` (`convnextv2_*`): a
-block is depthwise 7x7 convolution, layer normalisation, 1x1 convolution to four times the
-channels, GELU (exact, not the tanh approximation), global response normalisation, 1x1
-convolution back, residual. Every convolution has a bias, normalisations have epsilon 1e-6,
-nothing is padded but the 7x7, and the head normalises after pooling. Kernels start from a
+block is depthwise 7x7 convolution, layer normalization, 1x1 convolution to four times the
+channels, GELU (exact, not the tanh approximation), global response normalization, 1x1
+convolution back, residual. Every convolution has a bias, normalizations have epsilon 1e-6,
+nothing is padded but the 7x7, and the head normalizes after pooling. Kernels start from a
 truncated normal of deviation 0.02.
 
 Deviations: `stem="small"` is a 3x3 convolution of stride 1 instead of 4x4 of stride 4, for
-pictures of 32 to 64 pixels. A stage that changes the channels without a stride does so with
+images of 32 to 64 pixels. A stage that changes the channels without a stride does so with
 a 1x1 convolution (timm's rule as well; the published networks have no such stage). The
-top-down gain stands behind the layer normalisation that follows the first block's depthwise
-convolution: in front of it the normalisation would divide it out again.
+top-down gain stands behind the layer normalization that follows the first block's depthwise
+convolution: in front of it the normalization would divide it out again.
 """
 
 import dataclasses
@@ -70,7 +70,7 @@ class ConvNeXtV2:
             x: features `(batch, height, width, channels)`.
             stage: what to build; `hidden` is not used, it is four times the channels.
             name: prefix of the layer names.
-            init: initialisers.
+            init: initializers.
             drop_path: rate of stochastic depth of each block; empty for none.
             gain: name of a `TopDownGain` to put into the first block, or `None`.
 
@@ -91,7 +91,7 @@ class ConvNeXtV2:
         return x
 
     def head(self, x, prefix: str):
-        """Global average pooling, then layer normalisation: `(batch, channels)`."""
+        """Global average pooling, then layer normalization: `(batch, channels)`."""
         x = layers.GlobalAveragePooling2D(data_format=_FORMAT, name=f"{prefix}pool")(x)
         return _norm(x, f"{prefix}pool_norm")
 

@@ -2,16 +2,16 @@
 
 He et al., arXiv 1512.03385, in the arithmetic of timm's `resnet.py` (its defaults): the
 stride sits in the 3x3 convolution of a bottleneck ("v1.5"), convolutions have no bias,
-batch normalisation has epsilon 1e-5 and momentum 0.9, padding is symmetric.
-Scales of the normalisations start at 1 as in torchvision; timm starts the last one of each
+batch normalization has epsilon 1e-5 and momentum 0.9, padding is symmetric.
+Scales of the normalizations start at 1 as in torchvision; timm starts the last one of each
 block at 0.
 
 The families `resnet50_v1`, `resnet101_v1` and `resnet152_v1` have the stride in the first 1x1
 convolution instead, as published and as in `keras.applications.ResNet50`, so that its weights
-fit. Its other differences (biases in front of the normalisations, epsilon 1.001e-5) are another
+fit. Its other differences (biases in front of the normalizations, epsilon 1.001e-5) are another
 way to write the same function: `keras_seqpar.weights.from_keras_applications` converts them.
 
-Deviation: `stem="small"` is a 3x3 convolution of stride 1 without pooling, for pictures of
+Deviation: `stem="small"` is a 3x3 convolution of stride 1 without pooling, for images of
 32 to 64 pixels (section 4.2 of the ResNet paper uses such a stem on CIFAR).
 """
 
@@ -86,7 +86,7 @@ class ResNet:
             x: features `(batch, height, width, channels)`.
             stage: what to build.
             name: prefix of the layer names.
-            init: initialisers.
+            init: initializers.
             drop_path: rate of stochastic depth of each block; empty for none.
             gain: name of a `TopDownGain` to put after the first block's first 3x3
                 convolution, or `None`.
@@ -141,7 +141,7 @@ FAMILIES = {
 
 
 def _conv_norm(x, channels, kernel, stride, name, init, *, gain=None, relu=True):
-    """Convolution, optional top-down gain, batch normalisation, optional ReLU."""
+    """Convolution, optional top-down gain, batch normalization, optional ReLU."""
     uneven = kernel > 1 and stride > 1  # where Keras's "same" would pad more on one side
     if uneven:
         x = layers.ZeroPadding2D(kernel // 2, data_format=_FORMAT, name=f"{name}_pad")(x)

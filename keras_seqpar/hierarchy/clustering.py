@@ -30,7 +30,7 @@ def similarity(
     superclasses are wanted. Give one of:
 
     - `confusion`: the distance of two categories is 1 minus the mean of the two shares of
-      pictures in which one is taken for the other.
+      images in which one is taken for the other.
     - `features`: the distance is Euclidean, between the categories' mean features, from
       which the mean over all categories was taken and which were scaled to length 1 (so it
       grows with the angle between them).
@@ -53,7 +53,7 @@ def similarity(
     Raises:
         TypeError: arguments of the wrong type.
         ValueError: none or both of the arrays, one of the wrong shape, with negative or
-            infinite values or a category without pictures; numbers that do not fit.
+            infinite values or a category without images; numbers that do not fit.
 
     Example:
 
@@ -84,7 +84,7 @@ def dissimilar(
 ) -> Hierarchy:
     """Puts categories together that have little to do with each other: a control.
 
-    Categories are lined up so that similar ones are neighbours, and then dealt out to the
+    Categories are lined up so that similar ones are neighbors, and then dealt out to the
     superclasses in turn, so that all get equally many, give or take one.
 
     Args:
@@ -213,7 +213,7 @@ def _linkage(labels: Sequence[str], confusion, features, method: str) -> np.ndar
             f"{x.shape} and values from {x.min():g}."
         )
     if empty := [label for label, total in zip(labels, x.sum(1), strict=True) if total == 0]:
-        raise ValueError(f"confusion has no pictures of {', '.join(empty)}.")
+        raise ValueError(f"confusion has no images of {', '.join(empty)}.")
     shares = x / x.sum(1, keepdims=True)
     distances = 1 - (shares + shares.T) / 2
     np.fill_diagonal(distances, 0)

@@ -81,7 +81,7 @@ def look_up(names, corpus: Corpus) -> dict[str, Synset]:
         corpus: where to look.
 
     Returns:
-        Label -> synset, in the order given. An id is labelled as in ImageNet-1k, or else
+        Label -> synset, in the order given. An id is labeled as in ImageNet-1k, or else
         with the first word of its synset.
 
     Raises:

@@ -190,7 +190,7 @@ class Maker:
         raise ValueError(
             f"input_shape {tuple(shape)} is too small: this network reduces the resolution "
             f"{least} times, so height and width must be whole numbers of at least {least}. "
-            f"Take larger pictures{hint}."
+            f"Take larger images{hint}."
         )
 
 
@@ -206,7 +206,7 @@ def _input_like(trunk: keras.Model):
 
 
 def _preprocessing(channels: int) -> keras.layers.Layer:
-    """Pixels of 0..255 to normalised input; other than 3 channels go to -1..1."""
+    """Pixels of 0..255 to normalized input; other than 3 channels go to -1..1."""
     if channels != 3:
         return keras.layers.Rescaling(1 / 127.5, -1.0, name="preprocessing")
     # Of shape (1, 1, 3): Keras would turn a vector where image_data_format is channels_first.

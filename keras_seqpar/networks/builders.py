@@ -32,20 +32,20 @@ def build_phl(
             `Hierarchy`.
         family: name of the family, for example `"resnet50"` or `"convnext_v2_tiny"`.
         variant: name of the plan, or a `keras_seqpar.networks.plans.Plan`.
-        input_shape: `(height, width, channels)` of a picture in pixels; height and width
+        input_shape: `(height, width, channels)` of an image in pixels; height and width
             may be `None`.
         width: multiplies all channel counts; they stay multiples of 8.
         stem: `"standard"` reduces the resolution by 4; `"small"` keeps it and suits
-            pictures of 32 to 64 pixels.
+            images of 32 to 64 pixels.
         classifier_activation: a Keras activation over all logits, `None` for logits. For a
             single category take `"sigmoid"`: softmax over one logit is always 1.
-        include_preprocessing: put the normalisation into the trunk, so that the network
-            takes pixels of 0 to 255. Otherwise it expects ImageNet-normalised input.
+        include_preprocessing: put the normalization into the trunk, so that the network
+            takes pixels of 0 to 255. Otherwise it expects ImageNet-normalized input.
         drop_path: rate of stochastic depth at the last block; it grows linearly with depth
             from 0 at the first.
         name: name of the model.
         seed: makes the initial weights repeatable. A branch's depend on the seed and its
-            node id only, whatever its neighbours are.
+            node id only, whatever its neighbors are.
 
     Returns:
         A `keras.Model` from `(batch, height, width, channels)` to `(batch, categories)`.

@@ -57,7 +57,7 @@ class CategoryScores(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_seqpar")
 class NoneOfThese(keras.layers.Layer):
-    """Says whether a picture shows none of the categories: 1 where it does not, else 0.
+    """Says whether an image shows none of the categories: 1 where it does not, else 0.
 
     Input: logits as for `CategoryScores`. Output: `(batch, 1)` float32.
 
@@ -99,10 +99,10 @@ class TopDownGain(keras.layers.Layer):
     arXiv 2308.05128, section 3.3). The neutral gain 1 adds no operation to the graph.
 
     Call arguments: features `(batch, height, width, channels)` and optionally one gain
-    per picture, `(batch, 1)`, which multiplies the constant one.
+    per image, `(batch, 1)`, which multiplies the constant one.
 
     Args:
-        gain: a finite number, 0 or more: above 1 favours the node, below 1 inhibits it.
+        gain: a finite number, 0 or more: above 1 favors the node, below 1 inhibits it.
     """
 
     def __init__(self, gain=1.0, **kwargs):
@@ -148,14 +148,14 @@ class GainSplit(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_seqpar")
 class StochasticDepth(keras.layers.Layer):
-    """Drops the residual of whole pictures at random while training.
+    """Drops the residual of whole images at random while training.
 
     Huang et al., arXiv 1603.09382, in timm's arithmetic (`DropPath`): kept residuals are
     divided by the probability to keep them, so that inference is the identity and adds no
     operation. A frozen one (`trainable=False`) drops nothing.
 
     Args:
-        rate: probability to drop a picture's residual, from 0 to below 1.
+        rate: probability to drop an image's residual, from 0 to below 1.
         seed: seed of the choice.
     """
 
@@ -181,7 +181,7 @@ class StochasticDepth(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_seqpar")
 class GlobalResponseNorm(keras.layers.Layer):
-    """Global response normalisation of ConvNeXt V2.
+    """Global response normalization of ConvNeXt V2.
 
     Woo et al., arXiv 2301.00808, section 3.3 and its reference code: with `g` the L2 norm of
     each channel over all positions, `x + gamma * x * g / (mean(g) + epsilon) + beta`, the mean

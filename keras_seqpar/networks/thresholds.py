@@ -1,6 +1,6 @@
 """Where "none of these" begins: scores of logits, thresholds fitted on them, ROC. NumPy only.
 
-A network names one of its categories, whatever the picture shows. How well it knows the picture
+A network names one of its categories, whatever the image shows. How well it knows the image
 is read from the logits, and a high score means known:
 
 - `"energy"`: `T log sum exp(z / T)` over the logits `z`, the negative of the energy of Liu et al.,
@@ -17,12 +17,12 @@ from collections.abc import Mapping
 import numpy as np
 
 SCORES = ("energy", "max_logit")
-KEEP = 0.95  # share of own pictures to keep, as in "false positives at 95 % true positives"
+KEEP = 0.95  # share of own images to keep, as in "false positives at 95 % true positives"
 
 
 @dataclasses.dataclass(frozen=True)
 class Threshold:
-    """The score below which a picture shows none of a network's categories.
+    """The score below which an image shows none of a network's categories.
 
     Args:
         value: the score, in units of a logit.
@@ -66,26 +66,26 @@ class Threshold:
         return dataclasses.asdict(self)
 
     def rejects(self, logits) -> np.ndarray:
-        """Says which pictures show none of the categories.
+        """Says which images show none of the categories.
 
         Args:
-            logits: `(pictures, categories)`.
+            logits: `(images, categories)`.
 
         Returns:
-            `(pictures,)` bool.
+            `(images,)` bool.
         """
         return known_score(logits, self.score, self.temperature) < self.value
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Roc:
-    """What every threshold keeps of the own and of the foreign pictures.
+    """What every threshold keeps of the own and of the foreign images.
 
     Args:
-        thresholds: from infinity downwards, then every score that occurs; a picture is kept
+        thresholds: from infinity downwards, then every score that occurs; an image is kept
             whose score is at or above the threshold.
-        own: share of the own pictures that each keeps (true positives).
-        foreign: share of the foreign pictures that each keeps (false positives).
+        own: share of the own images that each keeps (true positives).
+        foreign: share of the foreign images that each keeps (false positives).
     """
 
     thresholds: np.ndarray
@@ -94,12 +94,12 @@ class Roc:
 
     @property
     def area(self) -> float:
-        """AUROC: how often a random own picture scores above a random foreign one."""
+        """AUROC: how often a random own image scores above a random foreign one."""
         heights = (self.own[1:] + self.own[:-1]) / 2
         return float(np.sum(np.diff(self.foreign) * heights))
 
     def foreign_at(self, own: float = KEEP) -> float:
-        """Share of the foreign pictures kept by the highest threshold that keeps `own` of the own.
+        """Share of the foreign images kept by the highest threshold that keeps `own` of the own.
 
         Raises:
             ValueError: `own` is no share above 0.
@@ -112,12 +112,12 @@ def known_score(logits, score: str = "energy", temperature: float = 1.0) -> np.n
     """How well a network knows what it sees; high is known.
 
     Args:
-        logits: `(pictures, categories)`.
+        logits: `(images, categories)`.
         score: one of `SCORES`.
         temperature: of the energy; 1 for the largest logit.
 
     Returns:
-        `(pictures,)` float64.
+        `(images,)` float64.
 
     Raises:
         ValueError: logits of another shape, none, or not finite; an unknown score; a temperature
@@ -130,7 +130,7 @@ def known_score(logits, score: str = "energy", temperature: float = 1.0) -> np.n
     """
     logits = np.asarray(logits, "float64")
     if logits.ndim != 2 or not logits.size:
-        raise ValueError(f"logits must be (pictures, categories), got the shape {logits.shape}.")
+        raise ValueError(f"logits must be (images, categories), got the shape {logits.shape}.")
     if not np.isfinite(logits).all():
         raise ValueError("logits must be finite, but some are NaN or infinite.")
     _check_score(score, temperature)
@@ -141,11 +141,11 @@ def known_score(logits, score: str = "energy", temperature: float = 1.0) -> np.n
 
 
 def roc(own, foreign) -> Roc:
-    """Compares the scores of own and foreign pictures at every threshold.
+    """Compares the scores of own and foreign images at every threshold.
 
     Args:
-        own: `(n,)` scores of pictures of the network's categories.
-        foreign: `(m,)` scores of other pictures.
+        own: `(n,)` scores of images of the network's categories.
+        foreign: `(m,)` scores of other images.
 
     Returns:
         The curve.
@@ -176,19 +176,19 @@ def fit_threshold(
     temperature: float = 1.0,
     keep: float | None = None,
 ) -> Threshold:
-    """Fits a threshold on logits of pictures that were not trained on.
+    """Fits a threshold on logits of images that were not trained on.
 
     It lies half-way between two scores that occur, so that rounding on another backend or device
-    decides none of these pictures otherwise.
+    decides none of these images otherwise.
 
     Args:
-        own: `(n, categories)` logits of pictures of the network's categories.
-        foreign: `(m, categories)` its logits of other pictures, if there are any.
+        own: `(n, categories)` logits of images of the network's categories.
+        foreign: `(m, categories)` its logits of other images, if there are any.
         score: one of `SCORES`.
         temperature: of the energy.
-        keep: least share of the own pictures to keep. By default 0.95 without foreign pictures;
+        keep: least share of the own images to keep. By default 0.95 without foreign images;
             with them, whatever has the highest balanced accuracy: the mean of the shares of own
-            pictures kept and of foreign ones rejected.
+            images kept and of foreign ones rejected.
 
     Returns:
         The threshold.
@@ -199,7 +199,7 @@ def fit_threshold(
 
     Example:
 
-    >>> logits = with_activation(pets, None).predict(pictures)
+    >>> logits = with_activation(pets, None).predict(images)
     >>> pets = with_threshold(pets, fit_threshold(logits, keep=0.98))
     """
     own_scores = known_score(own, score, temperature)

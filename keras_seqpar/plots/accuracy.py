@@ -6,14 +6,14 @@ import numpy as np
 
 from keras_seqpar.plots import figure as figures
 
-MOST_NUMBERS = 20  # beyond so many categories a confusion matrix shows colours only
+MOST_NUMBERS = 20  # beyond so many categories a confusion matrix shows colors only
 
 
 def pareto(
     points: Sequence[Mapping],
     path=None,
     *,
-    cost: str = "multiply-accumulates (MACs) per picture",
+    cost: str = "multiply-accumulates (MACs) per image",
     title: str | None = None,
 ):
     """Draws accuracy against cost: cutouts beside plain networks.
@@ -51,12 +51,12 @@ def pareto(
     axes = figure.subplots()
     middle = (min(p["cost"] for p in points) + max(p["cost"] for p in points)) / 2
     for i, group in enumerate(dict.fromkeys(point["group"] for point in points)):
-        colour, marker, line = figures.STYLES[i % len(figures.STYLES)]
+        color, marker, line = figures.STYLES[i % len(figures.STYLES)]
         own = [point for point in points if point["group"] == group]
         best = _frontier(own)
-        axes.plot([p["cost"] for p in best], _percent(p["top1"] for p in best), line, color=colour)
+        axes.plot([p["cost"] for p in best], _percent(p["top1"] for p in best), line, color=color)
         costs, top1 = [p["cost"] for p in own], _percent(p["top1"] for p in own)
-        axes.plot(costs, top1, marker, color=colour, label=str(group))
+        axes.plot(costs, top1, marker, color=color, label=str(group))
         for point in own:
             left = point["cost"] <= middle  # names reach inwards
             axes.annotate(
@@ -122,9 +122,9 @@ def attention(sweeps: Mapping | Sequence[Mapping], path=None, *, title: str | No
         if inhibition := sweep.get("inhibition"):
             text = f"{inhibition['absent']} absent inhibited"
             lines.append((text, inhibition["gains"], inhibition["top1"]))
-        for (label, x, y), (colour, marker, line) in zip(lines, figures.STYLES, strict=False):
+        for (label, x, y), (color, marker, line) in zip(lines, figures.STYLES, strict=False):
             if any(value is not None for value in y):
-                (drawn,) = axes.plot(x, _percent(y), line, color=colour, label=label)
+                (drawn,) = axes.plot(x, _percent(y), line, color=color, label=label)
                 drawn.set(marker=marker, markersize=3)
         peak = sweep.get("peak") or {"gain": gains[right.argmax()], "top1": right.max()}
         at, top1 = peak["gain"], 100 * peak["top1"]
@@ -151,7 +151,7 @@ def confusion(matrix, labels: Sequence[str], path=None, *, title: str | None = N
 
     Args:
         matrix: `(categories, categories)` counts; a row per true category, a column per
-            category named by the network. Colours and numbers show each row's shares in %.
+            category named by the network. Colors and numbers show each row's shares in %.
         labels: the categories' labels, in the same order.
         path: file to save the figure to (.png, .svg or .pdf); `None` for none.
         title: text above the figure.
@@ -182,15 +182,15 @@ def confusion(matrix, labels: Sequence[str], path=None, *, title: str | None = N
     image = axes.imshow(shares, cmap="cividis", vmin=0, vmax=100)
     if len(labels) <= MOST_NUMBERS:
         for (row, column), share in np.ndenumerate(shares):
-            colour = "white" if share < 60 else "black"
-            axes.text(column, row, f"{share:.0f}", ha="center", va="center", color=colour, size=8)
+            color = "white" if share < 60 else "black"
+            axes.text(column, row, f"{share:.0f}", ha="center", va="center", color=color, size=8)
     ticks, names = range(len(labels)), [str(label) for label in labels]
     style = {"fontsize": 8 if len(labels) <= 50 else 3, "parse_math": False}
     axes.set_xticks(ticks, names, rotation=90, **style)
     axes.set_yticks(ticks, names, **style)
     axes.set_xlabel("category named by the network")
     axes.set_ylabel("true category")
-    figure.colorbar(image, ax=axes, label="share of the true category's pictures (%)")
+    figure.colorbar(image, ax=axes, label="share of the true category's images (%)")
     return figures.finish(figure, path, title)
 
 

@@ -8,7 +8,7 @@ from keras_seqpar.plots import figure as figures
 from keras_seqpar.surgery.cutout import find_parts
 
 DRAWS = 20  # random choices of categories, where it matters which are kept
-_AXES = {"params": "parameters", "macs": "multiply-accumulates (MACs) per picture"}
+_AXES = {"params": "parameters", "macs": "multiply-accumulates (MACs) per image"}
 
 
 def cost_curve(
@@ -68,7 +68,7 @@ def cost_curve(
         most = sums.max()
         if of_plain is not None:
             across = getattr(of_plain, key)
-            axes.axhline(across, color=figures.VERMILLION, ls="--", label="plain network")
+            axes.axhline(across, color=figures.VERMILION, ls="--", label="plain network")
             most = max(most, across)
         axes.set_xlabel("kept categories")
         axes.set_ylabel(label)

@@ -1,4 +1,4 @@
-"""What each category's branch sees in a picture."""
+"""What each category's branch sees in an image."""
 
 import keras
 import numpy as np
@@ -15,9 +15,9 @@ PLACES = ("gain", "last")
 
 
 def feature_maps(
-    model: keras.Model, picture, path=None, *, at: str = "gain", title: str | None = None
+    model: keras.Model, image, path=None, *, at: str = "gain", title: str | None = None
 ):
-    """Draws what each category's branch sees: its mean absolute features over the picture.
+    """Draws what each category's branch sees: its mean absolute features over the image.
 
     Figure 5 of arXiv 2308.05128 shows such maps. All have one scale, so that strengths can be
     compared. To choose categories, give a cutout; beyond 20 those with the highest scores are
@@ -25,8 +25,8 @@ def feature_maps(
 
     Args:
         model: a SeqPar network.
-        picture: `(height, width, channels)` uint8, pixels of 0 to 255, of the size that the
-            network takes; they are normalised here if the network wants that.
+        image: `(height, width, channels)` uint8, pixels of 0 to 255, of the size that the
+            network takes; they are normalized here if the network wants that.
         path: file to save the figure to (.png, .svg or .pdf); `None` for none.
         at: `"gain"` for the features behind the branch's gain, `"last"` for those that it pools.
         title: text above the figure.
@@ -35,20 +35,20 @@ def feature_maps(
         The `matplotlib.figure.Figure`.
 
     Raises:
-        TypeError: `model` is no Keras model, or the picture no array of uint8.
-        ValueError: no SeqPar network, a picture of another size, an unknown place, or a kind
+        TypeError: `model` is no Keras model, or the image no array of uint8.
+        ValueError: no SeqPar network, an image of another size, an unknown place, or a kind
             of file that matplotlib does not know.
         ImportError: matplotlib is not installed.
 
     Example:
 
-    >>> figure = feature_maps(cutout(model, ["cat", "dog"]), picture, "maps.png")
+    >>> figure = feature_maps(cutout(model, ["cat", "dog"]), image, "maps.png")
     """
     parts = find_parts(model)
     if at not in PLACES:
         raise ValueError(f"Unknown place {at!r}. Valid: {', '.join(PLACES)}.")
-    picture = _check(model, picture)
-    scores, maps = _look(model, parts, from_pixels(model, picture[None]), at)
+    image = _check(model, image)
+    scores, maps = _look(model, parts, from_pixels(model, image[None]), at)
     labels = parts.hierarchy.categories
     shown = range(len(labels))
     if len(labels) > MOST_MAPS:
@@ -58,16 +58,16 @@ def feature_maps(
     rows = -(-panels // columns)
     figure = figures.new(1.9 * columns + 1, 2.2 * rows + 0.3)
     axes = figure.subplots(rows, columns, squeeze=False).reshape(-1)
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     extent = (-0.5, width - 0.5, height - 0.5, -0.5)
     brightest = max(float(maps[i].max()) for i in shown) or 1.0
-    grey = picture.mean(-1)
+    gray = image.mean(-1)
     for panel in axes:
         panel.set_axis_off()
-    axes[0].imshow(picture if picture.shape[-1] == 3 else grey, cmap="gray", vmin=0, vmax=255)
-    axes[0].set_title("picture", fontsize=9)
+    axes[0].imshow(image if image.shape[-1] == 3 else gray, cmap="gray", vmin=0, vmax=255)
+    axes[0].set_title("image", fontsize=9)
     for panel, i in zip(axes[1:], shown, strict=False):
-        panel.imshow(grey, cmap="gray", vmin=0, vmax=255)
+        panel.imshow(gray, cmap="gray", vmin=0, vmax=255)
         overlay = panel.imshow(
             maps[i],
             cmap="viridis",
@@ -112,18 +112,18 @@ def _look(model: keras.Model, parts: Parts, inputs: np.ndarray, at: str):
     return scores, maps
 
 
-def _check(model: keras.Model, picture) -> np.ndarray:
-    picture = np.asarray(picture)
-    if picture.dtype != np.uint8:
+def _check(model: keras.Model, image) -> np.ndarray:
+    image = np.asarray(image)
+    if image.dtype != np.uint8:
         raise TypeError(
-            f"The picture must hold pixels of 0 to 255 as uint8, got {picture.dtype}. "
-            "Normalisation is done here."
+            f"The image must hold pixels of 0 to 255 as uint8, got {image.dtype}. "
+            "Normalization is done here."
         )
     wanted = model.inputs[0].shape[1:]
-    if picture.ndim != 3 or any(
-        want not in (None, have) for want, have in zip(wanted, picture.shape, strict=True)
+    if image.ndim != 3 or any(
+        want not in (None, have) for want, have in zip(wanted, image.shape, strict=True)
     ):
-        hint = " Give one picture: pictures[0]." if picture.ndim == 4 else ""
+        hint = " Give one image: images[0]." if image.ndim == 4 else ""
         shape = ", ".join("any" if side is None else str(side) for side in wanted)
-        raise ValueError(f"The picture must have the shape ({shape}), got {picture.shape}.{hint}")
-    return picture
+        raise ValueError(f"The image must have the shape ({shape}), got {image.shape}.{hint}")
+    return image

@@ -1,14 +1,14 @@
-"""What all figures share: colours, numbers with units, saving."""
+"""What all figures share: colors, numbers with units, saving."""
 
 import os
 from pathlib import Path
 
-# Colours that colour-blind people tell apart: Okabe and Ito, "Color Universal Design" (2008).
-BLUE, ORANGE, GREEN, VERMILLION, PURPLE = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"
-# Of groups, in order: colour, marker, line.
+# Colors that color-blind people tell apart: Okabe and Ito, "Color Universal Design" (2008).
+BLUE, ORANGE, GREEN, VERMILION, PURPLE = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"
+# Of groups, in order: color, marker, line.
 STYLES = (
     (BLUE, "o", "-"),
-    (VERMILLION, "s", "--"),
+    (VERMILION, "s", "--"),
     (GREEN, "^", ":"),
     (ORANGE, "D", "-."),
     (PURPLE, "v", "--"),

@@ -61,9 +61,7 @@ def _panel(axes, rows: Sequence[dict]) -> None:
         if row["plain"]:
             ideal = [cut["ideal_ms"] for cut in cutouts]
             axes.plot(kept, ideal, ":", color=figures.GREEN, label="cutouts, by their MACs")
-            axes.axhline(
-                row["latency_ms"], color=figures.VERMILLION, ls="--", label="plain network"
-            )
+            axes.axhline(row["latency_ms"], color=figures.VERMILION, ls="--", label="plain network")
     axes.set_xlabel("kept categories")
     axes.set_ylabel("latency (ms)")
     axes.set_ylim(bottom=0)

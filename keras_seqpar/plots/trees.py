@@ -83,7 +83,7 @@ def topology(
     if title is None:
         height, width, _ = counted.input_shape
         title = (
-            f"{model.name}: parameters / MACs for one picture of {height}x{width}; "
+            f"{model.name}: parameters / MACs for one image of {height}x{width}; "
             f"in all {numbers(counted.nodes)}"
         )
     trunk = f"trunk  {numbers([first])}"
@@ -108,9 +108,9 @@ def _draw(hierarchy: Hierarchy, trunk: str, describe: _Describe, title: str | No
     for xs, ys in lines:
         axes.plot(xs, ys, color="0.6", linewidth=1, solid_joinstyle="round", zorder=1)
     for x, y, text, kind in texts:
-        colour, weight = _STYLES[kind]
+        color, weight = _STYLES[kind]
         leaf = kind == "category"
-        axes.plot(x, y, "o", color=colour, markersize=4, zorder=2)
+        axes.plot(x, y, "o", color=color, markersize=4, zorder=2)
         axes.annotate(
             text,
             (x, y),

@@ -1,9 +1,9 @@
 """Trained networks that come with the package: no download, no other library.
 
-A preset is two files. `NAME.json` says how the network is built, what it names, how its pictures
-are normalised, what it was trained on and under which licence, and its measured accuracy.
+A preset is two files. `NAME.json` says how the network is built, what it names, how its images
+are normalized, what it was trained on and under which license, and its measured accuracy.
 `NAME.npz` holds the weights by the names of `keras_seqpar.weights.named_weights`: kernels in
-float16, vectors (biases and all of the normalisations) in float32, where the range of float16
+float16, vectors (biases and all of the normalizations) in float32, where the range of float16
 would be too small. `recipes/make_preset.py` makes both from a trained network.
 """
 
@@ -37,7 +37,7 @@ BUILDERS: dict[str, tuple[Callable[..., keras.Model], str]] = {
 # What every preset says; the last four are for people.
 KEYS = (
     *("format", "builder", "arguments", "hierarchy", "threshold", "weights"),
-    *("normalisation", "data", "licence", "accuracy"),
+    *("normalization", "data", "license", "accuracy"),
 )
 AGAIN = "Install keras-seqpar again, or make the preset again with recipes/make_preset.py."
 
@@ -68,7 +68,7 @@ def about(name: str, *, folder: str | os.PathLike | None = None) -> dict:
         folder: where it lies; by default with the package.
 
     Returns:
-        Its entries, among them `normalisation`, `data`, `licence`, `accuracy`.
+        Its entries, among them `normalization`, `data`, `license`, `accuracy`.
 
     Raises:
         TypeError: `name` is no string.
@@ -137,7 +137,7 @@ def pack(
         model: a trained network.
         builder: name of the builder that makes such a network, one of `BUILDERS`.
         arguments: of the builder, all but the hierarchy; JSON-ready.
-        people: the entries for people: `normalisation`, `data`, `licence`, `accuracy`.
+        people: the entries for people: `normalization`, `data`, `license`, `accuracy`.
 
     Returns:
         The entries of the JSON file, and the content of the weights file.

@@ -27,7 +27,7 @@ class Detector:
             tiles of 8x8 pixels with 2.2 times the mean noise, and grows what it finds by a tile.
         luminance: compare the luminance (ITU-R BT.601) instead of each channel.
         dilate: positions by which the changes found are grown, in all 8 directions.
-        drop_single: leave out changed positions without a changed neighbour; with a threshold
+        drop_single: leave out changed positions without a changed neighbor; with a threshold
             of 0 results are then no longer exact.
         learn: how many frames `"auto"` learns from.
         noise: mean absolute difference in a still scene; `"auto"` finds it out.
@@ -132,7 +132,7 @@ class Detector:
             found = self._differences(frame, accepted)
             changed = _any_channel(found > _limit(self.threshold, found.dtype))
         if self.drop_single:
-            changed = changed & (neighbours(changed) > 1)
+            changed = changed & (neighbors(changed) > 1)
         return grow(changed, self.dilate)
 
     def state_dict(self) -> dict:
@@ -212,7 +212,7 @@ def grow(changed: np.ndarray, by: int | tuple[int, int]) -> np.ndarray:
     return changed
 
 
-def neighbours(changed: np.ndarray) -> np.ndarray:
+def neighbors(changed: np.ndarray) -> np.ndarray:
     """How many positions are true in the 3x3 positions around each, itself included."""
     padded = np.pad(changed.astype(np.uint8), 1)
     rows = padded[:-2] + padded[1:-1] + padded[2:]

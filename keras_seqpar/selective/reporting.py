@@ -111,7 +111,7 @@ def report(
     spread less, several small ones more.
 
     Args:
-        model: a functional Keras model of pictures.
+        model: a functional Keras model of images.
         shares: shares of the frame's area that change, above 0 and up to 1.
         reach: of the stream, as for `stream`.
         input_shape: `(height, width, channels)`, where the model leaves it open.
@@ -121,7 +121,7 @@ def report(
 
     Raises:
         TypeError: `model` is no Keras model, or `reach` no number.
-        ValueError: no functional model of pictures, or a share or `reach` out of range.
+        ValueError: no functional model of images, or a share or `reach` out of range.
 
     Example:
 

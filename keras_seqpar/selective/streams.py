@@ -49,7 +49,7 @@ def stream(
     """Makes a stream: a network that computes again only what changed from frame to frame.
 
     With a threshold of 0 every output equals the dense network's, up to the rounding of float32:
-    batch normalisation is folded into convolutions, and sums are formed in another order; `prune`
+    batch normalization is folded into convolutions, and sums are formed in another order; `prune`
     and `reach` ask for less. The weights are taken as they are now; after more training make a
     new stream. Streams of one model share its weights and compiled code, those that prune apart
     from those that do not.
@@ -58,14 +58,14 @@ def stream(
     for what can be gained at all.
 
     Args:
-        model: a functional Keras model of pictures `(height, width, channels)`, channels last,
+        model: a functional Keras model of images `(height, width, channels)`, channels last,
             in float32: networks of this package, cutouts, nets of `keras.applications`. Further
             inputs, such as gains, are vectors.
         threshold: from which difference on a position counts as changed, in the frame's units;
             one number, one per channel, or `"auto"`; see `Detector`.
         luminance: compare luminance instead of channels.
         dilate: positions by which changes are grown.
-        drop_single: leave out changed positions without a changed neighbour.
+        drop_single: leave out changed positions without a changed neighbor.
         learn: frames of a still scene that `threshold="auto"` learns from.
         only: look for changes only here: a boolean `(height, width)` map, or boxes
             `(top, left, bottom, right)` in pixels.
@@ -97,7 +97,7 @@ def stream(
 
     Raises:
         TypeError: no Keras model, or an argument of the wrong type.
-        ValueError: no functional model of pictures in float32, an unsupported layer, or an
+        ValueError: no functional model of images in float32, an unsupported layer, or an
             argument out of range.
 
     Example:

@@ -28,7 +28,7 @@ def attend(
             node's prefix, for example `"stage4_block1_conv1"`. Each named node's branch must
             have it, with features `(batch, height, width, channels)`. `None` leaves the gains
             where they are; a new network has them where its plan says. Directly in front of
-            a layer normalisation a gain has no effect: it is divided out again.
+            a layer normalization a gain has no effect: it is divided out again.
 
     Returns:
         A new network that shares all weights; `model` stays as it is.
@@ -59,7 +59,7 @@ def attend(
 
 
 def attention_input(model: keras.Model, *, after: str | None = None) -> keras.Model:
-    """Adds the gains as a second input, so that they can differ from picture to picture.
+    """Adds the gains as a second input, so that they can differ from image to image.
 
     Args:
         model: a SeqPar network.
@@ -67,7 +67,7 @@ def attention_input(model: keras.Model, *, after: str | None = None) -> keras.Mo
             network's levels differ: there move gains with `attend` first, level by level.
 
     Returns:
-        A new network that shares all weights. Its inputs are the pictures and `gains`,
+        A new network that shares all weights. Its inputs are the images and `gains`,
         `(batch, nodes)`: one column per node in the order of `gain_names(model)`. Constant
         gains already set multiply them. Feed ones for neutral.
 
@@ -79,7 +79,7 @@ def attention_input(model: keras.Model, *, after: str | None = None) -> keras.Mo
     Example:
 
     >>> steerable = attention_input(build_phl(["cat", "dog"], family="resnet18"))
-    >>> scores = steerable([pictures, np.array([[1.3, 1.0]])])
+    >>> scores = steerable([images, np.array([[1.3, 1.0]])])
     """
     parts = find_parts(model)
     if len(model.inputs) > 1:

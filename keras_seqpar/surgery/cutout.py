@@ -197,7 +197,7 @@ def add_category(
     seed: int | None = None,
     name: str | None = None,
 ) -> keras.Model:
-    """Plugs a new, freshly initialised branch into a network; all other logits stay the same.
+    """Plugs a new, freshly initialized branch into a network; all other logits stay the same.
 
     Args:
         model: a SeqPar network.
@@ -270,7 +270,7 @@ def merge(model_a: keras.Model, model_b: keras.Model, *, name: str | None = None
 
 
 def _with_own_weights(model: keras.Model) -> keras.Model:
-    clone = keras.models.clone_model(model)  # re-initialises every layer
+    clone = keras.models.clone_model(model)  # re-initializes every layer
     copy_weights(model, clone)
     return clone
 

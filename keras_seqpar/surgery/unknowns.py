@@ -1,7 +1,7 @@
-"""None of these: what a network says of pictures of categories that it does not have.
+"""None of these: what a network says of images of categories that it does not have.
 
-A cutout sees pictures of the categories it dropped, and softmax names one of the kept ones. A
-threshold on a score of the logits says when it knows none: fitted on validation pictures
+A cutout sees images of the categories it dropped, and softmax names one of the kept ones. A
+threshold on a score of the logits says when it knows none: fitted on validation images
 (`fit_threshold`), stored with the network (`with_threshold`), an output beside the scores
 (`none_of_these`), which converted files have as well.
 """
@@ -56,7 +56,7 @@ def with_threshold(model: keras.Model, threshold: Threshold | None) -> keras.Mod
     Example:
 
     >>> pets = cutout(model, ["cat", "dog"])
-    >>> logits = with_activation(pets, None).predict(pictures)
+    >>> logits = with_activation(pets, None).predict(images)
     >>> pets = with_threshold(pets, fit_threshold(logits))
     """
     parts = find_parts(model, allow_plain=True)
@@ -81,7 +81,7 @@ def none_of_these(model: keras.Model) -> keras.Model:
 
     Returns:
         A network with two outputs: the scores `(batch, categories)` as before, and `(batch, 1)`
-        float32, 1 where the picture shows none of the categories, else 0. It shares all weights
+        float32, 1 where the image shows none of the categories, else 0. It shares all weights
         with `model`. It cannot be cut or attended: do that before.
 
     Raises:
@@ -90,7 +90,7 @@ def none_of_these(model: keras.Model) -> keras.Model:
 
     Example:
 
-    >>> scores, none = none_of_these(pets)(pictures)
+    >>> scores, none = none_of_these(pets)(images)
     """
     threshold = threshold_of(model)
     if threshold is None:

@@ -22,7 +22,7 @@ class Filled:
         names: the weights that were filled, as `layer/weight`.
         kept: the weights of the model that were left as they are: branches, or a classifier.
         ignored: what the source has beyond them, in its own names: later stages, a classifier.
-        notes: what one should know about the source, its licence for example.
+        notes: what one should know about the source, its license for example.
     """
 
     source: str

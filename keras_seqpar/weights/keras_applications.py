@@ -5,14 +5,14 @@ Their arithmetic is not timm's, and this is where it differs:
 - The stride of a block sits in its first 1x1 convolution. No choice of weights makes up for
   that, so the weights go into the families `resnet50_v1`, `resnet101_v1`, `resnet152_v1` only
   (with random weights at 64 pixels, `resnet50` gives logits that are off by 38 %).
-- Convolutions have biases in front of the normalisations. A bias is subtracted from the
+- Convolutions have biases in front of the normalizations. A bias is subtracted from the
   moving mean that follows: the same function.
 - Epsilon is 1.001e-5, not 1e-5. The difference is added to the moving variances: the same
   function.
-- The input is BGR in 0..255 minus the mean colour, not divided by a deviation. The first
-  kernel is permuted and scaled, and what the means differ by (half a grey level at most) goes
+- The input is BGR in 0..255 minus the mean color, not divided by a deviation. The first
+  kernel is permuted and scaled, and what the means differ by (half a gray level at most) goes
   into the first moving mean: the same function but for the outermost pixels of the features,
-  as padding with zeros stands for another colour there (logits off by 0.014 %, same setting).
+  as padding with zeros stands for another color there (logits off by 0.014 %, same setting).
 """
 
 import re
@@ -28,7 +28,7 @@ from keras_seqpar.weights.filling import Filled, fill, find_target
 
 NAMES = ("ResNet50", "ResNet101", "ResNet152")
 # What keras.applications.resnet.preprocess_input subtracts, in the order red, green, blue.
-_MEAN_COLOUR = (123.68, 116.779, 103.939)
+_MEAN_COLOR = (123.68, 116.779, 103.939)
 _EPSILON = 1e-5  # of the families here
 
 
@@ -47,9 +47,9 @@ def from_keras_applications(
             or one of these names, whose ImageNet weights Keras downloads.
         classifier: whether the layer `logits` of a plain network is filled; `False` for
             other categories than the source's.
-        convert_input: change the first layer so that it takes ImageNet-normalised input, as
+        convert_input: change the first layer so that it takes ImageNet-normalized input, as
             all networks of this package do. `False` keeps the source's own input: BGR in
-            0..255 minus the mean colour.
+            0..255 minus the mean color.
 
     Returns:
         What was filled, what was left, and what of the source was not needed.
@@ -110,11 +110,11 @@ def _refuse_family(name: str) -> None:
     if "convnext" in lower:
         raise ValueError(
             f"{name!r} is a ConvNeXt of the first version: it scales layers instead of "
-            "normalising global responses, so its weights fit no ConvNeXt V2. Use from_timm."
+            "normalizing global responses, so its weights fit no ConvNeXt V2. Use from_timm."
         )
     if "resnet" in lower and "v2" in lower:
         raise ValueError(
-            f"{name!r} is a ResNet V2: it normalises in front of the convolutions, so its "
+            f"{name!r} is a ResNet V2: it normalizes in front of the convolutions, so its "
             f"weights fit no ResNet here. Use {', '.join(NAMES)}."
         )
 
@@ -157,13 +157,13 @@ def _convert_input(arrays: dict[str, np.ndarray], source: keras.Model) -> None:
     kernel = arrays["stem_conv/kernel"]
     if kernel.shape[2] != 3:
         raise ValueError(
-            f"{source.name!r} takes {kernel.shape[2]} channels; only the input of colour "
-            "pictures can be converted. Give convert_input=False."
+            f"{source.name!r} takes {kernel.shape[2]} channels; only the input of color "
+            "images can be converted. Give convert_input=False."
         )
     kernel = kernel[:, :, ::-1]  # blue, green, red -> red, green, blue
-    # What the source sees of a normalised value z: 255 (z deviation + mean) - its mean colour.
+    # What the source sees of a normalized value z: 255 (z deviation + mean) - its mean color.
     scale = 255 * np.array(IMAGENET_STD)
-    offset = 255 * np.array(IMAGENET_MEAN) - np.array(_MEAN_COLOUR)
+    offset = 255 * np.array(IMAGENET_MEAN) - np.array(_MEAN_COLOR)
     bias = np.einsum("hwio,i->o", kernel, offset)
     arrays["stem_conv/kernel"] = (kernel * scale[:, None]).astype("float32")
     arrays["stem_conv_norm/moving_mean"] -= bias.astype("float32")

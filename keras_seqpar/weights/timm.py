@@ -66,8 +66,8 @@ def from_timm(model: keras.Model, source, *, classifier: bool = True) -> Filled:
     filled, with the beginning of the source. ResNets of torchvision have the same names and
     arithmetic and fit as well.
 
-    Pretrained weights have licences of their own (those of ConvNeXt V2 forbid commercial
-    use), and most expect ImageNet-normalised input, as the networks of this package do.
+    Pretrained weights have licenses of their own (those of ConvNeXt V2 forbid commercial
+    use), and most expect ImageNet-normalized input, as the networks of this package do.
 
     Args:
         model: a network of this package, or its sub-model `trunk` alone.
@@ -207,5 +207,5 @@ def _download(name: str) -> tuple[Mapping, str, tuple[str, ...]]:
         net: Any = timm.create_model(name, pretrained=True)
     except Exception as error:  # no such weights, no network, an incomplete download, ...
         raise ValueError(f"timm cannot load the weights {name!r}: {error}") from error
-    licence = net.pretrained_cfg.get("license")
-    return net.state_dict(), f"timm:{name}", (f"Licence: {licence or 'not stated'}.",)
+    license = net.pretrained_cfg.get("license")
+    return net.state_dict(), f"timm:{name}", (f"License: {license or 'not stated'}.",)

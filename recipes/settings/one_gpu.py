@@ -1,4 +1,4 @@
-"""One GPU: pictures decoded once from a small archive, augmented inside the compiled step.
+"""One GPU: images decoded once from a small archive, augmented inside the compiled step.
 
     python recipes/pack.py imagenette.zip --dataset imagenette --data_dir DIR --image_size 160
     KERAS_BACKEND=jax python recipes/train.py --setting one_gpu --dataset archive:imagenette.zip

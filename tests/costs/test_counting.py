@@ -14,7 +14,7 @@ NESTED = {"pets": ["cat", "dog"], "vehicles": {"road": ["car", "bus"], "ship": N
 
 
 def by_hand(model: keras.Model) -> tuple[int, int, int, int]:
-    """Parameters, MACs, MACs of normalisations and bytes, from the layers' own outputs."""
+    """Parameters, MACs, MACs of normalizations and bytes, from the layers' own outputs."""
     params = macs = norm_macs = size = 0
     for layer in harness.leaves(model):
         shapes = {w.name: tuple(w.shape) for w in layer.weights}
@@ -120,7 +120,7 @@ def test_a_frozen_part_still_counts():
     assert sp.cost(model) == want
 
 
-def test_macs_follow_the_size_of_the_picture_and_parameters_do_not():
+def test_macs_follow_the_size_of_the_image_and_parameters_do_not():
     model = harness.network(NESTED)
     small, large = sp.cost(model), sp.cost(model, input_shape=(32, 32, 3))
     fixed = sp.cost(harness.build(NESTED, size=32))
@@ -149,7 +149,7 @@ def test_the_table_is_readable():
     assert lines[0] == "nhl_resnet18 at 16x16x3"
     assert lines[1].split() == ["node", "kind", "parameters", "MACs", "float32", "share"]
     assert lines[2] == lines[7] == "-" * len(lines[1])
-    assert lines[-1] == "MACs: convolutions and dense layers, for one picture; share: of the MACs."
+    assert lines[-1] == "MACs: convolutions and dense layers, for one image; share: of the MACs."
     rows = [*lines[3:7], lines[8]]
     assert {len(row) for row in (lines[1], *rows)} == {len(lines[1])}
     for row, node in zip(rows, counted.nodes, strict=False):
@@ -174,7 +174,7 @@ def test_short_numbers():
 
 def test_an_unknown_size_is_refused():
     model = harness.build(["a"], input_shape=(None, None, 3))
-    text = "cost needs the size of a picture, got (None, None, 3). Give input_shape=(height, width"
+    text = "cost needs the size of an image, got (None, None, 3). Give input_shape=(height, width"
     with pytest.raises(ValueError, match=re.escape(text)):
         sp.cost(model)
 
@@ -183,12 +183,12 @@ def test_an_unknown_size_is_refused():
     "shape", [(32, 32), (32, 32, 0), (32, -1, 3), (32.0, 32, 3), (1, 32, 32, 3), "abc"]
 )
 def test_a_bad_size_is_refused(shape):
-    text = f"cost needs the size of a picture, got {tuple(shape)}"
+    text = f"cost needs the size of an image, got {tuple(shape)}"
     with pytest.raises(ValueError, match=re.escape(text)):
         sp.cost(harness.network(), input_shape=shape)
 
 
 def test_other_channels_are_refused():
-    text = "takes pictures of 3 channels, got (16, 16, 1)"
+    text = "takes images of 3 channels, got (16, 16, 1)"
     with pytest.raises(ValueError, match=re.escape(text)):
         sp.cost(harness.network(), input_shape=(16, 16, 1))

@@ -1,4 +1,4 @@
-"""Reading pictures: what comes out, and what is said about data that is not right."""
+"""Reading images: what comes out, and what is said about data that is not right."""
 
 import io
 import json
@@ -13,18 +13,18 @@ from keras_seqpar import data
 
 Image = pytest.importorskip("PIL.Image")
 
-COLOURS = {"blue": (10, 20, 200), "green": (10, 200, 20), "red": (200, 10, 20)}
+COLORS = {"blue": (10, 20, 200), "green": (10, 200, 20), "red": (200, 10, 20)}
 
 
 def write(path, array, **options):
-    """Writes an array as a picture."""
+    """Writes an array as an image."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.asarray(array, "uint8")).save(path, **options)
 
 
-def plain(colour, height=12, width=12):
-    """A picture of one colour."""
-    return np.full((height, width, 3), colour, "uint8")
+def plain(color, height=12, width=12):
+    """An image of one color."""
+    return np.full((height, width, 3), color, "uint8")
 
 
 def truncate(path):
@@ -34,17 +34,17 @@ def truncate(path):
 
 
 def noisy(seed, height=40, width=60):
-    """A picture that does not compress away."""
+    """An image that does not compress away."""
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3))
 
 
 @pytest.fixture
 def tree(tmp_path):
-    """Two splits of three categories: one colour each, two and one pictures."""
+    """Two splits of three categories: one color each, two and one images."""
     for split, count in (("train", 2), ("val", 1)):
-        for name, colour in COLOURS.items():
+        for name, color in COLORS.items():
             for i in range(count):
-                write(tmp_path / "set" / split / name / f"{name}{i}.png", plain(colour))
+                write(tmp_path / "set" / split / name / f"{name}{i}.png", plain(color))
     return tmp_path / "set"
 
 
@@ -57,14 +57,14 @@ def test_digits():
     assert digits.categories == tuple("0123456789")
     assert (len(digits.train), len(digits.validation)) == (1437, 360)
     assert not set(digits.train.names) & set(digits.validation.names)
-    # stratified: each category has its share of the fifth, to a picture
+    # stratified: each category has its share of the fifth, to an image
     counts = [np.bincount(split.labels) for split in (digits.train, digits.validation)]
     assert np.all(np.abs(counts[1] - sum(counts) / 5) < 1)
-    pictures = digits.train.read([3, 0, 3])
-    assert pictures.shape == (3, 16, 16, 3)
-    assert pictures.dtype == np.uint8
-    assert np.array_equal(pictures[0], pictures[2])
-    assert np.array_equal(pictures[..., 0], pictures[..., 2])
+    images = digits.train.read([3, 0, 3])
+    assert images.shape == (3, 16, 16, 3)
+    assert images.dtype == np.uint8
+    assert np.array_equal(images[0], images[2])
+    assert np.array_equal(images[..., 0], images[..., 2])
     everything = digits.train.read(range(len(digits.train)))
     assert everything.min() == 0
     assert everything.max() == 255
@@ -78,8 +78,8 @@ def test_digits_are_scikit_learns():
     rows = [int(name[len("digits[") : -1]) for name in digits.validation.names]
     source = load_digits()
     assert np.array_equal(digits.validation.labels, source.target[rows])
-    grey = digits.validation.read(range(len(rows)))[..., 0]
-    np.testing.assert_allclose(grey, source.images[rows] * 255 / 16, atol=0.5)
+    gray = digits.validation.read(range(len(rows)))[..., 0]
+    np.testing.assert_allclose(gray, source.images[rows] * 255 / 16, atol=0.5)
 
 
 def test_folder(tree):
@@ -90,24 +90,24 @@ def test_folder(tree):
     assert found.validation.names[2] == "val/red/red0.png"
     assert found.skipped == ()
     for split in found.splits.values():
-        for picture, label in zip(split.read(range(len(split))), split.labels, strict=True):
-            assert (picture == COLOURS[found.categories[label]]).all()
+        for image, label in zip(split.read(range(len(split))), split.labels, strict=True):
+            assert (image == COLORS[found.categories[label]]).all()
 
 
 def test_the_middle_square_is_kept(tree):
-    stripes = np.concatenate([plain(c, 30, 30) for c in COLOURS.values()], axis=1)
+    stripes = np.concatenate([plain(c, 30, 30) for c in COLORS.values()], axis=1)
     write(tree / "val" / "green" / "green0.png", stripes)
     write(tree / "val" / "red" / "red0.png", stripes.swapaxes(0, 1))
-    pictures = load(tree, size=10).validation.read([1, 2])
-    assert (pictures[:, 2:-2, 2:-2] == COLOURS["green"]).all()  # resizing blends at the edges
-    assert np.abs(pictures.astype(int) - COLOURS["green"]).mean() < 5
+    images = load(tree, size=10).validation.read([1, 2])
+    assert (images[:, 2:-2, 2:-2] == COLORS["green"]).all()  # resizing blends at the edges
+    assert np.abs(images.astype(int) - COLORS["green"]).mean() < 5
 
 
 def test_a_rotation_in_exif_is_carried_out(tree):
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned a quarter clockwise
-    picture = np.concatenate([plain((255, 0, 0), 16, 32), plain((0, 0, 255), 16, 32)])
-    write(tree / "val" / "red" / "red0.jpg", picture, exif=exif, quality=95)
+    image = np.concatenate([plain((255, 0, 0), 16, 32), plain((0, 0, 255), 16, 32)])
+    write(tree / "val" / "red" / "red0.jpg", image, exif=exif, quality=95)
     (tree / "val" / "red" / "red0.png").unlink()
     turned = load(tree, size=16).validation.read([2])[0].astype(int)
     assert turned[8, 2, 2] > 200  # what was below is on the left
@@ -115,13 +115,13 @@ def test_a_rotation_in_exif_is_carried_out(tree):
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "1"])
-def test_pictures_of_all_kinds_become_rgb(tree, mode):
+def test_images_of_all_kinds_become_rgb(tree, mode):
     suffix = "jpg" if mode == "CMYK" else "png"
     path = tree / "val" / "red" / f"red1.{suffix}"
     Image.fromarray(plain((255, 255, 255))).convert(mode).save(path)
-    picture = load(tree).validation.read([3])[0]
-    assert picture.shape == (8, 8, 3)
-    assert (picture > 250).all()
+    image = load(tree).validation.read([3])[0]
+    assert image.shape == (8, 8, 3)
+    assert (image > 250).all()
 
 
 def test_large_jpegs_are_decoded_at_a_fraction_of_their_size():
@@ -140,7 +140,7 @@ def test_an_archive_equals_its_folder(tree, tmp_path, suffix, prefix):
     files = sorted(tree.rglob("*.png"), reverse=True)
     if suffix == "zip":
         with zipfile.ZipFile(path, "w") as archive:
-            archive.writestr("__MACOSX/set/val/red/._red0.png", b"no picture")
+            archive.writestr("__MACOSX/set/val/red/._red0.png", b"no image")
             for file in files:
                 archive.write(file, prefix + file.relative_to(tree).as_posix())
     else:
@@ -165,7 +165,7 @@ def test_what_does_not_fit_into_memory_is_decoded_when_read(tree):
 
 
 @pytest.mark.parametrize("limit", [0, data.MEMORY_LIMIT])
-def test_unreadable_pictures_are_named_and_skipped_on_demand(tree, limit):
+def test_unreadable_images_are_named_and_skipped_on_demand(tree, limit):
     write(tree / "train" / "red" / "red1.jpg", noisy(0))
     truncate(tree / "train" / "red" / "red1.jpg")
     (tree / "train" / "blue" / "blue0.png").write_text("<html>404</html>")
@@ -189,9 +189,9 @@ def test_unreadable_pictures_are_named_and_skipped_on_demand(tree, limit):
     assert len(found.train.names) == len(found.train.read(range(5))) == 5
 
 
-def test_a_category_whose_pictures_are_all_unreadable(tree):
+def test_a_category_whose_images_are_all_unreadable(tree):
     truncate(tree / "val" / "green" / "green0.png")
-    with pytest.raises(ValueError, match="No readable picture is left of 'green'"):
+    with pytest.raises(ValueError, match="No readable image is left of 'green'"):
         load(tree, skip_unreadable=True)
 
 
@@ -203,7 +203,7 @@ def test_a_folder_that_is_not_there(tmp_path):
 
 
 def test_a_folder_that_is_empty(tmp_path):
-    with pytest.raises(ValueError, match=r"There are no pictures in .*PATH/train/<category>"):
+    with pytest.raises(ValueError, match=r"There are no images in .*PATH/train/<category>"):
         load(tmp_path)
 
 
@@ -217,11 +217,11 @@ def test_splits_that_are_missing_or_empty(tree):
         load(tree)
 
 
-def test_categories_without_pictures(tree):
-    (tree / "train" / "red" / "notes.txt").write_text("no picture")
+def test_categories_without_images(tree):
+    (tree / "train" / "red" / "notes.txt").write_text("no image")
     for i in range(2):
         (tree / "train" / "red" / f"red{i}.png").unlink()
-    with pytest.raises(ValueError, match=r"No pictures in train/red of .*\.jpg"):
+    with pytest.raises(ValueError, match=r"No images in train/red of .*\.jpg"):
         load(tree)
 
 
@@ -285,7 +285,7 @@ def test_some_categories_of_a_data_set():
         assert np.array_equal(kept.read(range(len(rows))), split.read(rows))
 
 
-def test_some_categories_of_pictures_that_are_decoded_when_read(tree):
+def test_some_categories_of_images_that_are_decoded_when_read(tree):
     whole, lazy = (data.load(f"folder:{tree}", image_size=8, memory_limit=n) for n in (10**9, 0))
     label = whole.categories[-1]
     one, other = (data.only(dataset, [label]).train for dataset in (whole, lazy))

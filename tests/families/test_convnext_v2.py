@@ -126,7 +126,7 @@ def test_the_network_computes_what_its_definition_says(stem, shape):
         classifier_activation=None,
     )
     harness.randomize(model)
-    x = harness.pictures(model)
+    x = harness.images(model)
     tap, logits = reference(model, x, (2, 2, 6, 2), stem == "small")
     assert harness.error(harness.predict(model.get_layer("trunk"), x), tap) < 2e-5
     assert harness.error(harness.predict(model, x), logits) < 2e-5
@@ -159,15 +159,15 @@ def test_names_of_categories_meet_no_layer():
 
 def test_cutouts_are_columns():
     model = harness.network({"ab": ["a", "b"], "c": None}, **ATTO)
-    x = harness.pictures(model)
+    x = harness.images(model)
     want = harness.logits(model, x)[:, [2, 0]]
     assert harness.error(harness.logits(sp.cutout(model, ["c", "a"]), x), want) < 1e-6
 
 
 def test_a_gain_has_an_effect_on_the_logits():
-    """In front of the layer normalisation it would have none."""
+    """In front of the layer normalization it would have none."""
     model = harness.network(["a", "b"], **ATTO)
-    x = harness.pictures(model)
+    x = harness.images(model)
     plain = harness.logits(model, x)
     keen = harness.logits(sp.attend(model, {"a": 2.0}), x)
     assert harness.error(keen[:, 0], plain[:, 0]) > 0.01
@@ -191,7 +191,7 @@ def test_widths_follow_the_family():
     assert [s.channels for s in ConvNeXtV2.make(40, (1, 1, 1, 1)).stages] == [40, 80, 160, 320]
 
 
-def test_the_seed_fixes_a_branch_whatever_its_neighbours():
+def test_the_seed_fixes_a_branch_whatever_its_neighbors():
     both, one = harness.build(["a", "b"], **ATTO), harness.build(["b"], **ATTO)
     for part in ("trunk", "branch_b"):
         a, b = (harness.values(model.get_layer(part)) for model in (both, one))
@@ -204,11 +204,11 @@ def test_stochastic_depth_stands_in_front_of_the_additions():
     assert [x.name for x in drops] == ["stage2_block1_drop", "a_stage3_block1_drop"]
     np.testing.assert_allclose([x.rate for x in drops], [0.1, 0.2])
     plain = harness.build(["a"], **ATTO)
-    x = harness.pictures(model)
+    x = harness.images(model)
     assert np.array_equal(harness.predict(model, x), harness.predict(plain, x))
 
 
-# Global response normalisation.
+# Global response normalization.
 
 
 def response(x, gamma, beta):

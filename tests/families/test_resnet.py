@@ -113,7 +113,7 @@ def test_the_network_computes_what_its_definition_says(family, repeats, stem, sh
         family, 5, width=0.125, stem=stem, input_shape=shape, classifier_activation=None
     )
     harness.randomize(model)
-    x = harness.pictures(model)
+    x = harness.images(model)
     tap, logits = reference(model, x, repeats, family == "resnet50", stem)
     assert harness.error(harness.predict(model.get_layer("trunk"), x), tap) < 1e-5
     assert harness.error(harness.predict(model, x), logits) < 1e-5

@@ -45,7 +45,7 @@ def timm():
 
 @pytest.fixture(autouse=True)
 def _zeros(monkeypatch):
-    """All values are overwritten: the initialisers need not compute any."""
+    """All values are overwritten: the initializers need not compute any."""
     for kind in ("he", "truncated"):
         monkeypatch.setattr(Initializers, kind, lambda self, name: "zeros")
 
@@ -93,7 +93,7 @@ def test_stored_values_of_timm(name):
     state = timm_nets.state_dict(about()["shapes"][name])
     model, ends = filled(name, state)
     for size in timm_nets.SIZES:
-        for tap, value in taps(model, ends, timm_nets.pictures(size)).items():
+        for tap, value in taps(model, ends, timm_nets.images(size)).items():
             want = stored()[f"{name}/{size[0]}x{size[1]}/{tap}"]
             assert harness.error(timm_nets.sample(value), want) < TOLERANCE, (tap, size)
 
@@ -103,7 +103,7 @@ def test_timm_itself(timm, name):
     net = timm_nets.make(name)
     model, ends = filled(name, net)
     for size in LIVE_SIZES:
-        images = timm_nets.pictures(size)
+        images = timm_nets.images(size)
         want = timm_nets.taps(net, images)
         for tap, value in taps(model, ends, images).items():
             assert harness.error(value, want[tap]) < TOLERANCE, (tap, size)

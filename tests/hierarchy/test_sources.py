@@ -332,7 +332,7 @@ SYNSETS = [
 
 def write_wordnet(folder, synsets=SYNSETS, version="3.0"):
     """Writes `data.noun` and `index.noun` of a small WordNet; returns the wnids."""
-    head = f"  1 A licence.  \n  2 WordNet {version} Copyright 2006 by Princeton University.  \n"
+    head = f"  1 A license.  \n  2 WordNet {version} Copyright 2006 by Princeton University.  \n"
     offsets = [0] * len(synsets)
     for _ in range(2):  # offsets have a fixed width: the second time they are right
         lines = []
@@ -381,7 +381,7 @@ def test_wordnets_own_files_are_read(small_wordnet, tmp_path):
             assert found.gloss == gloss
         assert corpus.senses("Jack") == [wnids[9], wnids[10]]
         assert corpus.senses("true cat") == [wnids[4]]
-        assert corpus.senses("ca") == corpus.senses("") == corpus.senses("a licence.") == []
+        assert corpus.senses("ca") == corpus.senses("") == corpus.senses("a license.") == []
         assert [s.lemmas[0] for s in corpus.path(wnids[5])] == [
             *("entity", "physical entity", "dog", "lapdog")
         ]
@@ -611,11 +611,11 @@ def test_the_tables_are_whole_and_made_by_the_stated_rule():
     assert used == {row[0] for row in corpora.table("wordnet_nouns.tsv")}
 
 
-def test_the_tables_are_small_and_carry_their_licence(root):
+def test_the_tables_are_small_and_carry_their_license(root):
     tables = root / "keras_seqpar" / "tables"
     assert sum(len(gzip.compress(p.read_bytes())) for p in tables.iterdir()) < 300_000
-    licence = (tables / "WORDNET_LICENSE.txt").read_text()
-    assert "WordNet 3.0 Copyright 2006 by Princeton University" in licence
+    license = (tables / "WORDNET_LICENSE.txt").read_text()
+    assert "WordNet 3.0 Copyright 2006 by Princeton University" in license
     for name in ("imagenet1k.tsv", "wordnet_nouns.tsv"):
         assert "WORDNET_LICENSE.txt" in (tables / name).read_text().split("\n")[1]
 
@@ -731,7 +731,7 @@ def test_similarity_finds_planted_groups(method, seed):
     assert groups(made) == wanted
     if method != "ward":
         assert groups(hierarchies.similarity(labels, confusion=confusion, **options)) == wanted
-        counts = confusion * np.arange(1, 21)[:, None]  # more pictures of some categories
+        counts = confusion * np.arange(1, 21)[:, None]  # more images of some categories
         assert groups(hierarchies.similarity(labels, confusion=counts, **options)) == wanted
 
 
@@ -852,7 +852,7 @@ FOUR = ["a", "b", "c", "d"]
         ("similarity", {"features": [["x"]]}, ValueError, "could not convert"),
         ("similarity", {"confusion": np.ones((4, 5))}, ValueError, "square .* shape \\(4, 5\\)"),
         ("similarity", {"confusion": -np.eye(4)}, ValueError, "0 or more, .* values from -1"),
-        ("similarity", {"confusion": np.diag([1, 0, 1, 0])}, ValueError, "no pictures of b, d"),
+        ("similarity", {"confusion": np.diag([1, 0, 1, 0])}, ValueError, "no images of b, d"),
         ("similarity", {"features": np.eye(4), "method": "x"}, ValueError, "'x'. Valid: average"),
         ("similarity", {"confusion": np.eye(4), "method": "ward"}, ValueError, "give features"),
         ("similarity", {"features": np.eye(4), "superclasses": 1}, ValueError, "at least 2"),

@@ -1,4 +1,4 @@
-"""What the mobile tests share beside fixtures: pictures, LiteRT itself, commands."""
+"""What the mobile tests share beside fixtures: images, LiteRT itself, commands."""
 
 import os
 import subprocess
@@ -8,7 +8,7 @@ import numpy as np
 
 
 def noise(count=60, seed=0, size=16) -> np.ndarray:
-    """Random pictures of different brightness: (count, size, size, 3) uint8."""
+    """Random images of different brightness: (count, size, size, 3) uint8."""
     rng = np.random.default_rng(seed)
     bright = rng.uniform(0.2, 1, (count, 1, 1, 3))
     return (rng.integers(0, 256, (count, size, size, 3)) * bright).astype("uint8")

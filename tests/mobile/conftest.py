@@ -1,4 +1,4 @@
-"""A network trained on digits, and pictures for it: what the mobile tests measure on."""
+"""A network trained on digits, and images for it: what the mobile tests measure on."""
 
 import dataclasses
 import os
@@ -18,12 +18,12 @@ SIZE = 32
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
-    """A trained network, a cutout of it, and pictures of the cutout's categories."""
+    """A trained network, a cutout of it, and images of the cutout's categories."""
 
     net: keras.Model
     cutout: keras.Model
     calibration: np.ndarray
-    pictures: np.ndarray
+    images: np.ndarray
     labels: np.ndarray
 
 
@@ -64,28 +64,28 @@ def train(digits: data.Dataset) -> keras.Model:
         include_preprocessing=True,
         seed=0,
     )
-    pictures, labels = choose(digits, digits.train, CATEGORIES)
+    images, labels = choose(digits, digits.train, CATEGORIES)
     epochs, batch = 6, 64
-    steps = epochs * (len(pictures) // batch + 1)
+    steps = epochs * (len(images) // batch + 1)
     net.compile(
         keras.optimizers.AdamW(keras.optimizers.schedules.CosineDecay(3e-3, steps)),
         loss="sparse_categorical_crossentropy",
         jit_compile=False,  # compiling would take longer than training
     )
-    net.fit(pictures, labels, epochs=epochs, batch_size=batch, verbose=0)
+    net.fit(images, labels, epochs=epochs, batch_size=batch, verbose=0)
     return net
 
 
 @pytest.fixture(scope="session")
 def foreign() -> np.ndarray:
-    """Validation pictures of the digits that the cutout cannot name."""
+    """Validation images of the digits that the cutout cannot name."""
     digits = data.load("digits", image_size=SIZE, splits=["validation"])
     others = [name for name in digits.categories if name not in KEPT]
     return choose(digits, digits.validation, others)[0]
 
 
 def choose(digits: data.Dataset, split: data.Split, categories) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures of the categories, and the index of each one's category among them."""
+    """Images of the categories, and the index of each one's category among them."""
     names = np.array(digits.categories)[split.labels]
     chosen = np.flatnonzero(np.isin(names, categories))
     return split.read(chosen), np.array([categories.index(name) for name in names[chosen]])

@@ -134,7 +134,7 @@ def test_noise_gives_files_of_the_same_size(net, files, tmp_path):
 
 
 def test_sizes_order_and_kinds_of_networks(tmp_path):
-    nested = harness.network({"pets": ["cat", "dog"], "car": None})  # takes normalised pictures
+    nested = harness.network({"pets": ["cat", "dog"], "car": None})  # takes normalized images
     plain = benchmark_files.plain_network(nested, "resnet18", width=0.125, stem="small")
     options = {"quantization": "int8", "sizes": [2, 1, 2], "order": ["car", "pets"]}
     made = benchmark_files.make(nested, plain, tmp_path, **options)

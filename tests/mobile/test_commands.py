@@ -44,9 +44,9 @@ def test_convert_then_verify(root, best, tmp_path):
     assert "accuracy" in done.stdout and f"labels in {name}.labels.txt" in done.stdout
     file = tmp_path / "out" / f"{name}.tflite"
     assert mobile.Runner(file).labels == ("3", "5", "8")
-    done = call(root, "verify.py", file, best, *options, "--pictures", 50, folder=tmp_path)
+    done = call(root, "verify.py", file, best, *options, "--images", 50, folder=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "beside Keras on 50 pictures" in done.stdout
+    assert "beside Keras on 50 images" in done.stdout
 
 
 def test_a_disagreement_leaves_no_file(root, best, tmp_path):
@@ -91,7 +91,7 @@ def test_a_drop_of_accuracy_leaves_no_file(root, best, tmp_path):
     assert "is more than 1.00% below Keras's" in done.stderr and "No file" in done.stderr
     assert os.listdir(tmp_path / "out") == []
     done = call(root, "convert.py", "--help", folder=tmp_path)
-    assert "--max_accuracy_drop" in done.stdout and "--licence" in done.stdout
+    assert "--max_accuracy_drop" in done.stdout and "--license" in done.stdout
 
 
 @pytest.fixture
@@ -121,19 +121,19 @@ def test_signatures_are_read(shared):
         shared.signatures(["a=0", "a"])
 
 
-def test_pictures_are_those_of_the_networks_categories(shared, trained):
+def test_images_are_those_of_the_networks_categories(shared, trained):
     digits = shared.load_dataset("digits", None, trained.cutout)
-    pictures, labels = shared.pictures_of(digits, "validation", trained.cutout)
-    assert np.array_equal(pictures, trained.pictures)
+    images, labels = shared.images_of(digits, "validation", trained.cutout)
+    assert np.array_equal(images, trained.images)
     assert np.array_equal(labels, trained.labels)
-    some, labels = shared.pictures_of(digits, "train", trained.cutout, 30)
+    some, labels = shared.images_of(digits, "train", trained.cutout, 30)
     assert some.shape == (30, 32, 32, 3) and set(labels) == {0, 1, 2}
     letters = harness.network(["3", "x"], include_preprocessing=True)
     with pytest.raises(ValueError, match="categories x are not in the data set 'digits'"):
-        shared.pictures_of(digits, "train", letters)
+        shared.images_of(digits, "train", letters)
     other = keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Flatten()], name="other")
     with pytest.raises(ValueError, match="'other' is no network of this package: no labels"):
-        shared.pictures_of(digits, "train", other)
+        shared.images_of(digits, "train", other)
     with pytest.raises(ValueError, match="32 x 48; wanted is a square"):
         shared.load_dataset(
             "digits", None, keras.Sequential([keras.Input((32, 48, 3)), keras.layers.Flatten()])

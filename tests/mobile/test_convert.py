@@ -52,7 +52,7 @@ def files(trained, tmp_path_factory):
     ],
 )
 def test_files_agree_with_keras(files, trained, kind, error, agreement):
-    report = mobile.verify(files[kind].path, trained.cutout, trained.pictures, trained.labels)
+    report = mobile.verify(files[kind].path, trained.cutout, trained.images, trained.labels)
     report.check()
     assert report.max_error <= error
     assert report.agreement >= agreement
@@ -84,7 +84,7 @@ def test_int8_of_many_small_branches_is_small(tmp_path):
 
 @on_tensorflow
 @pytest.mark.parametrize("kind", mobile.QUANTIZATIONS)
-def test_normalisation_and_neutral_gains_leave_no_operation(files, trained, kind):
+def test_normalization_and_neutral_gains_leave_no_operation(files, trained, kind):
     layers = collections.Counter(type(layer).__name__ for layer in harness.leaves(trained.cutout))
     wanted = {
         "CONV_2D": layers["Conv2D"],
@@ -108,7 +108,7 @@ def test_normalisation_and_neutral_gains_leave_no_operation(files, trained, kind
 
 
 @on_tensorflow
-def test_pictures_are_normalised_row_by_row(tmp_path):
+def test_images_are_normalized_row_by_row(tmp_path):
     """XNNPACK is slow where the last axis has three values."""
     net = network(input_shape=(SIZE, 2 * SIZE, 3))
     path = mobile.convert(net, tmp_path / "a.tflite", quantization="float32").path
@@ -119,9 +119,9 @@ def test_pictures_are_normalised_row_by_row(tmp_path):
     }
     assert shapes["MUL"] == [1, SIZE, 2 * SIZE * 3]
     assert shapes["RESHAPE"] == [1, SIZE, 2 * SIZE * 3]
-    pictures = noise(4, size=2 * SIZE)[:, :SIZE]
-    wanted = harness.predict(net, pictures.astype("float32"))
-    assert harness.error(mobile.Runner(path)(pictures), wanted) < 1e-5
+    images = noise(4, size=2 * SIZE)[:, :SIZE]
+    wanted = harness.predict(net, images.astype("float32"))
+    assert harness.error(mobile.Runner(path)(images), wanted) < 1e-5
 
 
 @on_tensorflow
@@ -204,7 +204,7 @@ def test_rewriting_changes_size_only(monkeypatch, trained, tmp_path, kind):
     for i, content in enumerate([contents[0], made.path.read_bytes()]):
         path = tmp_path / f"{i}.tflite"
         path.write_bytes(content)
-        scores.append(mobile.Runner(path)(trained.pictures))
+        scores.append(mobile.Runner(path)(trained.images))
     assert np.array_equal(*scores)
 
 
@@ -239,16 +239,16 @@ def test_gains_input(tmp_path, kind):
     net = sp.attention_input(network(3))
     made = mobile.convert(net, tmp_path / "gains.tflite", quantization=kind)
     runner = mobile.Runner(made.path)
-    pictures = noise(20)
-    mobile.verify(made.path, net, pictures).check()
+    images = noise(20)
+    mobile.verify(made.path, net, images).check()
     assert [d["name"] for d in interpreter(made.path).get_input_details()] == ["image", "gains"]
     gains = np.array([0.2, 3.0, 1.0], "float32")
-    wanted = harness.predict(net, pictures.astype("float32"), np.tile(gains, (20, 1)))
+    wanted = harness.predict(net, images.astype("float32"), np.tile(gains, (20, 1)))
     bound = mobile.BOUNDS[kind].max_error
-    assert np.abs(runner(pictures, gains) - wanted).max() < bound
-    assert np.abs(runner(pictures) - wanted).max() > bound  # neutral is another thing
+    assert np.abs(runner(images, gains) - wanted).max() < bound
+    assert np.abs(runner(images) - wanted).max() > bound  # neutral is another thing
     with pytest.raises(ValueError, match=r"shape \(3,\), got \(2,\)"):
-        runner(pictures, gains[:2])
+        runner(images, gains[:2])
 
 
 @on_tensorflow
@@ -274,22 +274,22 @@ def test_mixed_precision_becomes_float32(tmp_path, policy):
 
 
 @on_tensorflow
-def test_normalised_input(tmp_path):
+def test_normalized_input(tmp_path):
     net = harness.network(harness.LABELS[:2])
-    pictures = mobile.from_pixels(net, noise())
-    assert pictures.dtype == np.float32 and 1 < np.abs(pictures).max() < 3
-    with pytest.warns(UserWarning, match="uint8 pictures are no pixels: MediaPipe .*preprocessing"):
+    images = mobile.from_pixels(net, noise())
+    assert images.dtype == np.float32 and 1 < np.abs(images).max() < 3
+    with pytest.warns(UserWarning, match="uint8 images are no pixels: MediaPipe .*preprocessing"):
         made = mobile.convert(
             net,
             tmp_path / "net.tflite",
             quantization="int8",
-            calibration=pictures,
+            calibration=images,
             input_dtype="uint8",
         )
     runner = mobile.Runner(made.path)
     assert runner.about["mean"] == pytest.approx([123.675, 116.28, 103.53])
     assert runner.about["std"] == pytest.approx([58.395, 57.12, 57.375])
-    mobile.verify(made.path, net, pictures).check()
+    mobile.verify(made.path, net, images).check()
 
 
 @on_tensorflow
@@ -332,7 +332,7 @@ def test_networks_from_elsewhere_lose_their_labels(tmp_path):
 
 
 @on_tensorflow
-def test_batches_and_pictures_of_any_size(tmp_path):
+def test_batches_and_images_of_any_size(tmp_path):
     net = network(2, input_shape=(None, None, 3))
     with pytest.raises(ValueError, match=r"any size.*image_size=\(height, width\)"):
         mobile.convert(net, tmp_path / "a.tflite")
@@ -346,9 +346,9 @@ def test_batches_and_pictures_of_any_size(tmp_path):
     )
     runner = mobile.Runner(made.path)
     assert runner.input_shape == (4, 16, 16, 3)
-    pictures = noise(7)
-    assert np.array_equal(runner(pictures)[5], runner(pictures[5:6])[0])
-    mobile.verify(made.path, net, pictures, min_agreement=0.5).check()
+    images = noise(7)
+    assert np.array_equal(runner(images)[5], runner(images[5:6])[0])
+    mobile.verify(made.path, net, images, min_agreement=0.5).check()
     with pytest.raises(ValueError, match=r"image_size \(16, 32\) does not fit.*16 x 16"):
         mobile.convert(network(), tmp_path / "a.tflite", image_size=(16, 32))
 
@@ -393,16 +393,16 @@ ERRORS = {
         ValueError,
         r"shape \(n, 16, 16, 3\), got \(60, 8, 8, 3\)",
     ),
-    "one picture": ({"calibration": noise()[0]}, ValueError, r"batch axis: pictures\[None\]"),
-    "no picture": ({"calibration": noise()[:0]}, ValueError, "one or more, got none"),
+    "one image": ({"calibration": noise()[0]}, ValueError, r"batch axis: images\[None\]"),
+    "no image": ({"calibration": noise()[:0]}, ValueError, "one or more, got none"),
     "0 to 1": (
         {"calibration": noise() / 255},
         ValueError,
         "float64 in 0 .. [01].* do not fit .* takes pixels of 0 to 255.*Multiply them by 255",
     ),
-    "normalised": ({"calibration": noise() / 64.0 - 2}, ValueError, "-2 .. .* Give the pixels"),
+    "normalized": ({"calibration": noise() / 64.0 - 2}, ValueError, "-2 .. .* Give the pixels"),
     "NaN": ({"calibration": noise() * np.nan}, ValueError, "must be finite"),
-    "black": ({"calibration": noise() * np.uint8(0)}, ValueError, "no real pictures"),
+    "black": ({"calibration": noise() * np.uint8(0)}, ValueError, "no real images"),
 }
 
 
@@ -422,16 +422,16 @@ def test_errors(name, tmp_path):
 
 
 @on_tensorflow
-def test_pixels_for_a_network_that_takes_normalised_input(tmp_path):
+def test_pixels_for_a_network_that_takes_normalized_input(tmp_path):
     net = harness.network(harness.LABELS[:2])
-    for pictures in (noise(), noise().astype("float32")):
-        with pytest.raises(ValueError, match="takes normalised input.*include_preprocessing=True"):
-            mobile.convert(net, tmp_path / "net.tflite", quantization="int8", calibration=pictures)
+    for images in (noise(), noise().astype("float32")):
+        with pytest.raises(ValueError, match="takes normalized input.*include_preprocessing=True"):
+            mobile.convert(net, tmp_path / "net.tflite", quantization="int8", calibration=images)
 
 
 @on_tensorflow
-def test_few_calibration_pictures_are_said(tmp_path):
-    with pytest.warns(UserWarning, match=r"Calibration on 3 picture\(s\).*Take 50 or more"):
+def test_few_calibration_images_are_said(tmp_path):
+    with pytest.warns(UserWarning, match=r"Calibration on 3 image\(s\).*Take 50 or more"):
         mobile.convert(
             network(), tmp_path / "net.tflite", quantization="int8", calibration=noise(3)
         )
@@ -453,9 +453,9 @@ def test_networks_that_cannot_become_a_file(tmp_path):
     tiny = sp.build_plain(
         "convnext_v2_atto", ["a", "b"], input_shape=(32, 32, 3), width=0.125, seed=0
     )
-    pictures = mobile.from_pixels(tiny, noise(size=32))
+    images = mobile.from_pixels(tiny, noise(size=32))
     with pytest.raises(ValueError, match=r"does not run in int16x8: .*Take another quantization"):
-        mobile.convert(tiny, path, quantization="int16x8", calibration=pictures)
+        mobile.convert(tiny, path, quantization="int16x8", calibration=images)
     vector = keras.Sequential([keras.Input((5,)), keras.layers.Dense(2)], name="vector")
     with pytest.raises(ValueError, match=r"'vector' takes float32 of shape \(5,\)"):
         mobile.convert(vector, path)

@@ -72,8 +72,8 @@ def test_what_the_file_says(made):
         size = tuple(map(int, key[5:].split("x")))
         assert other.input_shape == (1, *size, 3) and other.signature == key
         assert other.labels == runner.labels == ("road", "car", "tree")
-        picture = np.random.default_rng(0).normal(size=other.input_shape).astype("float32")
-        assert np.array_equal(other(picture), mobile.Runner(made.path, signature=key)(picture))
+        image = np.random.default_rng(0).normal(size=other.input_shape).astype("float32")
+        assert np.array_equal(other(image), mobile.Runner(made.path, signature=key)(image))
     with pytest.raises(ValueError, match="no signature 'crop_8x8'"):
         runner.beside("crop_8x8")
 
@@ -166,7 +166,7 @@ def test_thresholds_refresh_and_narrow_margins(made):
     assert stream(frame).mode == "full"
 
 
-@pytest.mark.filterwarnings("ignore:Calibration on 4 picture")
+@pytest.mark.filterwarnings("ignore:Calibration on 4 image")
 def test_one_class_and_int8(tmp_path):
     rng = np.random.default_rng(2)
     frames = rng.integers(0, 256, (4, *SHAPE)).astype("uint8")
@@ -314,12 +314,12 @@ def test_the_command(command, network, tmp_path, capsys):
     network.save(tmp_path / "street.keras")
     path = tmp_path / "out" / "street.tflite"
     wanted = ("convert", tmp_path / "street.keras", "--image_size", "64x80", "--output", path)
-    command(*wanted, "--crops", "44x44,64x44", "--pictures", 2)
+    command(*wanted, "--crops", "44x44,64x44", "--images", 2)
     said = capsys.readouterr().out
-    assert "100.00% of the positions have Keras's class, on 2 pictures" in said
+    assert "100.00% of the positions have Keras's class, on 2 images" in said
     assert "signatures full, crop_44x44, crop_64x44" in said
     results = tmp_path / "out" / "crops.json"
-    options = ("--pictures", 3, "--shares", "0.01", "--runs", 2, "--output", results)
+    options = ("--images", 3, "--shares", "0.01", "--runs", 2, "--output", results)
     command("measure", path, *options)
     said = capsys.readouterr().out
     assert "| crop_64x44 | 55.0% |" in said and "| 1% pasted | 3 |" in said

@@ -28,7 +28,7 @@ KINDS = {
     },
 }
 TREE = {"pets": ["cat", "dög"], "sky": None}
-PEOPLE = {"description": "What I see.", "author": "Zoë", "licence": "CC-BY-4.0"}
+PEOPLE = {"description": "What I see.", "author": "Zoë", "license": "CC-BY-4.0"}
 
 
 @pytest.fixture(scope="module")
@@ -66,12 +66,12 @@ import numpy as np
 import mediapipe as mp
 from mediapipe.tasks.python import BaseOptions, vision
 
-path, pixels, *pictures = sys.argv[1:]
+path, pixels, *images = sys.argv[1:]
 shown, seen = [], []
 options = vision.ImageClassifierOptions(base_options=BaseOptions(model_asset_path=path))
 with vision.ImageClassifier.create_from_options(options) as classifier:
-    for picture in pictures:
-        image = mp.Image.create_from_file(picture)
+    for image in images:
+        image = mp.Image.create_from_file(image)
         seen.append(image.numpy_view()[..., :3].copy())
         heads = classifier.classify(image).classifications
         shown.append({
@@ -88,14 +88,14 @@ def jpegs(trained, tmp_path_factory):
     """Digits as JPEG files, in the size that the files take."""
     folder = tmp_path_factory.mktemp("jpegs")
     paths = [folder / f"{i}.jpg" for i in range(12)]
-    for path, picture in zip(paths, trained.pictures, strict=False):
-        Image.fromarray(picture).save(path, quality=95)
+    for path, image in zip(paths, trained.images, strict=False):
+        Image.fromarray(image).save(path, quality=95)
     return paths
 
 
-def classify(python, path, pictures, folder):
+def classify(python, path, images, folder):
     """What MediaPipe says, and the pixels that it saw."""
-    done = run(python, CLASSIFY, path, folder / "pixels.npy", *pictures)
+    done = run(python, CLASSIFY, path, folder / "pixels.npy", *images)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout), np.load(folder / "pixels.npy")
 
@@ -134,9 +134,9 @@ def test_mediapipe_shows_none_of_these(mediapipe_python, trained, jpegs, tmp_pat
 
 def test_what_mediapipe_does_not_take(mediapipe_python, nested, jpegs, tmp_path):
     """As the guide says."""
-    normalised = harness.network(harness.LABELS[:2])
+    normalized = harness.network(harness.LABELS[:2])
     for net, message in (
-        (normalised, "Per-channel image normalization is not available"),
+        (normalized, "Per-channel image normalization is not available"),
         (nested, "assumed to have a single input"),
     ):
         made = mobile.convert(net, tmp_path / "net.tflite")
@@ -196,10 +196,10 @@ def stored(path) -> bytes:
 
 
 def test_the_schemas_own_reader_understands(mediapipe_python, files, nested, tmp_path):
-    normalised = harness.network(harness.LABELS[:2])
+    normalized = harness.network(harness.LABELS[:2])
     made = {
         "nested": mobile.convert(nested, tmp_path / "nested.tflite", **PEOPLE).path,
-        "normalised": mobile.convert(normalised, tmp_path / "n.tflite", labels=False).path,
+        "normalized": mobile.convert(normalized, tmp_path / "n.tflite", labels=False).path,
         **files,
     }
     paths = []
@@ -220,10 +220,10 @@ def test_the_schemas_own_reader_understands(mediapipe_python, files, nested, tmp
     assert shown["float"]["parser"] == "1.0.0"
     gains = {"name": "gains", "content": 1, "files": [["gains.txt", 2]], "units": []}
     assert shown["nested"]["inputs"] == [pixels, gains]
-    ((mean, std),) = shown["normalised"]["inputs"][0]["units"]
+    ((mean, std),) = shown["normalized"]["inputs"][0]["units"]
     assert mean == pytest.approx([123.675, 116.28, 103.53])
     assert std == pytest.approx([58.395, 57.12, 57.375])
-    assert not shown["normalised"]["files"] and not shown["normalised"]["outputs"][0]["files"]
+    assert not shown["normalized"]["files"] and not shown["normalized"]["outputs"][0]["files"]
 
 
 def test_zipfile_opens_the_files(files, trained, nested, tmp_path):

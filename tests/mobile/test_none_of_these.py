@@ -26,7 +26,7 @@ CASES = [*((kind, "energy") for kind in KINDS), ("int8", "max_logit")]
 
 @pytest.fixture(scope="module")
 def stored(trained):
-    """Score -> the cutout with a threshold that keeps 95 % of its own pictures."""
+    """Score -> the cutout with a threshold that keeps 95 % of its own images."""
     logits = harness.logits(trained.cutout, trained.calibration.astype("float32"))
     return {
         score: sp.with_threshold(trained.cutout, sp.fit_threshold(logits, score=score))
@@ -52,18 +52,18 @@ def files(trained, stored, tmp_path_factory):
 
 @pytest.mark.parametrize("case", CASES, ids="-".join)
 def test_decisions_agree_with_keras(files, stored, trained, foreign, case):
-    pictures = np.concatenate([trained.pictures, foreign])
-    report = mobile.verify(files[case].path, stored[case[1]], pictures, min_agreement=0.9)
+    images = np.concatenate([trained.images, foreign])
+    report = mobile.verify(files[case].path, stored[case[1]], images, min_agreement=0.9)
     assert report.none_agreement >= (0.97 if case[0] == "int8" else 0.99)
     assert report.rejected > 0.1
     wanted = threshold_of(stored[case[1]]).rejects(
-        harness.logits(trained.cutout, pictures.astype("float32"))
+        harness.logits(trained.cutout, images.astype("float32"))
     )
-    scores, none = mobile.Runner(files[case].path).decide(pictures)
-    assert scores.shape == (len(pictures), 3) and none.shape == (len(pictures),)
+    scores, none = mobile.Runner(files[case].path).decide(images)
+    assert scores.shape == (len(images), 3) and none.shape == (len(images),)
     assert none.dtype == bool
     assert report.none_agreement == pytest.approx(np.mean(none == wanted), abs=0.01)
-    own = len(trained.pictures)
+    own = len(trained.images)
     assert none[own:].mean() > none[:own].mean() + 0.1  # it knows what it does not know
 
 
@@ -118,7 +118,7 @@ def test_int8_decides_without_calibrated_ranges(files, score):
 
 @pytest.mark.parametrize("dtypes", [{}, INTEGERS], ids=["float32", "uint8"])
 def test_int8_rejects_what_calibration_never_showed(trained, foreign, tmp_path, dtypes):
-    """Calibration keeps all its pictures: the range of a quantized output would be 0 to 0."""
+    """Calibration keeps all its images: the range of a quantized output would be 0 to 0."""
     net = trained.cutout
     logits = harness.logits(net, trained.calibration.astype("float32"))
     net = sp.with_threshold(net, sp.fit_threshold(logits, keep=1.0))
@@ -145,7 +145,7 @@ def test_other_networks(tmp_path):
     )  # fmt: skip
     harness.randomize(plain)
     named = harness.network(labels, include_preprocessing=True)
-    pictures = noise(60)
+    images = noise(60)
     for i, (net, kind) in enumerate(
         [
             (plain, "int8"),
@@ -154,14 +154,12 @@ def test_other_networks(tmp_path):
             (sp.attention_input(named), "dynamic"),
         ]
     ):
-        inputs = [pictures.astype("float32")]
+        inputs = [images.astype("float32")]
         if len(net.inputs) > 1:
             inputs.append(np.ones((60, 2), "float32"))
         net = sp.with_threshold(net, sp.fit_threshold(harness.logits(net, *inputs), keep=0.5))
-        made = mobile.convert(
-            net, tmp_path / f"{i}.tflite", quantization=kind, calibration=pictures
-        )
-        report = mobile.verify(made.path, net, pictures, min_agreement=0.85)
+        made = mobile.convert(net, tmp_path / f"{i}.tflite", quantization=kind, calibration=images)
+        report = mobile.verify(made.path, net, images, min_agreement=0.85)
         assert report.rejected == pytest.approx(0.5, abs=0.15)
         assert report.none_agreement >= 0.85
 
@@ -170,9 +168,9 @@ def test_batches(stored, trained, tmp_path):
     made = mobile.convert(
         stored["energy"], tmp_path / "net.tflite", quantization="float32", batch_size=4
     )
-    none = mobile.Runner(made.path).decide(trained.pictures[:7])[1]
+    none = mobile.Runner(made.path).decide(trained.images[:7])[1]
     wanted = threshold_of(stored["energy"]).rejects(
-        harness.logits(trained.cutout, trained.pictures[:7].astype("float32"))
+        harness.logits(trained.cutout, trained.images[:7].astype("float32"))
     )
     assert np.array_equal(none, wanted)
 
@@ -181,25 +179,25 @@ def test_a_disagreement_is_found_out(files, stored, trained):
     path = files["float32", "energy"].path
     net = stored["energy"]
     other = sp.with_threshold(net, dataclasses.replace(threshold_of(net), value=1e3))
-    report = mobile.verify(path, other, trained.pictures)
+    report = mobile.verify(path, other, trained.images)
     assert report.agreement == 1 and report.none_agreement < 0.5
     with pytest.raises(ValueError, match="the agreement on none of these with Keras, .* of 109"):
         report.check()
-    assert "  none of these " in str(mobile.verify(path, net, trained.pictures).check())
+    assert "  none of these " in str(mobile.verify(path, net, trained.images).check())
     with pytest.raises(ValueError, match="Only one of .* says none of these.*with_threshold"):
-        mobile.verify(path, trained.cutout, trained.pictures)
+        mobile.verify(path, trained.cutout, trained.images)
 
 
 def test_command(files, trained, tmp_path, capsys):
     path = files["int8", "energy"].path
-    Image.fromarray(trained.pictures[0]).save(tmp_path / "own.png")
-    Image.fromarray(np.full((SIZE, SIZE, 3), 128, "uint8")).save(tmp_path / "grey.png")
+    Image.fromarray(trained.images[0]).save(tmp_path / "own.png")
+    Image.fromarray(np.full((SIZE, SIZE, 3), 128, "uint8")).save(tmp_path / "gray.png")
     runner = mobile.Runner(path)
-    grey = runner.decide(np.full((1, SIZE, SIZE, 3), 128, "uint8"))[1][0]
-    assert run.main([str(path), str(tmp_path / "own.png"), str(tmp_path / "grey.png")]) == 0
+    gray = runner.decide(np.full((1, SIZE, SIZE, 3), 128, "uint8"))[1][0]
+    assert run.main([str(path), str(tmp_path / "own.png"), str(tmp_path / "gray.png")]) == 0
     shown = capsys.readouterr().out.splitlines()
     assert shown[1].startswith(f"{tmp_path / 'own.png'}: {'835'[trained.labels[0]]} ")
-    assert ("none of these (" in shown[2]) == grey
+    assert ("none of these (" in shown[2]) == gray
 
 
 DEVICE = """

@@ -37,14 +37,14 @@ def network(tree=TREE, **options):
 
 
 def noise(count=60, seed=0, size=16) -> np.ndarray:
-    """Random pictures of different brightness: (count, size, size, 3) uint8."""
+    """Random images of different brightness: (count, size, size, 3) uint8."""
     rng = np.random.default_rng(seed)
     bright = rng.uniform(0.2, 1, (count, 1, 1, 3))
     return (rng.integers(0, 256, (count, size, size, 3)) * bright).astype("uint8")
 
 
-def scores_of(net, pictures) -> np.ndarray:
-    return harness.predict(net, pictures.astype("float32"))
+def scores_of(net, images) -> np.ndarray:
+    return harness.predict(net, images.astype("float32"))
 
 
 def contents(folder) -> dict[str, bytes]:
@@ -61,10 +61,10 @@ def tamper(folder, change) -> None:
 
 @pytest.fixture(scope="module")
 def digits():
-    """Five categories: 200 pictures to calibrate on, then 500 to compare on, and their labels."""
+    """Five categories: 200 images to calibrate on, then 500 to compare on, and their labels."""
     loaded = data.load("digits", image_size=conftest.SIZE)
-    pictures, labels = conftest.choose(loaded, loaded.train, conftest.CATEGORIES)
-    return pictures[:200], pictures[200:700], np.array(conftest.CATEGORIES)[labels[200:700]]
+    images, labels = conftest.choose(loaded, loaded.train, conftest.CATEGORIES)
+    return images[:200], images[200:700], np.array(conftest.CATEGORIES)[labels[200:700]]
 
 
 @pytest.fixture(scope="module")
@@ -91,12 +91,12 @@ def copy(packs, tmp_path):
 
 
 def test_int8_agrees_with_one_file_and_with_keras(trained, trained_pack, digits, tmp_path):
-    calibration, pictures, labels = digits
+    calibration, images, labels = digits
     options = {"quantization": "int8", "calibration": calibration, "input_dtype": "uint8"}
     runner = PackRunner(trained_pack)
     for net, names in ((trained.net, None), (trained.cutout, conftest.KEPT)):
         fused = mobile.Runner(mobile.convert(net, tmp_path / "fused.tflite", **options).path)
-        own = pictures[np.isin(labels, names or labels)]
+        own = images[np.isin(labels, names or labels)]
         scores = runner(own, names)
         assert scores.shape == (len(own), len(names or conftest.CATEGORIES))
         assert scores.dtype == np.float32
@@ -107,12 +107,12 @@ def test_int8_agrees_with_one_file_and_with_keras(trained, trained_pack, digits,
 
 
 def test_float32_equals_keras(packs):
-    pictures = noise(9, seed=3)
+    images = noise(9, seed=3)
     runner = PackRunner(packs["float32"])
-    assert harness.error(runner(pictures), scores_of(network(), pictures)) < 1e-5
+    assert harness.error(runner(images), scores_of(network(), images)) < 1e-5
     for names in (["tug", "cat"], ["ships"], ["pets", "car"]):
-        wanted = scores_of(sp.cutout(network(), names), pictures)
-        assert harness.error(runner(pictures, names), wanted) < 1e-5
+        wanted = scores_of(sp.cutout(network(), names), images)
+        assert harness.error(runner(images, names), wanted) < 1e-5
 
 
 def test_int8_files_fit_bit_for_bit(packs):
@@ -187,12 +187,12 @@ def test_extremes_give_back_the_scale():
 
 
 def test_convnext_in_int8(tmp_path):
-    """Its features have negatives, its normalisations stay in floats between the integers."""
+    """Its features have negatives, its normalizations stay in floats between the integers."""
     net = network(["a", "b"], family="convnext_v2_atto")
     manifest = pack(net, tmp_path / "pack", calibration=noise())
     assert manifest.trunk.output.zero_point > -128
-    pictures = noise(40, seed=1)
-    assert np.abs(PackRunner(tmp_path / "pack")(pictures) - scores_of(net, pictures)).max() < 0.1
+    images = noise(40, seed=1)
+    assert np.abs(PackRunner(tmp_path / "pack")(images) - scores_of(net, images)).max() < 0.1
 
 
 def test_what_is_not_chosen_is_not_run(packs, monkeypatch):
@@ -220,25 +220,25 @@ def test_what_is_not_chosen_is_not_run(packs, monkeypatch):
 
 
 def test_scores_are_the_softmax_over_the_chosen_logits(packs):
-    pictures = noise(7, seed=2)
+    images = noise(7, seed=2)
     runner = PackRunner(packs["int8"], threads=2)
-    logits = runner.logits(pictures)
+    logits = runner.logits(images)
     order = list(runner.categories)
     assert order == ["cat", "dog", "car", "ferry", "tug"]
-    assert np.allclose(runner(pictures), harness.softmax(logits), atol=1e-6)
+    assert np.allclose(runner(images), harness.softmax(logits), atol=1e-6)
     chosen = ["tug", "car", "dog"]
     columns = logits[:, [order.index(name) for name in chosen]]
-    assert np.array_equal(runner.logits(pictures, chosen), columns)
-    assert np.allclose(runner(pictures, chosen), harness.softmax(columns), atol=1e-6)
-    assert np.allclose(runner(pictures.astype("float32"), chosen), runner(pictures, chosen))
+    assert np.array_equal(runner.logits(images, chosen), columns)
+    assert np.allclose(runner(images, chosen), harness.softmax(columns), atol=1e-6)
+    assert np.allclose(runner(images.astype("float32"), chosen), runner(images, chosen))
 
 
 @pytest.mark.parametrize("activation", ["sigmoid", None, "linear"])
 def test_other_activations(tmp_path, activation):
     net = sp.with_activation(network(["a", "b"]), activation)
     pack(net, tmp_path / "pack", quantization="float32")
-    pictures = noise(5)
-    assert harness.error(PackRunner(tmp_path / "pack")(pictures), scores_of(net, pictures)) < 1e-5
+    images = noise(5)
+    assert harness.error(PackRunner(tmp_path / "pack")(images), scores_of(net, images)) < 1e-5
 
 
 def test_manifest(packs, trained_pack):
@@ -261,15 +261,15 @@ def test_manifest(packs, trained_pack):
 
 
 def test_other_networks(tmp_path):
-    """Normalised input, mixed precision, constant gains, labels of any kind, any size."""
-    pictures = harness.pictures(harness.network(), 60)
+    """Normalized input, mixed precision, constant gains, labels of any kind, any size."""
+    images = harness.images(harness.network(), 60)
     tree = ["naïve café", "x/y:z"]
     net = sp.attend(harness.network(tree, input_shape=(None, None, 3)), {"x/y:z": 1.5})
-    manifest = pack(net, tmp_path / "a", calibration=pictures, image_size=(16, 16))
+    manifest = pack(net, tmp_path / "a", calibration=images, image_size=(16, 16))
     assert manifest.mean == pytest.approx((123.675, 116.28, 103.53))
     runner = PackRunner(tmp_path / "a")
     assert runner.categories == tuple(tree)
-    assert np.abs(runner(pictures) - harness.predict(net, pictures)).max() < 0.1
+    assert np.abs(runner(images) - harness.predict(net, images)).max() < 0.1
     keras.config.set_dtype_policy("mixed_float16")
     try:
         half = harness.build(["a", "b"])
@@ -277,9 +277,7 @@ def test_other_networks(tmp_path):
         keras.config.set_dtype_policy("float32")
     harness.randomize(half)
     pack(half, tmp_path / "b", quantization="float32")
-    assert np.abs(PackRunner(tmp_path / "b")(pictures) - harness.predict(half, pictures)).max() < (
-        0.02
-    )
+    assert np.abs(PackRunner(tmp_path / "b")(images) - harness.predict(half, images)).max() < (0.02)
 
 
 def grown(tree=TREE, category="bus", parent=None, seed=5, **options):
@@ -306,9 +304,9 @@ def test_added_branches_equal_those_packed_at_once(packs, tmp_path, kind, parent
     assert all(after[name] == before[name] for name in before if name != "manifest.json")
     assert after["branch_bus.tflite"] == (tmp_path / "whole" / "branch_bus.tflite").read_bytes()
     assert manifest == read_manifest(folder) == read_manifest(tmp_path / "whole")
-    pictures = noise(5)
-    wanted = PackRunner(tmp_path / "whole")(pictures)
-    assert np.array_equal(PackRunner(folder)(pictures), wanted)
+    images = noise(5)
+    wanted = PackRunner(tmp_path / "whole")(images)
+    assert np.array_equal(PackRunner(folder)(images), wanted)
     remove_branch(folder, "bus")
     assert contents(folder) == before
 
@@ -326,9 +324,9 @@ def test_superclasses_come_and_go_with_their_categories(packs, copy):
     add_branch(copy, network(), "cat", calibration=noise())
     original = contents(packs["int8"])
     assert all(original[name] == x for name, x in contents(copy).items() if "tflite" in name)
-    pictures, names = noise(4), ["dog", "tug", "cat"]
-    wanted = PackRunner(packs["int8"])(pictures, names)
-    assert np.array_equal(PackRunner(copy)(pictures, names), wanted)
+    images, names = noise(4), ["dog", "tug", "cat"]
+    wanted = PackRunner(packs["int8"])(images, names)
+    assert np.array_equal(PackRunner(copy)(images, names), wanted)
 
 
 def test_reload_sees_new_and_removed_branches(copy):
@@ -336,16 +334,16 @@ def test_reload_sees_new_and_removed_branches(copy):
     trunk, cat = runner._trunk, runner._branch(runner.manifest.hierarchy.find("cat"))
     add_branch(copy, grown(), "bus", calibration=noise())
     remove_branch(copy, "ships")
-    pictures = noise(2)
-    assert runner(pictures).shape == (2, 5)  # of the files that it has loaded
+    images = noise(2)
+    assert runner(images).shape == (2, 5)  # of the files that it has loaded
     runner.reload()
     assert runner.categories == ("cat", "dog", "car", "bus")
-    assert runner(pictures).shape == (2, 4)
+    assert runner(images).shape == (2, 4)
     assert "branch_tug.tflite" not in runner.loaded
     assert runner._trunk is trunk
     assert runner._branch(runner.manifest.hierarchy.find("cat")) is cat
     with pytest.raises(ValueError, match="Unknown category or superclass 'tug'.*car, bus"):
-        runner(pictures, ["tug"])
+        runner(images, ["tug"])
     tamper(copy, lambda config: config["trunk"].update(weights="another"))
     with pytest.raises(ValueError, match="has another trunk now. Make a new PackRunner"):
         runner.reload()
@@ -353,19 +351,19 @@ def test_reload_sees_new_and_removed_branches(copy):
 
 def test_threshold_holds_for_all_categories_only(tmp_path):
     net = network()
-    pictures = noise(60, seed=4)
-    threshold = sp.fit_threshold(harness.logits(net, pictures.astype("float32")), keep=0.5)
+    images = noise(60, seed=4)
+    threshold = sp.fit_threshold(harness.logits(net, images.astype("float32")), keep=0.5)
     stored = sp.with_threshold(net, threshold)
     folder = tmp_path / "pack"
     pack(stored, folder, quantization="float32")
     runner = PackRunner(folder)
-    scores, none = runner.decide(pictures)
-    assert np.array_equal(none, threshold.rejects(harness.logits(net, pictures.astype("float32"))))
+    scores, none = runner.decide(images)
+    assert np.array_equal(none, threshold.rejects(harness.logits(net, images.astype("float32"))))
     assert none.mean() == pytest.approx(0.5) and scores.shape == (60, 5)
-    assert runner.decide(pictures, ["tug", "car", "pets", "ferry"])[1].tolist() == none.tolist()
-    assert runner.decide(pictures, ["pets"])[1] is None
+    assert runner.decide(images, ["tug", "car", "pets", "ferry"])[1].tolist() == none.tolist()
+    assert runner.decide(images, ["pets"])[1] is None
     remove_branch(folder, "car")
-    assert PackRunner(folder).decide(pictures)[1] is None
+    assert PackRunner(folder).decide(images)[1] is None
     add_branch(folder, stored, "car")
     assert read_manifest(folder).threshold is None
 
@@ -478,9 +476,9 @@ def test_choices_that_cannot_be_made(packs):
             runner(noise(1), names)
         with pytest.raises(error, match=message):
             PackRunner(packs["int8"], names)
-    for pictures in (noise(1)[0], noise(1)[:, :9], noise(0)):
-        with pytest.raises(ValueError, match=r"takes pictures of shape \(n, 16, 16, 3\), got"):
-            runner(pictures)
+    for images in (noise(1)[0], noise(1)[:, :9], noise(0)):
+        with pytest.raises(ValueError, match=r"takes images of shape \(n, 16, 16, 3\), got"):
+            runner(images)
     with pytest.raises(ValueError, match="threads must be"):
         PackRunner(packs["int8"], threads=0)
     with pytest.raises(ValueError, match="Unknown interpreter 'x'"):
@@ -556,7 +554,7 @@ def test_branches_that_cannot_be_added(copy):
 
 
 def test_a_branch_quantized_otherwise_is_refused(monkeypatch, copy, tmp_path):
-    """Without the sample that holds the extremes, the ranges are those of the pictures."""
+    """Without the sample that holds the extremes, the ranges are those of the images."""
     original = pack_branches._feature_samples
     monkeypatch.setattr(
         pack_branches,
@@ -612,11 +610,11 @@ def test_tflite_runtime_names_the_same(
     tflite_runtime_python, root, trained, trained_pack, tmp_path
 ):
     folder = shutil.copytree(trained_pack, tmp_path / "pack")
-    np.save(tmp_path / "in.npy", trained.pictures)
+    np.save(tmp_path / "in.npy", trained.images)
     files = folder, "in.npy", "out.npy"
     said = clients.on_device(tflite_runtime_python, root, DEVICE, *files, folder=tmp_path)
     assert said == ["tflite-runtime", "2.14.0", "1", "3", "5", "8"]
-    scores = PackRunner(trained_pack)(trained.pictures, conftest.KEPT)
+    scores = PackRunner(trained_pack)(trained.images, conftest.KEPT)
     assert np.mean(np.load(tmp_path / "out.npy").argmax(-1) == scores.argmax(-1)) >= 0.99
 
 
@@ -625,7 +623,7 @@ call = functools.partial(clients.call, "pack.py")
 
 def test_command(root, trained, tmp_path):
     trained.net.save(tmp_path / "best.keras")
-    options = ("--dataset", "digits", "--output", "out/digits.pack", "--pictures", 100)
+    options = ("--dataset", "digits", "--output", "out/digits.pack", "--images", 100)
     done = call(
         root,
         *("best.keras", "--categories", "0,3,8", "--input_dtype", "uint8", "--measure"),

@@ -26,7 +26,7 @@ def source(trained, tmp_path_factory):
 
 def test_dynamic(source, trained, tmp_path):
     made = mobile.quantize(source, tmp_path / "small.tflite")
-    report = mobile.verify(made.path, trained.cutout, trained.pictures, trained.labels)
+    report = mobile.verify(made.path, trained.cutout, trained.images, trained.labels)
     assert report.check().agreement >= 0.99 and report.max_error <= 0.1
     assert made.bytes == made.path.stat().st_size < 0.3 * source.stat().st_size
     assert made.quantization == report.quantization == "dynamic"
@@ -49,7 +49,7 @@ def test_int8(source, trained, tmp_path, dtypes):
         **dtypes,
     )
     report = mobile.verify(
-        made.path, trained.cutout, trained.pictures, trained.labels, max_accuracy_drop=0.01
+        made.path, trained.cutout, trained.images, trained.labels, max_accuracy_drop=0.01
     ).check()
     assert report.agreement >= 0.99 and report.max_error <= 0.15
     assert made.bytes < 0.3 * source.stat().st_size
@@ -82,13 +82,13 @@ def test_all_weights_lie_inside_the_flatbuffer(source, trained, tmp_path):
     again = tmp_path / "again.tflite"
     content, _ = flatbuffer.rewrite(made.path.read_bytes(), description="{}", metadata=b"")
     again.write_bytes(content)
-    wanted = mobile.Runner(made.path)(trained.pictures)
-    assert np.array_equal(mobile.Runner(again)(trained.pictures), wanted)
+    wanted = mobile.Runner(made.path)(trained.images)
+    assert np.array_equal(mobile.Runner(again)(trained.images), wanted)
 
 
 @pytest.mark.parametrize("kind", ["dynamic", "int8"])
 def test_none_of_these_stays_exact(trained, foreign, tmp_path, kind):
-    """Calibration keeps all its pictures; the decision is made in floats all the same."""
+    """Calibration keeps all its images; the decision is made in floats all the same."""
     logits = harness.logits(trained.cutout, trained.calibration.astype("float32"))
     net = sp.with_threshold(trained.cutout, sp.fit_threshold(logits, keep=1.0))
     made = mobile.convert(
@@ -98,8 +98,8 @@ def test_none_of_these_stays_exact(trained, foreign, tmp_path, kind):
         quantizer="ai_edge",
         calibration=trained.calibration,
     )
-    pictures = np.concatenate([trained.pictures, foreign])
-    report = mobile.verify(made.path, net, pictures)
+    images = np.concatenate([trained.images, foreign])
+    report = mobile.verify(made.path, net, images)
     assert report.none_agreement >= 0.97 and 0.1 < report.rejected < 0.9
     assert mobile.Runner(made.path).decide(foreign)[1].mean() > 0.5
     details = mobile.Runner(made.path)._none
@@ -111,11 +111,11 @@ def test_gains_stay_an_input(tmp_path):
     source = mobile.convert(net, tmp_path / "net.tflite", quantization="float32").path
     made = mobile.quantize(source, tmp_path / "small.tflite")
     runner, gains = mobile.Runner(made.path), np.array([0.2, 3.0, 1.0], "float32")
-    pictures = np.random.default_rng(0).integers(0, 256, (20, 16, 16, 3)).astype("uint8")
-    wanted = mobile.Runner(source)(pictures, gains)
-    assert np.abs(runner(pictures, gains) - wanted).max() < 0.1
+    images = np.random.default_rng(0).integers(0, 256, (20, 16, 16, 3)).astype("uint8")
+    wanted = mobile.Runner(source)(images, gains)
+    assert np.abs(runner(images, gains) - wanted).max() < 0.1
     with pytest.raises(ValueError, match="gains input cannot become int8"):
-        mobile.quantize(source, made.path, quantization="int8", calibration=pictures)
+        mobile.quantize(source, made.path, quantization="int8", calibration=images)
 
 
 WITHOUT = """
@@ -142,28 +142,28 @@ def test_needs_neither_tensorflow_nor_keras(root, source, trained, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "small.tflite: int8" in done.stdout and "Calibration" not in done.stderr
-    assert mobile.verify(small, trained.cutout, trained.pictures).check().agreement >= 0.99
+    assert mobile.verify(small, trained.cutout, trained.images).check().agreement >= 0.99
 
 
 def test_errors(source, trained, tmp_path):
-    path, pictures = tmp_path / "small.tflite", trained.calibration
+    path, images = tmp_path / "small.tflite", trained.calibration
     small = mobile.quantize(source, path).path
     with pytest.raises(ValueError, match="no float32 file .*'dynamic' about its quantization"):
         mobile.quantize(small, tmp_path / "b.tflite")
     with pytest.raises(FileNotFoundError, match="no file .*nowhere"):
         mobile.quantize("nowhere.tflite", path)
     with pytest.raises(ValueError, match="makes dynamic and int8 files, not int16x8"):
-        mobile.quantize(source, path, quantization="int16x8", calibration=pictures)
-    with pytest.raises(ValueError, match="needs calibration: some hundred real pictures"):
+        mobile.quantize(source, path, quantization="int16x8", calibration=images)
+    with pytest.raises(ValueError, match="needs calibration: some hundred real images"):
         mobile.quantize(source, path, quantization="int8")
     with pytest.raises(ValueError, match="'net.tflite', which takes pixels.*Multiply them by 255"):
-        mobile.quantize(source, path, quantization="int8", calibration=pictures / 255)
-    with pytest.raises(ValueError, match="no real pictures"):
-        mobile.quantize(source, path, quantization="int8", calibration=pictures * np.uint8(0))
+        mobile.quantize(source, path, quantization="int8", calibration=images / 255)
+    with pytest.raises(ValueError, match="no real images"):
+        mobile.quantize(source, path, quantization="int8", calibration=images * np.uint8(0))
     with pytest.raises(ValueError, match="needs quantization='int8'; a dynamic file"):
         mobile.quantize(source, path, input_dtype="uint8")
-    with pytest.warns(UserWarning, match=r"Calibration on 3 picture\(s\)"):
-        mobile.quantize(source, path, quantization="int8", calibration=pictures[:3])
+    with pytest.warns(UserWarning, match=r"Calibration on 3 image\(s\)"):
+        mobile.quantize(source, path, quantization="int8", calibration=images[:3])
     truncated = tmp_path / "truncated.tflite"
     truncated.write_bytes(source.read_bytes()[:-100])
     with pytest.raises(ValueError, match="truncated or damaged"):

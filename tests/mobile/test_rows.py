@@ -24,9 +24,9 @@ def test_first_convolutions_read_folded_columns(padding, kernel, stride):
     (convolution,) = (x for x in made.layers if isinstance(x, keras.layers.Conv2D))
     assert convolution.strides == (stride, 1)
     assert convolution.kernel.shape[2] == 3 * stride
-    pictures = noise(2, size=16)[:, :, :12].astype("float32")
-    wanted = harness.predict(net, pictures)
-    assert harness.error(harness.predict(made, pictures), wanted) < 1e-5
+    images = noise(2, size=16)[:, :, :12].astype("float32")
+    wanted = harness.predict(net, images)
+    assert harness.error(harness.predict(made, images), wanted) < 1e-5
 
 
 @on_tensorflow
@@ -58,6 +58,6 @@ def test_sequential_networks_are_rewritten_too():
     (convolution,) = (x for x in made.layers if isinstance(x, keras.layers.Conv2D))
     assert convolution.strides == (4, 1)
     assert not any(isinstance(x, keras.layers.Rescaling) for x in made.layers)
-    pictures = noise(2, size=16)[:, :, :12].astype("float32")
-    wanted = harness.predict(net, pictures)
-    assert harness.error(harness.predict(made, pictures), wanted) < 1e-5
+    images = noise(2, size=16)[:, :, :12].astype("float32")
+    wanted = harness.predict(net, images)
+    assert harness.error(harness.predict(made, images), wanted) < 1e-5

@@ -49,15 +49,15 @@ def test_runner(int8, trained):
         "std": [1.0] * 3,
         "activation": "softmax",
     }
-    scores = loaded(trained.pictures[:5])
+    scores = loaded(trained.images[:5])
     assert scores.shape == (5, 3) and scores.dtype == np.float32
-    assert np.array_equal(scores, loaded(trained.pictures[:5].astype("float32")))
+    assert np.array_equal(scores, loaded(trained.images[:5].astype("float32")))
     assert loaded.latency(runs=7, warm_up=1).shape == (7,)
-    for pictures in (trained.pictures[0], trained.pictures[:, :9], trained.pictures[:0]):
-        with pytest.raises(ValueError, match=r"takes pictures of shape \(n, 32, 32, 3\), got"):
-            loaded(pictures)
+    for images in (trained.images[0], trained.images[:, :9], trained.images[:0]):
+        with pytest.raises(ValueError, match=r"takes images of shape \(n, 32, 32, 3\), got"):
+            loaded(images)
     with pytest.raises(ValueError, match="no gains input"):
-        loaded(trained.pictures, np.ones(3))
+        loaded(trained.images, np.ones(3))
     for threads in (0, 1.5, True):
         with pytest.raises(ValueError, match="threads must be .* got"):
             mobile.Runner(int8, threads=threads)
@@ -66,8 +66,8 @@ def test_runner(int8, trained):
 def test_tensorflow_as_interpreter(int8, trained):
     loaded = mobile.Runner(int8, interpreter="tensorflow")
     assert loaded.interpreter.startswith("tensorflow 2.")
-    wanted = mobile.Runner(int8)(trained.pictures[:20])
-    assert np.abs(loaded(trained.pictures[:20]) - wanted).max() <= 0.1
+    wanted = mobile.Runner(int8)(trained.images[:20])
+    assert np.abs(loaded(trained.images[:20]) - wanted).max() <= 0.1
 
 
 def test_interpreters_that_are_not_there(int8, monkeypatch):
@@ -119,38 +119,38 @@ def test_labels_of_another_file_are_refused(int8, tmp_path):
 
 
 def test_command(int8, trained, tmp_path, capsys):
-    picture = tmp_path / "digit.png"
-    Image.fromarray(trained.pictures[0]).save(picture)
-    assert run.main([str(int8), str(picture), "--top", "1"]) == 0
+    image = tmp_path / "digit.png"
+    Image.fromarray(trained.images[0]).save(image)
+    assert run.main([str(int8), str(image), "--top", "1"]) == 0
     shown = capsys.readouterr().out.splitlines()
     assert "ai-edge-litert" in shown[0]
-    assert shown[1].startswith(f"{picture}: {'835'[trained.labels[0]]} ")
+    assert shown[1].startswith(f"{image}: {'835'[trained.labels[0]]} ")
     assert run.main([str(int8), str(int8.with_name("digits.labels.txt"))]) == 1
     assert "cannot identify image file" in capsys.readouterr().err
-    assert run.main(["nowhere.tflite", str(picture)]) == 1
+    assert run.main(["nowhere.tflite", str(image)]) == 1
     assert "There is no file 'nowhere.tflite'" in capsys.readouterr().err
 
 
-def test_pictures_are_read_as_for_training(int8, tmp_path):
-    """Including the normalisation, where the network does not do it itself."""
+def test_images_are_read_as_for_training(int8, tmp_path):
+    """Including the normalization, where the network does not do it itself."""
     net = harness.network(harness.LABELS[:2])
-    picture = tmp_path / "a.png"
+    image = tmp_path / "a.png"
     noise = np.random.default_rng(0).integers(0, 256, (50, 70, 3)).astype("uint8")
-    Image.fromarray(noise).save(picture)
+    Image.fromarray(noise).save(image)
     loaded = mobile.Runner(mobile.convert(net, tmp_path / "net.tflite").path)
-    pixels = data.decode(picture, 16)[None]
-    assert np.allclose(run.read_picture(loaded, picture), mobile.from_pixels(net, pixels))
-    pixels = data.decode(picture, 32)[None]
-    assert np.array_equal(run.read_picture(mobile.Runner(int8), picture), pixels)
+    pixels = data.decode(image, 16)[None]
+    assert np.allclose(run.read_image(loaded, image), mobile.from_pixels(net, pixels))
+    pixels = data.decode(image, 32)[None]
+    assert np.array_equal(run.read_image(mobile.Runner(int8), image), pixels)
     loaded.about.clear()
-    with pytest.raises(ValueError, match="does not say how its pictures are normalised"):
-        run.read_picture(loaded, picture)
+    with pytest.raises(ValueError, match="does not say how its images are normalized"):
+        run.read_image(loaded, image)
     loaded.input_shape = (1, 32, 48, 3)
     with pytest.raises(ValueError, match="32 x 48 x 3; this command reads square"):
-        run.read_picture(loaded, picture)
+        run.read_image(loaded, image)
 
 
-def reference_kernels(path, pictures) -> np.ndarray:
+def reference_kernels(path, images) -> np.ndarray:
     """LiteRT without XNNPACK: the kernels that define what an int8 file computes."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
@@ -160,8 +160,8 @@ def reference_kernels(path, pictures) -> np.ndarray:
     )
     engine.allocate_tensors()
     scores = []
-    for picture in pictures:
-        engine.set_tensor(engine.get_input_details()[0]["index"], picture[None])
+    for image in images:
+        engine.set_tensor(engine.get_input_details()[0]["index"], image[None])
         engine.invoke()
         scores.append(engine.get_tensor(engine.get_output_details()[0]["index"])[0])
     return np.array(scores)
@@ -193,7 +193,7 @@ def on_device(python, *arguments) -> subprocess.CompletedProcess:
 
 
 def test_tflite_runtime_computes_the_same(tflite_runtime_python, int8, trained, tmp_path):
-    np.save(tmp_path / "in.npy", trained.pictures)
+    np.save(tmp_path / "in.npy", trained.images)
     done = on_device(
         tflite_runtime_python, "-c", DEVICE, int8, tmp_path / "in.npy", tmp_path / "out.npy"
     )
@@ -202,22 +202,22 @@ def test_tflite_runtime_computes_the_same(tflite_runtime_python, int8, trained, 
     assert labels == ["8", "3", "5"]
     scores = np.load(tmp_path / "out.npy")
     # The same kernels give the same bits; XNNPACK, LiteRT's default, rounds otherwise.
-    assert np.array_equal(scores, reference_kernels(int8, trained.pictures) / np.float32(256))
-    fast = mobile.Runner(int8)(trained.pictures)
+    assert np.array_equal(scores, reference_kernels(int8, trained.images) / np.float32(256))
+    fast = mobile.Runner(int8)(trained.images)
     assert np.mean(fast.argmax(-1) == scores.argmax(-1)) >= 0.99
     assert np.abs(fast - scores).max() <= 0.1
     assert np.mean(scores.argmax(-1) == trained.labels) >= 0.97
 
 
 def test_command_on_a_device(tflite_runtime_python, int8, trained, tmp_path):
-    picture = tmp_path / "digit.jpg"
-    Image.fromarray(trained.pictures[3]).save(picture, quality=95)
+    image = tmp_path / "digit.jpg"
+    Image.fromarray(trained.images[3]).save(image, quality=95)
     done = on_device(
-        tflite_runtime_python, "-m", "keras_seqpar.mobile.run", int8, picture, "--top", 1
+        tflite_runtime_python, "-m", "keras_seqpar.mobile.run", int8, image, "--top", 1
     )
     first, second = done.stdout.splitlines()
     assert "tflite-runtime 2.14.0" in first
-    assert second.startswith(f"{picture}: {'835'[trained.labels[3]]} ")
+    assert second.startswith(f"{image}: {'835'[trained.labels[3]]} ")
     assert "Traceback" not in done.stderr
 
 

@@ -46,11 +46,11 @@ def test_a_signature_is_the_file_of_its_cutout(net, tmp_path, kind):
     """Bit for bit, with what they share stored once."""
     options = {**KINDS[kind], "calibration": clients.noise()}
     (tmp_path / "net.labels.txt").write_text("of a file that was there before\n")
-    made = mobile.convert_signatures(net, tmp_path / "net.tflite", USES, licence="X", **options)
+    made = mobile.convert_signatures(net, tmp_path / "net.tflite", USES, license="X", **options)
     assert os.listdir(tmp_path) == ["net.tflite"]
     assert made.bytes == made.path.stat().st_size and made.quantization == options["quantization"]
     assert str(made).endswith("signatures mixed, pets, all") and made.signatures == tuple(USES)
-    pictures = clients.noise(20, seed=1)
+    images = clients.noise(20, seed=1)
     alone, size = mobile.convert(net, tmp_path / "alone.tflite", **options), 0
     for key, labels in LABELS.items():
         cut = sp.cutout(net, USES[key]) if USES[key] else net
@@ -61,15 +61,15 @@ def test_a_signature_is_the_file_of_its_cutout(net, tmp_path, kind):
         runner = mobile.Runner(made.path, signature=key)
         assert runner.signature == key and runner.signatures == tuple(USES)
         assert runner.labels == labels and runner.about["activation"] == "softmax"
-        scores, none = runner.decide(pictures)
+        scores, none = runner.decide(images)
         if key != "pets":
-            expected, decided = mobile.Runner(single.path).decide(pictures)
+            expected, decided = mobile.Runner(single.path).decide(images)
             assert np.array_equal(scores, expected)
             assert np.array_equal(none, decided) and (none is None) == (key == "mixed")
-        wanted = harness.predict(cut, pictures.astype("float32"))
+        wanted = harness.predict(cut, images.astype("float32"))
         assert harness.error(scores, wanted) < (1e-5 if kind == "float32" else 0.2)
     assert np.array_equal(
-        mobile.Runner(made.path)(pictures), mobile.Runner(made.path, signature="mixed")(pictures)
+        mobile.Runner(made.path)(images), mobile.Runner(made.path, signature="mixed")(images)
     )
     merged, weights = data(made), sum(map(len, data(alone)))
     assert made.bytes < alone.bytes + size  # the third, at least, came free
@@ -79,7 +79,7 @@ def test_a_signature_is_the_file_of_its_cutout(net, tmp_path, kind):
     report = mobile.verify(
         made.path,
         sp.cutout(net, ["pets"]),
-        pictures,
+        images,
         signature="pets",
         min_agreement=0.5,
         max_error=0.4,
@@ -109,12 +109,12 @@ def test_what_the_file_says(net, tmp_path):
     contents = reading.read(made.path)
     assert contents.signatures == {"ships": LABELS["all"][3:], "all": LABELS["all"]}
     assert contents.labels == ("ferry", "tug") and contents.about["signatures"] == ["ships", "all"]
-    runner, pictures = mobile.Runner(made.path, signature="all"), clients.noise(5)
+    runner, images = mobile.Runner(made.path, signature="all"), clients.noise(5)
     gains = np.array([1, 2, 1, 1, 0.5, 1, 1], "float32")
     wanted = harness.predict(
-        sp.attention_input(network()), pictures.astype("float32"), np.tile(gains, (5, 1))
+        sp.attention_input(network()), images.astype("float32"), np.tile(gains, (5, 1))
     )
-    assert harness.error(runner(pictures, gains), wanted) < 0.1
+    assert harness.error(runner(images, gains), wanted) < 0.1
     with pytest.raises(ValueError, match=r"no signature 'pets'\. It has: ships, all\."):
         mobile.Runner(made.path, signature="pets")
     with pytest.raises(ValueError, match="several signatures, and only files of one"):
@@ -166,15 +166,15 @@ def test_networks_and_options_that_cannot_be(tmp_path):
         mobile.convert_signatures(plain, path, {"all": None})
     with pytest.raises(TypeError, match="leave out labels="):
         mobile.convert_signatures(network(), path, {"all": None}, labels=["a"])
-    with pytest.raises(TypeError, match="unexpected keyword argument 'quantisation'"):
-        mobile.convert_signatures(network(), path, {"all": None}, quantisation="int8")
+    with pytest.raises(TypeError, match="unexpected keyword argument 'quantization'"):
+        mobile.convert_signatures(network(), path, {"all": None}, quantization="int8")
     with pytest.raises(ValueError, match="Unknown quantization 'int7'"):
         mobile.convert_signatures(network(), path, {"all": None}, quantization="int7")
     assert not os.listdir(tmp_path)
 
 
 def test_gains_of_an_int8_file_are_clipped_and_said(tmp_path):
-    net, pictures = sp.attention_input(network()), clients.noise(20, seed=1)
+    net, images = sp.attention_input(network()), clients.noise(20, seed=1)
     options = {"quantization": "int8", "calibration": clients.noise(), "input_dtype": "uint8"}
     for wrong in (0.5, 300):
         with pytest.raises(ValueError, match=f"max_gain must lie in 1 .. 255, got {wrong}"):
@@ -183,7 +183,7 @@ def test_gains_of_an_int8_file_are_clipped_and_said(tmp_path):
         mobile.convert(net, tmp_path / "net.tflite", **options)
     with pytest.raises(ValueError, match="max_gain=2 limits .* a dynamic file needs no limit"):
         mobile.convert(net, tmp_path / "net.tflite", max_gain=2)
-    with pytest.raises(ValueError, match="quantizer='ai_edge' calibrates pictures only"):
+    with pytest.raises(ValueError, match="quantizer='ai_edge' calibrates images only"):
         mobile.convert(net, tmp_path / "net.tflite", max_gain=2, quantizer="ai_edge", **options)
     made = mobile.convert(net, tmp_path / "net.tflite", max_gain=2, **options)
     runner = mobile.Runner(made.path)
@@ -195,10 +195,10 @@ def test_gains_of_an_int8_file_are_clipped_and_said(tmp_path):
     gains = np.ones(7, "float32")
     for gain in (0, 0.5, 2):
         gains[0] = gain  # of the superclass pets
-        wanted = harness.predict(net, pictures.astype("float32"), np.tile(gains, (20, 1)))
-        assert np.abs(runner(pictures, gains) - wanted).max() < 0.1
+        wanted = harness.predict(net, images.astype("float32"), np.tile(gains, (20, 1)))
+        assert np.abs(runner(images, gains) - wanted).max() < 0.1
     gains[:] = 1, 2, 1, 0.5, 1, 1, 1
-    wanted = harness.predict(net, pictures.astype("float32"), np.tile(gains, (20, 1)))
+    wanted = harness.predict(net, images.astype("float32"), np.tile(gains, (20, 1)))
     fine = mobile.convert(
         net,
         tmp_path / "fine.tflite",
@@ -206,14 +206,14 @@ def test_gains_of_an_int8_file_are_clipped_and_said(tmp_path):
         max_gain=2,
         calibration=clients.noise(),
     )
-    assert np.abs(mobile.Runner(fine.path)(pictures, gains) - wanted).max() < 0.01
+    assert np.abs(mobile.Runner(fine.path)(images, gains) - wanted).max() < 0.01
     largest = np.full(7, limit)
     with pytest.warns(UserWarning, match=r"Gains up to 5 are clipped to 2.00787: net.tflite was"):
-        clipped = runner(pictures, np.full(7, 5.0))
-    assert np.array_equal(clipped, runner(pictures, largest))
+        clipped = runner(images, np.full(7, 5.0))
+    assert np.array_equal(clipped, runner(images, largest))
     for wrong in (-1, np.nan, np.inf):
         with pytest.raises(ValueError, match="gains must be finite and not negative"):
-            runner(pictures, np.full(7, wrong))
+            runner(images, np.full(7, wrong))
 
 
 def test_the_command(trained, root, tmp_path):
@@ -222,7 +222,7 @@ def test_the_command(trained, root, tmp_path):
         "convert.py",
         root,
         "best.keras",
-        *("--dataset", "digits", "--pictures", 60),
+        *("--dataset", "digits", "--images", 60),
         *("--signature", "low=0, 1", "--signature", "all"),
         folder=tmp_path,
     )
@@ -230,4 +230,4 @@ def test_the_command(trained, root, tmp_path):
     assert os.listdir(tmp_path / "out") == ["best-low-all-dynamic.tflite"]
     for key in ("low", "all"):
         assert f"best-low-all-dynamic.tflite, signature {key} (dynamic) in" in done.stdout
-    assert done.stdout.count("beside Keras on 60 pictures") == 2
+    assert done.stdout.count("beside Keras on 60 images") == 2

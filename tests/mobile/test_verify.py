@@ -31,14 +31,14 @@ def path(net, tmp_path_factory):
 def test_report(trained, tmp_path):
     made = mobile.convert(trained.cutout, tmp_path / "net.tflite", quantization="float32")
     report = mobile.verify(
-        made.path, trained.cutout, trained.pictures, trained.labels, threads=2
+        made.path, trained.cutout, trained.images, trained.labels, threads=2
     ).check()
     runner = mobile.Runner(made.path)
-    scores = runner(trained.pictures)
-    wanted = harness.predict(trained.cutout, trained.pictures.astype("float32"))
+    scores = runner(trained.images)
+    wanted = harness.predict(trained.cutout, trained.images.astype("float32"))
     assert report.accuracy == np.mean(scores.argmax(-1) == trained.labels)
     assert report.keras_accuracy == np.mean(wanted.argmax(-1) == trained.labels)
-    assert report.agreement == 1 and report.pictures == len(trained.pictures)
+    assert report.agreement == 1 and report.images == len(trained.images)
     spread = wanted.max() - wanted.min()
     assert report.max_error == pytest.approx(np.abs(scores - wanted).max() / spread, abs=1e-6)
     assert report.mean_error <= report.max_error
@@ -48,9 +48,7 @@ def test_report(trained, tmp_path):
     assert report.threads == 2 and report.quantization == "float32"
     assert report.bounds == mobile.BOUNDS["float32"]
     lines = str(report).splitlines()
-    assert lines[0] == (
-        f"net.tflite (float32) in {report.interpreter}, beside Keras on 109 pictures"
-    )
+    assert lines[0] == (f"net.tflite (float32) in {report.interpreter}, beside Keras on 109 images")
     assert "  top-1 agreement      100.00%  >= 99.00%" in lines
     assert any(line.endswith("ms, 2 threads, 50 runs") for line in lines)
 
@@ -88,7 +86,7 @@ def test_bounds_can_be_set(net, path):
     assert "the largest error, nan" in report.problems[0]
     report = dataclasses.replace(report, max_error=0.0, agreement=0.5)
     assert report.problems == [
-        "the top-1 agreement with Keras, 50.00% of 20 pictures, is below 99.00%"
+        "the top-1 agreement with Keras, 50.00% of 20 images, is below 99.00%"
     ]
 
 
@@ -98,7 +96,7 @@ def test_accuracy_may_drop_so_far(net, path):
     assert report.bounds.max_accuracy_drop == 0 and "at most 0.00% below" in str(report)
     worse = dataclasses.replace(report, accuracy=0.90, keras_accuracy=0.95)
     assert worse.problems == [
-        "the accuracy, 90.00% of 20 pictures, is more than 0.00% below Keras's 95.00%"
+        "the accuracy, 90.00% of 20 images, is more than 0.00% below Keras's 95.00%"
     ]
     for most, passes in ((0.04, False), (0.05, True), (None, True)):
         bounds = dataclasses.replace(report.bounds, max_accuracy_drop=most)
@@ -128,7 +126,7 @@ def test_files_and_networks_that_do_not_fit(net, path, tmp_path):
         mobile.verify(tmp_path / "nowhere.tflite", net, pixels())
     with pytest.raises(TypeError, match="got 'net.keras'"):
         mobile.verify(path, "net.keras", pixels())
-    with pytest.raises(ValueError, match="gives 3 scores per picture, the model .* 2"):
+    with pytest.raises(ValueError, match="gives 3 scores per image, the model .* 2"):
         mobile.verify(path, sp.cutout(net, harness.LABELS[:2]), pixels())
     trunk = keras.Model(net.inputs, net.get_layer("trunk")(net.inputs[0]))
     with pytest.raises(ValueError, match=r"Only scores \(n, categories\)"):

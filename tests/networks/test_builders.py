@@ -116,7 +116,7 @@ def test_gradients_of_one_category_reach_its_path_and_nothing_else(data):
     model = sp.with_activation(harness.network(tree), None)
     path = [node.id for node in tree.path(tree.find(tree.category_ids[column]))]
     wanted = harness.variables_of(model, path)
-    reached = harness.reached(model, harness.pictures(model), lambda y: keras.ops.sum(y[:, column]))
+    reached = harness.reached(model, harness.images(model), lambda y: keras.ops.sum(y[:, column]))
     assert reached == [id(v) in wanted for v in model.trainable_variables]
 
 
@@ -124,13 +124,13 @@ def test_gradients_of_one_category_reach_its_path_and_nothing_else(data):
 def test_gradients_in_training_mode_reach_everything(tree):
     model = harness.build(tree, classifier_activation=None)  # its own: statistics will move
     harness.randomize(model)
-    assert all(harness.reached(model, harness.pictures(model), training=True))
+    assert all(harness.reached(model, harness.images(model), training=True))
 
 
 def test_through_softmax_every_branch_learns_from_every_category():
     model = harness.network(NESTED)
     loss = lambda y: -keras.ops.log(y[0, 0])  # noqa: E731
-    assert all(harness.reached(model, harness.pictures(model), loss))
+    assert all(harness.reached(model, harness.images(model), loss))
 
 
 # Names.
@@ -177,7 +177,7 @@ def test_hostile_labels_do_not_collide(stem, tmp_path):
     harness.check_names(model)
     again = harness.reload(model, tmp_path)
     assert harness.same_values(harness.values(again), harness.values(model))
-    x = harness.pictures(model)
+    x = harness.images(model)
     chosen = [harness.HOSTILE[i] for i in (3, 12, 0)]
     want = harness.logits(model, x)[:, [3, 12, 0]]
     assert np.array_equal(harness.logits(sp.cutout(again, chosen), x), want)
@@ -202,7 +202,7 @@ def test_dtype_policies_survive(name, family, policy, tmp_path):
     policy(name)
     model = harness.build(tree, family=family, include_preprocessing=True)
     harness.randomize(model)
-    x = harness.pictures(model) * 40 + 120
+    x = harness.images(model) * 40 + 120
     scores = harness.predict(model, x)
     steered = sp.attend(model, {"cat": 1.5})
     policy("float32")
@@ -226,7 +226,7 @@ def test_dtype_policies_survive(name, family, policy, tmp_path):
 def test_the_global_data_format_does_not_matter(family, preprocessing, channels_first, tmp_path):
     options = {"family": family, "include_preprocessing": preprocessing}
     model = harness.network(NESTED, **options)
-    x = harness.pictures(model)
+    x = harness.images(model)
     scores = harness.predict(model, x)
     cost = sp.cost(model)
     channels_first()
@@ -238,12 +238,12 @@ def test_the_global_data_format_does_not_matter(family, preprocessing, channels_
         assert sp.cost(twin).nodes == cost.nodes
 
 
-def test_preprocessing_equals_explicit_normalisation():
+def test_preprocessing_equals_explicit_normalization():
     plain, ready = (harness.network(include_preprocessing=p) for p in (False, True))
     pixels = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3)).astype("float32")
     mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
-    normalised = ((pixels / 255 - mean) / std).astype("float32")
-    assert harness.error(harness.logits(ready, pixels), harness.logits(plain, normalised)) < 1e-5
+    normalized = ((pixels / 255 - mean) / std).astype("float32")
+    assert harness.error(harness.logits(ready, pixels), harness.logits(plain, normalized)) < 1e-5
 
 
 def test_preprocessing_of_other_channels_goes_to_plus_minus_1():
@@ -259,7 +259,7 @@ def test_preprocessing_of_other_channels_goes_to_plus_minus_1():
     assert harness.error(harness.logits(models[1], pixels), want) < 1e-5
 
 
-def test_any_picture_size():
+def test_any_image_size():
     model = harness.build(
         NESTED, input_shape=(None, None, 3), stem="standard", classifier_activation=None
     )
@@ -273,10 +273,10 @@ def test_any_picture_size():
         assert np.array_equal(harness.predict(fixed, x), harness.predict(model, x))
 
 
-def test_the_smallest_picture_is_what_the_strides_allow():
+def test_the_smallest_image_is_what_the_strides_allow():
     model = harness.build(NESTED, size=4)
     assert model.get_layer("branch_bus").inputs[0].shape[1:3] == (1, 1)
-    assert np.isfinite(harness.predict(model, harness.pictures(model))).all()
+    assert np.isfinite(harness.predict(model, harness.images(model))).all()
     with pytest.raises(ValueError, match=r"\(3, 3, 3\) is too small"):
         harness.build(NESTED, size=3)
 
@@ -362,7 +362,7 @@ def test_stochastic_depth_grows_with_depth_and_rests_at_inference():
     still = harness.build(NESTED)
     harness.randomize(model)
     harness.randomize(still)
-    x = harness.pictures(model, 8)
+    x = harness.images(model, 8)
     assert np.array_equal(harness.predict(model, x), harness.predict(still, x))
     trained = harness.array(model(x, training=True))
     assert not np.allclose(trained, harness.array(still(x, training=True)))
@@ -404,12 +404,12 @@ def test_stochastic_depth_grows_with_depth_and_rests_at_inference():
         ({"input_shape": (32, 32, 0)}, ValueError, "number of channels of 1 or more, got (32, 32"),
         ({"input_shape": (32, 32, None)}, ValueError, "number of channels of 1 or more, got "),
         ({"input_shape": (32, 31, 3)}, ValueError, "reduces the resolution 32 times, so height"),
-        ({"input_shape": (32, 31, 3)}, ValueError, 'Take larger pictures or take stem="small".'),
+        ({"input_shape": (32, 31, 3)}, ValueError, 'Take larger images or take stem="small".'),
         (
             {"input_shape": (7, 7, 3), "stem": "small"},
             ValueError,
             "(7, 7, 3) is too small: this network reduces the resolution 8 times, so height and "
-            "width must be whole numbers of at least 8. Take larger pictures.",
+            "width must be whole numbers of at least 8. Take larger images.",
         ),
         ({"input_shape": (32.0, 32, 3)}, ValueError, "must be whole numbers of at least 32"),
     ],

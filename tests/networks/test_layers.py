@@ -19,7 +19,7 @@ X = np.random.default_rng(0).normal(size=(4, 3, 2, 5)).astype("float32")
 
 
 def again(layer):
-    """The layer after a round trip through its serialised configuration."""
+    """The layer after a round trip through its serialized configuration."""
     config = keras.saving.serialize_keras_object(layer)
     assert config["registered_name"] == f"keras_seqpar>{type(layer).__name__}"
     new = keras.saving.deserialize_keras_object(config)
@@ -80,7 +80,7 @@ def test_a_gain_multiplies(gain):
     assert np.array_equal(array(layer(X)), X * np.float32(gain))
 
 
-def test_gains_per_picture_multiply_the_constant_one():
+def test_gains_per_image_multiply_the_constant_one():
     gains = np.array([[1.0], [0.0], [2.0], [0.7]], "float32")
     factor = gains.reshape(4, 1, 1, 1)
     assert np.array_equal(array(TopDownGain()(X, gains)), X * factor)
@@ -134,7 +134,7 @@ def test_stochastic_depth_is_the_identity_at_inference():
     assert StochasticDepth(0.0)(x, training=True) is x
 
 
-def test_stochastic_depth_drops_whole_pictures_and_keeps_the_mean():
+def test_stochastic_depth_drops_whole_images_and_keeps_the_mean():
     x = np.ones((2000, 1, 1, 3), "float32")
     y = array(again(StochasticDepth(0.25, seed=3))(x, training=True))
     assert set(np.unique(y)) == {np.float32(0), np.float32(1) / np.float32(0.75)}

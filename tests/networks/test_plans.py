@@ -64,7 +64,7 @@ def test_every_plan_has_its_levels_and_fits_its_family(kind, name, points):
 def test_every_plan_builds_and_runs(kind, name, points):
     model = harness.build(chain(points), family=FAMILY_OF[kind], variant=name, width=0.125, size=16)
     harness.randomize(model)
-    assert harness.logits(model, harness.pictures(model)).shape == (2, 1)
+    assert harness.logits(model, harness.images(model)).shape == (2, 1)
 
 
 def test_plans_scale_with_the_family():

@@ -104,7 +104,7 @@ def test_topology_shows_what_every_node_costs():
     for node, number in zip(counted.nodes, numbers, strict=True):
         assert f"{node.label}  {number}" in shown
     total = f"{plots.figure.short(counted.params)} / {plots.figure.short(counted.macs)}"
-    assert shown[-1].endswith(f"one picture of 16x16; in all {total}")
+    assert shown[-1].endswith(f"one image of 16x16; in all {total}")
     with pytest.raises(ValueError, match="is a plain network"):
         plots.topology(sp.build_plain("resnet18", 3, width=0.125, input_shape=(64, 64, 3)))
 
@@ -182,33 +182,33 @@ def test_confusion_shows_shares_of_rows():
 @pytest.mark.parametrize("at", ["gain", "last"])
 def test_feature_maps_show_the_features_of_each_branch(at, tmp_path):
     model = harness.network(["cat", "dog"], include_preprocessing=True)
-    picture = np.random.default_rng(0).integers(0, 256, (16, 16, 3)).astype("uint8")
+    image = np.random.default_rng(0).integers(0, 256, (16, 16, 3)).astype("uint8")
     attended = harness.reload(sp.attend(model, {"dog": 2}), tmp_path)
-    figure = plots.feature_maps(attended, picture, at=at)
-    x = attended.get_layer("trunk")(picture[None].astype("float32"))
+    figure = plots.feature_maps(attended, image, at=at)
+    x = attended.get_layer("trunk")(image[None].astype("float32"))
     for panel, id_ in zip(figure.axes[1:3], ("cat", "dog"), strict=True):
         branch = attended.get_layer(f"branch_{id_}")
         layer = branch.get_layer(f"{id_}_gain" if at == "gain" else f"{id_}_stage3_block1_relu")
         want = np.abs(harness.array(keras.Model(branch.input, layer.output)(x))[0]).mean(-1)
         assert harness.error(panel.images[1].get_array(), want) < 1e-6
-        score = harness.predict(attended, picture[None].astype("float32"))[0, int(id_ == "dog")]
+        score = harness.predict(attended, image[None].astype("float32"))[0, int(id_ == "dog")]
         assert panel.get_title() == f"{id_}\n{score:.3g}"
 
 
-def test_feature_maps_of_large_and_steerable_networks_and_of_bad_pictures():
+def test_feature_maps_of_large_and_steerable_networks_and_of_bad_images():
     model = harness.network([f"c{i}" for i in range(21)])
-    picture = np.zeros((16, 16, 3), "uint8")
-    figure = plots.feature_maps(model, picture)
+    image = np.zeros((16, 16, 3), "uint8")
+    figure = plots.feature_maps(model, image)
     assert sum(len(axes.images) == 2 for axes in figure.axes) == 20
     small = harness.network()
     titles = [
-        [axes.get_title() for axes in plots.feature_maps(net, picture).axes]
+        [axes.get_title() for axes in plots.feature_maps(net, image).axes]
         for net in (small, sp.attention_input(small))
     ]
     assert titles[0] == titles[1]
     with pytest.raises(TypeError, match="pixels of 0 to 255 as uint8, got float64"):
-        plots.feature_maps(small, picture / 255)
+        plots.feature_maps(small, image / 255)
     with pytest.raises(ValueError, match=r"shape \(16, 16, 3\), got \(1, 16, 16, 3\). Give one"):
-        plots.feature_maps(small, picture[None])
+        plots.feature_maps(small, image[None])
     with pytest.raises(ValueError, match="Unknown place 'x'. Valid: gain, last"):
-        plots.feature_maps(small, picture, at="x")
+        plots.feature_maps(small, image, at="x")

@@ -35,13 +35,13 @@ ARGUMENTS = {
     "name": "tiny",
 }
 PEOPLE = {
-    "normalisation": {"takes": "pixels", "mean": [0.0] * 3, "std": [1.0] * 3},
+    "normalization": {"takes": "pixels", "mean": [0.0] * 3, "std": [1.0] * 3},
     "data": {"name": "noise"},
-    "licence": "Apache-2.0",
+    "license": "Apache-2.0",
     "accuracy": {"top1": 0.5},
 }
 LABELS = ["blue", "Zoë's green", "red"]
-TREE = {"colours": LABELS[:2], "red": None}
+TREE = {"colors": LABELS[:2], "red": None}
 
 
 def build(builder: str, source) -> tuple[keras.Model, dict]:
@@ -127,7 +127,7 @@ def test_every_preset_of_the_package_loads_and_runs():
     for name in sp.preset_names():
         facts = presets.about(name)
         assert facts["weights"]["bytes"] <= make_preset.MOST_BYTES
-        assert facts["licence"] and 0 < facts["accuracy"]["top1"] <= 1
+        assert facts["license"] and 0 < facts["accuracy"]["top1"] <= 1
         model = sp.load_preset(name)  # compares the SHA-256
         height, width, channels = model.inputs[0].shape[1:]
         noise = np.random.default_rng(0).integers(0, 256, (1, height, width, channels))
@@ -170,7 +170,7 @@ def test_damaged_descriptions_are_named(folder):
     for text, words in (
         (path.read_text("utf-8")[:-30], "tiny.json is damaged: Unterminated string"),
         ("[]", "tiny.json is damaged: it lacks format, builder"),
-        ('{"format": 1}', "it lacks builder, .* licence, accuracy. Install keras-seqpar again"),
+        ('{"format": 1}', "it lacks builder, .* license, accuracy. Install keras-seqpar again"),
         (json.dumps(facts | {"format": 9}), "has the format 9, this version .* reads 1"),
     ):
         path.write_text(text, "utf-8")
@@ -219,16 +219,16 @@ def test_writing_is_whole_or_not_at_all(net, folder, monkeypatch):
 
         patched.setattr(os, "replace", full)
         with pytest.raises(OSError, match="No space left"):
-            write(net, folder, licence="another")
+            write(net, folder, license="another")
     assert {name: (folder / name).read_bytes() for name in os.listdir(folder)} == before
     for name in ("Tiny", "a-b", "a/b", "", "größe", "3d"):
         with pytest.raises(
             ValueError, match="lower-case letters, digits and underscores and begins"
         ):
             write(net, folder, name)
-    with pytest.raises(ValueError, match="'x' lacks the entries licence"):
+    with pytest.raises(ValueError, match="'x' lacks the entries license"):
         facts, content = presets.pack(net, builder="build_phl", arguments=ARGUMENTS, **PEOPLE)
-        del facts["licence"]
+        del facts["license"]
         presets.write("x", facts, content, folder=folder)
 
 
@@ -245,10 +245,10 @@ FLAGS = {
 
 @pytest.fixture
 def run(net, tmp_path):
-    """The folder of a training run, and beside it pictures."""
+    """The folder of a training run, and beside it images."""
     rng = np.random.default_rng(0)
     for label in LABELS:
-        place = tmp_path / "pictures" / "val" / label
+        place = tmp_path / "images" / "val" / label
         place.mkdir(parents=True)
         for i in range(5):
             noise = rng.integers(0, 256, (SIZE, SIZE, 3)).astype("uint8")
@@ -269,8 +269,8 @@ def make(folder, *more, name="tiny") -> int:
         [
             str(folder / "run" / "best.keras"),
             f"--name={name}",
-            "--licence=Apache-2.0",
-            f"--dataset=folder:{folder / 'pictures'}",
+            "--license=Apache-2.0",
+            f"--dataset=folder:{folder / 'images'}",
             f"--folder={folder / 'presets'}",
             *more,
         ]
@@ -283,18 +283,18 @@ def test_the_command_measures_and_writes(net, run, capsys):
     facts = presets.about("tiny", folder=run / "presets")
     assert str(run) not in json.dumps(facts) and "somewhere" not in json.dumps(facts)
     assert facts["data"] == {
-        "name": "folder:pictures",
+        "name": "folder:images",
         "trained_with": {k: v for k, v in FLAGS.items() if k != "data_dir"}
         | {"dataset": "folder:nowhere"},
     }
     loaded = sp.load_preset("tiny", folder=run / "presets")
-    split = data.load(f"folder:{run / 'pictures'}", image_size=SIZE, splits=["validation"])
+    split = data.load(f"folder:{run / 'images'}", image_size=SIZE, splits=["validation"])
     order = [LABELS.index(label) for label in split.categories]
-    pictures = split.validation.read(range(15)).astype("float32")
-    right = harness.predict(loaded, pictures).argmax(-1) == np.array(order)[split.validation.labels]
+    images = split.validation.read(range(15)).astype("float32")
+    right = harness.predict(loaded, images).argmax(-1) == np.array(order)[split.validation.labels]
     assert facts["accuracy"]["top1"] == pytest.approx(right.mean())
-    assert facts["accuracy"]["pictures"] == 15
-    assert facts["normalisation"]["std"] == [1.0] * 3
+    assert facts["accuracy"]["images"] == 15
+    assert facts["normalization"]["std"] == [1.0] * 3
 
 
 def test_the_command_refuses_what_is_no_preset(net, run, capsys, monkeypatch):
@@ -303,7 +303,7 @@ def test_the_command_refuses_what_is_no_preset(net, run, capsys, monkeypatch):
         assert words in capsys.readouterr().err
         assert not os.listdir(run / "presets")
 
-    refused("A preset needs --name and --licence", "--licence=")
+    refused("A preset needs --name and --license", "--license=")
     refused("begins with no digit, got 'Tiny'", name="Tiny")
     save(net, run, width=0.25)
     refused("The weights do not fit the preset's network")

@@ -1,4 +1,4 @@
-"""A small network trained on digits through tf_keras, and pictures for it."""
+"""A small network trained on digits through tf_keras, and images for it."""
 
 import types
 
@@ -12,12 +12,12 @@ from tests.qat.training import CATEGORIES, SIZE, fit
 
 @pytest.fixture(scope="session")
 def digits() -> types.SimpleNamespace:
-    """Pictures of three digits as float32, and their labels."""
+    """Images of three digits as float32, and their labels."""
     chosen = data.only(data.load("digits", image_size=SIZE), CATEGORIES)
     found = types.SimpleNamespace()
     for name, split in chosen.splits.items():
-        pictures = split.read(range(len(split))).astype("float32")
-        setattr(found, name, (pictures, split.labels))
+        images = split.read(range(len(split))).astype("float32")
+        setattr(found, name, (images, split.labels))
     return found
 
 

@@ -34,15 +34,15 @@ def test_the_file_computes_what_was_trained(aware, trained, digits, tmp_path, dt
     made = mobile.convert_aware(
         aware, trained, tmp_path / "net.tflite", input_dtype=dtype, output_dtype=dtype
     )
-    pictures, labels = digits.validation
+    images, labels = digits.validation
     runner = mobile.Runner(made.path)
-    scores = runner(pictures)
-    wanted = harness.softmax(aware.predict(pictures, verbose=0))
+    scores = runner(images)
+    wanted = harness.softmax(aware.predict(images, verbose=0))
     assert np.mean(scores.argmax(-1) == wanted.argmax(-1)) >= 0.99
     assert np.abs(scores - wanted).max() <= 0.1
-    assert accuracy(scores, labels) >= accuracy(harness.predict(trained, pictures), labels) - 0.01
+    assert accuracy(scores, labels) >= accuracy(harness.predict(trained, images), labels) - 0.01
     back = mobile.from_tf_keras(aware, trained)
-    report = mobile.verify(made.path, back, pictures, labels, max_accuracy_drop=0.01).check()
+    report = mobile.verify(made.path, back, images, labels, max_accuracy_drop=0.01).check()
     assert report.quantization == made.quantization == "int8"
     assert runner.input_dtype == dtype
     if dtype != "float32":
@@ -68,7 +68,7 @@ def test_all_is_integers_and_nothing_is_rescaled(aware, trained, calibration, tm
     assert {str(np.dtype(d["dtype"])) for d in details} == {"int8", "int32", "uint8"}
     scales = [len(d["quantization_parameters"]["scales"]) for d in details]
     assert sum(n > 1 for n in scales) >= 2 * made.operations["CONV_2D"] - 1  # kernels and biases
-    # The two at the ends; the normalisation is a convolution and not two operations.
+    # The two at the ends; the normalization is a convolution and not two operations.
     assert made.operations["QUANTIZE"] == 2
     assert made.operations["CONV_2D"] == post.operations["CONV_2D"] + 1
     assert "MUL" not in made.operations and "DEQUANTIZE" not in made.operations
@@ -83,8 +83,8 @@ def test_without_training_it_is_post_training_quantization(trained, digits, cali
             trained, tmp_path / "post.tflite", quantization="int8", calibration=calibration
         ),
     }
-    pictures, labels = digits.validation
-    reports = {k: mobile.verify(f.path, trained, pictures, labels) for k, f in files.items()}
+    images, labels = digits.validation
+    reports = {k: mobile.verify(f.path, trained, images, labels) for k, f in files.items()}
     assert reports["aware"].check().mean_error <= 1.5 * reports["post"].mean_error
     assert reports["aware"].agreement >= 0.98
 
@@ -108,7 +108,7 @@ def test_training_starts_from_the_networks_ranges(trained, calibration):
 
 def test_the_file_describes_itself(aware, trained, tmp_path):
     made = mobile.convert_aware(
-        aware, trained, tmp_path / "net.tflite", author="A. Author", licence="Apache-2.0"
+        aware, trained, tmp_path / "net.tflite", author="A. Author", license="Apache-2.0"
     )
     about = mobile.Runner(made.path).about
     assert about["quantization"] == "int8" and about["quantizer"] == "aware"
@@ -134,13 +134,13 @@ def test_frozen_layers_do_not_learn(trained, digits, calibration):
         assert harness.same_values(*pairs) == (name == "trunk")
 
 
-def test_normalised_input_gains_and_nesting(tmp_path):
+def test_normalized_input_gains_and_nesting(tmp_path):
     tree = {"animals": ["cat", "dog"], "vehicles": ["car", "bus"]}
     model = sp.attend(harness.network(tree, size=SIZE), {"cat": 2.0, "vehicles": 0.5})
-    pictures = harness.pictures(model, 64)
-    aware = mobile.quantize_aware(model, pictures)
+    images = harness.images(model, 64)
+    aware = mobile.quantize_aware(model, images)
     made = mobile.convert_aware(aware, model, tmp_path / "net.tflite", batch_size=4)
-    report = mobile.verify(made.path, model, pictures, max_error=0.2, min_agreement=0.9)
+    report = mobile.verify(made.path, model, images, max_error=0.2, min_agreement=0.9)
     assert report.check() and mobile.Runner(made.path).input_shape == (4, SIZE, SIZE, 3)
 
 
@@ -160,8 +160,8 @@ def test_pruned_networks_zip_to_less(trained, digits, tmp_path, calibration):
     layers = [x for x in harness.leaves(small) if isinstance(x, keras.layers.Conv2D)]
     for layer in layers:
         assert np.mean(layer.kernel.numpy() == 0) == pytest.approx(0.6, abs=0.02)
-    pictures, labels = digits.validation
-    assert accuracy(harness.predict(small, pictures), labels) >= 0.6  # after one epoch
+    images, labels = digits.validation
+    assert accuracy(harness.predict(small, images), labels) >= 0.6  # after one epoch
     sizes = [
         len(zlib.compress(made.path.read_bytes()))
         for made in (
@@ -181,15 +181,15 @@ def test_clustered_networks_have_few_values(trained, digits):
     for layer in harness.leaves(small):
         if isinstance(layer, keras.layers.Conv2D):
             assert len(np.unique(layer.kernel.numpy())) <= 8
-    pictures, labels = digits.validation
-    assert accuracy(harness.predict(small, pictures), labels) >= 0.8
+    images, labels = digits.validation
+    assert accuracy(harness.predict(small, images), labels) >= 0.8
 
 
 def test_what_is_refused(aware, trained, calibration, tmp_path):
     path = tmp_path / "net.tflite"
-    with pytest.raises(ValueError, match="needs calibration: some hundred real pictures"):
+    with pytest.raises(ValueError, match="needs calibration: some hundred real images"):
         mobile.quantize_aware(trained, None)
-    with pytest.raises(ValueError, match="no real pictures"):
+    with pytest.raises(ValueError, match="no real images"):
         mobile.quantize_aware(trained, calibration[:60] * 0 + 9)
     with pytest.raises(ValueError, match=r"must have the shape \(n, 32, 32, 3\)"):
         mobile.quantize_aware(trained, calibration[:, :16])

@@ -36,9 +36,9 @@ def gains_elsewhere() -> keras.Model:
 
 MODELS = {
     "early": lambda: net(variant="early"),
-    "late split, normalised input": lambda: net(variant="late_sp", include_preprocessing=False),
+    "late split, normalized input": lambda: net(variant="late_sp", include_preprocessing=False),
     "pixels": lambda: net(include_preprocessing=True),
-    "grey pixels": lambda: net(include_preprocessing=True, input_shape=(SIZE, SIZE, 1)),
+    "gray pixels": lambda: net(include_preprocessing=True, input_shape=(SIZE, SIZE, 1)),
     "nested": lambda: net(NESTED),
     "gains": gains_behind_convolutions,
     "gains elsewhere": gains_elsewhere,
@@ -56,15 +56,15 @@ MODELS = {
 @pytest.mark.parametrize("case", MODELS)
 def test_the_twin_computes_the_same(case):
     model = MODELS[case]()
-    pictures = pixels()[..., : model.inputs[0].shape[-1]]
+    images = pixels()[..., : model.inputs[0].shape[-1]]
     if not mobile.network.takes_pixels(model):
-        pictures = pictures / 64 - 2
+        images = images / 64 - 2
     twin = mobile.to_tf_keras(model)
     assert not any(hasattr(layer, "layers") for layer in twin.layers)  # flat
-    scores = twin(pictures, training=False).numpy()
-    assert np.abs(scores - harness.predict(model, pictures)).max() <= 1e-5
-    logits = mobile.to_tf_keras(model, logits=True)(pictures, training=False).numpy()
-    assert harness.error(logits, harness.logits(model, pictures)) <= 1e-5
+    scores = twin(images, training=False).numpy()
+    assert np.abs(scores - harness.predict(model, images)).max() <= 1e-5
+    logits = mobile.to_tf_keras(model, logits=True)(images, training=False).numpy()
+    assert harness.error(logits, harness.logits(model, images)) <= 1e-5
 
 
 def test_networks_from_elsewhere():
@@ -76,9 +76,9 @@ def test_networks_from_elsewhere():
     y = keras.layers.Dropout(0.5)(keras.layers.Reshape((-1,))(y))
     model = keras.Model(image, keras.layers.Dense(3, activation="softmax")(y))
     harness.randomize(model)
-    pictures = pixels(size=8) / 255
-    found = mobile.to_tf_keras(model)(pictures).numpy()
-    assert np.abs(found - harness.predict(model, pictures)).max() <= 1e-5
+    images = pixels(size=8) / 255
+    found = mobile.to_tf_keras(model)(images).numpy()
+    assert np.abs(found - harness.predict(model, images)).max() <= 1e-5
 
 
 def test_weights_come_back():
@@ -90,9 +90,9 @@ def test_weights_come_back():
     trained = [w + 0.1 * np.abs(rng.normal(size=w.shape)) for w in twin.get_weights()]
     twin.set_weights(trained)
     back = mobile.from_tf_keras(twin, model)
-    pictures = pixels() / 64 - 2
-    wanted = twin(pictures, training=False).numpy()
-    assert np.abs(harness.predict(back, pictures) - wanted).max() <= 1e-5
+    images = pixels() / 64 - 2
+    wanted = twin(images, training=False).numpy()
+    assert np.abs(harness.predict(back, images) - wanted).max() <= 1e-5
     assert harness.same_values(harness.values(model), before)
     assert [n.name for n in back.layers] == [n.name for n in model.layers]
     assert not harness.same_values(harness.values(back), before)
@@ -120,7 +120,7 @@ def test_frozen_layers_stay_frozen():
     assert trainable and all(name.startswith(("a_", "b_")) for name in trainable)
 
 
-def test_stochastic_depth_drops_whole_pictures():
+def test_stochastic_depth_drops_whole_images():
     image = keras.Input((2, 2, 3))
     layer = StochasticDepth(0.5, seed=0)
     twin = mobile.to_tf_keras(keras.Model(image, layer(image)))

@@ -20,13 +20,13 @@ from PIL import Image
 
 pytestmark = pytest.mark.only_backend("tensorflow")
 
-LABELS = ("black", "grey", "white")
+LABELS = ("black", "gray", "white")
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
-    """Noisy pictures of three brightnesses: 3 x 16 to train on, 3 x 4 to validate on."""
-    folder = tmp_path_factory.mktemp("pictures")
+def images(tmp_path_factory):
+    """Noisy images of three brightnesses: 3 x 16 to train on, 3 x 4 to validate on."""
+    folder = tmp_path_factory.mktemp("images")
     rng = np.random.default_rng(0)
     for split, count in (("train", 16), ("validation", 4)):
         for name, mean in zip(LABELS, (30, 120, 220), strict=True):
@@ -47,9 +47,9 @@ def saved(tmp_path_factory):
 
 
 @pytest.fixture
-def flags(saved, pictures, tmp_path):
+def flags(saved, images, tmp_path):
     return [
-        *(str(saved), f"--dataset=folder:{pictures}", "--epochs=1", "--batch_size=8"),
+        *(str(saved), f"--dataset=folder:{images}", "--epochs=1", "--batch_size=8"),
         *("--calibration=48", f"--output={tmp_path / 'out'}"),
     ]
 
@@ -76,11 +76,11 @@ def test_one_seed_then_another(flags, tmp_path, capsys, monkeypatch):
 
     monkeypatch.setattr(qat, "make", None)  # all is there: nothing is made again
     assert qat.main([*more, "--nocontrol", "--categories=white,black"]) == 0
-    assert qat.main([*flags, "--categories=white,grey"]) == 1
+    assert qat.main([*flags, "--categories=white,gray"]) == 1
     error = capsys.readouterr().err
-    assert "--categories: ['white', 'black'] there, ['white', 'grey'] now" in error
+    assert "--categories: ['white', 'black'] there, ['white', 'gray'] now" in error
     changed = qat.run_folder.load_model(flags[0])
-    changed.get_layer("branch_grey").get_layer("grey_logit").bias.assign_add([1.0])
+    changed.get_layer("branch_gray").get_layer("gray_logit").bias.assign_add([1.0])
     monkeypatch.setattr(qat.run_folder, "load_model", lambda path: changed)
     assert qat.main([*more, "--nocontrol"]) == 1
     assert "--weights of the model: " in capsys.readouterr().err
@@ -154,7 +154,7 @@ def test_bad_networks(flags, tmp_path, capsys):
     assert "not ConvNeXt V2" in capsys.readouterr().err
     harness.network(LABELS, size=32).save(path)
     assert qat.main([str(path), *rest]) == 1
-    assert "takes normalised input" in capsys.readouterr().err
+    assert "takes normalized input" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

@@ -55,11 +55,11 @@ def test_columns_are_those_of_attended_networks(network, split):
             attended = sp.attend(network, {node: gain}, after=after)
             together = np.where(cued, found[setting], neutral)
             assert harness.error(together, harness.logits(attended, x)) < 1e-6
-    # and every picture another cue, through the gains input
+    # and every image another cue, through the gains input
     ids = [node.id for node in tree.nodes]
     gains = np.ones((9, len(ids)), "float32")
-    for picture, category in enumerate(split.labels):
-        gains[picture, ids.index(tree.category_ids[category])] = 2
+    for image, category in enumerate(split.labels):
+        gains[image, ids.index(tree.category_ids[category])] = 2
     cued = np.arange(6) == split.labels[:, None]
     together = np.where(cued, found[settings[1]], neutral)
     assert harness.error(together, harness.logits(sp.attention_input(network), x, gains)) < 1e-6
@@ -75,14 +75,14 @@ def test_superclasses_of_categories():
 
 @pytest.fixture
 def columns():
-    """Random logits of 40 pictures and 5 categories, in two superclasses and beside them."""
+    """Random logits of 40 images and 5 categories, in two superclasses and beside them."""
     rng = np.random.default_rng(1)
     logits = {gain: rng.normal(size=(40, 5)) for gain in (0.5, 1.0, 2.0)}
     return logits, ["a", "a", "b", "b", None], rng.integers(5, size=40)
 
 
 def count(logits, gain, nodes, truth, cue) -> np.ndarray:
-    """Whether each picture is right with a cue on the node `cue(picture)`, one by one."""
+    """Whether each image is right with a cue on the node `cue(image)`, one by one."""
     found = []
     for i, true in enumerate(truth):
         row = logits[1.0][i].copy()
@@ -111,7 +111,7 @@ def test_a_sweep_counts_what_cues_do(columns):
     assert report["peak"]["top1"] == pytest.approx(best)
     assert report["peak"]["top1"] == report["right"][report["gains"].index(report["peak"]["gain"])]
     found = report["calibrated"]
-    assert (found["fitted_on"], found["pictures"]) == (20, 20)
+    assert (found["fitted_on"], found["images"]) == (20, 20)
     order = np.random.default_rng(3).permutation(40)
     fit, other = order[:20], order[20:]
     chosen = report["gains"].index(found["gain"])
@@ -231,12 +231,12 @@ def test_the_command_prints_writes_and_draws(network, saved, folder, tmp_path, c
     ]
     assert all(name in text for name in names)
     assert "2 absent inhibited" in text
-    assert report["pictures"] == 12
+    assert report["images"] == 12
     assert paths[1].stat().st_size > 1000
-    pictures = data.load(f"folder:{folder}", image_size=SIZE, splits=["validation"])
-    truth = [LABELS.index(n) if n in LABELS else -1 for n in pictures.categories]
-    truth = np.array(truth)[pictures.validation.labels]
-    x = pictures.validation.read(np.flatnonzero(truth >= 0)).astype("float32")
+    images = data.load(f"folder:{folder}", image_size=SIZE, splits=["validation"])
+    truth = [LABELS.index(n) if n in LABELS else -1 for n in images.categories]
+    truth = np.array(truth)[images.validation.labels]
+    x = images.validation.read(np.flatnonzero(truth >= 0)).astype("float32")
     said = harness.logits(network, x).argmax(-1)
     assert report["sweeps"][0]["neutral"] == pytest.approx((said == truth[truth >= 0]).mean())
     assert all(sweep["neutral"] == report["sweeps"][0]["neutral"] for sweep in report["sweeps"])

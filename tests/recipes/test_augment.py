@@ -1,4 +1,4 @@
-"""Augmentation: each operation against Pillow's, and labels that follow the pictures."""
+"""Augmentation: each operation against Pillow's, and labels that follow the images."""
 
 import pathlib
 import sys
@@ -12,29 +12,29 @@ pytest.importorskip("absl")
 Image = pytest.importorskip("PIL.Image")
 
 import augment  # noqa: E402
-from augment import AFFINE, COLOUR, MIX, Policy  # noqa: E402
+from augment import AFFINE, COLOR, MIX, Policy  # noqa: E402
 from PIL import ImageEnhance, ImageOps  # noqa: E402
 
 
 @pytest.fixture(scope="module")
 def smooth():
-    """Pictures without sharp edges, `(6, 24, 24, 3)`, whose values leave some room."""
+    """Images without sharp edges, `(6, 24, 24, 3)`, whose values leave some room."""
     rough = np.random.default_rng(0).integers(20, 220, (6, 4, 4, 3)).astype("uint8")
     resized = [Image.fromarray(r).resize((24, 24), Image.Resampling.BILINEAR) for r in rough]
     return np.stack([np.asarray(r) for r in resized])
 
 
-def change(policy, pictures, rows, size):
-    """What the layer makes of pictures."""
+def change(policy, images, rows, size):
+    """What the layer makes of images."""
     layer = augment.Augment(policy, size)
-    return ops.convert_to_numpy(layer(pictures, rows.astype("float32"), training=True))
+    return ops.convert_to_numpy(layer(images, rows.astype("float32"), training=True))
 
 
 def neutral(policy, count, stored, size):
     """Rows that change nothing but the size."""
     rows, _, _ = augment.draw(np.random.default_rng(0), count, Policy(), stored=stored, size=size)
-    slots = (policy.columns - AFFINE - MIX) // COLOUR
-    return np.concatenate([rows, *[np.tile(augment.NO_COLOUR, (count, 1))] * slots], axis=1)
+    slots = (policy.columns - AFFINE - MIX) // COLOR
+    return np.concatenate([rows, *[np.tile(augment.NO_COLOR, (count, 1))] * slots], axis=1)
 
 
 def test_no_policy_changes_nothing(smooth):
@@ -56,18 +56,18 @@ def test_crops_equal_pillows(smooth):
     policy = Policy(crop_scale=0.2)
     rows, _, _ = augment.draw(np.random.default_rng(1), 6, policy, stored=24, size=32)
     made = change(policy, smooth, rows, 32)
-    for picture, row, found in zip(smooth, rows, made, strict=True):
+    for image, row, found in zip(smooth, rows, made, strict=True):
         width, left, height, top = row[0] * 32, row[2], row[4] * 32, row[5]
         assert 0.19 * 24**2 < width * height <= 24**2 + 1e-3
         assert 0.56 < width / height < 1.78  # at most 4:3 each way, before the sides are limited
         assert min(left, top, 24 - left - width, 24 - top - height) > -1e-4
         box = tuple(np.clip([left, top, left + width, top + height], 0, 24))
-        wanted = Image.fromarray(picture).resize((32, 32), Image.Resampling.BILINEAR, box=box)
+        wanted = Image.fromarray(image).resize((32, 32), Image.Resampling.BILINEAR, box=box)
         # Pillow rounds twice, and its filter is wider where it makes smaller
         np.testing.assert_allclose(found, np.asarray(wanted), atol=3)
 
 
-def test_half_of_the_pictures_are_mirrored(smooth):
+def test_half_of_the_images_are_mirrored(smooth):
     policy = Policy(flip=True)
     many = np.repeat(smooth[:1], 64, axis=0)
     rows, _, _ = augment.draw(np.random.default_rng(0), 64, policy, stored=24, size=24)
@@ -82,7 +82,7 @@ def test_half_of_the_pictures_are_mirrored(smooth):
     ("operation", "reference"),
     [
         ("brightness", lambda p, s: ImageEnhance.Brightness(p).enhance(1 + 0.9 * s)),
-        ("colour", lambda p, s: ImageEnhance.Color(p).enhance(1 + 0.9 * s)),
+        ("color", lambda p, s: ImageEnhance.Color(p).enhance(1 + 0.9 * s)),
         ("contrast", lambda p, s: ImageEnhance.Contrast(p).enhance(1 + 0.9 * s)),
         ("sharpness", lambda p, s: ImageEnhance.Sharpness(p).enhance(1 + 0.9 * s)),
         ("auto_contrast", lambda p, s: ImageOps.autocontrast(p)),
@@ -92,11 +92,11 @@ def test_half_of_the_pictures_are_mirrored(smooth):
     ],
 )
 @pytest.mark.parametrize("strength", [0.5, -0.5])
-def test_colours_equal_pillows(smooth, operation, reference, strength):
+def test_colors_equal_pillows(smooth, operation, reference, strength):
     policy = Policy(randaugment=5)
     rows = neutral(policy, 6, 24, 24)
     sign = np.full(6, np.sign(strength))
-    rows[:, AFFINE + MIX : AFFINE + MIX + COLOUR] = augment._colours(
+    rows[:, AFFINE + MIX : AFFINE + MIX + COLOR] = augment._colors(
         np.full(6, operation), sign, abs(strength)
     )
     # whole numbers, so that thresholds and steps fall as in Pillow
@@ -114,8 +114,8 @@ def test_geometry_equals_pillows(smooth, operation):
     maps = augment._geometry(np.full(6, operation), np.full(6, 0.5), 24)
     rows[:, :AFFINE] = maps[:, :2].reshape(6, AFFINE)
     made = change(policy, smooth, rows, 24)
-    for picture, matrix, found in zip(smooth, maps, made, strict=True):
-        wanted = Image.fromarray(picture).transform(
+    for image, matrix, found in zip(smooth, maps, made, strict=True):
+        wanted = Image.fromarray(image).transform(
             (24, 24),
             Image.Transform.AFFINE,
             tuple(matrix[:2].reshape(-1)),
@@ -129,10 +129,10 @@ def test_geometry_equals_pillows(smooth, operation):
         assert np.rad2deg(np.arccos(maps[0, 0, 0])) == pytest.approx(15)
 
 
-def test_what_lies_outside_has_the_mean_colour(smooth):
+def test_what_lies_outside_has_the_mean_color(smooth):
     policy = Policy(randaugment=5)
     rows = neutral(policy, 6, 24, 24)
-    rows[:, 2] = 12  # half a picture to the left
+    rows[:, 2] = 12  # half an image to the left
     made = change(policy, smooth, rows, 24)
     assert (made[:, :, 12:] == augment.FILL).all()
     np.testing.assert_allclose(made[:, :, :12], smooth[:, :, 12:], atol=1e-2)
@@ -160,7 +160,7 @@ def test_all_operations_are_drawn_and_stay_in_range(smooth):
     assert made.max() < 255.001
 
 
-def test_labels_are_mixed_as_the_pictures_are():
+def test_labels_are_mixed_as_the_images_are():
     for policy in (Policy(mixup=0.8), Policy(cutmix=1.0), Policy(mixup=0.8, cutmix=1.0)):
         white = np.zeros((8, 16, 16, 3), "uint8")
         white[:4] = 200  # and its partners, the last four, are black

@@ -39,9 +39,9 @@ sys.exit(train.main(sys.argv[1:]))
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
-    """2 x 16 pictures to train on and 2 x 3 to validate on."""
-    folder = tmp_path_factory.mktemp("pictures")
+def images(tmp_path_factory):
+    """2 x 16 images to train on and 2 x 3 to validate on."""
+    folder = tmp_path_factory.mktemp("images")
     rng = np.random.default_rng(0)
     for split, count in (("train", 16), ("validation", 3)):
         for name, mean in (("bright", 170), ("dark", 80)):
@@ -53,7 +53,7 @@ def pictures(tmp_path_factory):
     return folder
 
 
-def start(pictures, output, count, *more):
+def start(images, output, count, *more):
     """Trains in processes of their own; returns the history."""
     backend = keras.backend.backend()
     path = os.pathsep.join([str(RECIPES), str(RECIPES.parent), os.environ.get("PYTHONPATH", "")])
@@ -67,7 +67,7 @@ def start(pictures, output, count, *more):
         launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={count}"]
         command = [sys.executable, *launcher, command[1]]
     arguments = [
-        *(f"--dataset=folder:{pictures}", f"--output={output}", f"--devices={count}"),
+        *(f"--dataset=folder:{images}", f"--output={output}", f"--devices={count}"),
         *("--image_size=16", "--width=0.125", "--epochs=2", "--batch_size=16", "--variant=tiny"),
         *("--family=convnext_v2_atto", "--stem=small", *more),
     ]
@@ -79,8 +79,8 @@ def start(pictures, output, count, *more):
         return [{k: float(v) for k, v in line.items()} for line in csv.DictReader(file)]
 
 
-def test_many_devices_learn_what_one_learns(pictures, tmp_path, backend):
-    one, many = (start(pictures, tmp_path / str(n), n) for n in (1, COUNT[backend]))
+def test_many_devices_learn_what_one_learns(images, tmp_path, backend):
+    one, many = (start(images, tmp_path / str(n), n) for n in (1, COUNT[backend]))
     for a, b in zip(one, many, strict=True):
         for name in ("loss", "accuracy", "val_loss", "val_accuracy"):
             assert b[name] == pytest.approx(a[name], rel=1e-4), name
@@ -88,33 +88,33 @@ def test_many_devices_learn_what_one_learns(pictures, tmp_path, backend):
     assert (tmp_path / str(COUNT[backend]) / "last.keras").exists()
 
 
-def test_pieces_of_a_batch_are_mixed_within_themselves(pictures):
+def test_pieces_of_a_batch_are_mixed_within_themselves(images):
     """The device mixes a piece with itself in reverse; the labels must say the same."""
-    split = data.load(f"folder:{pictures}", image_size=20).train
-    chosen, _ = train.read_flags([f"--dataset=folder:{pictures}", "--batch_size=8"])
+    split = data.load(f"folder:{images}", image_size=20).train
+    chosen, _ = train.read_flags([f"--dataset=folder:{images}", "--batch_size=8"])
     made = [
         batches.TrainingBatches(split, Policy(mixup=1.0), 2, chosen, devices.Devices(n, pieces=n))
         for n in (1, 4)
     ]
     whole, pieces = (batch[0] for batch in made)
-    own = whole[0][1][:, 6]  # the weight of a picture beside its partner's
+    own = whole[0][1][:, 6]  # the weight of an image beside its partner's
     truth = np.eye(2)[split.labels[made[0].order[:8]]]
     for batch, partner in ((whole, truth[::-1]), (pieces, truth[[1, 0, 3, 2, 5, 4, 7, 6]])):
         wanted = own[:, None] * truth + (1 - own[:, None]) * partner
         np.testing.assert_allclose(batch[1], wanted, atol=1e-6)
 
 
-def test_processes_get_the_parts_of_a_batch(pictures):
-    split = data.load(f"folder:{pictures}", image_size=16).train
-    chosen, _ = train.read_flags([f"--dataset=folder:{pictures}", "--batch_size=8"])
+def test_processes_get_the_parts_of_a_batch(images):
+    split = data.load(f"folder:{images}", image_size=16).train
+    chosen, _ = train.read_flags([f"--dataset=folder:{images}", "--batch_size=8"])
 
     def batch(*where):
         made = batches.TrainingBatches(split, Policy(), 2, chosen, devices.Devices(2, *where))
         return made[0]
 
-    (pictures_, rows), labels = batch()
+    (images_, rows), labels = batch()
     parts = [batch(process, 2) for process in (0, 1)]
-    assert np.array_equal(np.concatenate([part[0][0] for part in parts]), pictures_)
+    assert np.array_equal(np.concatenate([part[0][0] for part in parts]), images_)
     assert np.array_equal(np.concatenate([part[0][1] for part in parts]), rows)
     assert np.array_equal(np.concatenate([part[1] for part in parts]), labels)
 

@@ -66,17 +66,17 @@ def test_a_full_network(network, folder):
     truth = np.array([1, 2, 0])[split.labels]  # blue, green, red in the network's order
     right = scores.argmax(-1) == truth
     assert report["categories"] == ["red thing", "blue thing", "green thing"]
-    assert report["own"]["pictures"] == 12
+    assert report["own"]["images"] == 12
     assert report["own"]["top1"] == pytest.approx(right.mean())
     assert report["own"]["confidence"] == pytest.approx(scores.max(-1).mean(), rel=1e-5)
     for i, label in enumerate(report["categories"]):
         found = report["own"]["per_category"][label]
-        assert found["pictures"] == (truth == i).sum()
+        assert found["images"] == (truth == i).sum()
         assert found["top1"] == pytest.approx(right[truth == i].mean())
     assert "foreign" not in report
 
 
-def test_a_cutout_on_its_own_and_on_foreign_pictures(network, folder):
+def test_a_cutout_on_its_own_and_on_foreign_images(network, folder):
     kept = ["green_thing", "red thing"]
     report = evaluate.measure(sp.cutout(network, kept), load(folder), "validation", 64)
     split = load(folder).validation
@@ -85,11 +85,11 @@ def test_a_cutout_on_its_own_and_on_foreign_pictures(network, folder):
     own = split.labels > 0
     truth = np.array([-1, 0, 1])[split.labels]
     assert report["categories"] == ["green thing", "red thing"]
-    assert report["own"]["pictures"] == 9
+    assert report["own"]["images"] == 9
     assert report["own"]["top1"] == pytest.approx((logits.argmax(-1) == truth)[own].mean())
     assert report["own"]["confidence"] == pytest.approx(scores[own].max(-1).mean(), rel=1e-4)
     foreign = report["foreign"]
-    assert foreign["pictures"] == 3
+    assert foreign["images"] == 3
     assert foreign["confidence"] == pytest.approx(scores[~own].max(-1).mean(), rel=1e-4)
     shares = foreign["shares"]["blue_thing"]
     assert shares["green thing"] == pytest.approx((logits[~own].argmax(-1) == 0).mean())
@@ -103,13 +103,13 @@ def test_the_command_prints_tables_and_writes_json(saved, folder, tmp_path, caps
     text = capsys.readouterr().out
     assert "3 categories" in text
     assert "2 categories" in text
-    assert "green_thing" in text.split("Pictures of other categories (4)")[1]
+    assert "green_thing" in text.split("Images of other categories (4)")[1]
     reports = json.loads(path.read_text())
     assert reports["cutout"]["categories"] == ["red thing", "blue thing"]
     assert reports["cutout"]["parameters"] < reports["network"]["parameters"]
 
 
-def test_a_network_that_takes_normalised_input(folder, tmp_path):
+def test_a_network_that_takes_normalized_input(folder, tmp_path):
     one = harness.network(LABELS, include_preprocessing=True)
     other = harness.network(LABELS, include_preprocessing=False)
     sp.copy_weights(one, other)
@@ -140,7 +140,7 @@ def test_categories_that_the_data_lacks(folder, tmp_path, capsys):
     harness.network(("cat", "red thing"), include_preprocessing=True).save(tmp_path / "net.keras")
     assert evaluate.main(arguments(tmp_path / "net.keras", folder)) == 1
     error = capsys.readouterr().err
-    assert "no pictures of cat." in error
+    assert "no images of cat." in error
     assert "The network knows: cat, red thing." in error
     assert "The data set has: blue_thing, green_thing, red_thing." in error
 

@@ -49,5 +49,5 @@ def test_all_figures_from_the_command_line(file, tmp_path, capsys):
     made = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert made == ["confusion.png", "cost.png", "features.png", "pareto.png", "topology.png"]
     assert all(path.read_bytes()[:4] == b"\x89PNG" for path in (tmp_path / "out").iterdir())
-    assert figures.main([*arguments, "--picture=360"]) == 1
-    assert "--picture must be below 360, got 360." in capsys.readouterr().err
+    assert figures.main([*arguments, "--image=360"]) == 1
+    assert "--image must be below 360, got 360." in capsys.readouterr().err

@@ -28,7 +28,7 @@ def networks(tmp_path_factory):
     options = {"input_shape": (16, 16, 3), "width": 0.125, "stem": "small", "seed": 1}
     made = {
         "phl": sp.build_phl(DIGITS, family="resnet18", include_preprocessing=True, **options),
-        "normalised": sp.build_phl(DIGITS, family="resnet18", **options),
+        "normalized": sp.build_phl(DIGITS, family="resnet18", **options),
         "plain": sp.build_plain("resnet18", DIGITS, include_preprocessing=True, **options),
         "other": sp.build_phl(["a", "b"], family="resnet18", **options),
     }
@@ -45,19 +45,19 @@ def run(argv, tmp_path, capsys):
     return hierarchies.from_file(path), capsys.readouterr().out
 
 
-def pictures() -> tuple[np.ndarray, np.ndarray]:
-    """The validation pictures of digits, and each one's place in DIGITS."""
+def images() -> tuple[np.ndarray, np.ndarray]:
+    """The validation images of digits, and each one's place in DIGITS."""
     split = data.load("digits", image_size=16, splits=["validation"]).validation
     return split.read(np.arange(len(split))).astype("float32"), 9 - split.labels
 
 
-@pytest.mark.parametrize("name", ["phl", "plain", "normalised"])
+@pytest.mark.parametrize("name", ["phl", "plain", "normalized"])
 def test_similarity_compares_the_features_of_the_trunk(networks, tmp_path, capsys, name):
     flags = ["--source", "similarity", "--model", str(networks / f"{name}.keras")]
     flags += ["--dataset", "digits", "--superclasses", "4", "--method", "ward"]
     made, _ = run(flags, tmp_path, capsys)
-    x, truth = pictures()
-    if name == "normalised":
+    x, truth = images()
+    if name == "normalized":
         mean, deviation = np.array([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]])
         x = (x / 255 - mean) / deviation
     trunk = keras.models.load_model(networks / f"{name}.keras").get_layer("trunk")
@@ -71,9 +71,9 @@ def test_similarity_compares_the_features_of_the_trunk(networks, tmp_path, capsy
 def test_similarity_compares_what_a_network_takes_for_what(networks, tmp_path, capsys, by):
     flags = ["--model", str(networks / "phl.keras"), "--dataset", "digits", "--by", by]
     made, out = run([*flags, "--source", "similarity"], tmp_path, capsys)
-    x, truth = pictures()
+    x, truth = images()
     scores = harness.predict(keras.models.load_model(networks / "phl.keras"), x)
-    assert f"Top-1 on 360 validation pictures: {np.mean(scores.argmax(-1) == truth):.2%}." in out
+    assert f"Top-1 on 360 validation images: {np.mean(scores.argmax(-1) == truth):.2%}." in out
     if by == "confusion":
         scores = np.eye(10)[scores.argmax(-1)]
     confusion = np.stack([scores[truth == i].mean(0) for i in range(10)])
@@ -124,7 +124,7 @@ def test_controls_and_files_are_sources(tmp_path, capsys):
         (["--source", "nothing"], "--help lists all flags"),
         (["nothing"], "Arguments without a flag: nothing"),
         (["--source", "similarity", "--dataset", "digits"], "needs a trained network"),
-        (["--source", "similarity", "--labels", "a,b", "--model", "x"], "--model needs pictures"),
+        (["--source", "similarity", "--labels", "a,b", "--model", "x"], "--model needs images"),
         (["--source", "random", "--dataset", "digits", "--model", "x"], "--model is for simil"),
         (["--source", "similarity", "--dataset", "digits", "--model", "x"], "no file x"),
         (["--source", "random", "--labels", "a,b,c", "--seed", "-1"], "--seed"),
@@ -168,8 +168,8 @@ def test_the_recipe_runs_by_path(tmp_path):
 def sources(tmp_path_factory):
     """WordNet's files with the extract's synsets in their places, and the list of ids."""
     folder = tmp_path_factory.mktemp("sources")
-    licence = (TABLES / "WORDNET_LICENSE.txt").read_text()
-    head = "".join(f"{i:>3} {line}  \n" for i, line in enumerate(licence.splitlines(), 1))
+    license = (TABLES / "WORDNET_LICENSE.txt").read_text()
+    head = "".join(f"{i:>3} {line}  \n" for i, line in enumerate(license.splitlines(), 1))
     content = bytearray(b"\n" * 16_000_000)
     content[: len(head)] = head.encode()
     senses: dict[str, dict[int, str]] = {}

@@ -21,7 +21,7 @@ def test_an_archive_is_the_data_set_but_for_jpeg(tmp_path, capsys):
     path = tmp_path / "digits.zip"
     arguments = [str(path), "--dataset=digits", "--image_size=16", "--quality=95"]
     assert pack.main(arguments) == 0
-    assert "1,437 (train) and 360 (validation) pictures" in capsys.readouterr().out
+    assert "1,437 (train) and 360 (validation) images" in capsys.readouterr().out
     digits = data.load("digits", image_size=16)
     packed = data.load(f"archive:{path}", image_size=16)
     assert packed.categories == digits.categories

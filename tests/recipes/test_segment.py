@@ -25,23 +25,23 @@ HEIGHT, WIDTH = 40, 48
 CLASSES = ("sky", "road", "car")
 
 
-def write_scenes(path, count=4, *, unlabelled=True, drop=""):
-    """A zip with blue sky above grey road and red cars; one corner is not labelled."""
+def write_scenes(path, count=4, *, unlabeled=True, drop=""):
+    """A zip with blue sky above gray road and red cars; one corner is not labeled."""
     rng = np.random.default_rng(0)
     with zipfile.ZipFile(path, "w") as file:
-        lines = [*CLASSES, "unlabelled"] if unlabelled else CLASSES
+        lines = [*CLASSES, "unlabeled"] if unlabeled else CLASSES
         file.writestr("scenes/classes.txt", "\n".join(lines) + "\n")
         for split in camvid.SPLITS:
             for i in range(count):
-                picture = np.full((HEIGHT, WIDTH, 3), 100, "uint8")
+                image = np.full((HEIGHT, WIDTH, 3), 100, "uint8")
                 labels = np.full((HEIGHT, WIDTH), 1, "uint8")
                 horizon = rng.integers(12, 20)
-                picture[:horizon], labels[:horizon] = (80, 120, 220), 0
+                image[:horizon], labels[:horizon] = (80, 120, 220), 0
                 y, x = rng.integers(22, 30), rng.integers(4, 34)
-                picture[y : y + 8, x : x + 10], labels[y : y + 8, x : x + 10] = (200, 30, 30), 2
-                picture = (picture + rng.integers(0, 20, picture.shape)).astype("uint8")
+                image[y : y + 8, x : x + 10], labels[y : y + 8, x : x + 10] = (200, 30, 30), 2
+                image = (image + rng.integers(0, 20, image.shape)).astype("uint8")
                 labels[:2, :2] = 3
-                parts = (f"{split}/{i}.png", picture), (f"{split}annot/{i}.png", labels)
+                parts = (f"{split}/{i}.png", image), (f"{split}annot/{i}.png", labels)
                 for name, array in parts:
                     content = io.BytesIO()
                     Image.fromarray(array).save(content, "PNG")
@@ -62,11 +62,11 @@ def test_reading(scenes, tmp_path):
         camvid.SPLITS, 4
     )
     split = found.splits["test"]
-    assert split.pictures.shape == (4, HEIGHT, WIDTH, 3) and split.pictures.dtype == "uint8"
+    assert split.images.shape == (4, HEIGHT, WIDTH, 3) and split.images.dtype == "uint8"
     assert set(np.unique(split.labels)) == {0, 1, 2, 3}
     for made, words in (
         (tmp_path / "missing.zip", "no file"),
-        (write_scenes(tmp_path / "a.zip", unlabelled=False), "last line of classes.txt"),
+        (write_scenes(tmp_path / "a.zip", unlabeled=False), "last line of classes.txt"),
         (write_scenes(tmp_path / "b.zip", drop="valannot/1.png"), "valannot/1.png is missing"),
     ):
         with pytest.raises(ValueError, match=words):
@@ -76,22 +76,22 @@ def test_reading(scenes, tmp_path):
         camvid.load(str(tmp_path / "c.zip"))
 
 
-def test_crops_of_pictures_and_labels_lie_on_each_other():
+def test_crops_of_images_and_labels_lie_on_each_other():
     labels = np.zeros((1, 60, 80), "uint8")
     labels[0, 20:40, 30:60] = 1
-    pictures = np.repeat(255 * labels[..., None], 3, -1)
+    images = np.repeat(255 * labels[..., None], 3, -1)
     for seed in range(6):
         rows = camvid.draw(np.random.default_rng(seed), 1, (60, 80), 32)
-        rows[:, camvid.augment.AFFINE :] = [1, 1, 1, *[0] * 7]  # no colours, noise or boxes
-        made = camvid.Prepare(32)(pictures, rows, training=True)
+        rows[:, camvid.augment.AFFINE :] = [1, 1, 1, *[0] * 7]  # no colors, noise or boxes
+        made = camvid.Prepare(32)(images, rows, training=True)
         made = keras.ops.convert_to_numpy(made)[0]
         there = camvid.crop_labels(labels, rows, 32)[0]
         assert ((made[..., 0] > 127) == there).mean() > 0.97
         x = np.abs(2 * (rows[0, 0] * 0.5 + rows[0, 2]) / 80 - 1) * 255
         y = 255 * (rows[0, 4] * 31.5 + rows[0, 5]) / 60
         assert np.allclose(made[31, 0, 3:], (y, x), atol=1e-2)
-    whole = keras.ops.convert_to_numpy(camvid.Prepare(32)(pictures, rows, training=False))
-    assert np.abs(whole - camvid.with_place(pictures)).max() <= 0.5
+    whole = keras.ops.convert_to_numpy(camvid.Prepare(32)(images, rows, training=False))
+    assert np.abs(whole - camvid.with_place(images)).max() <= 0.5
 
 
 def test_boxes_come_from_the_other_end_of_the_batch():
@@ -101,11 +101,11 @@ def test_boxes_come_from_the_other_end_of_the_batch():
     there = camvid.crop_labels(labels, rows, 32)
     assert there[0].sum() == 6 * 14 and there[0, 4:10, 6:20].all()
     assert there[1].sum() == 32 * 32 - 6 * 14
-    pictures = np.repeat(255 * labels[..., None], 3, -1)
-    made = keras.ops.convert_to_numpy(camvid.Prepare(32)(pictures, rows, training=True))
+    images = np.repeat(255 * labels[..., None], 3, -1)
+    made = keras.ops.convert_to_numpy(camvid.Prepare(32)(images, rows, training=True))
     assert np.array_equal(made[..., 0] > 127, there)
     rows[:, camvid.augment.AFFINE + 3] = 8.0
-    noisy = keras.ops.convert_to_numpy(camvid.Prepare(32)(pictures // 2, rows, training=True))
+    noisy = keras.ops.convert_to_numpy(camvid.Prepare(32)(images // 2, rows, training=True))
     assert 3 < noisy[1, 20:, :, 0].std() < 12
 
 
@@ -154,7 +154,7 @@ def test_grain_of_parts():
     assert high.max() == 255 and high[..., :3].min() < 255
 
 
-def test_what_is_not_labelled_counts_nothing():
+def test_what_is_not_labeled_counts_nothing():
     labels = np.array([[[0, 1, 2]]], "uint8")
     classes, weights = camvid.answers(labels, np.array([0.5, 2.0]))
     assert classes.tolist() == [[[0, 1, 0]]] and weights.tolist() == [[[0.5, 2.0, 0.0]]]
@@ -197,7 +197,7 @@ def test_a_killed_run_ends_in_the_same_weights(scenes, tmp_path, capsys, monkeyp
     for a, b in zip(one.get_weights(), two.get_weights(), strict=True):
         assert np.allclose(a, b, atol=1e-5)
     found = json.loads((tmp_path / "one" / "test.json").read_text("utf-8"))
-    assert found["pictures"] == 4 and set(found["iou"]) == set(CLASSES)
+    assert found["images"] == 4 and set(found["iou"]) == set(CLASSES)
 
 
 def test_the_benchmark(scenes, tmp_path, capsys):
@@ -207,7 +207,7 @@ def test_the_benchmark(scenes, tmp_path, capsys):
     assert segment.main([f"--data={scenes}", f"--evaluate={tmp_path / 'net.keras'}"]) == 0
     assert "mean IoU" in capsys.readouterr().out
     flags = [str(tmp_path / "net.keras"), f"--data={scenes}", "--shares=0.05", "--threshold=0"]
-    flags += ["--margin=receptive_field", "--reach=receptive_field", "--pictures=2"]
+    flags += ["--margin=receptive_field", "--reach=receptive_field", "--images=2"]
     assert bench_segmentation.main([*flags, f"--output={tmp_path / 'bench'}"]) == 0
     (row,) = json.loads((tmp_path / "bench" / "segmentation.json").read_text("utf-8"))["rows"]
     assert row["frames"] == 2 and row["agreement"] == 1.0 and row["miou"] == row["miou_whole"]
@@ -216,13 +216,13 @@ def test_the_benchmark(scenes, tmp_path, capsys):
 
 def test_the_preset_fills_the_trunk():
     network = segment.build(3, channels=8)
-    assert segment.initialise(network, "preset:imagenette_small") == 16
+    assert segment.initialize(network, "preset:imagenette_small") == 16
     stem = network.get_layer("stem_conv").get_weights()[0]
     assert stem[..., :3, :].any() and not stem[..., 3:, :].any()
     with pytest.raises(ValueError, match="preset:NAME or none"):
-        segment.initialise(network, "somewhere")
+        segment.initialize(network, "somewhere")
     with pytest.raises(ValueError, match="'stem_conv' has other shapes"):
-        segment.initialise(segment.build(3, width=0.25), "preset:imagenette_small")
+        segment.initialize(segment.build(3, width=0.25), "preset:imagenette_small")
 
 
 def test_bad_flags(scenes, tmp_path, capsys):

@@ -22,14 +22,14 @@ import keras_seqpar as sp  # noqa: E402
 from keras_seqpar import data  # noqa: E402
 from keras_seqpar import hierarchy as hierarchies  # noqa: E402
 
-LABELS = ("black", "dark", "grey", "white")
+LABELS = ("black", "dark", "gray", "white")
 SUBSETS = {"first half": LABELS[:2], "second half": LABELS[2:]}
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
-    """Noisy pictures of four brightnesses: 4 x 12 to train on, 4 x 3 to validate on."""
-    folder = tmp_path_factory.mktemp("pictures")
+def images(tmp_path_factory):
+    """Noisy images of four brightnesses: 4 x 12 to train on, 4 x 3 to validate on."""
+    folder = tmp_path_factory.mktemp("images")
     rng = np.random.default_rng(0)
     for split, count in (("train", 12), ("validation", 3)):
         for name, mean in zip(LABELS, (30, 90, 160, 220), strict=True):
@@ -41,8 +41,8 @@ def pictures(tmp_path_factory):
     return folder
 
 
-def the_study(pictures, folder):
-    dataset = data.load(f"folder:{pictures}", image_size=16)
+def the_study(images, folder):
+    dataset = data.load(f"folder:{images}", image_size=16)
     return study.Study((), folder, 1, dataset, SUBSETS)
 
 
@@ -52,8 +52,8 @@ def network(seed=0, labels=LABELS, **options):
     return model
 
 
-def test_accuracies_are_those_that_evaluate_measures(pictures, tmp_path):
-    one, model = the_study(pictures, tmp_path), network()
+def test_accuracies_are_those_that_evaluate_measures(images, tmp_path):
+    one, model = the_study(images, tmp_path), network()
     found = study.accuracies(model, one)
     report = evaluate.measure(model, one.dataset, "validation", 5)
     assert found["all"] == pytest.approx(report["own"]["top1"])
@@ -62,16 +62,16 @@ def test_accuracies_are_those_that_evaluate_measures(pictures, tmp_path):
         assert found[name] == pytest.approx(cut["own"]["top1"])
 
 
-def test_a_network_of_a_subset_is_measured_on_its_pictures(pictures, tmp_path):
-    one = the_study(pictures, tmp_path)
+def test_a_network_of_a_subset_is_measured_on_its_images(images, tmp_path):
+    one = the_study(images, tmp_path)
     model = network(labels=LABELS[2:])
     assert study.accuracies(model, one).keys() == {"second half"}
     assert study.costs(network(), one).keys() == {"all", *SUBSETS}
 
 
-def test_nesting_studies_the_same_categories(pictures, tmp_path, monkeypatch):
+def test_nesting_studies_the_same_categories(images, tmp_path, monkeypatch):
     monkeypatch.setattr(study.Study, "network", lambda *args: network())
-    cases = study.nesting(the_study(pictures, tmp_path))
+    cases = study.nesting(the_study(images, tmp_path))
     assert cases["seqpar"] == [] and cases["one branch"] == ["--variant=1branch"]
     trees = {
         name: hierarchies.from_file(flags[0].removeprefix("--hierarchy="))
@@ -99,18 +99,18 @@ def test_table_shows_means_and_deviations():
     assert lines[3] == "| plain | 50.00 | - | - | 1,000 | 2.5 | - | - |"
 
 
-def test_baselines_train_plain_networks_on_all_and_on_each_subset(pictures, tmp_path):
-    cases = study.baselines(the_study(pictures, tmp_path))
+def test_baselines_train_plain_networks_on_all_and_on_each_subset(images, tmp_path):
+    cases = study.baselines(the_study(images, tmp_path))
     assert cases == {
         "seqpar": [],
         "plain on all": ["--variant=plain"],
         "plain on first half": ["--variant=plain", "--categories=black,dark"],
-        "plain on second half": ["--variant=plain", "--categories=grey,white"],
+        "plain on second half": ["--variant=plain", "--categories=gray,white"],
     }
 
 
 @pytest.mark.only_backend("tensorflow")
-def test_baselines_from_the_command_line(pictures, tmp_path, capsys, monkeypatch):
+def test_baselines_from_the_command_line(images, tmp_path, capsys, monkeypatch):
     output = tmp_path / "runs"
     for name, labels in (("plain_on_all", LABELS), ("plain_on_subset", LABELS[:1:-1])):
         (output / f"{name}-0").mkdir(parents=True)  # finished ones are not trained again
@@ -118,8 +118,8 @@ def test_baselines_from_the_command_line(pictures, tmp_path, capsys, monkeypatch
         plain = sp.build_plain("resnet18", labels, include_preprocessing=True, **options)
         plain.save(output / f"{name}-0" / "last.keras")
     arguments = [
-        *("baselines", f"--output={output}", "--subset=white,grey"),
-        *("--", f"--dataset=folder:{pictures}"),
+        *("baselines", f"--output={output}", "--subset=white,gray"),
+        *("--", f"--dataset=folder:{images}"),
         *("--image_size=16", "--width=0.125", "--epochs=1", "--batch_size=8", "--variant=early"),
     ]
     monkeypatch.setattr(study, "ROUNDS", 2)
@@ -143,18 +143,18 @@ def test_baselines_from_the_command_line(pictures, tmp_path, capsys, monkeypatch
         (["baseline"], "Unknown study 'baseline'. Valid: baselines, training, nesting"),
         ([], "Give the study"),
         (["nesting", "--", "--familly=x"], "Unknown command line flag 'familly'"),
-        (["nesting", "--subset=grey,wite"], "Unknown category 'wite'. Did you mean 'white'?"),
+        (["nesting", "--subset=gray,wite"], "Unknown category 'wite'. Did you mean 'white'?"),
     ],
 )
-def test_bad_flags(pictures, tmp_path, monkeypatch, capsys, arguments, words):
+def test_bad_flags(images, tmp_path, monkeypatch, capsys, arguments, words):
     monkeypatch.chdir(tmp_path)
     if arguments and "--" not in arguments:
-        arguments = [*arguments, "--", f"--dataset=folder:{pictures}", "--batch_size=8"]
+        arguments = [*arguments, "--", f"--dataset=folder:{images}", "--batch_size=8"]
     assert study.main(arguments) == 1
     assert words in capsys.readouterr().err
 
 
-def test_a_training_that_fails_ends_the_study(pictures, tmp_path, capfd):
-    arguments = ["baselines", f"--output={tmp_path}", "--", f"--dataset=folder:{pictures}"]
+def test_a_training_that_fails_ends_the_study(images, tmp_path, capfd):
+    arguments = ["baselines", f"--output={tmp_path}", "--", f"--dataset=folder:{images}"]
     assert study.main([*arguments, "--batch_size=8", "--image_size=16", "--width=-1"]) == 1
     assert "The training of 'seqpar' failed" in capfd.readouterr().err

@@ -53,9 +53,9 @@ def _tiny():
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
-    """A folder of noisy pictures of two categories: 2 x 10 to train on, 2 x 3 to validate on."""
-    folder = tmp_path_factory.mktemp("pictures")
+def images(tmp_path_factory):
+    """A folder of noisy images of two categories: 2 x 10 to train on, 2 x 3 to validate on."""
+    folder = tmp_path_factory.mktemp("images")
     rng = np.random.default_rng(0)
     for split, count in (("train", 10), ("validation", 3)):
         for name, mean in CATEGORIES.items():
@@ -67,29 +67,29 @@ def pictures(tmp_path_factory):
     return folder
 
 
-def flags(pictures, output, *more):
+def flags(images, output, *more):
     """A small run with everything random in it."""
     return [
-        *(f"--dataset=folder:{pictures}", f"--output={output}", f"--image_size={SIZE}"),
+        *(f"--dataset=folder:{images}", f"--output={output}", f"--image_size={SIZE}"),
         *("--width=0.125", "--epochs=3", "--batch_size=8", "--variant=tiny", "--seed=7"),
         *("--randaugment=5", "--mixup=0.2", "--cutmix=1", "--drop_path=0.2"),
         *("--label_smoothing=0.1", *more),
     ]
 
 
-def simple(pictures, output, *more):
+def simple(images, output, *more):
     """A small run of one epoch."""
     return [
-        *(f"--dataset=folder:{pictures}", f"--output={output}", f"--image_size={SIZE}"),
+        *(f"--dataset=folder:{images}", f"--output={output}", f"--image_size={SIZE}"),
         *("--width=0.125", "--epochs=1", "--batch_size=8", "--variant=tiny", *more),
     ]
 
 
 @pytest.fixture(scope="module")
-def finished(pictures, tmp_path_factory):
+def finished(images, tmp_path_factory):
     """The folder of a run that nothing interrupted."""
     folder = tmp_path_factory.mktemp("runs") / "whole"
-    assert train.main(flags(pictures, folder)) == 0
+    assert train.main(flags(images, folder)) == 0
     return folder
 
 
@@ -109,14 +109,14 @@ def history_of(folder):
 # The run folder
 
 
-def test_a_run_leaves_all_its_files(finished, pictures):
+def test_a_run_leaves_all_its_files(finished, images):
     made = {path.name for path in finished.iterdir()}
     assert made - {"curves.png", "tensorboard"} == {
         *("flags.json", "checkpoint.npz", "best.keras", "last.keras", "history.csv")
     }
     about = json.loads((finished / "flags.json").read_text())
     assert about["categories"] == ["bright", "dark"]
-    assert about["pictures"] == {"train": 20, "validation": 6}
+    assert about["images"] == {"train": 20, "validation": 6}
     assert about["backend"] == keras.backend.backend()
     assert about["versions"]["keras"] == keras.__version__
     assert about["flags"]["stem"] == "small"  # resolved
@@ -127,20 +127,20 @@ def test_a_run_leaves_all_its_files(finished, pictures):
     assert history[-1]["learning_rate"] == pytest.approx(0, abs=1e-9)
 
 
-def test_saved_networks_are_ready_for_use(finished, pictures):
+def test_saved_networks_are_ready_for_use(finished, images):
     for name in ("best.keras", "last.keras"):
         network = keras.models.load_model(finished / name)
         assert not network.compiled
         assert network.get_layer("categories").classifier_activation == "softmax"
-        split = data.load(f"folder:{pictures}", image_size=SIZE).validation
+        split = data.load(f"folder:{images}", image_size=SIZE).validation
         scores = network.predict(split.read(range(6)), verbose=0)  # pixels of 0 to 255
         np.testing.assert_allclose(scores.sum(-1), 1, atol=1e-6)
         assert sp.cutout(network, ["dark"]).output_shape == (None, 1)
 
 
-def test_best_is_the_epoch_of_the_highest_validation_accuracy(finished, pictures):
+def test_best_is_the_epoch_of_the_highest_validation_accuracy(finished, images):
     network = keras.models.load_model(finished / "best.keras")
-    split = data.load(f"folder:{pictures}", image_size=SIZE).validation
+    split = data.load(f"folder:{images}", image_size=SIZE).validation
     said = network.predict(split.read(range(6)), verbose=0).argmax(-1)
     best = max(line["val_accuracy"] for line in history_of(finished))
     assert np.mean(said == split.labels) == pytest.approx(best)
@@ -201,9 +201,9 @@ def killed(script, arguments):
     assert done.returncode == -signal.SIGKILL, done.stdout + done.stderr
 
 
-def test_a_killed_run_resumes_to_the_same_weights(finished, pictures, tmp_path):
+def test_a_killed_run_resumes_to_the_same_weights(finished, images, tmp_path):
     folder = tmp_path / "killed"
-    killed(KILLED_IN_AN_EPOCH, flags(pictures, folder))
+    killed(KILLED_IN_AN_EPOCH, flags(images, folder))
     assert len(history_of(folder)) == 1
     killed(KILLED_WHILE_SAVING, [f"--output={folder}", "--resume"])
     assert len(history_of(folder)) == 1  # the checkpoint of epoch 1 is still the one in force
@@ -231,7 +231,7 @@ def test_a_finished_run_can_be_resumed_and_stays_as_it_is(finished, capsys):
     assert all(np.array_equal(before[key], after[key]) for key in before)
 
 
-def test_resuming_as_another_run_shows_the_difference(finished, pictures, capsys):
+def test_resuming_as_another_run_shows_the_difference(finished, images, capsys):
     arguments = [f"--output={finished}", "--resume", "--epochs=5", "--optimizer=sgd"]
     assert train.main(arguments) == 1
     error = capsys.readouterr().err
@@ -240,14 +240,14 @@ def test_resuming_as_another_run_shows_the_difference(finished, pictures, capsys
     assert "--width" not in error
 
 
-def test_resuming_with_other_data_shows_the_difference(finished, pictures, tmp_path, capsys):
+def test_resuming_with_other_data_shows_the_difference(finished, images, tmp_path, capsys):
     about = json.loads((finished / "flags.json").read_text())
-    about["categories"] = ["bright", "grey"]
+    about["categories"] = ["bright", "gray"]
     about["backend"] = "another"
     (tmp_path / "flags.json").write_text(json.dumps(about))
     assert train.main([f"--output={tmp_path}", "--resume"]) == 1
     error = capsys.readouterr().err
-    assert "categories: ['bright', 'grey'] there, ['bright', 'dark'] now" in error
+    assert "categories: ['bright', 'gray'] there, ['bright', 'dark'] now" in error
     assert "backend: another there" in error
 
 
@@ -278,7 +278,7 @@ def test_damaged_run_folders(finished, tmp_path, capsys, damage, words):
     assert words in capsys.readouterr().err
 
 
-def test_a_full_disk_leaves_the_checkpoint_before(pictures, tmp_path, monkeypatch, capsys):
+def test_a_full_disk_leaves_the_checkpoint_before(images, tmp_path, monkeypatch, capsys):
     savez = np.savez
 
     def full(path, **arrays):
@@ -289,7 +289,7 @@ def test_a_full_disk_leaves_the_checkpoint_before(pictures, tmp_path, monkeypatc
 
     monkeypatch.setattr(np, "savez", full)
     folder = tmp_path / "run"
-    assert train.main(simple(pictures, folder, "--epochs=2")) == 1
+    assert train.main(simple(images, folder, "--epochs=2")) == 1
     assert "No space left on device" in capsys.readouterr().err
     with np.load(folder / "checkpoint.npz") as file:
         assert len(json.loads(file["meta"].tobytes())["history"]) == 1
@@ -298,16 +298,16 @@ def test_a_full_disk_leaves_the_checkpoint_before(pictures, tmp_path, monkeypatc
     assert train.main([f"--output={folder}", "--resume"]) == 0
 
 
-def test_a_folder_in_use_is_not_written_to(finished, pictures, tmp_path, capsys):
+def test_a_folder_in_use_is_not_written_to(finished, images, tmp_path, capsys):
     before = {path: path.stat().st_mtime_ns for path in finished.iterdir()}
-    assert train.main(flags(pictures, finished)) == 1
+    assert train.main(flags(images, finished)) == 1
     error = capsys.readouterr().err
     assert "is not empty" in error
     assert "--resume" in error
     assert "--overwrite" in error
     assert {path: path.stat().st_mtime_ns for path in finished.iterdir()} == before
     (tmp_path / "file").touch()
-    assert train.main(flags(pictures, tmp_path / "file")) == 1
+    assert train.main(flags(images, tmp_path / "file")) == 1
     assert "is a file" in capsys.readouterr().err
 
 
@@ -322,10 +322,10 @@ def test_overwriting_removes_the_files_of_the_run_and_no_others(tmp_path):
 # Other ways to train
 
 
-def test_a_frozen_trunk_stays_as_it_was(finished, pictures, tmp_path, capsys):
+def test_a_frozen_trunk_stays_as_it_was(finished, images, tmp_path, capsys):
     folder = tmp_path / "run"
     arguments = ["--freeze_trunk", f"--init={finished / 'best.keras'}", "--learning_rate=0.01"]
-    assert train.main(simple(pictures, folder, *arguments)) == 0
+    assert train.main(simple(images, folder, *arguments)) == 0
     said = capsys.readouterr().out
     assert "Filled" in said and "Left as they are" not in said
     before, after = weights_of(finished / "best.keras"), weights_of(folder / "last.keras")
@@ -340,24 +340,24 @@ def _trunk(folder):
 
 
 def test_a_frozen_trunk_learns_the_same_with_and_without_cached_features(
-    finished, pictures, tmp_path, monkeypatch, capsys
+    finished, images, tmp_path, monkeypatch, capsys
 ):
     arguments = [
         "--freeze_trunk", f"--init={finished / 'best.keras'}", "--noflip", "--crop_scale=1"
     ]  # fmt: skip
-    assert train.main(simple(pictures, tmp_path / "cached", *arguments)) == 0
+    assert train.main(simple(images, tmp_path / "cached", *arguments)) == 0
     assert capsys.readouterr().out.count("Computing the frozen trunk's features") == 2
     monkeypatch.setattr(data, "MEMORY_LIMIT", 0)  # no room for features
-    assert train.main(simple(pictures, tmp_path / "whole", *arguments)) == 0
+    assert train.main(simple(images, tmp_path / "whole", *arguments)) == 0
     assert "Computing" not in capsys.readouterr().out
     one, other = (weights_of(tmp_path / name / "last.keras") for name in ("cached", "whole"))
     for name in one:
         np.testing.assert_allclose(one[name], other[name], rtol=1e-3, atol=1e-4, err_msg=name)
 
 
-def test_initial_weights_of_another_network(finished, pictures, tmp_path, capsys):
+def test_initial_weights_of_another_network(finished, images, tmp_path, capsys):
     source = f"--init={finished / 'best.keras'}"
-    assert train.main(simple(pictures, tmp_path, "--variant=plain", source)) == 0
+    assert train.main(simple(images, tmp_path, "--variant=plain", source)) == 0
     assert "Left as they are: " in capsys.readouterr().out  # what the trunk does not have
 
 
@@ -373,10 +373,10 @@ def test_networks_that_cannot_be_read(finished, tmp_path):
         run_folder.load_model(tmp_path / "other.keras")
 
 
-def test_a_plain_network_in_mixed_precision_is_saved_in_float32(pictures, tmp_path):
+def test_a_plain_network_in_mixed_precision_is_saved_in_float32(images, tmp_path):
     folder = tmp_path / "run"
     more = ("--variant=plain", "--mixed_precision=bfloat16", "--optimizer=sgd", "--crop_scale=1")
-    assert train.main(simple(pictures, folder, *more)) == 0
+    assert train.main(simple(images, folder, *more)) == 0
     network = keras.models.load_model(folder / "last.keras")
     assert keras.config.dtype_policy().name == "float32"
     for layer in network._flatten_layers():
@@ -387,10 +387,10 @@ def test_a_plain_network_in_mixed_precision_is_saved_in_float32(pictures, tmp_pa
         }
 
 
-def test_a_nested_network(pictures, tmp_path, capsys):
+def test_a_nested_network(images, tmp_path, capsys):
     (tmp_path / "tree.json").write_text('{"things": ["dark", "bright"]}')
     more = (f"--hierarchy={tmp_path / 'tree.json'}", "--variant=late_sp", "--family=resnet50")
-    chosen, _ = train.read_flags(simple(pictures, tmp_path, *more))
+    chosen, _ = train.read_flags(simple(images, tmp_path, *more))
     network = train.build(chosen, ("bright", "dark"), None)
     assert network.get_layer("branch_things")
     assert network.get_layer("categories").hierarchy.categories == ("bright", "dark")
@@ -398,35 +398,35 @@ def test_a_nested_network(pictures, tmp_path, capsys):
         train.build(chosen, ("cat", "dog"), None)
 
 
-def test_a_loss_that_becomes_infinite_ends_the_run(pictures, tmp_path, capsys):
+def test_a_loss_that_becomes_infinite_ends_the_run(images, tmp_path, capsys):
     folder = tmp_path / "run"
-    assert train.main(simple(pictures, folder, "--optimizer=sgd", "--learning_rate=1e30")) == 1
+    assert train.main(simple(images, folder, "--optimizer=sgd", "--learning_rate=1e30")) == 1
     error = capsys.readouterr().err
     assert "infinite or NaN in epoch 1" in error
     assert "1e+30" in error
     assert not (folder / "checkpoint.npz").exists()
 
 
-def test_some_categories_alone(pictures, tmp_path, capsys):
-    for label in ("grey", "white"):
+def test_some_categories_alone(images, tmp_path, capsys):
+    for label in ("gray", "white"):
         for split in ("train", "validation"):
             (tmp_path / "data" / split / label).mkdir(parents=True)
-            for path in (pictures / split / "dark").iterdir():
+            for path in (images / split / "dark").iterdir():
                 (tmp_path / "data" / split / label / path.name).write_bytes(path.read_bytes())
     for split in ("train", "validation"):
-        (tmp_path / "data" / split / "dark").symlink_to(pictures / split / "dark")
+        (tmp_path / "data" / split / "dark").symlink_to(images / split / "dark")
     arguments = simple(tmp_path / "data", tmp_path / "run", "--categories=white,dark")
     assert train.main(arguments) == 0
-    assert "2 categories, 20 pictures to train on, 6 to validate on" in capsys.readouterr().out
+    assert "2 categories, 20 images to train on, 6 to validate on" in capsys.readouterr().out
     network = keras.models.load_model(tmp_path / "run" / "last.keras")
     assert network.get_layer("categories").hierarchy.categories == ("white", "dark")
     assert train.main(simple(tmp_path / "data", tmp_path / "x", "--categories=whit,dark")) == 1
     assert "Unknown category 'whit'. Did you mean 'white'?" in capsys.readouterr().err
 
 
-def test_a_run_with_a_teacher(finished, pictures, tmp_path):
+def test_a_run_with_a_teacher(finished, images, tmp_path):
     more = (f"--teacher={finished / 'best.keras'}", "--distillation=0.3")
-    assert train.main(flags(pictures, tmp_path / "run", *more)) == 0
+    assert train.main(flags(images, tmp_path / "run", *more)) == 0
     (tmp_path / "run" / "checkpoint.npz").unlink()
     assert train.main([f"--output={tmp_path / 'run'}", "--resume"]) == 0  # from the beginning
     trunk = {name for name in named_weights(_trunk(finished))}
@@ -437,17 +437,17 @@ def test_a_run_with_a_teacher(finished, pictures, tmp_path):
 
 
 @pytest.mark.parametrize("name", settings.NAMES)
-def test_a_setting_gives_defaults_and_flags_win(name, pictures):
+def test_a_setting_gives_defaults_and_flags_win(name, images):
     given = settings.read(name)
     about = importlib.import_module(f"settings.{name}").__doc__
     assert f"--setting {name}" in about
     init = ["--init=timm:resnet50"] if given.get("freeze_trunk") else []
     chosen, _ = train.read_flags([f"--setting={name}", *init])
     assert given.items() <= vars(chosen).items()
-    arguments = [f"--setting={name}", f"--dataset=folder:{pictures}", "--width=0.375"]
+    arguments = [f"--setting={name}", f"--dataset=folder:{images}", "--width=0.375"]
     arguments += init
     chosen, _ = train.read_flags(arguments)
-    wanted = given | {"dataset": f"folder:{pictures}", "width": 0.375}
+    wanted = given | {"dataset": f"folder:{images}", "width": 0.375}
     assert wanted.items() <= vars(chosen).items()
 
 
@@ -487,12 +487,12 @@ def test_bad_flags(tmp_path, capsys, arguments, words):
     assert words in capsys.readouterr().err
 
 
-def test_too_few_pictures_and_too_few_categories(pictures, tmp_path, capsys):
-    assert train.main(simple(pictures, tmp_path / "a", "--batch_size=32")) == 1
-    assert "20 training pictures, fewer than one batch of 32" in capsys.readouterr().err
+def test_too_few_images_and_too_few_categories(images, tmp_path, capsys):
+    assert train.main(simple(images, tmp_path / "a", "--batch_size=32")) == 1
+    assert "20 training images, fewer than one batch of 32" in capsys.readouterr().err
     for split in ("train", "validation"):
         (tmp_path / "one" / split).mkdir(parents=True)
-        (tmp_path / "one" / split / "dark").symlink_to(pictures / split / "dark")
+        (tmp_path / "one" / split / "dark").symlink_to(images / split / "dark")
     assert train.main(simple(tmp_path / "one", tmp_path / "b")) == 1
     assert "has the category 'dark' only" in capsys.readouterr().err
 
@@ -521,9 +521,9 @@ def test_the_schedule_rises_and_falls():
 # Batches
 
 
-def test_a_batch_is_a_function_of_seed_epoch_and_step(pictures):
-    split = data.load(f"folder:{pictures}", image_size=20).train
-    chosen, _ = train.read_flags(flags(pictures, "x"))
+def test_a_batch_is_a_function_of_seed_epoch_and_step(images):
+    split = data.load(f"folder:{images}", image_size=20).train
+    chosen, _ = train.read_flags(flags(images, "x"))
     policy = augment.Policy(True, 0.35, 5, 0.2, 1.0)
 
     def batch(epoch, step, seed=7):
@@ -538,9 +538,9 @@ def test_a_batch_is_a_function_of_seed_epoch_and_step(pictures):
         assert not np.array_equal(batch(3, 1), other)
 
 
-def test_an_epoch_shows_no_picture_twice(pictures):
-    split = data.load(f"folder:{pictures}", image_size=SIZE).train
-    chosen, _ = train.read_flags(simple(pictures, "x"))
+def test_an_epoch_shows_no_image_twice(images):
+    split = data.load(f"folder:{images}", image_size=SIZE).train
+    chosen, _ = train.read_flags(simple(images, "x"))
     made = batches.TrainingBatches(split, augment.Policy(), 2, chosen)
     assert len(made) == 2  # of 8, 4 are left over
     shown = np.concatenate([made[step][0][0] for step in range(2)])
@@ -548,8 +548,8 @@ def test_an_epoch_shows_no_picture_twice(pictures):
     assert np.concatenate([made[step][1] for step in range(2)]).sum() == 16
 
 
-def test_validation_batches_are_all_pictures_in_order(pictures):
-    split = data.load(f"folder:{pictures}", image_size=SIZE).validation
+def test_validation_batches_are_all_images_in_order(images):
+    split = data.load(f"folder:{images}", image_size=SIZE).validation
     made = batches.ValidationBatches(split, 11, 2, 4)
     read = [made[step] for step in range(len(made))]
     shown = np.concatenate([x for (x, _), _, _ in read])

@@ -1,4 +1,4 @@
-"""What training minimises, and a teacher."""
+"""What training minimizes, and a teacher."""
 
 import pathlib
 import sys
@@ -35,8 +35,8 @@ def log_softmax(x):
 
 def make(columns=0, teacher=None, **options):
     """A trainer whose logits are its input, so that its loss can be computed by hand."""
-    pictures = keras.Input((4 if teacher is None else 8,))
-    made = trainer.Trainer([pictures, keras.Input((columns,))], pictures, **options)
+    images = keras.Input((4 if teacher is None else 8,))
+    made = trainer.Trainer([images, keras.Input((columns,))], images, **options)
     made.compile(
         loss=keras.losses.CategoricalCrossentropy(from_logits=True),
         weighted_metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
@@ -112,7 +112,7 @@ def test_a_network_learns_from_a_teacher_what_no_label_says(tmp_path):
     made = trainer.make_trainer(student, augment.Policy(), flags, LABELS, 100)
     x = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3)).astype("uint8")
     rows = np.zeros((8, augment.Policy().columns), "float32")
-    rows[:, [0, 4]] = 1  # the picture as it is
+    rows[:, [0, 4]] = 1  # the image as it is
     rows[:, 6] = 1
     labels = np.float32(one_hot(*[0] * 8))
     before = [harness.array(v) for v in made.get_layer("teacher").variables]

@@ -28,7 +28,7 @@ LABELS = ("blue", "green", "red")
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """12 pictures of noise of each of three categories."""
+    """12 images of noise of each of three categories."""
     path = tmp_path_factory.mktemp("data")
     rng = np.random.default_rng(0)
     for label in LABELS:
@@ -84,14 +84,14 @@ def test_the_command(saved, folder, tmp_path, capsys):
     arguments = [str(saved), f"--dataset=folder:{folder}", "--categories=red,blue"]
     assert unknowns.main([*arguments, *more, "--score=max_logit"]) == 0
     text = capsys.readouterr().out
-    assert "red, blue: fitted on 18 pictures" in text and "on 12 own and 6 foreign ones" in text
+    assert "red, blue: fitted on 18 images" in text and "on 12 own and 6 foreign ones" in text
     assert "AUROC" in text and "max_logit" in text
     assert sorted(os.listdir(out)) == ["a.json", "net.keras", "roc.png"]
     report = json.loads((out / "a.json").read_text())
     assert report["categories"] == ["red", "blue"]
     stored = keras.models.load_model(out / "net.keras")
     assert threshold_of(stored) == Threshold(**report["max_logit"]["threshold"])
-    # The same figures again, from pictures in the order of the data.
+    # The same figures again, from images in the order of the data.
     split = data.load(f"folder:{folder}", image_size=SIZE, splits=["validation"]).validation
     logits = harness.logits(stored, split.read(range(36)).astype("float32"))
     truth = np.array([1, -1, 0])[split.labels]
@@ -120,7 +120,7 @@ def test_a_share_given_holds(saved, folder, tmp_path):
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        ([], "18 own and 0 foreign pictures; it needs both. Cut fewer categories"),
+        ([], "18 own and 0 foreign images; it needs both. Cut fewer categories"),
         (["--categories=pink"], "Unknown category or superclass 'pink'"),
         (["--categories=red", "--keep=2"], "keep must be a share above 0 and at most 1, got 2"),
         (["--categories=red", "--temperature=0"], "temperature must be a finite number above 0"),

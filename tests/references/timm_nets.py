@@ -35,7 +35,7 @@ def _normal() -> np.ndarray:
 
 
 def weight(name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """A value for a weight of timm's that no initialiser gives, from its name alone."""
+    """A value for a weight of timm's that no initializer gives, from its name alone."""
     random = np.roll(_normal(), zlib.crc32(name.encode()) % len(_normal()))
     values = np.resize(random, shape)
     if name.endswith("running_var"):
@@ -53,8 +53,8 @@ def state_dict(shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
     return {name: weight(name, tuple(shape)) for name, shape in shapes.items()}
 
 
-def pictures(size: tuple[int, int]) -> np.ndarray:
-    """Two normalised pictures, `(2, height, width, 3)`."""
+def images(size: tuple[int, int]) -> np.ndarray:
+    """Two normalized images, `(2, height, width, 3)`."""
     shape = (2, *size, 3)
     return np.resize(np.roll(_normal(), size[0] * size[1]), shape)
 
@@ -133,9 +133,9 @@ def main() -> None:
         shapes = {k: tuple(v.shape) for k, v in net.state_dict().items()}
         about["shapes"][name] = shapes
         for size in SIZES:
-            for tap, values in taps(net, pictures(size)).items():
+            for tap, values in taps(net, images(size)).items():
                 stored[f"{name}/{size[0]}x{size[1]}/{tap}"] = sample(values)
-        print(name, {k: f"{np.abs(v).max():.3g}" for k, v in taps(net, pictures(size)).items()})
+        print(name, {k: f"{np.abs(v).max():.3g}" for k, v in taps(net, images(size)).items()})
     np.savez_compressed(FILE, about=np.array(json.dumps(about)), **stored)
     print(f"{FILE}: {FILE.stat().st_size / 1000:.0f} kB")
 

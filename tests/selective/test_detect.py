@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keras_seqpar.selective import Detector
-from keras_seqpar.selective.detector import distance, grow, neighbours, region
+from keras_seqpar.selective.detector import distance, grow, neighbors, region
 
 
 def frame(height=20, width=30, channels=3, value=100.0):
@@ -82,15 +82,15 @@ def test_growing_stays_inside():
     assert grow(one, 1).tolist() == [[1, 1, 0], [1, 1, 0], [0, 0, 0]]
     assert grow(one, (0, 2)).tolist() == [[1, 1, 1], [0, 0, 0], [0, 0, 0]]
     assert grow(one[::-1, ::-1], (5, 1)).tolist() == 3 * [[0, 1, 1]]
-    assert neighbours(one)[1, 1] == 1
+    assert neighbors(one)[1, 1] == 1
 
 
 def test_noise_is_learned_and_only_what_exceeds_it_found():
     rng = np.random.default_rng(0)
     scene = rng.uniform(0, 255, (120, 160, 3)).astype("float32")
 
-    def shot(picture):
-        return picture + rng.normal(0, 2, picture.shape).astype("float32")
+    def shot(image):
+        return image + rng.normal(0, 2, image.shape).astype("float32")
 
     detect = Detector("auto", learn=5)
     last = shot(scene)

@@ -122,7 +122,7 @@ def test_gains_as_an_input_are_taken_when_they_change():
     model = sp.with_activation(harness.network(harness.LABELS[:2]), None)
     model = sp.attention_input(model)
     stream = selective.stream(model, mode="positions", calibrate=0)
-    frame = harness.pictures(model)[0]
+    frame = harness.images(model)[0]
     gains = np.array([1.0, 1.0], "float32")
     check(stream([frame, gains]), model, frame, gains)
     frame = rn.next_frame(frame, rn.lone_pixels((16, 16))[0])

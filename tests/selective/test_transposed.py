@@ -57,7 +57,7 @@ def test_blocks_take_the_multiply_accumulates_of_the_layer(kernel, strides):
     assert rates["up"] == 7 * 6 * kernel**2 * 4 * 5
 
 
-def test_normalisation_and_padding_melt_into_it_where_nothing_is_laid():
+def test_normalization_and_padding_melt_into_it_where_nothing_is_laid():
     frame = keras.Input((7, 6, 3))
     x = layers.ZeroPadding2D(1, name="pad")(frame)
     x = layers.Conv2DTranspose(3, 2, padding="valid", use_bias=False, name="up")(x)

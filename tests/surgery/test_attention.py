@@ -26,7 +26,7 @@ def below(tree: sp.Hierarchy, names) -> set[int]:
 
 
 def by_hand(model: keras.Model, x, gains: dict, after: dict | None = None) -> np.ndarray:
-    """Logits with gains (node id -> number or one per picture), layer by layer.
+    """Logits with gains (node id -> number or one per image), layer by layer.
 
     Walks the sub-models and multiplies behind each gain layer, or behind the layer that `after`
     names for a node.
@@ -92,7 +92,7 @@ def test_a_gain_changes_what_is_below_it_and_nothing_else(data):
     model = harness.network(tree, family=family)
     nodes = data.draw(st.lists(st.sampled_from(tree.nodes), min_size=1, max_size=3, unique=True))
     gains = {data.draw(st.sampled_from([n.label, n.id])): data.draw(GAINS) for n in nodes}
-    x = harness.pictures(model)
+    x = harness.images(model)
     old, config = harness.logits(model, x), harness.config_of(model)
 
     attended = sp.attend(model, gains)
@@ -112,7 +112,7 @@ def test_a_gain_changes_what_is_below_it_and_nothing_else(data):
 @pytest.mark.parametrize("tree", [harness.LABELS[:4], NESTED], ids=["phl", "nhl"])
 def test_neutral_gains_change_nothing(tree):
     model = harness.network(tree)
-    x = harness.pictures(model)
+    x = harness.images(model)
     names = sp.gain_names(model)
     neutral = sp.attend(model, dict.fromkeys(names, 1))
     assert harness.config_of(neutral) == harness.config_of(model)
@@ -124,7 +124,7 @@ def test_neutral_gains_change_nothing(tree):
 
 def test_attending_again_replaces_the_named_gains_only():
     model = harness.network(NESTED)
-    x = harness.pictures(model)
+    x = harness.images(model)
     twice = sp.attend(sp.attend(model, {"cat": 2, "car": 0.5}), {"cat": 1.5, "dog": 3})
     once = sp.attend(model, {"cat": 1.5, "car": 0.5, "dog": 3})
     assert np.array_equal(harness.predict(twice, x), harness.predict(once, x))
@@ -135,7 +135,7 @@ def test_attending_again_replaces_the_named_gains_only():
 
 def test_gains_survive_saving_cutting_and_copying(tmp_path):
     model = harness.network(NESTED)
-    x = harness.pictures(model)
+    x = harness.images(model)
     attended = sp.attend(model, {"vehicles": 1.5, "bus": 0.5, "cat": 2})
     want = harness.logits(attended, x)[:, [3, 0]]
     loaded = harness.reload(attended, tmp_path)
@@ -153,7 +153,7 @@ def test_gains_survive_saving_cutting_and_copying(tmp_path):
 
 @settings(max_examples=3)
 @given(st.data())
-def test_a_gains_input_steers_every_picture_by_itself(tmp_path_factory, data):
+def test_a_gains_input_steers_every_image_by_itself(tmp_path_factory, data):
     tree = data.draw(harness.trees())
     model = harness.network(tree)
     names = sp.gain_names(model)
@@ -161,7 +161,7 @@ def test_a_gains_input_steers_every_picture_by_itself(tmp_path_factory, data):
     gains = np.array(data.draw(st.lists(
         st.lists(GAINS, min_size=len(names), max_size=len(names)), min_size=2, max_size=2
     )), "float32")  # fmt: skip
-    x = harness.pictures(model)
+    x = harness.images(model)
     steerable = sp.attention_input(model)
     assert [tuple(i.shape) for i in steerable.inputs] == [(None, 16, 16, 3), (None, len(names))]
     got = harness.logits(steerable, x, gains)
@@ -177,7 +177,7 @@ def test_a_gains_input_steers_every_picture_by_itself(tmp_path_factory, data):
 
 def test_a_cutout_of_a_steerable_network_keeps_its_columns(tmp_path):
     model = harness.network(NESTED)
-    x = harness.pictures(model)
+    x = harness.images(model)
     steerable = sp.attention_input(sp.attend(model, {"road": 1.5}))
     cut = sp.cutout(steerable, ["bus", "cat"])
     names = sp.gain_names(cut)
@@ -196,7 +196,7 @@ def test_a_cutout_of_a_steerable_network_keeps_its_columns(tmp_path):
 
 def test_constant_gains_multiply_those_of_the_input():
     model = harness.network(NESTED)
-    x = harness.pictures(model)
+    x = harness.images(model)
     names = sp.gain_names(model)
     gains = np.ones((2, len(names)), "float32")
     gains[:, names.index("cat")] = 2
@@ -209,7 +209,7 @@ def test_constant_gains_multiply_those_of_the_input():
 
 def test_gains_have_gradients():
     model = sp.attention_input(harness.network(NESTED, classifier_activation=None))
-    x, ones = harness.pictures(model), np.ones((2, 9), "float32")
+    x, ones = harness.images(model), np.ones((2, 9), "float32")
     assert all(harness.reached(model, [x, ones]))
 
 
@@ -221,7 +221,7 @@ def test_networks_of_mixed_precision_can_be_steered(tree):
         model = harness.build(tree)
     finally:
         keras.config.set_dtype_policy(before)
-    x = harness.pictures(model)
+    x = harness.images(model)
     count = len(sp.gain_names(model))
     for gain in (1.0, 1.5):  # exact in bfloat16
         constant = sp.attend(model, dict.fromkeys(sp.gain_names(model), gain))
@@ -235,7 +235,7 @@ def test_networks_of_mixed_precision_can_be_steered(tree):
 @pytest.mark.parametrize("after", ["stage3_block1_relu", "stage3_block1_shortcut"])
 def test_gains_act_after_the_layer_named(after):
     model = harness.network()
-    x = harness.pictures(model)
+    x = harness.images(model)
     ids = tree_of(model).category_ids
     moved = sp.attend(model, {"tench": 2, "chain saw": 0.5}, after=after)
     gains, places = {"tench": 2, "chain_saw": 0.5}, dict.fromkeys(ids, after)
@@ -262,7 +262,7 @@ def test_naming_the_plans_place_changes_nothing(family, place):
 
 def test_networks_with_moved_gains_are_networks_like_others(tmp_path):
     model = harness.network(NESTED)
-    config, x = harness.config_of(model), harness.pictures(model)
+    config, x = harness.config_of(model), harness.images(model)
     gains = {"vehicles": 1.5, "bus": 0.5, "cat": 2}
     moved = sp.attend(model, {"vehicles": 1.5}, after="stage3_block1_relu")
     moved = sp.attend(moved, {"bus": 0.5, "cat": 2}, after="stage5_block1_conv2")

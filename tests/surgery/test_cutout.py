@@ -46,7 +46,7 @@ def test_a_cutout_equals_the_chosen_columns(tmp_path_factory, data):
     model, names, columns = drawn(data)
     activation = model.get_layer("categories").classifier_activation
     folder = tmp_path_factory.mktemp("cutout")
-    x = harness.pictures(model)
+    x = harness.images(model)
     full = harness.logits(model, x)
     want = full[:, columns]
     scores, config = harness.predict(model, x), harness.config_of(model)
@@ -83,7 +83,7 @@ def test_a_cut_of_a_cut_equals_one_cut(data):
     direct = sp.cutout(model, labels, name="same")
     assert harness.config_of(second) == harness.config_of(direct)
     assert [id(w) for w in second.weights] == [id(w) for w in direct.weights]
-    x = harness.pictures(model)
+    x = harness.images(model)
     ids = model.get_layer("categories").hierarchy.category_ids
     want = harness.logits(model, x)[:, [ids.index(id_) for id_ in labels]]
     assert np.array_equal(harness.logits(second, x), want)
@@ -98,7 +98,7 @@ def test_gradients_on_a_cutout_reach_the_trunk_and_the_kept_branches_only(data):
     cut = sp.with_activation(sp.cutout(model, names), None)
     kept = {node.id for id_ in tree.select(names) for node in tree.path(tree.find(id_))}
     wanted = harness.variables_of(model, kept)
-    x = harness.pictures(model)
+    x = harness.images(model)
     assert {id(v) for v in cut.trainable_variables} == wanted
     reached = harness.reached(cut, x, variables=model.trainable_variables)
     assert reached == [id(v) in wanted for v in model.trainable_variables]
@@ -111,7 +111,7 @@ def test_a_cut_of_all_is_the_network(tree, tmp_path):
     cut = sp.cutout(model, labels, name=model.name)
     assert harness.config_of(cut) == harness.config_of(model)
     assert [id(w) for w in cut.weights] == [id(w) for w in model.weights]
-    x = harness.pictures(model)
+    x = harness.images(model)
     assert np.array_equal(harness.predict(cut, x), harness.predict(model, x))
     back = sp.cutout(model, labels[::-1])
     assert harness.error(harness.predict(back, x), harness.predict(model, x)[:, ::-1]) < 1e-6
@@ -120,7 +120,7 @@ def test_a_cut_of_all_is_the_network(tree, tmp_path):
 
 def test_a_superclass_stands_for_its_categories():
     model = harness.network(NESTED)
-    x = harness.pictures(model)
+    x = harness.images(model)
     full = harness.logits(model, x)
     for names, columns in (
         (["pets"], [0, 1]),
@@ -145,7 +145,7 @@ def test_superclasses_without_a_kept_category_disappear():
 
 def test_one_category_is_a_detector():
     model = harness.network(NESTED)
-    x = harness.pictures(model)
+    x = harness.images(model)
     column = harness.logits(model, x)[:, 3:4]
     assert np.array_equal(harness.predict(sp.cutout(model, ["bus"]), x), np.ones((2, 1)))
     detector = sp.cutout(model, ["bus"], classifier_activation="sigmoid")
@@ -158,14 +158,14 @@ def test_the_activation_can_be_chosen_and_is_kept_otherwise():
     assert cut.get_layer("categories").classifier_activation == "sigmoid"
     bare = sp.cutout(model, harness.LABELS[:2], classifier_activation=None)
     assert bare.get_layer("categories").classifier_activation is None
-    x = harness.pictures(model)
+    x = harness.images(model)
     assert np.array_equal(harness.predict(bare, x), harness.logits(model, x)[:, :2])
 
 
 def test_with_activation_takes_plain_networks_too():
     model = sp.build_plain("resnet18", 3, width=0.125, stem="small", input_shape=(16, 16, 3))
     harness.randomize(model)
-    x = harness.pictures(model)
+    x = harness.images(model)
     bare = sp.with_activation(model, None)
     assert bare.name == model.name
     assert [id(w) for w in bare.weights] == [id(w) for w in model.weights]
@@ -183,7 +183,7 @@ def test_with_activation_takes_plain_networks_too():
 def test_weights_are_shared_unless_copied(tree):
     model = harness.build(tree)
     harness.randomize(model)
-    x = harness.pictures(model)
+    x = harness.images(model)
     cut, copied = (sp.cutout(model, ["c", "a"], copy=c) for c in (False, True))
     assert {id(w) for w in cut.weights} <= {id(w) for w in model.weights}
     assert not {id(w) for w in copied.weights} & {id(w) for w in model.weights}
@@ -203,7 +203,7 @@ def test_training_a_shared_cutout_trains_the_source_and_nothing_cut_away():
     before = {w.path: v for w, v in zip(model.weights, harness.values(model), strict=True)}
     cut, copied = sp.cutout(model, ["a", "c"]), sp.cutout(model, ["a", "c"], copy=True)
     kept = {id(w) for w in cut.weights}
-    x = harness.pictures(model, 4)
+    x = harness.images(model, 4)
     y = np.eye(2, dtype="float32")[[0, 1, 0, 1]]
 
     def train(net):
@@ -215,7 +215,7 @@ def test_training_a_shared_cutout_trains_the_source_and_nothing_cut_away():
     train(cut)
     for weight, value in zip(model.weights, harness.values(model), strict=True):
         assert np.array_equal(value, before[weight.path]) != (id(weight) in kept)
-    x = harness.pictures(model)
+    x = harness.images(model)
     assert np.array_equal(harness.logits(cut, x), harness.logits(model, x)[:, [0, 2]])
 
 
@@ -236,7 +236,7 @@ def test_frozen_parts_stay_frozen_in_cutouts(tmp_path):
 def test_many_cutouts_do_not_disturb_the_source(tmp_path):
     model = harness.build(NESTED)
     harness.randomize(model)
-    x = harness.pictures(model)
+    x = harness.images(model)
     config, scores = harness.config_of(model), harness.predict(model, x)
     for i in range(10):
         cut = sp.cutout(model, cut_labels(model)[i % 5 :])

@@ -26,7 +26,7 @@ def test_adding_keeps_all_logits_and_removing_is_the_identity(data):
     fitting = [p for p in parents if (1 if p is None else 1 + tree.level(tree.find(p))) in level_of]
     parent = data.draw(st.sampled_from(fitting))
     bigger = sp.add_category(model, "newcomer", parent=parent, seed=1)
-    x = harness.pictures(model)
+    x = harness.images(model)
     assert hierarchy(bigger).categories == (*tree.categories, "newcomer")
     before = harness.logits(model, x)
     assert np.array_equal(harness.logits(bigger, x)[:, :-1], before)
@@ -40,7 +40,7 @@ def test_a_new_branch_equals_one_built_with_the_network(tmp_path):
     model = harness.build(["a", "b"], seed=3, drop_path=0.2)
     grown = sp.add_category(model, "c", seed=3)
     built = harness.build(["a", "b", "c"], seed=3, drop_path=0.2)
-    x = harness.pictures(model)
+    x = harness.images(model)
     assert np.array_equal(harness.predict(grown, x), harness.predict(built, x))
     harness.randomize(grown)
     harness.check_network(grown, tmp_path)
@@ -60,7 +60,7 @@ def test_the_new_branch_can_be_trained_alone():
     grown = sp.add_category(model, "c", freeze_others=True)
     new = grown.get_layer("branch_c")
     assert {id(v) for v in grown.trainable_variables} == {id(v) for v in new.trainable_variables}
-    x = harness.pictures(model, 4)
+    x = harness.images(model, 4)
     old_logits, old = harness.logits(model, x), harness.values(new)
     grown.compile("sgd", "categorical_crossentropy")
     grown.fit(x, np.eye(3)[[0, 1, 2, 2]], verbose=0)
@@ -72,7 +72,7 @@ def test_growing_with_a_gains_input():
     model = sp.attention_input(harness.network())
     grown = sp.add_category(model, "newcomer")
     assert sp.gain_names(grown) == (*harness.LABELS[:4], "newcomer")
-    x = harness.pictures(model)
+    x = harness.images(model)
     scores = harness.logits(sp.with_activation(grown, None), x, np.ones((2, 5), "float32"))
     assert np.array_equal(scores[:, :4], harness.logits(harness.network(), x))
 
@@ -109,7 +109,7 @@ def test_merging_what_was_cut_apart(data):
     one, other = labels[:middle], labels[middle:]
     merged = sp.merge(sp.cutout(model, one), sp.cutout(model, other, copy=True))
     assert hierarchy(merged).categories == (*one, *other)
-    x = harness.pictures(model)
+    x = harness.images(model)
     columns = [tree.categories.index(label) for label in (*one, *other)]
     assert harness.error(harness.logits(merged, x), harness.logits(model, x)[:, columns]) < 1e-6
 

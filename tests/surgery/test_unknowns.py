@@ -65,7 +65,7 @@ def test_a_threshold_keeps_just_the_share_wanted(own, keep):
 
 
 @given(own=few, foreign=few)
-def test_with_foreign_pictures_no_threshold_is_better_balanced(own, foreign):
+def test_with_foreign_images_no_threshold_is_better_balanced(own, foreign):
     own, foreign = np.array(own, "float64"), np.array(foreign, "float64")
 
     def balanced(value):
@@ -79,7 +79,7 @@ def test_with_foreign_pictures_no_threshold_is_better_balanced(own, foreign):
     assert np.mean(own >= value) == pytest.approx(max(kept))
 
 
-def test_by_default_95_percent_of_the_own_pictures_are_kept():
+def test_by_default_95_percent_of_the_own_images_are_kept():
     x = logits_like((1000, 5))
     for score in SCORES:
         threshold = sp.fit_threshold(x, score=score)
@@ -119,7 +119,7 @@ def test_layers_carry_thresholds_through_their_configuration():
 @pytest.mark.parametrize("threshold", THRESHOLDS[1::2])
 def test_a_stored_threshold_changes_no_score_and_survives_a_file(threshold, tmp_path):
     model = harness.network()
-    x = harness.pictures(model)
+    x = harness.images(model)
     stored = sp.with_threshold(model, threshold)
     assert np.array_equal(harness.predict(stored, x), harness.predict(model, x))
     assert threshold_of(model) is None
@@ -171,7 +171,7 @@ def test_the_decision_beside_the_scores(score, tmp_path):
             "resnet18", ["a", "b"], input_shape=(16, 16, 3), width=0.125, stem="small", seed=0
         ),
     ):
-        x = harness.pictures(model, 10)
+        x = harness.images(model, 10)
         stored = fitted(model, x, score=score)
         want = threshold_of(stored).rejects(harness.logits(model, x))
         assert want.sum() == 4
@@ -187,7 +187,7 @@ def test_the_decision_beside_the_scores(score, tmp_path):
 
 def test_the_decision_follows_a_gains_input():
     model = sp.attention_input(harness.network())
-    x = harness.pictures(model, 10)
+    x = harness.images(model, 10)
     gains = np.random.default_rng(0).uniform(0, 3, (10, 4)).astype("float32")
     stored = fitted(model, x, gains)
     _, none = sp.none_of_these(stored)([x, gains], training=False)
@@ -204,7 +204,7 @@ def test_the_decision_is_made_in_float32_of_half_precision():
     finally:
         keras.config.set_dtype_policy(before)
     harness.randomize(model)
-    x = harness.pictures(model, 10)
+    x = harness.images(model, 10)
     stored = fitted(model, x)
     _, none = sp.none_of_these(stored)(x, training=False)
     assert np.array_equal(array(none)[:, 0], threshold_of(stored).rejects(harness.logits(model, x)))
@@ -221,7 +221,7 @@ def test_the_decision_is_made_in_float32_of_half_precision():
         (lambda: Threshold(0, "max_logit", 2), ValueError, "temperature=2.0 belongs to the energy"),
         (lambda: Threshold.of(0.5), TypeError, "got 0.5. Make one with keras_seqpar.fit_threshold"),
         (lambda: NoneOfThese(None), TypeError, "needs a threshold, got None"),
-        (lambda: known_score([1.0, 2.0]), ValueError, r"\(pictures, categories\), got .* \(2,\)"),
+        (lambda: known_score([1.0, 2.0]), ValueError, r"\(images, categories\), got .* \(2,\)"),
         (lambda: known_score(np.zeros((0, 3))), ValueError, r"got the shape \(0, 3\)"),
         (lambda: known_score([[np.inf, 0]]), ValueError, "logits must be finite"),
         (lambda: roc([], [1.0]), ValueError, r"own must be one or more .* got the shape \(0,\)"),

@@ -35,7 +35,7 @@ def test_two_layers_of_one_name_are_refused():
 def test_a_strict_copy_makes_networks_equal():
     source = harness.network()
     target = harness.build(harness.LABELS[:4], seed=5)
-    x = harness.pictures(source)
+    x = harness.images(source)
     assert not np.array_equal(harness.predict(target, x), harness.predict(source, x))
     copied = copy_weights(source, target)
     assert copied == list(named_weights(target))
@@ -47,7 +47,7 @@ def test_order_of_categories_does_not_mix_branches_up():
     order = [2, 0, 3, 1]
     target = harness.build([harness.LABELS[i] for i in order], seed=5)
     copy_weights(source, target)
-    x = harness.pictures(source)
+    x = harness.images(source)
     assert np.array_equal(harness.logits(target, x), harness.logits(source, x)[:, order])
 
 
@@ -64,7 +64,7 @@ def test_copies_outlive_what_keras_does_with_the_source():
     """On JAX, `predict` frees the arrays that it was given: a copy must not be one of them."""
     source, target = harness.build(["a", "b"]), harness.build(["a", "b"], seed=5)
     copy_weights(source, target)
-    source.predict(harness.pictures(source), verbose=0)
+    source.predict(harness.images(source), verbose=0)
     assert harness.same_values(harness.values(target), harness.values(source))
 
 
@@ -79,7 +79,7 @@ def test_a_loose_copy_takes_what_fits():
     assert set(now) - set(copied) == {key for key in now if key.startswith("new_")}
     for key, value in now.items():
         assert np.array_equal(value, given[key] if key in copied else fresh[key])
-    x = harness.pictures(source)
+    x = harness.images(source)
     want = harness.logits(source, x)[:, 1:3]
     assert np.array_equal(harness.logits(target, x)[:, :2], want)
 

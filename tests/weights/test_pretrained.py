@@ -87,7 +87,7 @@ def test_a_trunk_takes_its_stages_and_nothing_else(name):
     assert set(report.ignored) == {k for k in used if k.startswith(ends)}
     assert len(report.names) + len(report.ignored) == len(used)
 
-    x = harness.pictures(model)
+    x = harness.images(model)
     tap = keras.Model(whole.input, whole.get_layer(trunk.layers[-1].name).output)
     assert np.array_equal(harness.predict(trunk, x), harness.predict(tap, x))
     for k, values in before.items():
@@ -181,7 +181,7 @@ def test_names_that_nobody_knows_are_refused():
     fails(ValueError, "missing in the source", fixed(), {})
 
 
-def test_a_stem_for_small_pictures_does_not_fit():
+def test_a_stem_for_small_images_does_not_fit():
     text = fails(ValueError, "do not fit", fixed(stem="small"), state("resnet18"))
     assert "stem_conv/kernel: (7, 7, 3, 8) given, (3, 3, 3, 8) wanted" in text
 
@@ -320,7 +320,7 @@ def test_names_are_loaded_by_timm(monkeypatch):
     report = weights.from_timm(build(), "resnet18.a1_in1k")
     assert asked == [("resnet18.a1_in1k", True)]
     assert report.source == "timm:resnet18.a1_in1k"
-    assert str(report).endswith("\n  Licence: apache-2.0.")
+    assert str(report).endswith("\n  License: apache-2.0.")
     assert weights.load(build(), "timm:resnet18").source == "timm:resnet18"
 
 
@@ -400,7 +400,7 @@ def test_the_v1_network_computes_what_keras_computes(size):
 
 
 def test_converted_input_differs_at_the_borders_only():
-    """What the mean colours differ by meets padding with zeros there, and nowhere else."""
+    """What the mean colors differ by meets padding with zeros there, and nowhere else."""
     pixels = np.random.default_rng(1).uniform(0, 255, (1, 64, 64, 3)).astype("float32")
     theirs = keras.applications.resnet.preprocess_input(pixels.copy())
     ours = (pixels / 255 - sp.assembly.IMAGENET_MEAN) / sp.assembly.IMAGENET_STD
@@ -421,7 +421,7 @@ def test_the_place_of_the_stride_is_no_detail():
     v1 = ours_from_keras(False)
     timms = build("resnet50", plain=True, width=1.0, classifier_activation=None)
     weights.copy_weights(v1, timms)
-    x = harness.pictures(timms)
+    x = harness.images(timms)
     assert harness.error(harness.predict(timms, x), harness.predict(v1, x)) > 0.1
     text = fails(
         ValueError, "strides in 3x3", timms, keras_net(), fill=weights.from_keras_applications
@@ -487,11 +487,11 @@ def test_names_of_keras_are_downloaded(monkeypatch):
           "ResNet50", fill=weights.from_keras_applications)  # fmt: skip
 
 
-def test_only_colour_input_is_converted():
-    net = types.SimpleNamespace(name="grey")
+def test_only_color_input_is_converted():
+    net = types.SimpleNamespace(name="gray")
     from keras_seqpar.weights.keras_applications import _convert_input
 
-    with pytest.raises(ValueError, match="'grey' takes 1 channels.*Give convert_input=False"):
+    with pytest.raises(ValueError, match="'gray' takes 1 channels.*Give convert_input=False"):
         _convert_input({"stem_conv/kernel": np.zeros((7, 7, 1, 64))}, net)
 
 
@@ -529,7 +529,7 @@ def test_a_frozen_trunk_stays_as_it_is_while_branches_train(family):
     trunk = model.get_layer("trunk")
     trunk.trainable = False
     before, branch = harness.values(trunk), harness.values(model.get_layer("branch_a"))
-    x = harness.pictures(model, 4)
+    x = harness.images(model, 4)
     features = harness.predict(trunk, x)
     assert np.array_equal(harness.array(trunk(x, training=True)), features)
     model.compile("sgd", "categorical_crossentropy")

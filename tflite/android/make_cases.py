@@ -1,4 +1,4 @@
-"""Writes what the tests of the Kotlin core read: files, pictures, and what Python makes of them.
+"""Writes what the tests of the Kotlin core read: files, images, and what Python makes of them.
 
 python tflite/android/make_cases.py FOLDER, which must not exist. Takes about a minute.
 """
@@ -30,7 +30,7 @@ def main() -> None:
     folder.mkdir(parents=True)
     keras.utils.set_random_seed(0)
     net = ks.load_preset(PRESET)
-    names = [f"picture{i}.png" for i in range(len(SIZES))]
+    names = [f"image{i}.png" for i in range(len(SIZES))]
     for seed, (name, size) in enumerate(zip(names, SIZES, strict=True)):
         draw(size, seed).save(folder / name)
     squares = np.stack([data.decode(folder / name, net.input_shape[1]) for name in names])
@@ -39,7 +39,7 @@ def main() -> None:
     small = np.stack([data.decode(folder / name, 32) for name in names])
 
     cases = {
-        "pictures": names,
+        "images": names,
         "size": net.input_shape[1],
         "files": files(folder, net, squares),
         "nested_files": nested_files(folder, small),
@@ -52,21 +52,21 @@ def main() -> None:
 
 
 def draw(size: tuple[int, int], seed: int) -> Image.Image:
-    """A picture of shapes and noise: smooth parts, sharp edges, the full range of values."""
+    """An image of shapes and noise: smooth parts, sharp edges, the full range of values."""
     rng = np.random.default_rng(seed)
     width, height = size
     noise = rng.integers(0, 256, (height, width, 3)).astype("uint8")
     ramp = np.linspace(0, 255, width)[None, :, None] * np.ones((height, 1, 3))
     mixed = np.where(np.arange(height)[:, None, None] % 3 == 0, noise, ramp).astype("uint8")
-    picture = Image.fromarray(mixed)
-    pen = ImageDraw.Draw(picture)
+    image = Image.fromarray(mixed)
+    pen = ImageDraw.Draw(image)
     for _ in range(8):
         x, y = rng.uniform(0, width), rng.uniform(0, height)
         radius = rng.uniform(3, min(size) / 4)
-        colour = tuple(rng.integers(0, 256, 3).tolist())
+        color = tuple(rng.integers(0, 256, 3).tolist())
         shape = pen.ellipse if rng.random() < 0.5 else pen.rectangle
-        shape((x - radius, y - radius, x + radius, y + radius), fill=colour)
-    return picture
+        shape((x - radius, y - radius, x + radius, y + radius), fill=color)
+    return image
 
 
 def files(folder: Path, net: keras.Model, squares: np.ndarray) -> list[dict]:
@@ -87,26 +87,26 @@ def files(folder: Path, net: keras.Model, squares: np.ndarray) -> list[dict]:
     return found
 
 
-def nested_files(folder: Path, pictures: np.ndarray) -> list[dict]:
-    """Small files with a gains input, with none_of_these, with normalised input."""
-    normalised = nested(include_preprocessing=False)
-    found = [case(mobile.convert(normalised, folder / "normalised.tflite").path, pictures)]
+def nested_files(folder: Path, images: np.ndarray) -> list[dict]:
+    """Small files with a gains input, with none_of_these, with normalized input."""
+    normalized = nested(include_preprocessing=False)
+    found = [case(mobile.convert(normalized, folder / "normalized.tflite").path, images)]
     pixels = nested()
-    logits = ks.with_activation(pixels, None).predict(pictures.astype("float32"), verbose=0)
+    logits = ks.with_activation(pixels, None).predict(images.astype("float32"), verbose=0)
     halfway = float(np.median(logits.max(-1)))
     with_none = ks.with_threshold(pixels, {"value": halfway, "score": "max_logit"})
     path = mobile.convert(with_none, folder / "none.tflite", quantization="float32").path
-    found.append(case(path, pictures))
-    assert len(set(found[-1]["none"])) == 2, "the pictures should lie on both sides"
+    found.append(case(path, images))
+    assert len(set(found[-1]["none"])) == 2, "the images should lie on both sides"
     steerable = ks.attention_input(pixels)
     path = mobile.convert(steerable, folder / "gains.tflite", quantization="float32").path
     rng = np.random.default_rng(0)
     for gains in (None, rng.uniform(0, 3, len(ks.gain_names(steerable))).astype("float32")):
-        found.append(case(path, pictures, gains))
+        found.append(case(path, images, gains))
     found[-1]["gain_labels"] = list(ks.gain_names(steerable))
-    options = {"quantization": "int8", "calibration": pictures, "max_gain": 2}
+    options = {"quantization": "int8", "calibration": images, "max_gain": 2}
     path = mobile.convert(steerable, folder / "gains_int8.tflite", **options).path
-    found.append(case(path, pictures, np.array([3, 0, 1, 0.5, 2, 1, 1], "float32")))
+    found.append(case(path, images, np.array([3, 0, 1, 0.5, 2, 1, 1], "float32")))
     found[-1]["max_gain"] = mobile.Runner(path).about["max_gain"]
     return found
 
@@ -138,11 +138,11 @@ def nested(**options) -> keras.Model:
     return net
 
 
-def case(path: Path, pictures: np.ndarray, gains: np.ndarray | None = None) -> dict:
+def case(path: Path, images: np.ndarray, gains: np.ndarray | None = None) -> dict:
     """What Python's Runner makes of pixels."""
     runner = mobile.Runner(path)
     mean, std = (np.array(runner.about[key], "float32") for key in ("mean", "std"))
-    given = pictures if not mean.any() and (std == 1).all() else (pictures - mean) / std
+    given = images if not mean.any() and (std == 1).all() else (images - mean) / std
     scores, none = runner.decide(given, gains)
     return {
         "file": path.name,
@@ -175,11 +175,11 @@ def packs(folder: Path, net: keras.Model, squares: np.ndarray, small: np.ndarray
     ]
 
 
-def pack_case(folder: Path, pictures: np.ndarray, choices: list) -> dict:
+def pack_case(folder: Path, images: np.ndarray, choices: list) -> dict:
     runner = mobile.PackRunner(folder)
     found = []
     for choice in choices:
-        scores, none = runner.decide(pictures, choice)
+        scores, none = runner.decide(images, choice)
         one = mobile.PackRunner(folder, choice)
         found.append(
             {
@@ -262,7 +262,7 @@ def crops(folder: Path) -> dict:
 
 
 def segmenter(classes: int) -> keras.Model:
-    """A small network from pictures of any size to a map of half their resolution."""
+    """A small network from images of any size to a map of half their resolution."""
     layers = keras.layers
     frame = keras.Input((None, None, 3))
     x = layers.Rescaling(1 / 64, -2)(frame)

@@ -15,7 +15,7 @@ let runtime = null; // is loaded once
  *
  * @param {Uint8Array} bytes the content of a .tflite file.
  * @param {number} threads number of CPU threads; 1 where the page may not have more.
- * @returns {Promise<object>} what `readFile` says, with `size` of the pictures, `threads`, and
+ * @returns {Promise<object>} what `readFile` says, with `size` of the images, `threads`, and
  *   `close()`.
  */
 export async function load(bytes, threads = 1) {
@@ -32,19 +32,19 @@ export async function load(bytes, threads = 1) {
 }
 
 /**
- * Runs a network on one picture.
+ * Runs a network on one image.
  *
  * @param {object} network from `load`.
  * @param {Uint8Array} pixels `size * size * 3`, from `square`.
  * @param {object} [options] `signature`: key of one, by default the first; `gains`: one number per
  *   node, 0 or more, by default neutral.
  * @returns {Promise<{scores: Float32Array, none: boolean | null, milliseconds: number}>}
- *   `none`: the picture shows none of the categories; null where the file does not say.
+ *   `none`: the image shows none of the categories; null where the file does not say.
  */
 export async function run(network, pixels, {signature, gains} = {}) {
   const {about, model, signatures} = network;
   const chosen = signatures.find(({key}) => key === signature) ?? signatures[0];
-  const values = {image: () => normalise(pixels, about), gains: () => limit(gains, chosen, about)};
+  const values = {image: () => normalize(pixels, about), gains: () => limit(gains, chosen, about)};
   const start = performance.now();
   const inputs = {};
   for (const input of chosen.inputs) {
@@ -95,7 +95,7 @@ function check({inputs, outputs}, about) {
   const [batch, height, width, channels] = image.shape;
   if (batch !== 1 || height !== width || channels !== 3) {
     const shape = image.shape.join(' x ');
-    throw new Error(`The file takes pictures of ${shape}; this page, one square colour picture.`);
+    throw new Error(`The file takes images of ${shape}; this page, one square color image.`);
   }
   for (const {name, dtype} of [...inputs, ...outputs]) {
     if (!ARRAYS[dtype]) {
@@ -106,11 +106,11 @@ function check({inputs, outputs}, about) {
     }
   }
   if (!about.mean) {
-    throw new Error('The file does not say how its pictures are normalised.');
+    throw new Error('The file does not say how its images are normalized.');
   }
 }
 
-function normalise(pixels, {mean, std}) {
+function normalize(pixels, {mean, std}) {
   if (mean.every(value => value === 0) && std.every(value => value === 1)) return pixels;
   const shift = Float32Array.from(mean);
   const scale = Float32Array.from(std);

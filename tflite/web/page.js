@@ -1,13 +1,13 @@
-// The page: what is chosen, and what is shown. All else is in network.js and picture.js.
+// The page: what is chosen, and what is shown. All else is in network.js and image.js.
 
 import {load, run, subset} from './network.js';
-import {decode, pixelsOf, square} from './picture.js';
+import {decode, pixelsOf, square} from './image.js';
 
 const TOP = 5; // categories shown
 const MOST_GAIN = 3; // of a slider, where the file sets no limit
 const RUNS = 50; // of which the median latency is taken
 const RULES = new Map([
-  ['softmax', 'Scores are the softmax over the chosen categories (renormalised probabilities).'],
+  ['softmax', 'Scores are the softmax over the chosen categories (renormalized probabilities).'],
   [null, 'Scores are the softmax over the chosen categories (the file gives logits).'],
   ['sigmoid', 'Every category has its own score: choosing others does not change it.'],
 ]);
@@ -46,7 +46,7 @@ async function open(bytes, name) {
   element('uses').hidden = names.length < 2;
   const {network: net = 'a network', quantization = 'unknown'} = network.about;
   element('about').textContent =
-    `${name}: ${net}, ${quantization}, ${bytes.length.toLocaleString('en')} bytes, pictures of ` +
+    `${name}: ${net}, ${quantization}, ${bytes.length.toLocaleString('en')} bytes, images of ` +
     `${network.size} x ${network.size}, ${network.threads} thread(s)`;
   use();
   await look();
@@ -118,7 +118,7 @@ function neutral() {
   later(look);
 }
 
-// Runs the network on the picture, if there are both.
+// Runs the network on the image, if there are both.
 async function look() {
   const {network, source} = state;
   if (!network || !source) return;
@@ -130,7 +130,7 @@ async function look() {
   Object.assign(state, {pixels, found});
   show(pixels, network.size);
   element('latency').textContent =
-    `Picture ${before.toFixed(1)} ms, network ${found.milliseconds.toFixed(1)} ms`;
+    `Image ${before.toFixed(1)} ms, network ${found.milliseconds.toFixed(1)} ms`;
   showResults();
 }
 
@@ -198,7 +198,7 @@ function setUp() {
   element('file').onchange = ({target: {files: [file]}}) => {
     if (file) later(async () => open(new Uint8Array(await file.arrayBuffer()), file.name));
   };
-  element('picture').onchange = ({target: {files: [file]}}) => {
+  element('image').onchange = ({target: {files: [file]}}) => {
     if (!file) return;
     state.source = size => decode(file, size);
     later(look);

@@ -36,7 +36,7 @@ class File:
         name: in its folder.
         categories: how many it names.
         plain: it holds the plain network; otherwise a cutout.
-        macs: multiply-accumulates for one picture, as `keras_seqpar.cost` counts them.
+        macs: multiply-accumulates for one image, as `keras_seqpar.cost` counts them.
         bytes: its size.
     """
 

@@ -18,7 +18,7 @@ from keras_seqpar.surgery.cutout import cutout, find_parts
 from keras_seqpar.surgery.unknowns import with_threshold
 from keras_seqpar.weights import named_weights
 
-NOISE = 8  # pictures of it to calibrate on
+NOISE = 8  # images of it to calibrate on
 
 
 def plain_network(
@@ -33,7 +33,7 @@ def plain_network(
         stem: likewise.
 
     Returns:
-        A plain network for the same pictures and categories.
+        A plain network for the same images and categories.
 
     Raises:
         TypeError: an argument of the wrong type.
@@ -127,7 +127,7 @@ def make(
     files = []
     for name, network in {"plain": plain, **networks}.items():
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Calibration on", UserWarning)  # on so few pictures
+            warnings.filterwarnings("ignore", "Calibration on", UserWarning)  # on so few images
             made = convert(
                 network,
                 folder / f"{name}-{quantization}.tflite",

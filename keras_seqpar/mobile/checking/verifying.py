@@ -1,4 +1,4 @@
-"""Checks a .tflite file against the Keras network it was made of, on real pictures."""
+"""Checks a .tflite file against the Keras network it was made of, on real images."""
 
 import dataclasses
 import os
@@ -7,12 +7,12 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_seqpar.mobile.export.network import check_pictures, in_float32, parts_of
+from keras_seqpar.mobile.export.network import check_images, in_float32, parts_of
 from keras_seqpar.mobile.runtime.runner import Runner
 from keras_seqpar.surgery.unknowns import none_of_these
 
 RUNS = 50  # of which the median latency is taken
-BATCH = 32  # pictures per call of the Keras network
+BATCH = 32  # images per call of the Keras network
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,9 +22,9 @@ class Bounds:
     Args:
         max_error: largest difference of any score, relative to the range (largest minus
             smallest) of all of Keras's scores.
-        min_agreement: least share of pictures on which both name the same category first, and
+        min_agreement: least share of images on which both name the same category first, and
             on which both decide the same about none of these.
-        max_accuracy_drop: how far the share of pictures that the file names rightly may lie below
+        max_accuracy_drop: how far the share of images that the file names rightly may lie below
             Keras's; `None` for any.
     """
 
@@ -36,7 +36,7 @@ class Bounds:
 # A few times what was measured on trained ResNet-18 PHLs (digits at 32 pixels, accuracy 99 %,
 # and Imagenette at 64 pixels, half trained, 55 %): largest errors of 2e-6, 0.005, 0.06, 0.13 and
 # least agreements of 1, 1, 0.987, 0.977. float32 differs by the order of summation and by batch
-# normalisation, which folds into convolutions; an accelerator that rounds products (TF32) differs
+# normalization, which folds into convolutions; an accelerator that rounds products (TF32) differs
 # more.
 BOUNDS = {
     "float32": Bounds(1e-5, 0.99),
@@ -49,20 +49,20 @@ BOUNDS = {
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """What a file does on real pictures, beside Keras; `print` shows it as a table.
+    """What a file does on real images, beside Keras; `print` shows it as a table.
 
     Args:
         path: the file.
         quantization: of the file.
-        pictures: how many were compared.
-        agreement: share of pictures on which file and Keras name the same category first.
+        images: how many were compared.
+        agreement: share of images on which file and Keras name the same category first.
         max_error: largest difference of any score, relative to the range of Keras's scores.
         mean_error: the mean of these differences.
         accuracy: of the file; `None` without labels.
         keras_accuracy: of the Keras network; `None` without labels.
-        none_agreement: share of pictures on which both decide the same about none of these; `None`
+        none_agreement: share of images on which both decide the same about none of these; `None`
             where the network stores no threshold.
-        rejected: share of pictures that the file says show none of these; `None` likewise.
+        rejected: share of images that the file says show none of these; `None` likewise.
         bytes: size of the file.
         milliseconds: median latency of one run.
         interpreter: name and version of the interpreter.
@@ -73,7 +73,7 @@ class Report:
 
     path: Path
     quantization: str
-    pictures: int
+    images: int
     agreement: float
     max_error: float
     mean_error: float
@@ -108,15 +108,15 @@ class Report:
         for name, share in shares.items():
             if not share >= self.bounds.min_agreement:
                 found.append(
-                    f"the {name} with Keras, {share:.2%} of {self.pictures} pictures, is below "
+                    f"the {name} with Keras, {share:.2%} of {self.images} images, is below "
                     f"{self.bounds.min_agreement:.2%}"
                 )
         most = self.bounds.max_accuracy_drop
         if most is not None and self.accuracy is not None and self.keras_accuracy is not None:
-            drop = round(self.keras_accuracy - self.accuracy, 9)  # of shares of whole pictures
+            drop = round(self.keras_accuracy - self.accuracy, 9)  # of shares of whole images
             if not drop <= most:
                 found.append(
-                    f"the accuracy, {self.accuracy:.2%} of {self.pictures} pictures, is more than "
+                    f"the accuracy, {self.accuracy:.2%} of {self.images} images, is more than "
                     f"{most:.2%} below Keras's {self.keras_accuracy:.2%}"
                 )
         return found
@@ -152,7 +152,7 @@ class Report:
         ]
         lines = [
             f"{self.name} ({self.quantization}) in {self.interpreter}, "
-            f"beside Keras on {self.pictures} pictures"
+            f"beside Keras on {self.images} images"
         ]
         lines += [f"  {name:<16}{value:>12}  {note}" for name, value, note in rows]
         return "\n".join(lines)
@@ -171,7 +171,7 @@ def verify(
     interpreter: str | None = None,
     signature: str | None = None,
 ) -> Report:
-    """Runs a file and its Keras network on the same pictures.
+    """Runs a file and its Keras network on the same images.
 
     A network in mixed precision is compared in float32, a gains input is neutral. Where the
     network stores a threshold, the decisions about none of these are compared as well. Runs on
@@ -180,8 +180,8 @@ def verify(
     Args:
         path: a .tflite file.
         model: the network that it was made of; of one signature, the cutout with its categories.
-        images: real pictures `(n, height, width, channels)` as the network takes them.
-        labels: `(n,)` index of the true category of every picture.
+        images: real images `(n, height, width, channels)` as the network takes them.
+        labels: `(n,)` index of the true category of every image.
         max_error: replaces `BOUNDS[quantization].max_error`.
         min_agreement: replaces `BOUNDS[quantization].min_agreement`.
         max_accuracy_drop: the file's accuracy may lie this far below Keras's: 0.01 is one point.
@@ -197,18 +197,18 @@ def verify(
         TypeError: an argument of the wrong type.
         FileNotFoundError: there is no such file.
         ValueError: the file is no .tflite file, does not fit the network, or has no such
-            signature; pictures or labels that do not fit.
+            signature; images or labels that do not fit.
         ImportError: no interpreter is installed.
 
     Example:
 
-    >>> print(verify("pets.tflite", pets, pictures, labels).check())
+    >>> print(verify("pets.tflite", pets, images, labels).check())
     """
     runner = Runner(path, threads=threads, interpreter=interpreter, signature=signature)
-    images = check_pictures(model, images, runner.input_shape[1:], "images")
+    images = check_images(model, images, runner.input_shape[1:], "images")
     bounds = _bounds(runner, max_error, min_agreement, max_accuracy_drop)
     if max_accuracy_drop is not None and labels is None:
-        raise ValueError("max_accuracy_drop needs labels: the true category of every picture.")
+        raise ValueError("max_accuracy_drop needs labels: the true category of every image.")
     parts, network = parts_of(model), in_float32(model)
     if parts and parts.threshold:
         network = none_of_these(network)
@@ -224,7 +224,7 @@ def verify(
         )
     if scores.shape != expected.shape:
         raise ValueError(
-            f"{str(path)!r} gives {scores.shape[1]} scores per picture, the model {model.name!r} "
+            f"{str(path)!r} gives {scores.shape[1]} scores per image, the model {model.name!r} "
             f"{expected.shape[1]}: the file was made of another network."
         )
     spread = float(expected.max() - expected.min())
@@ -233,7 +233,7 @@ def verify(
     return Report(
         path=runner.path,
         quantization=runner.about.get("quantization", "unknown"),
-        pictures=len(images),
+        images=len(images),
         agreement=float((top == keras_top).mean()),
         max_error=float(errors.max()),
         mean_error=float(errors.mean()),

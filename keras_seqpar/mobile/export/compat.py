@@ -90,7 +90,7 @@ def to_tflite(
 def _with_float_decision(converter) -> bytes:
     """Quantizes all but the decision on none of these, which starts from int8 logits.
 
-    Its ranges would be those of the calibration pictures. These show the network's categories: the
+    Its ranges would be those of the calibration images. These show the network's categories: the
     decision is 0 on all of them, perhaps, and an output of the range 0 to 0 cannot say 1.
     """
     from tensorflow.lite.python.convert import mlir_quantize
@@ -110,7 +110,7 @@ def _with_float_decision(converter) -> bytes:
 def samples(
     model: keras.Model, calibration, batch: int, max_gain: float | None = None
 ) -> Iterator[list[np.ndarray] | dict[str, np.ndarray]]:
-    """Yields calibration pictures, an array, in batches of one size, as the network takes them.
+    """Yields calibration images, an array, in batches of one size, as the network takes them.
 
     A network with a gains input sees every batch twice: with neutral gains, and with all gains at
     `max_gain`.
@@ -118,7 +118,7 @@ def samples(
     for i, some in enumerate(batches(calibration, batch)):
         if i == 0 and (takes_pixels(model) or calibration.dtype == np.uint8):
             # The input must span all pixels, so that uint8 input has scale 1 and zero point 0,
-            # whatever the brightest picture is: one pixel of one picture, channel by channel,
+            # whatever the brightest image is: one pixel of one image, channel by channel,
             # becomes black and one white. That leaves the activations as they are.
             some[0, 0, 0], some[0, -1, -1] = 0, 255
         if max_gain is None:

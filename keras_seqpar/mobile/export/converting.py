@@ -10,10 +10,10 @@ import numpy as np
 
 from keras_seqpar.mobile.export.compat import gain_limit, samples, to_tflite
 from keras_seqpar.mobile.export.network import (
-    check_pictures,
+    check_images,
     in_float32,
     labels_of,
-    normalisation,
+    normalization,
     parts_of,
     takes_pixels,
 )
@@ -47,45 +47,45 @@ def convert(
     max_gain: float | None = None,
     description: str | None = None,
     author: str | None = None,
-    licence: str | None = None,
+    license: str | None = None,
 ) -> Converted:
     """Writes a network as a .tflite file with built-in operations only.
 
     The file's input is called `image`, its output `scores`; all shapes are fixed. A network
     with a gains input keeps it as the input `gains`, `(batch_size, nodes)`. One that stores a
     threshold (`with_threshold`) gets a second output, `none_of_these`, `(batch_size, 1)`: 1 where
-    the picture shows none of the categories, else 0. A network in mixed precision is converted in
+    the image shows none of the categories, else 0. A network in mixed precision is converted in
     float32. Networks from elsewhere convert too; they have no labels and nothing says how their
-    pictures are normalised.
+    images are normalized.
 
-    The file describes itself in TFLite metadata: its labels, the normalisation of its pictures,
+    The file describes itself in TFLite metadata: its labels, the normalization of its images,
     and the hierarchy. MediaPipe Tasks and Android's tools read these; `zipfile` opens the files
     `labels.txt` and `hierarchy.json` in it. MediaPipe's ImageClassifier takes files with batch 1,
-    without gains input, of networks that take pixels, with float32 or uint8 pictures; with
+    without gains input, of networks that take pixels, with float32 or uint8 images; with
     `none_of_these`, only float32 scores.
 
     Needs Keras on the TensorFlow backend. A `.keras` file saved on any backend loads there.
 
     Args:
-        model: a network with one picture input, for example a cutout.
+        model: a network with one image input, for example a cutout.
         path: where to write, ending in `.tflite`; the folder must exist.
         quantization: `"float32"`; `"float16"`, half the size; `"dynamic"`, int8 weights and
             float32 activations, a quarter of the size and nearly float; `"int8"`, weights
             (per channel) and activations in int8, for integer hardware. Operations without
             an int8 kernel stay float between QUANTIZE and DEQUANTIZE: none in ResNets, the
-            normalisations of ConvNeXt V2; `"int16x8"`, int8 weights and 16-bit activations: near
+            normalizations of ConvNeXt V2; `"int16x8"`, int8 weights and 16-bit activations: near
             to float, but interpreters have only slow reference kernels for it on CPUs (11.4 ms
             where int8 takes 0.11 ms: ResNet-18 PHL of width 0.25 at 32 pixels), so it is for
             hardware that knows it.
-        calibration: for int8 and int16x8, real pictures `(n, height, width, channels)` as the
+        calibration: for int8 and int16x8, real images `(n, height, width, channels)` as the
             network takes them, uint8 or floats; 100 to 500 are enough. They set the ranges of the
             activations: what lies beyond is clipped.
         input_dtype: for int8, `"uint8"` or `"int8"` make the file take integers: for a
             network that takes pixels, uint8 are the pixels (scale 1, zero point 0).
         output_dtype: for int8, likewise, of the scores. `none_of_these` is decided on the logits
             inside the file, and is float32 in every one.
-        batch_size: the fixed number of pictures per run.
-        image_size: `(height, width)`, for a network that takes pictures of any size.
+        batch_size: the fixed number of images per run.
+        image_size: `(height, width)`, for a network that takes images of any size.
         labels: write `<name>.labels.txt`, one label per line in the order of the outputs, and
             the same into the file; a sequence of labels replaces the network's own. `False`
             leaves out the hierarchy as well.
@@ -98,7 +98,7 @@ def convert(
             gains. Gains are floats at the input of every file.
         description: what the metadata says about the file; by default what it was made of.
         author: for the metadata.
-        licence: for the metadata: under which the weights may be used, an SPDX identifier, say.
+        license: for the metadata: under which the weights may be used, an SPDX identifier, say.
 
     Returns:
         What was written.
@@ -113,12 +113,12 @@ def convert(
     Example:
 
     >>> made = convert(cutout(model, ["cat", "dog"]), "pets.tflite", quantization="int8",
-    ...                calibration=pictures, input_dtype="uint8")
+    ...                calibration=images, input_dtype="uint8")
     """
     parts = parts_of(model)  # TypeError
     path = check_path(path)
     _check_options(quantization, input_dtype, output_dtype, batch_size, quantizer)
-    for name, text in (("description", description), ("author", author), ("licence", licence)):
+    for name, text in (("description", description), ("author", author), ("license", license)):
         if text is not None and not isinstance(text, str):
             raise TypeError(f"{name} must be a text, got {text!r}.")
     backend = keras.config.backend()
@@ -127,7 +127,7 @@ def convert(
             f"Conversion needs Keras on TensorFlow, but it runs on {backend}. Set "
             "KERAS_BACKEND=tensorflow before Keras is imported and load the .keras file there."
         )
-    shape = (batch_size, *_picture_shape(model, image_size))
+    shape = (batch_size, *_image_shape(model, image_size))
     limit = _check_max_gain(model, max_gain, quantization, quantizer)
     if quantization in ("int8", "int16x8"):
         calibration = _check_calibration(model, calibration, shape, quantization)
@@ -140,7 +140,7 @@ def convert(
 
     network, outputs = in_float32(model), ["scores"]
     inputs = ["image", "gains"][: len(model.inputs)]
-    known = normalisation(model)
+    known = normalization(model)
     about = facts(model, parts, known, quantization) | ({"max_gain": limit} if limit else {})
     if parts and parts.threshold:
         network = none_of_these(network)
@@ -169,9 +169,9 @@ def convert(
             name=model.name,
             description=description or f"Scores {model.outputs[0].shape[-1]} categories.",
             author=author,
-            licence=licence,
+            license=license,
             channels=shape[-1],
-            normalisation=known,
+            normalization=known,
             graphs={"": [*inputs[1:], *outputs[1:]]},
         ),
         ends=(input_dtype, output_dtype) if limit else None,
@@ -195,7 +195,7 @@ def facts(model: keras.Model, parts: Parts | None, known, quantization: str) -> 
     Args:
         model: the network.
         parts: its parts; `None` for a network that is none of this package.
-        known: its `normalisation`.
+        known: its `normalization`.
         quantization: of the file.
     """
     return {
@@ -214,7 +214,7 @@ def _check_options(
         raise ValueError(f"batch_size must be a whole number of 1 or more, got {batch_size!r}.")
 
 
-def _picture_shape(model: keras.Model, image_size) -> tuple[int, int, int]:
+def _image_shape(model: keras.Model, image_size) -> tuple[int, int, int]:
     """The fixed `(height, width, channels)` of the file's input; checks all inputs."""
     try:
         inputs, outputs = list(model.inputs or []), list(model.outputs or [])
@@ -229,7 +229,7 @@ def _picture_shape(model: keras.Model, image_size) -> tuple[int, int, int]:
     if len(inputs) > 1 and (len(inputs) > 2 or names[1] != "gains"):
         raise ValueError(
             f"The model {model.name!r} has the inputs {names}. Convertible are models with one "
-            "picture input, and those of keras_seqpar.attention_input with a second called gains."
+            "image input, and those of keras_seqpar.attention_input with a second called gains."
         )
     if len(outputs) != 1:
         raise ValueError(
@@ -239,19 +239,19 @@ def _picture_shape(model: keras.Model, image_size) -> tuple[int, int, int]:
     if len(shape) != 3 or "float" not in inputs[0].dtype:
         raise ValueError(
             f"The model {model.name!r} takes {inputs[0].dtype} of shape {shape}. Convertible are "
-            "models that take pictures, (height, width, channels), as floats."
+            "models that take images, (height, width, channels), as floats."
         )
     size = shape[:2] if image_size is None else tuple(image_size)
     if len(size) != 2 or any(
         have not in (None, want) for have, want in zip(shape, size, strict=False)
     ):
         raise ValueError(
-            f"image_size {image_size} does not fit the model {model.name!r}, which takes pictures "
+            f"image_size {image_size} does not fit the model {model.name!r}, which takes images "
             f"of {shape[0]} x {shape[1]}."
         )
     if None in size:
         raise ValueError(
-            f"The model {model.name!r} takes pictures of any size, but a .tflite file of one size "
+            f"The model {model.name!r} takes images of any size, but a .tflite file of one size "
             "only. Give image_size=(height, width)."
         )
     return (*size, shape[2])
@@ -272,7 +272,7 @@ def _check_max_gain(model, max_gain, quantization: str, quantizer: str) -> float
         )
     if quantizer == "ai_edge":
         raise ValueError(
-            "quantizer='ai_edge' calibrates pictures only, no gains. Take quantizer='tensorflow'."
+            "quantizer='ai_edge' calibrates images only, no gains. Take quantizer='tensorflow'."
         )
     if not 1 <= check_gain(max_gain, "max_gain") <= 255:
         raise ValueError(f"max_gain must lie in 1 .. 255, got {max_gain!r}. 2 is a usual limit.")
@@ -282,7 +282,7 @@ def _check_max_gain(model, max_gain, quantization: str, quantizer: str) -> float
 def _check_calibration(model, calibration, shape, quantization="int8") -> np.ndarray:
     if calibration is None:
         raise no_calibration(quantization)
-    calibration = check_pictures(model, calibration, shape[1:], "calibration pictures")
+    calibration = check_images(model, calibration, shape[1:], "calibration images")
     check_spread(calibration)
     say_few(calibration)
     return calibration
@@ -300,7 +300,7 @@ def _check_meaning(
         )
     if input_dtype == "uint8" and takes_pixels(model) is False:
         warnings.warn(
-            f"The model {model.name!r} takes normalised input, so the file's uint8 pictures are "
+            f"The model {model.name!r} takes normalized input, so the file's uint8 images are "
             "no pixels: MediaPipe and Android's tools, which feed pixels, get wrong scores. Build "
             "the network with include_preprocessing=True.",
             stacklevel=3,

@@ -44,7 +44,7 @@ def convert_crops(
     smaller crops serve streams that are given a margin in pixels.
 
     Args:
-        model: a functional Keras model from a picture `(height, width, channels)` to a map
+        model: a functional Keras model from an image `(height, width, channels)` to a map
             `(height, width, classes)` of scores, of any resolution.
         path: where to write, ending in `.tflite`; the folder must exist.
         crops: `(height, width)` of every size, multiples of the network's total stride, no larger
@@ -84,7 +84,7 @@ def convert_crops(
     *size, channels = graph_of(model).inputs[0].shape[1:]  # ValueError
     if image_size is None and None in size:
         raise ValueError(
-            f"The model {model.name!r} takes pictures of any size, but a .tflite file of fixed "
+            f"The model {model.name!r} takes images of any size, but a .tflite file of fixed "
             "ones only. Give image_size=(height, width) of the frames."
         )
     shape = None if image_size is None else (*_pair(image_size, "image_size"), channels)
@@ -172,18 +172,18 @@ def _text(size) -> str:
     return "x".join(map(str, size))
 
 
-def _tiles(pictures, found: Geometry, size) -> np.ndarray | None:
-    """Pictures cut into tiles of a size; the last ones of a row or column overlap."""
+def _tiles(images, found: Geometry, size) -> np.ndarray | None:
+    """Images cut into tiles of a size; the last ones of a row or column overlap."""
     frame = found.shape[:2]
-    if pictures is None or tuple(np.shape(pictures)[1:3]) != frame:
-        return pictures  # `convert` says what is wrong
+    if images is None or tuple(np.shape(images)[1:3]) != frame:
+        return images  # `convert` says what is wrong
     starts = [
         sorted({*range(0, most - side + 1, side), most - side})
         for most, side in zip(frame, size, strict=True)
     ]
     return np.concatenate(
         [
-            np.asarray(pictures)[:, top : top + size[0], left : left + size[1]]
+            np.asarray(images)[:, top : top + size[0], left : left + size[1]]
             for top in starts[0]
             for left in starts[1]
         ]

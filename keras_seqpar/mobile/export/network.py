@@ -1,4 +1,4 @@
-"""What the mobile side asks of a Keras network: its precision, its inputs, its pictures."""
+"""What the mobile side asks of a Keras network: its precision, its inputs, its images."""
 
 from collections.abc import Sequence
 
@@ -35,10 +35,10 @@ def labels_of(model: keras.Model) -> tuple[str, ...] | None:
 
 
 def takes_pixels(model: keras.Model) -> bool | None:
-    """Says what pictures a network takes.
+    """Says what images a network takes.
 
     Returns:
-        `True` for pixels of 0 to 255, `False` for ImageNet-normalised input, `None` where
+        `True` for pixels of 0 to 255, `False` for ImageNet-normalized input, `None` where
         that cannot be known: a network from elsewhere.
     """
     parts = parts_of(model)
@@ -49,7 +49,7 @@ def takes_pixels(model: keras.Model) -> bool | None:
     return False if model.inputs[0].shape[-1] == len(IMAGENET_MEAN) else None
 
 
-def normalisation(model: keras.Model) -> tuple[list[float], list[float]] | None:
+def normalization(model: keras.Model) -> tuple[list[float], list[float]] | None:
     """Mean and deviation in pixels that turn pixels into the network's input, if known."""
     pixels = takes_pixels(model)
     if pixels is None:
@@ -68,16 +68,16 @@ def from_pixels(model: keras.Model, pixels: np.ndarray) -> np.ndarray:
         pixels: `(n, height, width, channels)` uint8.
 
     Returns:
-        The pixels as they are, or normalised as float32.
+        The pixels as they are, or normalized as float32.
 
     Raises:
         ValueError: the network is not of this package, so its input range is not known.
     """
-    known = normalisation(model)
+    known = normalization(model)
     if known is None:
         raise ValueError(
             f"The model {model.name!r} is no network of this package: nothing says how its "
-            "pictures are normalised."
+            "images are normalized."
         )
     if takes_pixels(model):
         return pixels
@@ -85,25 +85,25 @@ def from_pixels(model: keras.Model, pixels: np.ndarray) -> np.ndarray:
     return (pixels - mean) / std
 
 
-def check_pictures(
-    model: keras.Model, pictures, size: Sequence[int | None], what: str = "pictures"
+def check_images(
+    model: keras.Model, images, size: Sequence[int | None], what: str = "images"
 ) -> np.ndarray:
-    """Checks that pictures are what a network takes.
+    """Checks that images are what a network takes.
 
     Args:
         model: the network.
-        pictures: what was given.
+        images: what was given.
         size: `(height, width, channels)` wanted; `None` allows any.
         what: how to call them in a message.
 
     Returns:
-        The pictures as an array `(n, height, width, channels)`, uint8 or floats.
+        The images as an array `(n, height, width, channels)`, uint8 or floats.
 
     Raises:
         TypeError: no array of uint8 or floats.
-        ValueError: another shape, no picture, NaN, or a range that the network does not take.
+        ValueError: another shape, no image, NaN, or a range that the network does not take.
     """
-    return check_array(pictures, size, what, takes_pixels(model), f"the model {model.name!r}")
+    return check_array(images, size, what, takes_pixels(model), f"the model {model.name!r}")
 
 
 def in_float32(model: keras.Model) -> keras.Model:

@@ -65,7 +65,7 @@ def make_branches(
         known: node id -> branch that the pack has already.
         work: where to write.
         quantization: of the pack.
-        calibration: pictures for int8, else `None`.
+        calibration: images for int8, else `None`.
 
     Returns:
         Node id -> branch written.
@@ -87,8 +87,8 @@ def make_branches(
     part, runner = trunk
     features = None
     if calibration is not None:
-        pictures = (runner.encode(picture[None]) for picture in calibration)
-        features = np.concatenate([runner.pass_on(picture) for picture in pictures])
+        images = (runner.encode(image[None]) for image in calibration)
+        features = np.concatenate([runner.pass_on(image) for image in images])
     for root in hierarchy.roots:
         make(root, part, features)
     return made
@@ -102,7 +102,7 @@ def _make_branch(
     work: Path,
     quantization: str,
 ) -> tuple[Part, PartRunner]:
-    """Converts one branch; `features` are what `feeder` gives on the calibration pictures."""
+    """Converts one branch; `features` are what `feeder` gives on the calibration images."""
     dtype = feeder.output.dtype
     branch, file = parts.branches[node.id], branch_file(node.id)
     content = convert_part(
@@ -124,7 +124,7 @@ def _make_branch(
         raise ValueError(
             f"The converter made {file} take {part.input}, but {feeder.file} gives "
             f"{feeder.output}: the two do not fit. Pack with quantization='float32', or calibrate "
-            "on other pictures."
+            "on other images."
         )
     return part, runner
 
@@ -188,7 +188,7 @@ def extremes(tensor: Tensor) -> tuple[np.float32, np.float32]:
     """The smallest and largest value of an int8 tensor, from which its scale can be computed.
 
     The converter divides their difference by 255 in float32, so where the product of scale and
-    integer was rounded, the quotient may be the scale's neighbour. The nearest floats that give
+    integer was rounded, the quotient may be the scale's neighbor. The nearest floats that give
     the scale itself are taken.
 
     Args:
@@ -200,14 +200,14 @@ def extremes(tensor: Tensor) -> tuple[np.float32, np.float32]:
     """
     scale = np.float32(tensor.scale)
     ends = [np.float32(scale * np.float32(q - tensor.zero_point)) for q in (-128, 127)]
-    pairs = itertools.product(*map(_neighbours, ends))
+    pairs = itertools.product(*map(_neighbors, ends))
     for low, high in pairs:
         if (high - low) / np.float32(255) == scale:
             return low, high
     return ends[0], ends[1]
 
 
-def _neighbours(value: np.float32) -> list[np.float32]:
+def _neighbors(value: np.float32) -> list[np.float32]:
     """A float and those around it, the nearest first; zero stays alone."""
     found = [value]
     if value:

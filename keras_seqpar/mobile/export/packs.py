@@ -14,8 +14,8 @@ import keras
 import numpy as np
 
 from keras_seqpar.mobile.export.compat import samples
-from keras_seqpar.mobile.export.converting import _check_calibration, _check_options, _picture_shape
-from keras_seqpar.mobile.export.network import in_float32, normalisation, parts_of
+from keras_seqpar.mobile.export.converting import _check_calibration, _check_options, _image_shape
+from keras_seqpar.mobile.export.network import in_float32, normalization, parts_of
 from keras_seqpar.mobile.export.pack_branches import convert_part, fingerprint, keep, make_branches
 from keras_seqpar.mobile.format.files import umask
 from keras_seqpar.mobile.runtime.manifest import (
@@ -55,11 +55,11 @@ def pack(
         model: a SeqPar network, for example a cutout.
         folder: where to write; it must not exist yet, or be empty.
         quantization: `"int8"`, weights (per channel) and activations in int8; or `"float32"`.
-        calibration: for int8, real pictures `(n, height, width, channels)` as the network takes
+        calibration: for int8, real images `(n, height, width, channels)` as the network takes
             them, uint8 or floats; 100 to 500 are enough.
         input_dtype: for int8, `"uint8"` or `"int8"` make the trunk take integers: for a network
             that takes pixels, uint8 are the pixels.
-        image_size: `(height, width)`, for a network that takes pictures of any size.
+        image_size: `(height, width)`, for a network that takes images of any size.
 
     Returns:
         The manifest.
@@ -75,8 +75,8 @@ def pack(
 
     Example:
 
-    >>> manifest = pack(net, "animals.pack", calibration=pictures, input_dtype="uint8")
-    >>> scores = PackRunner("animals.pack")(other_pictures, ["cat", "dog"])
+    >>> manifest = pack(net, "animals.pack", calibration=images, input_dtype="uint8")
+    >>> scores = PackRunner("animals.pack")(other_images, ["cat", "dog"])
     """
     parts_of(model)  # TypeError
     if quantization not in PACK_QUANTIZATIONS:
@@ -84,9 +84,9 @@ def pack(
     _check_options(quantization, input_dtype, "float32", 1)
     parts = _check_network(model)
     folder = _check_folder(folder)
-    shape = (1, *_picture_shape(model, image_size))
+    shape = (1, *_image_shape(model, image_size))
     calibration = _check_calibration(model, calibration, shape) if quantization == "int8" else None
-    known = normalisation(model)
+    known = normalization(model)
     mean, std = map(tuple, known) if known else (None, None)
 
     work = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
@@ -147,7 +147,7 @@ def add_branch(
         model: a SeqPar network with that category, on the very trunk that the pack was made of:
             grown with `add_category(..., freeze_others=True)`, for example.
         category: label or node id in `model`; a superclass stands for its categories.
-        calibration: for a pack in int8, real pictures as for `pack`.
+        calibration: for a pack in int8, real images as for `pack`.
 
     Returns:
         The new manifest.
@@ -163,7 +163,7 @@ def add_branch(
     Example:
 
     >>> bigger = add_category(net, "bus", freeze_others=True)  # and train it
-    >>> add_branch("animals.pack", bigger, "bus", calibration=pictures)
+    >>> add_branch("animals.pack", bigger, "bus", calibration=images)
     """
     parts_of(model)  # TypeError
     folder = Path(folder)
@@ -183,7 +183,7 @@ def add_branch(
             branch = parts.branches[node.id]
             _check_same(f"branch of {node.label!r}", branch, manifest.branches[node.id], folder)
     shape = manifest.trunk.input.shape
-    _picture_shape(model, shape[1:3])
+    _image_shape(model, shape[1:3])
     int8 = manifest.quantization == "int8"
     calibration = _check_calibration(model, calibration, shape) if int8 else None
     runner = load_part(folder, manifest.trunk)

@@ -1,6 +1,6 @@
-"""Networks with their pictures laid out as phones compute quickest; only for conversion.
+"""Networks with their images laid out as phones compute quickest; only for conversion.
 
-XNNPACK works in runs along the last axis, and of a picture that has three values.
+XNNPACK works in runs along the last axis, and of an image that has three values.
 """
 
 import keras
@@ -9,19 +9,19 @@ from keras import layers, ops
 
 from keras_seqpar.networks.graph import functional, replay
 
-_FEW = 4  # channels of a picture; where there are more, a convolution's lanes are full enough
+_FEW = 4  # channels of an image; where there are more, a convolution's lanes are full enough
 
 
 def with_long_rows(model: keras.Model, size: tuple[int, int]) -> keras.Model:
     """Returns the network with its first layers rewritten; what they compute is the same.
 
-    Pixels are normalised row by row instead of pixel by pixel. A first convolution that moves on
+    Pixels are normalized row by row instead of pixel by pixel. A first convolution that moves on
     by two columns reads pairs of columns as one with twice the channels, which is how they lie in
     memory, and moves on by one; likewise with larger strides.
 
     Args:
         model: any network.
-        size: `(height, width)` of its pictures.
+        size: `(height, width)` of its images.
 
     Returns:
         A network that shares all other layers; the one given if it is not functional.
@@ -47,36 +47,36 @@ def with_long_rows(model: keras.Model, size: tuple[int, int]) -> keras.Model:
             padded[id(made)] = made, args[0], layer.padding
         return made
 
-    picture, *others = model.inputs
-    inputs = [keras.Input((*size, picture.shape[-1]), dtype=picture.dtype, name=picture.name)]
+    image, *others = model.inputs
+    inputs = [keras.Input((*size, image.shape[-1]), dtype=image.dtype, name=image.name)]
     inputs += [keras.Input(x.shape[1:], dtype=x.dtype, name=x.name) for x in others]
     outputs = replay(graph, inputs if others else inputs[0], call)
     return keras.Model(inputs if others else inputs[0], outputs, name=model.name)
 
 
-def _rescaled(layer: layers.Rescaling, pictures):
+def _rescaled(layer: layers.Rescaling, images):
     """`Rescaling` of whole rows."""
-    _, height, width, channels = pictures.shape
+    _, height, width, channels = images.shape
     scale, offset = (
         np.resize(np.ravel(x).astype("float32"), width * channels)
         for x in (layer.scale, layer.offset)
     )
-    rows = ops.reshape(pictures, (-1, height, width * channels)) * scale + offset
+    rows = ops.reshape(images, (-1, height, width * channels)) * scale + offset
     return ops.reshape(rows, (-1, height, width, channels))
 
 
-def _folded(layer: layers.Conv2D, pictures, padding):
+def _folded(layer: layers.Conv2D, images, padding):
     """A convolution with its column stride folded into the channels.
 
     Args:
         layer: the convolution.
-        pictures: what it reads, before padding.
+        images: what it reads, before padding.
         padding: `((top, bottom), (left, right))`.
 
     Returns:
         Its output; `None` where it is no such convolution.
     """
-    _, height, width, channels = pictures.shape
+    _, height, width, channels = images.shape
     (top, bottom), (left, right) = padding
     stride, taps = layer.strides[1], layer.kernel_size[1]
     if (
@@ -97,7 +97,7 @@ def _folded(layer: layers.Conv2D, pictures, padding):
     kernel = ops.convert_to_numpy(layer.kernel)
     kernel = np.pad(kernel, ((0, 0), (lead, wide * stride - lead - taps), (0, 0), (0, 0)))
     kernel = kernel.reshape(kernel.shape[0], wide, stride * channels, -1)
-    x = ops.reshape(pictures, (-1, height, width // stride, stride * channels))
+    x = ops.reshape(images, (-1, height, width // stride, stride * channels))
     if top or bottom or before or after:
         x = layers.ZeroPadding2D(((top, bottom), (before, after)), data_format="channels_last")(x)
     convolution = layers.Conv2D(

@@ -11,7 +11,7 @@ from pathlib import Path
 import keras
 
 from keras_seqpar.mobile.export.converting import convert
-from keras_seqpar.mobile.export.network import normalisation
+from keras_seqpar.mobile.export.network import normalization
 from keras_seqpar.mobile.format.files import Converted, check_path, labels_path, write_whole
 from keras_seqpar.mobile.runtime.reading import Contents, read
 from keras_seqpar.mobile.runtime.runner import NONE
@@ -47,7 +47,7 @@ def convert_signatures(
         signatures: name of a signature -> its categories, as for `cutout`, or `None` for all of
             the network's. Names consist of letters, digits and `_`. The first is what those run
             who ask for none.
-        **options: of `convert`, without `labels`. Calibration pictures serve all signatures, so
+        **options: of `convert`, without `labels`. Calibration images serve all signatures, so
             they should show the categories of all.
 
     Returns:
@@ -65,7 +65,7 @@ def convert_signatures(
     Example:
 
     >>> made = convert_signatures(model, "animals.tflite", {"pets": ["cat", "dog"], "all": None})
-    >>> scores = Runner(made.path, signature="pets")(pictures)
+    >>> scores = Runner(made.path, signature="pets")(images)
     """
     path = check_path(path)
     if "labels" in options:
@@ -100,7 +100,7 @@ def join(
         contents: key of a signature -> its file.
         found: key of a signature -> what its file says about itself.
         about: what the new file says about itself.
-        options: of `convert`: description, author and licence are for the metadata.
+        options: of `convert`: description, author and license are for the metadata.
 
     Returns:
         What was written.
@@ -120,9 +120,9 @@ def join(
             name=model.name,
             description=options.get("description") or f"Signatures: {', '.join(found)}.",
             author=options.get("author"),
-            licence=options.get("licence"),
+            license=options.get("license"),
             channels=model.inputs[0].shape[-1],
-            normalisation=normalisation(model),
+            normalization=normalization(model),
             graphs={
                 key: beside + ([NONE] if NONE in one.about else []) for key, one in found.items()
             },

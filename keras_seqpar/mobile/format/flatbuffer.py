@@ -39,7 +39,7 @@ def rewrite(
             a model that was rewritten before, whose names stay.
         description: stored as the model's description.
         metadata: stored as TFLite metadata (`metadata.py`); `None` keeps what is there.
-        ends: types that pictures and scores get (`integer_ends`); `None` leaves them.
+        ends: types that images and scores get (`integer_ends`); `None` leaves them.
 
     Returns:
         The new file, and how often it uses each operation.
@@ -188,16 +188,16 @@ def inline(content: bytes) -> bytes:
 def integer_ends(model: schema.ModelT, input_dtype: str, output_dtype: str) -> None:
     """Makes the file take or give integers, in place.
 
-    A picture is quantized by a first operation, and scores are scaled back by a last one. The
+    An image is quantized by a first operation, and scores are scaled back by a last one. The
     same operation turns integers of one type into those of another.
 
     Args:
         model: an int8 one that takes and gives floats, its ends named `image` and `scores`.
-        input_dtype: of the pictures.
+        input_dtype: of the images.
         output_dtype: of the scores.
 
     Raises:
-        ValueError: pictures or scores are floats inside as well.
+        ValueError: images or scores are floats inside as well.
     """
     graph, signature = model.subgraphs[0], model.signatureDefs[0]
     codes = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes]
@@ -240,7 +240,7 @@ def _rename(model: schema.ModelT, outputs: Sequence[str]) -> None:
     graph.outputs = [entry.tensorIndex for entry in signature.outputs]
     for entry in (*signature.inputs, *signature.outputs):
         graph.tensors[entry.tensorIndex].name = entry.name
-    # Pictures first, then gains, whatever order the converter chose.
+    # Images first, then gains, whatever order the converter chose.
     graph.inputs = sorted(graph.inputs, key=lambda i: graph.tensors[i].name != b"image")
 
 

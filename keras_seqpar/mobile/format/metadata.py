@@ -2,7 +2,7 @@
 
 A flatbuffer as in metadata_schema.fbs of TFLite (MediaPipe has the same one), stored in the
 model's buffer `TFLITE_METADATA`; the files that it names, labels among them, follow the model as
-a zip archive, not compressed. MediaPipe Tasks and Android's tools read names and normalisation
+a zip archive, not compressed. MediaPipe Tasks and Android's tools read names and normalization
 from it. https://ai.google.dev/edge/litert/models/metadata
 """
 
@@ -24,7 +24,7 @@ HIERARCHY = "hierarchy.json"
 # Numbers of metadata_schema.fbs.
 _DESCRIPTIONS, _AXIS_LABELS = 1, 2  # AssociatedFileType
 _FEATURE, _IMAGE = 1, 2  # ContentProperties
-_COLOURS = {1: 2, 3: 1}  # channels -> ColorSpaceType: GRAYSCALE, RGB
+_COLORS = {1: 2, 3: 1}  # channels -> ColorSpaceType: GRAYSCALE, RGB
 _NORMALIZATION = 1  # ProcessUnitOptions
 
 
@@ -70,9 +70,9 @@ def metadata(
     name: str,
     description: str,
     author: str | None,
-    licence: str | None,
+    license: str | None,
     channels: int,
-    normalisation: tuple[Sequence[float], Sequence[float]] | None,
+    normalization: tuple[Sequence[float], Sequence[float]] | None,
     graphs: Mapping[str, Collection[str]],
 ) -> bytes:
     """Describes a .tflite file with the input `image` and the output `scores`.
@@ -82,9 +82,9 @@ def metadata(
         name: of the network.
         description: for people.
         author: for people.
-        licence: for people; an SPDX identifier is best.
-        channels: of the pictures.
-        normalisation: `(mean, std)` per channel in pixels, if known.
+        license: for people; an SPDX identifier is best.
+        channels: of the images.
+        normalization: `(mean, std)` per channel in pixels, if known.
         graphs: signature -> what it has beside, of `gains` (input) and `none_of_these` (output);
             "" for a file of one signature.
 
@@ -116,13 +116,13 @@ def metadata(
             return file(file_name(name, signature), _AXIS_LABELS, description)
 
         image, unit = None, None
-        if channels in _COLOURS:
-            properties = _table(b, {0: bytes([_COLOURS[channels]])})
+        if channels in _COLORS:
+            properties = _table(b, {0: bytes([_COLORS[channels]])})
             image = _table(b, {0: bytes([_IMAGE]), 1: properties})
-        if normalisation:
-            options = _table(b, {i: _floats(b, values) for i, values in enumerate(normalisation)})
+        if normalization:
+            options = _table(b, {i: _floats(b, values) for i, values in enumerate(normalization)})
             unit = _table(b, {0: bytes([_NORMALIZATION]), 1: options})
-        inputs = [tensor("image", "The picture.", image, unit)]
+        inputs = [tensor("image", "The image.", image, unit)]
         if "gains" in beside:
             labels = named(GAINS_LABELS, "The node of every gain.")
             text = "What multiplies the features of every node; 1 is neutral."
@@ -131,7 +131,7 @@ def metadata(
         outputs = [tensor("scores", "One score per category.", feature(), labels=labels)]
         if NONE in beside:
             labels = named(NONE_LABELS, "What the output says.")
-            text = "1 where the picture shows none of the categories, else 0."
+            text = "1 where the image shows none of the categories, else 0."
             outputs.append(tensor(NONE, text, feature(), labels=labels))
         slots = {2: _vector(b, inputs), 3: _vector(b, outputs)}
         if signature:
@@ -143,7 +143,7 @@ def metadata(
         1: _text(b, description),
         3: _vector(b, [graph(key, beside) for key, beside in graphs.items()]),
         4: _text(b, author),
-        5: _text(b, licence),
+        5: _text(b, license),
         6: hierarchy(""),
         7: _text(b, "1.0.0"),  # of the parser: the first knows all that is used here
     }

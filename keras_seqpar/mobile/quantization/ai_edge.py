@@ -26,9 +26,9 @@ def to_quantized(
     Args:
         content: a float32 file that `convert` wrote.
         quantization: `"dynamic"` or `"int8"`.
-        calibration: for int8, pictures in batches as the file takes them, float32.
-        limits: for int8, the least and the largest value of the pictures.
-        input_dtype: for int8, of the file's pictures.
+        calibration: for int8, images in batches as the file takes them, float32.
+        limits: for int8, the least and the largest value of the images.
+        input_dtype: for int8, of the file's images.
         output_dtype: for int8, of the file's scores.
 
     Returns:
@@ -60,7 +60,7 @@ def to_quantized(
             for end in (Operation.INPUT, Operation.OUTPUT):
                 work.update_quantization_recipe(".*", end, algorithm_key=leave)
             work.update_quantization_recipe(NONE, everything, algorithm_key=leave)
-            # The ranges are the extremes of all pictures, as TensorFlow's converter takes them;
+            # The ranges are the extremes of all images, as TensorFlow's converter takes them;
             # Quantizer.calibrate would take moving averages.
             samples = [{"image": batch} for batch in calibration]
             with _quiet():

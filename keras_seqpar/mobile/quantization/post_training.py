@@ -18,8 +18,8 @@ from keras_seqpar.mobile.runtime.images import batches, check_array, check_sprea
 from keras_seqpar.mobile.runtime.reading import Contents
 from keras_seqpar.mobile.runtime.reading import read as read_file
 
-# Fewer pictures than this leave the ranges of the activations to chance.
-FEW_PICTURES = 50
+# Fewer images than this leave the ranges of the activations to chance.
+FEW_IMAGES = 50
 
 
 def quantize(
@@ -39,7 +39,7 @@ def quantize(
         source: a float32 file that `convert` wrote.
         path: where to write, ending in `.tflite`; the folder must exist.
         quantization: `"dynamic"` or `"int8"`, as for `convert`.
-        calibration: for int8, real pictures `(n, height, width, channels)` as the network takes
+        calibration: for int8, real images `(n, height, width, channels)` as the network takes
             them, uint8 or floats; 100 to 500 are enough.
         input_dtype: for int8, `"uint8"` or `"int8"` make the file take integers: for a network
             that takes pixels, uint8 are the pixels (scale 1, zero point 0).
@@ -60,7 +60,7 @@ def quantize(
     Example:
 
     >>> made = quantize("pets.tflite", "small.tflite", quantization="int8",
-    ...                 calibration=pictures, input_dtype="uint8")
+    ...                 calibration=images, input_dtype="uint8")
     """
     source = Path(source)
     path = check_path(path)
@@ -84,7 +84,7 @@ def quantize(
         if calibration is None:
             raise no_calibration(quantization)
         calibration = check_array(
-            calibration, shape[1:], "calibration pictures", pixels, f"the file {source.name!r}"
+            calibration, shape[1:], "calibration images", pixels, f"the file {source.name!r}"
         )
         check_spread(calibration)
         say_few(calibration)
@@ -120,9 +120,9 @@ def quantized(
         content: of the float file.
         contents: what it says about itself.
         quantization: as for `quantize`, as all that follows.
-        calibration: checked pictures.
-        batch: the fixed number of pictures per run.
-        input_dtype: of the pictures.
+        calibration: checked images.
+        batch: the fixed number of images per run.
+        input_dtype: of the images.
         output_dtype: of the scores.
     """
     from keras_seqpar.mobile.format.flatbuffer import rewrite
@@ -144,7 +144,7 @@ def quantized(
 def no_calibration(quantization: str) -> ValueError:
     """The error where calibration is missing."""
     return ValueError(
-        f"quantization={quantization!r} needs calibration: some hundred real pictures of the kind "
+        f"quantization={quantization!r} needs calibration: some hundred real images of the kind "
         "that the network will see, as an array (n, height, width, channels)."
     )
 
@@ -165,11 +165,11 @@ def check_no_gains(has_gains: bool, quantization: str) -> None:
 
 
 def say_few(calibration: np.ndarray) -> None:
-    """Warns where there are few calibration pictures."""
-    if len(calibration) < FEW_PICTURES:
+    """Warns where there are few calibration images."""
+    if len(calibration) < FEW_IMAGES:
         warnings.warn(
-            f"Calibration on {len(calibration)} picture(s): the ranges of the activations may be "
-            f"too narrow. Take {FEW_PICTURES} or more, of every category.",
+            f"Calibration on {len(calibration)} image(s): the ranges of the activations may be "
+            f"too narrow. Take {FEW_IMAGES} or more, of every category.",
             stacklevel=4,
         )
 

@@ -230,11 +230,11 @@ class CropStream:
         kept.since_full += 1
         self._kept = kept
 
-    def _classes(self, signature: str, picture: np.ndarray) -> np.ndarray:
+    def _classes(self, signature: str, image: np.ndarray) -> np.ndarray:
         """`(height, width)`: with one class, whether it is above 0.5, else the best."""
         if signature not in self._runners:
             self._runners[signature] = self._runners[FULL].beside(signature)
-        scores = self._runners[signature](picture[None])[0]
+        scores = self._runners[signature](image[None])[0]
         if scores.shape[-1] == 1:
             return (scores[..., 0] > 0.5).astype("uint8")
         return scores.argmax(-1).astype("uint8" if scores.shape[-1] <= 256 else "int32")
@@ -242,11 +242,11 @@ class CropStream:
     def _measure(self, frame: np.ndarray) -> None:
         """Finds what the signatures cost: the quickest of a few runs, in pixels of a frame."""
 
-        def quickest(signature: str, picture: np.ndarray) -> float:
+        def quickest(signature: str, image: np.ndarray) -> float:
             times = []
             for _ in range(_RUNS):
                 start = time.perf_counter()
-                self._classes(signature, picture)
+                self._classes(signature, image)
                 times.append(time.perf_counter() - start)
             return min(times)
 

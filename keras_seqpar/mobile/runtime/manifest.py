@@ -1,7 +1,7 @@
 """The manifest of a branch pack: its files, and what they take and give. No TensorFlow, no Keras.
 
 A branch pack is a folder: `trunk.tflite`, one `branch_<id>.tflite` per node of the hierarchy, and
-`manifest.json`. The trunk turns a picture into features, a superclass's branch features into
+`manifest.json`. The trunk turns an image into features, a superclass's branch features into
 features, a category's branch features into one logit.
 """
 

@@ -1,4 +1,4 @@
-"""Runs a branch pack: the trunk once per picture, then any of the branches. Needs NumPy only.
+"""Runs a branch pack: the trunk once per image, then any of the branches. Needs NumPy only.
 
 No TensorFlow and no Keras here: this is what goes onto a device.
 """
@@ -28,12 +28,12 @@ class PartRunner(Runner):
         """What the file gives."""
         return _tensor(self._scores)
 
-    def encode(self, picture: np.ndarray) -> np.ndarray:
-        """Scales a picture `(1, height, width, channels)` to what the file takes."""
-        return _encode(picture, self._image)
+    def encode(self, image: np.ndarray) -> np.ndarray:
+        """Scales an image `(1, height, width, channels)` to what the file takes."""
+        return _encode(image, self._image)
 
     def pass_on(self, values: np.ndarray) -> np.ndarray:
-        """Runs the file on one picture or on another file's output.
+        """Runs the file on one image or on another file's output.
 
         Args:
             values: of the shape and dtype that `input` says.
@@ -80,7 +80,7 @@ class PackRunner:
     """A branch pack that is ready to run.
 
     It takes what the Keras network takes, and gives the scores of the chosen categories: the
-    activation (softmax) over their logits, as a cutout does. The trunk runs once per picture and
+    activation (softmax) over their logits, as a cutout does. The trunk runs once per image and
     so does every superclass's branch that is needed. Files are verified and loaded when they are
     needed first, so files of categories that nobody chooses may be missing.
 
@@ -107,7 +107,7 @@ class PackRunner:
     Example:
 
     >>> runner = PackRunner("animals.pack")
-    >>> scores = runner(pictures, ["cat", "dog"])  # (n, height, width, channels) -> (n, 2)
+    >>> scores = runner(images, ["cat", "dog"])  # (n, height, width, channels) -> (n, 2)
     """
 
     def __init__(
@@ -142,30 +142,30 @@ class PackRunner:
         """Names of the files that are loaded."""
         return (self._trunk.path.name, *(part.path.name for part in self._loaded.values()))
 
-    def __call__(self, pictures: np.ndarray, categories: Sequence[str] | None = None) -> np.ndarray:
-        """Scores pictures.
+    def __call__(self, images: np.ndarray, categories: Sequence[str] | None = None) -> np.ndarray:
+        """Scores images.
 
         Args:
-            pictures: `(n, height, width, channels)`, in the range that the Keras network takes.
+            images: `(n, height, width, channels)`, in the range that the Keras network takes.
             categories: another choice, for this call; by default what the runner was made for.
 
         Returns:
             `(n, categories)` float32, in the order chosen.
 
         Raises:
-            ValueError: pictures of another shape; an unknown or repeated category; a branch's
+            ValueError: images of another shape; an unknown or repeated category; a branch's
                 file that is not the one that the manifest means.
             FileNotFoundError: a branch's file is missing.
         """
-        return self.decide(pictures, categories)[0]
+        return self.decide(images, categories)[0]
 
     def decide(
-        self, pictures: np.ndarray, categories: Sequence[str] | None = None
+        self, images: np.ndarray, categories: Sequence[str] | None = None
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Scores pictures and says which of them show none of the categories.
+        """Scores images and says which of them show none of the categories.
 
         Args:
-            pictures: as for a call.
+            images: as for a call.
             categories: as for a call.
 
         Returns:
@@ -176,17 +176,17 @@ class PackRunner:
             ValueError: as for a call.
             FileNotFoundError: as for a call.
         """
-        logits = self.logits(pictures, categories)
+        logits = self.logits(images, categories)
         threshold = self.manifest.threshold
         whole = logits.shape[1] == len(self.manifest.hierarchy.categories)
         none = threshold.rejects(logits) if threshold and whole else None
         return _activate(logits, self.manifest.classifier_activation), none
 
-    def logits(self, pictures: np.ndarray, categories: Sequence[str] | None = None) -> np.ndarray:
+    def logits(self, images: np.ndarray, categories: Sequence[str] | None = None) -> np.ndarray:
         """Gives what the scores are made of.
 
         Args:
-            pictures: as for a call.
+            images: as for a call.
             categories: as for a call.
 
         Returns:
@@ -196,21 +196,21 @@ class PackRunner:
             ValueError: as for a call.
             FileNotFoundError: as for a call.
         """
-        pictures = np.asarray(pictures)
+        images = np.asarray(images)
         shape = self.input_shape[1:]
-        if pictures.shape[1:] != shape or not len(pictures):
+        if images.shape[1:] != shape or not len(images):
             raise ValueError(
-                f"{str(self.folder)!r} takes pictures of shape (n, {', '.join(map(str, shape))}), "
-                f"got {pictures.shape}."
+                f"{str(self.folder)!r} takes images of shape (n, {', '.join(map(str, shape))}), "
+                f"got {images.shape}."
             )
         chosen = self._choose(categories)
         encode = self._trunk.encode
-        return np.array([self._run(encode(picture[None]), chosen) for picture in pictures])
+        return np.array([self._run(encode(image[None]), chosen) for image in images])
 
     def latency(
         self, runs: int = 50, warm_up: int = 10, categories: Sequence[str] | None = None
     ) -> np.ndarray:
-        """Measures how long a picture takes, input and output included.
+        """Measures how long an image takes, input and output included.
 
         Args:
             runs: how many to measure.
@@ -222,11 +222,11 @@ class PackRunner:
         """
         chosen = self._choose(categories)
         noise = np.random.default_rng(0).integers(0, 256, self.input_shape)
-        picture = self._trunk.encode(noise.astype("uint8"))
+        image = self._trunk.encode(noise.astype("uint8"))
         times = []
         for _ in range(warm_up + runs):
             start = time.perf_counter()
-            _activate(self._run(picture, chosen)[None], self.manifest.classifier_activation)
+            _activate(self._run(image, chosen)[None], self.manifest.classifier_activation)
             times.append(1e3 * (time.perf_counter() - start))
         return np.array(times[warm_up:])
 
@@ -266,8 +266,8 @@ class PackRunner:
             )
         return self._loaded[part.sha256]
 
-    def _run(self, picture: np.ndarray, chosen: Hierarchy) -> np.ndarray:
-        """The logits of one encoded picture, `(categories,)` float32."""
+    def _run(self, image: np.ndarray, chosen: Hierarchy) -> np.ndarray:
+        """The logits of one encoded image, `(categories,)` float32."""
         found = {}
 
         def run(node: Node, features: np.ndarray) -> None:
@@ -277,7 +277,7 @@ class PackRunner:
             for child in node.children:
                 run(child, output)
 
-        features = self._trunk.pass_on(picture)
+        features = self._trunk.pass_on(image)
         for root in chosen.roots:
             run(root, features)
         return np.array([found[id_] for id_ in chosen.category_ids], "float32")

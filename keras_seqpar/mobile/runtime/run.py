@@ -1,4 +1,4 @@
-"""Names what is on pictures: python -m keras_seqpar.mobile.run cutout.tflite picture.jpg.
+"""Names what is on images: python -m keras_seqpar.mobile.run cutout.tflite image.jpg.
 
 Needs NumPy, Pillow and an interpreter; no TensorFlow and no Keras.
 """
@@ -12,7 +12,7 @@ import numpy as np
 from keras_seqpar.data.loading import decode
 from keras_seqpar.mobile.runtime.runner import INTERPRETERS, Runner
 
-NOTHING = "none of these"  # said of a picture that a file with that output does not know
+NOTHING = "none of these"  # said of an image that a file with that output does not know
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="python -m keras_seqpar.mobile.run")
     parser.add_argument("file", help="a .tflite file, perhaps with NAME.labels.txt beside")
-    parser.add_argument("pictures", nargs="+", help="JPEG, PNG, ...")
+    parser.add_argument("images", nargs="+", help="JPEG, PNG, ...")
     parser.add_argument("--top", type=int, default=3, help="how many categories to show")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     parser.add_argument("--interpreter", choices=list(INTERPRETERS), help="default: the first")
@@ -41,41 +41,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         which = f", signature {runner.signature}" if runner.signature else ""
         print(f"{options.file}{which} in {runner.interpreter}, {runner.threads} thread(s)")
-        for picture in options.pictures:
-            scores, none = runner.decide(read_picture(runner, picture))
+        for image in options.images:
+            scores, none = runner.decide(read_image(runner, image))
             text = describe(scores[0], runner.labels, options.top)
-            print(f"{picture}: {text if none is None or not none[0] else f'{NOTHING} ({text})'}")
+            print(f"{image}: {text if none is None or not none[0] else f'{NOTHING} ({text})'}")
     except (ImportError, OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0
 
 
-def read_picture(runner: Runner, path: str) -> np.ndarray:
-    """Reads a picture as a file takes it.
+def read_image(runner: Runner, path: str) -> np.ndarray:
+    """Reads an image as a file takes it.
 
     Args:
         runner: the loaded file.
-        path: a picture; the square in its middle is taken.
+        path: an image; the square in its middle is taken.
 
     Returns:
-        `(1, height, width, 3)`, pixels or normalised.
+        `(1, height, width, 3)`, pixels or normalized.
 
     Raises:
-        OSError: no such picture, or it cannot be decoded.
-        ValueError: the file does not take square colour pictures, or does not say how they
-            are normalised.
+        OSError: no such image, or it cannot be decoded.
+        ValueError: the file does not take square color images, or does not say how they
+            are normalized.
     """
     _, height, width, channels = runner.input_shape
     if height != width or channels != 3:
         raise ValueError(
-            f"{runner.path.name} takes pictures of {height} x {width} x {channels}; this command "
-            "reads square colour pictures only."
+            f"{runner.path.name} takes images of {height} x {width} x {channels}; this command "
+            "reads square color images only."
         )
     pixels = decode(path, height)[None]
     if "mean" not in runner.about:
         raise ValueError(
-            f"{runner.path.name} does not say how its pictures are normalised: it was not made "
+            f"{runner.path.name} does not say how its images are normalized: it was not made "
             "of a network of this package. Use keras_seqpar.mobile.Runner in a program."
         )
     mean, std = (np.array(runner.about[key], "float32") for key in ("mean", "std"))

@@ -54,14 +54,14 @@ class Runner:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is truncated or no .tflite file for pictures, or its label file does
+        ValueError: it is truncated or no .tflite file for images, or its label file does
             not fit; `threads` is below 1; `interpreter` or `signature` is unknown.
         ImportError: no interpreter is installed.
 
     Example:
 
     >>> runner = Runner("digits.tflite")
-    >>> scores = runner(pictures)  # (n, height, width, channels) -> (n, categories)
+    >>> scores = runner(images)  # (n, height, width, channels) -> (n, categories)
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class Runner:
         if len(inputs) > 2 or len(inputs[0]["shape"]) != 4 or len(scores) != 1:
             shapes = [tuple(map(int, x["shape"])) for x in (*inputs, *outputs)]
             raise ValueError(
-                f"{str(self.path)!r} is no network for pictures: its inputs and outputs have the "
+                f"{str(self.path)!r} is no network for images: its inputs and outputs have the "
                 f"shapes {shapes}. Wanted: (batch, height, width, channels), perhaps gains "
                 "(batch, nodes), and one output, perhaps none_of_these beside it."
             )
@@ -136,15 +136,15 @@ class Runner:
 
     @property
     def input_dtype(self) -> np.dtype:
-        """What the file's picture input holds: float32, uint8 or int8."""
+        """What the file's image input holds: float32, uint8 or int8."""
         return np.dtype(self._image["dtype"])
 
-    def __call__(self, pictures: np.ndarray, gains: np.ndarray | None = None) -> np.ndarray:
+    def __call__(self, images: np.ndarray, gains: np.ndarray | None = None) -> np.ndarray:
         """Runs the network.
 
         Args:
-            pictures: `(n, height, width, channels)`, in the range that the Keras network takes.
-            gains: for a network with a gains input, one `(nodes,)` vector for all pictures, 0 or
+            images: `(n, height, width, channels)`, in the range that the Keras network takes.
+            gains: for a network with a gains input, one `(nodes,)` vector for all images, 0 or
                 more; neutral by default. Where the file limits gains (`about["max_gain"]`), what
                 lies above is clipped, with a warning.
 
@@ -152,18 +152,18 @@ class Runner:
             `(n, outputs)` float32.
 
         Raises:
-            ValueError: pictures or gains of another shape, gains that are negative or not finite,
+            ValueError: images or gains of another shape, gains that are negative or not finite,
                 or gains for a network without.
         """
-        return self.decide(pictures, gains)[0]
+        return self.decide(images, gains)[0]
 
     def decide(
-        self, pictures: np.ndarray, gains: np.ndarray | None = None
+        self, images: np.ndarray, gains: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Runs the network and says which pictures show none of its categories.
+        """Runs the network and says which images show none of its categories.
 
         Args:
-            pictures: `(n, height, width, channels)`, in the range that the Keras network takes.
+            images: `(n, height, width, channels)`, in the range that the Keras network takes.
             gains: as for a call.
 
         Returns:
@@ -173,17 +173,17 @@ class Runner:
         Raises:
             ValueError: as for a call.
         """
-        pictures = np.asarray(pictures)
+        images = np.asarray(images)
         batch, *shape = self.input_shape
-        if list(pictures.shape[1:]) != shape or not len(pictures):
+        if list(images.shape[1:]) != shape or not len(images):
             raise ValueError(
-                f"{self.path.name} takes pictures of shape (n, {', '.join(map(str, shape))}), "
-                f"got {pictures.shape}."
+                f"{self.path.name} takes images of shape (n, {', '.join(map(str, shape))}), "
+                f"got {images.shape}."
             )
         self._set_gains(gains)
         scores, none = [], []
-        for start in range(0, len(pictures), batch):
-            some = pictures[start : start + batch]
+        for start in range(0, len(images), batch):
+            some = images[start : start + batch]
             fill = np.resize(some, (batch, *shape)) if len(some) < batch else some
             self._run(_encode(fill, self._image))
             scores.append(self._read(self._scores)[: len(some)])
@@ -203,12 +203,12 @@ class Runner:
         """
         low, high = (0, 256) if self.input_dtype != np.int8 else (-128, 128)
         noise = np.random.default_rng(0).integers(low, high, self.input_shape)
-        picture = noise.astype(self.input_dtype)
+        image = noise.astype(self.input_dtype)
         self._set_gains(None)
         times = []
         for _ in range(warm_up + runs):
             start = time.perf_counter()
-            self._run(picture)
+            self._run(image)
             self._read(self._scores)
             times.append(1e3 * (time.perf_counter() - start))
         return np.array(times[warm_up:])
@@ -235,8 +235,8 @@ class Runner:
         gains = np.broadcast_to(gains, shape)
         self._engine.set_tensor(self._gains["index"], _encode(gains, self._gains))
 
-    def _run(self, picture: np.ndarray) -> None:
-        self._engine.set_tensor(self._image["index"], picture)
+    def _run(self, image: np.ndarray) -> None:
+        self._engine.set_tensor(self._image["index"], image)
         self._engine.invoke()
 
     def _read(self, output: dict) -> np.ndarray:
@@ -257,7 +257,7 @@ class _Signature:
         self._found: dict[str, np.ndarray] = {}
 
     def get_input_details(self) -> list[dict]:
-        """The picture first."""
+        """The image first."""
         details = self._run.get_input_details()
         names = sorted(details, key=lambda name: name != "image")
         return [{**details[name], "index": name} for name in names]

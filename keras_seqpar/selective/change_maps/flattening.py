@@ -77,7 +77,7 @@ def flatten(model: keras.Model, input_shape: Sequence[int] | None = None) -> Fla
 
     Raises:
         TypeError: `model` is no Keras model.
-        ValueError: it is no functional one, its first input is no picture, or a size is not
+        ValueError: it is no functional one, its first input is no image, or a size is not
             known or does not fit.
     """
     if not isinstance(model, keras.Model):
@@ -184,7 +184,7 @@ def _frame_shape(model, own: tuple, given: Sequence[int] | None) -> tuple[int, .
     if len(own) != 3:
         raise ValueError(
             f"The model {model.name!r} takes inputs of shape {own}. A stream needs a model of "
-            "pictures: its first input must be (height, width, channels)."
+            "images: its first input must be (height, width, channels)."
         )
     shape = tuple(own if given is None else given)
     fits = len(shape) == 3 and all(mine in (None, n) for mine, n in zip(own, shape, strict=True))

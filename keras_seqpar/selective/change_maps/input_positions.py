@@ -104,7 +104,7 @@ class Taps:
 
     @functools.cached_property
     def _runs(self) -> list[tuple[int, int, int] | None]:
-        """Per axis, where outputs read runs of neighbours at equal distances.
+        """Per axis, where outputs read runs of neighbors at equal distances.
 
         The first tap of the first output, the number of taps, and the stride.
         """
@@ -129,10 +129,10 @@ class Taps:
         tables = []
         for table, size in zip((self.rows, self.cols), self.shape, strict=True):
             stride = int(table[1, 0] - table[0, 0]) if self.affine and len(table) > 1 else 1
-            centres = (table[:, 0] + np.maximum(table[:, -1], table[:, 0] + stride - 1)) / 2
-            middle = np.clip(np.floor(centres), 0, size - 1).astype(int)
+            centers = (table[:, 0] + np.maximum(table[:, -1], table[:, 0] + stride - 1)) / 2
+            middle = np.clip(np.floor(centers), 0, size - 1).astype(int)
             # The first input of each output, and the one after its last.
-            ends = np.ceil((centres[:-1] + centres[1:]) / 2).clip(0, size).astype(int)
+            ends = np.ceil((centers[:-1] + centers[1:]) / 2).clip(0, size).astype(int)
             low = np.minimum(np.concatenate([[0], ends]), middle)
             high = np.maximum(np.concatenate([ends, [size]]), middle + 1)
             inside = low[:, None] + np.arange((high - low).max())
@@ -241,7 +241,7 @@ def pad(shape, pads) -> Taps:
 
 
 def repeat(shape, factors) -> Taps:
-    """What nearest-neighbour upsampling by whole factors reads."""
+    """What nearest-neighbor upsampling by whole factors reads."""
     tables = [
         (np.arange(n * factor) // factor)[:, None] for n, factor in zip(shape, factors, strict=True)
     ]
@@ -250,16 +250,16 @@ def repeat(shape, factors) -> Taps:
 
 
 def bilinear(shape, factors) -> tuple[Taps, list[np.ndarray]]:
-    """What bilinear upsampling by whole factors reads (half-pixel centres), and the weights.
+    """What bilinear upsampling by whole factors reads (half-pixel centers), and the weights.
 
     Returns:
         Taps, two per axis, and for each axis the weights `(outputs, 2)` of the two.
     """
     tables, weights = [], []
     for size, factor in zip(shape, factors, strict=True):
-        centre = np.clip((np.arange(size * factor) + 0.5) / factor - 0.5, 0, size - 1)
-        low = np.floor(centre).astype(int)
-        upper = centre - low
+        center = np.clip((np.arange(size * factor) + 0.5) / factor - 0.5, 0, size - 1)
+        low = np.floor(center).astype(int)
+        upper = center - low
         high = np.where(upper > 0, np.minimum(low + 1, size - 1), low)
         tables.append(np.stack([low, high], 1))
         weights.append(np.stack([1 - upper, upper], 1).astype("float32"))

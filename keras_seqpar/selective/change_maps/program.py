@@ -1,6 +1,6 @@
 """A network as a list of steps, each with its change map, and the maps that must be kept.
 
-Batch normalisation and constant gains are folded into the convolution before them, padding is
+Batch normalization and constant gains are folded into the convolution before them, padding is
 read as a border, and layers that do nothing at inference are left out. What a step makes is
 kept from frame to frame ("stored") only where a later step reads more or other positions of it
 than were just made: readers with a window, joins of different reach, global layers, outputs.

@@ -67,7 +67,7 @@ class Step:
 
 
 def fold(steps: Sequence[Step], outputs: Collection[int]) -> list[Step]:
-    """Folds constant gains and batch normalisation into the convolution before them.
+    """Folds constant gains and batch normalization into the convolution before them.
 
     Args:
         steps: in order; they are changed in place.

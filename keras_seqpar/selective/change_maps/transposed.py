@@ -1,7 +1,7 @@
 """Transposed convolutions, as a convolution that makes blocks of outputs and a step that lays them.
 
 With strides `s` and a kernel of `k` taps, an output reads `ceil(k / s)` inputs at most, and those
-of a block of `s` neighbours read the same ones. So a convolution without strides makes all of a
+of a block of `s` neighbors read the same ones. So a convolution without strides makes all of a
 block at one position, as channels, and takes as many multiply-accumulates where `s` divides `k`
 (the sub-pixel convolution of Shi et al., arXiv 1609.07009).
 """

@@ -1,4 +1,4 @@
-"""Runs a network's steps on whole pictures of any size, with nothing kept in between."""
+"""Runs a network's steps on whole images of any size, with nothing kept in between."""
 
 import importlib
 from typing import Any
@@ -11,7 +11,7 @@ from keras_seqpar.selective.keras_engine import kernels
 
 
 class Whole:
-    """A program as a function of one picture; batch normalisation is folded.
+    """A program as a function of one image; batch normalization is folded.
 
     Args:
         program: the network, of one input and one output.
@@ -37,19 +37,19 @@ class Whole:
         """How often anything was compiled."""
         return self._caller.traces
 
-    def __call__(self, picture: np.ndarray) -> np.ndarray:
+    def __call__(self, image: np.ndarray) -> np.ndarray:
         """Runs it.
 
         Args:
-            picture: `(height, width, channels)`.
+            image: `(height, width, channels)`.
 
         Returns:
             The output without a batch axis.
         """
-        return self._caller(np.ascontiguousarray(picture[None], "float32"))[0]
+        return self._caller(np.ascontiguousarray(image[None], "float32"))[0]
 
-    def _walk(self, picture):
-        env = {self._program.inputs[0]: picture}
+    def _walk(self, image):
+        env = {self._program.inputs[0]: image}
         for step, weights in zip(self._program.steps, self._weights, strict=True):
             inputs = [env[value] for value in step.inputs]
             if step.kind == "bilinear":

@@ -96,20 +96,20 @@ class Runner:
 
 
 class Caller:
-    """A whole network on pictures of any size, compiled for each size; see `whole`."""
+    """A whole network on images of any size, compiled for each size; see `whole`."""
 
     def __init__(self, walk, channels: int):
         self.traces = 0
 
-        def run(picture):
+        def run(image):
             self.traces += 1
-            return walk(picture)
+            return walk(image)
 
         self._run = jax.jit(run)
 
-    def __call__(self, picture):
+    def __call__(self, image):
         """Runs it on `(1, height, width, channels)`."""
-        return np.asarray(self._run(jnp.asarray(picture)))
+        return np.asarray(self._run(jnp.asarray(image)))
 
 
 def enlarge(x, factors):

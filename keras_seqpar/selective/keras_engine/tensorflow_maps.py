@@ -142,22 +142,22 @@ class Runner:
 
 
 class Caller:
-    """A whole network on pictures of any size, one graph for all of them; see `whole`."""
+    """A whole network on images of any size, one graph for all of them; see `whole`."""
 
     def __init__(self, walk, channels: int):
         self._walk, self._channels = walk, channels
         self.traces = 0
 
-    def __call__(self, picture):
+    def __call__(self, image):
         """Runs it on `(1, height, width, channels)`."""
-        return self._operation([picture])[0]
+        return self._operation([image])[0]
 
     @functools.cached_property
     def _operation(self):
         @tf.function(autograph=False)
-        def run(picture):
+        def run(image):
             self.traces += 1
-            return self._walk(picture)
+            return self._walk(image)
 
         signature = tf.TensorSpec([1, None, None, self._channels], tf.float32)
         return _operation(run.get_concrete_function(signature))

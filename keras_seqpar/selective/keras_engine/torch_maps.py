@@ -80,7 +80,7 @@ class Runner:
 
 
 class Caller:
-    """A whole network on pictures of any size, nothing compiled; see `whole`."""
+    """A whole network on images of any size, nothing compiled; see `whole`."""
 
     traces = 0
 
@@ -88,9 +88,9 @@ class Caller:
         self._walk = walk
 
     @torch.no_grad()
-    def __call__(self, picture):
+    def __call__(self, image):
         """Runs it on `(1, height, width, channels)`."""
-        return keras.ops.convert_to_numpy(self._walk(keras.ops.convert_to_tensor(picture)))
+        return keras.ops.convert_to_numpy(self._walk(keras.ops.convert_to_tensor(image)))
 
 
 def enlarge(x, factors):

@@ -10,7 +10,7 @@ import numpy as np
 from keras_seqpar.selective.axis import Axis
 
 Box = tuple[int, int, int, int]  # top, left, bottom, right; the last row and column left out
-CELL = 8  # pixels; changes in neighbouring cells of this size belong together
+CELL = 8  # pixels; changes in neighboring cells of this size belong together
 _MANY = 48  # boxes; more are first joined in coarser cells, since merging looks at all pairs
 
 

@@ -50,7 +50,7 @@ def geometry(model: keras.Model, input_shape: Sequence[int] | None = None) -> Ge
 
     Raises:
         TypeError: no Keras model.
-        ValueError: no functional model, other inputs or outputs than one picture and one map,
+        ValueError: no functional model, other inputs or outputs than one image and one map,
             or layers that pad crops otherwise than frames of this size.
 
     Example:
@@ -86,7 +86,7 @@ def _only_map(model: keras.Model, flat: Flat) -> int:
     shapes = [flat.shapes[i] for i in outputs]
     if len(flat.inputs) != 1 or len(outputs) != 1 or len(shapes[0]) != 3:
         raise ValueError(
-            f"A segmentation model takes one picture and gives one map (height, width, classes); "
+            f"A segmentation model takes one image and gives one map (height, width, classes); "
             f"{model.name!r} takes {len(flat.inputs)} inputs and gives {shapes}. Make a model of "
             "the map alone with keras.Model(model.inputs, output)."
         )
@@ -170,7 +170,7 @@ def open_sizes(model: keras.Model) -> keras.Model:
     """The same network, layers shared, for frames of any size.
 
     Args:
-        model: a functional model of one picture.
+        model: a functional model of one image.
     """
     shape = model.inputs[0].shape
     if shape[1] is None and shape[2] is None:

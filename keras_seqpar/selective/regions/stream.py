@@ -54,7 +54,7 @@ class SegmentationStream:
     is. After more training make a new stream. Not to be used by two threads at once.
 
     Args:
-        model: a functional Keras model from a picture `(height, width, channels)` to a map
+        model: a functional Keras model from an image `(height, width, channels)` to a map
             `(height, width, classes)` of scores, of any resolution. With one class, positions
             above 0.5 have it.
         margin: pixels of context around what is renewed, or `"receptive_field"`.
@@ -64,7 +64,7 @@ class SegmentationStream:
             one number, one per channel, or `"auto"`; see `Detector`.
         luminance: compare luminance instead of channels.
         dilate: positions by which changes are grown.
-        drop_single: leave out changed positions without a changed neighbour.
+        drop_single: leave out changed positions without a changed neighbor.
         learn: frames of a still scene that `threshold="auto"` learns from.
         least: positions that a region must have; smaller ones wait until they are larger.
         only: look for changes only here: a boolean `(height, width)` map, or boxes
@@ -81,7 +81,7 @@ class SegmentationStream:
 
     Raises:
         TypeError: no Keras model, or an argument of the wrong type.
-        ValueError: no functional model of one picture and one map, a layer that looks at all
+        ValueError: no functional model of one image and one map, a layer that looks at all
             positions (with `"receptive_field"`), or an argument out of range.
 
     Example:
@@ -295,8 +295,8 @@ class SegmentationStream:
         output = np.stack([item.output for item in self._items])
         accepted = [item.accepted for item in self._items]
         whole, of_accepted = (
-            np.stack([self._full(x) for x in pictures]) if compare else None
-            for pictures in (frames, accepted)
+            np.stack([self._full(x) for x in images]) if compare else None
+            for images in (frames, accepted)
         )
         items = []
         for i, (mode, crops, milliseconds) in enumerate(done):
@@ -364,11 +364,11 @@ class SegmentationStream:
         crop = frame[: sides[0], : sides[1]]
         self._full(crop)
         times = []
-        for picture in (frame, crop):
+        for image in (frame, crop):
             runs = []
             for _ in range(3):
                 start = time.perf_counter()
-                self._full(picture)
+                self._full(image)
                 runs.append(time.perf_counter() - start)
             times.append(min(runs))
         whole, part = rows.size * cols.size, crop[..., 0].size

@@ -1,8 +1,8 @@
-"""Makes what the page's tests compare with: files, pictures, and what Python says of them.
+"""Makes what the page's tests compare with: files, images, and what Python says of them.
 
     python tflite/web/test/make_files.py FOLDER
 
-Networks are the preset and cutouts of it; pictures are drawn, or come with scikit-learn.
+Networks are the preset and cutouts of it; images are drawn, or come with scikit-learn.
 """
 
 import os
@@ -20,7 +20,7 @@ from sklearn.datasets import load_sample_images
 
 import keras_seqpar as ks
 from keras_seqpar import data, mobile
-from keras_seqpar.mobile.runtime.run import read_picture
+from keras_seqpar.mobile.runtime.run import read_image
 
 FIVE = ["tench", "church", "golf ball", "parachute", "English springer"]
 THREE = ["golf ball", "tench", "church"]
@@ -28,8 +28,8 @@ INTEGERS = {"quantization": "int8", "input_dtype": "uint8", "output_dtype": "uin
 GAINS = [0.5, 2, 1, 1.25, 0]
 
 
-def draw_pictures(folder: Path) -> list[str]:
-    """Pictures that need enlarging, reducing, cropping, turning and partial decoding."""
+def draw_images(folder: Path) -> list[str]:
+    """Images that need enlarging, reducing, cropping, turning and partial decoding."""
     flower = Image.fromarray(load_sample_images().images[1])
     shapes = Image.new("RGB", (301, 200), "skyblue")
     pen = ImageDraw.Draw(shapes)
@@ -37,7 +37,7 @@ def draw_pictures(folder: Path) -> list[str]:
     pen.ellipse((180, 10, 240, 70), fill="gold", outline="red", width=3)
     shapes.save(folder / "shapes.png")
     shapes.crop((100, 20, 160, 100)).save(folder / "small.png")
-    flower.convert("L").crop((0, 0, 401, 400)).save(folder / "grey.png")
+    flower.convert("L").crop((0, 0, 401, 400)).save(folder / "gray.png")
     flower.save(folder / "flower.png")
     flower.crop((200, 100, 380, 260)).save(folder / "part.jpg", quality=95)
     turned = Image.Exif()
@@ -60,8 +60,8 @@ def calibration() -> np.ndarray:
 
 
 def main(folder: Path) -> None:
-    """Writes files, pictures and expected.json."""
-    pictures = draw_pictures(folder)
+    """Writes files, images and expected.json."""
+    images = draw_images(folder)
     net = ks.load_preset("imagenette_small")
     five = ks.cutout(net, FIVE)
     some = calibration()
@@ -86,25 +86,25 @@ def main(folder: Path) -> None:
     mobile.convert(sure, file("unsure"))
     expected: dict = {"categories": FIVE, "three": THREE, "gains": GAINS, "pixels": {}}
     expected["scores"] = {}
-    for picture in pictures:
-        expected["pixels"][picture] = data.decode(folder / picture, 96).ravel().tolist()
+    for image in images:
+        expected["pixels"][image] = data.decode(folder / image, 96).ravel().tolist()
     for path in sorted(folder.glob("*.tflite")):
         for signature in mobile.Runner(path).signatures or [None]:
             runner = mobile.Runner(path, signature=signature)
             steer = np.array(GAINS) if runner._gains else None
             name = path.stem if signature is None else f"{path.stem}.{signature}"
             expected["scores"][name] = {}
-            for picture in pictures:
-                seen = read_picture(runner, str(folder / picture))
+            for image in images:
+                seen = read_image(runner, str(folder / image))
                 scores, none = runner.decide(seen, steer)
                 found = {"scores": scores[0].tolist(), "none": None if none is None else bool(none)}
-                expected["scores"][name][picture] = found
+                expected["scores"][name][image] = found
     (folder / "expected.json").write_text(json.dumps(expected), "utf-8")
 
 
-def logits_of(net, pictures: np.ndarray) -> np.ndarray:
-    """Logits of pictures, to fit a threshold on."""
-    return ks.with_activation(net, None).predict(pictures, verbose=0)
+def logits_of(net, images: np.ndarray) -> np.ndarray:
+    """Logits of images, to fit a threshold on."""
+    return ks.with_activation(net, None).predict(images, verbose=0)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ const FLAGS = [
 ];
 const {FILES, CHROMIUM, PYTHON = 'python3'} = process.env;
 const HERE = dirname(fileURLToPath(import.meta.url));
-const PNG = ['shapes.png', 'small.png', 'grey.png', 'flower.png'];
+const PNG = ['shapes.png', 'small.png', 'gray.png', 'flower.png'];
 const expected = JSON.parse(readFileSync(join(FILES, 'expected.json'), 'utf8'));
 
 const profile = mkdtempSync(join(tmpdir(), 'page-test-'));
@@ -61,17 +61,17 @@ const difference = (a, b) => {
   return a.reduce((most, value, i) => Math.max(most, Math.abs(value - b[i])), 0);
 };
 
-// What the page's own functions say of pictures, past the buttons.
-async function look(page, file, pictures, {signature, gains, threads = 1} = {}) {
-  const given = {file: base64(file), pictures: pictures.map(base64), signature, gains, threads};
-  return page.evaluate(async ({file, pictures, signature, gains, threads}) => {
+// What the page's own functions say of images, past the buttons.
+async function look(page, file, images, {signature, gains, threads = 1} = {}) {
+  const given = {file: base64(file), images: images.map(base64), signature, gains, threads};
+  return page.evaluate(async ({file, images, signature, gains, threads}) => {
     const {load, run} = await import('/network.js');
-    const {decode, square} = await import('/picture.js');
+    const {decode, square} = await import('/image.js');
     const bytes = text => Uint8Array.from(atob(text), letter => letter.charCodeAt(0));
     const network = await load(bytes(file), threads);
     const found = [];
-    for (const picture of pictures) {
-      const pixels = square(await decode(new Blob([bytes(picture)]), network.size), network.size);
+    for (const image of images) {
+      const pixels = square(await decode(new Blob([bytes(image)]), network.size), network.size);
       const {scores, none} = await run(network, pixels, {signature, gains});
       found.push({pixels: [...pixels], scores: [...scores], none});
     }
@@ -86,8 +86,8 @@ async function shown(page) {
     Object.fromEntries(rows.map(row => [row.firstChild.data, Number(row.dataset.score)])));
 }
 
-async function choosePicture(page, name) {
-  await page.setInputFiles('#picture', join(FILES, name));
+async function chooseImage(page, name) {
+  await page.setInputFiles('#image', join(FILES, name));
   await page.waitForSelector('#results li');
 }
 
@@ -154,7 +154,7 @@ test('JPEGs have nearly the scores of Python', async t => {
   await page.close();
 });
 
-test('the page shows the served file, the picture and the best categories', async () => {
+test('the page shows the served file, the image and the best categories', async () => {
   const page = await open();
   assert.equal(await page.evaluate(() => self.crossOriginIsolated), true); // threads are allowed
   assert.match(await page.textContent('#about'), /^float.tflite: .*float32, .* 96 x 96, 1 thread/);
@@ -162,7 +162,7 @@ test('the page shows the served file, the picture and the best categories', asyn
     expected.categories);
   assert.match(await page.textContent('#rule'), /softmax over the chosen/);
   assert.ok(await page.isHidden('#gains'));
-  await choosePicture(page, 'flower.png');
+  await chooseImage(page, 'flower.png');
   const scores = await shown(page);
   const wanted = expected.scores.float['flower.png'].scores;
   const names = expected.categories.map((name, i) => [wanted[i], name]).sort((a, b) => b[0] - a[0]);
@@ -178,7 +178,7 @@ for (const file of ['all', 'logits']) {
   test(`${file}: a choice among categories is what its cutout says`, async () => {
     const page = await open();
     await chooseFile(page, `${file}.tflite`);
-    await choosePicture(page, 'flower.png');
+    await chooseImage(page, 'flower.png');
     await page.click('#none');
     assert.deepEqual(await shown(page), {});
     for (const name of expected.three) await page.click(`.chip:text-is("${name}")`);
@@ -192,7 +192,7 @@ for (const file of ['all', 'logits']) {
 
 test('gains have sliders, and an end where the file limits them', async () => {
   const page = await open();
-  await choosePicture(page, 'flower.png');
+  await chooseImage(page, 'flower.png');
   const plain = await shown(page);
   await chooseFile(page, 'gains.tflite');
   assert.ok(await page.isVisible('#gains'));
@@ -213,7 +213,7 @@ test('gains have sliders, and an end where the file limits them', async () => {
 
 test('signatures and threads can be chosen; none of these is said', async () => {
   const page = await open();
-  await choosePicture(page, 'shapes.png');
+  await chooseImage(page, 'shapes.png');
   await chooseFile(page, 'several.tflite');
   await page.selectOption('#signature', 'three');
   await settled(page);
@@ -230,7 +230,7 @@ test('signatures and threads can be chosen; none of these is said', async () => 
   await page.close();
 });
 
-test('a picture can be taken', async () => {
+test('an image can be taken', async () => {
   const page = await open();
   await page.click('#camera');
   await page.waitForFunction(() => document.querySelector('#video').videoWidth > 0);

@@ -5,10 +5,10 @@ tensorflow-model-optimization (tfmot) quantizes, prunes and clusters models of t
 tf_keras model with the same weights and layer names; `from_tf_keras` brings trained weights back.
 Both live in one process with Keras 3 on TensorFlow; tf_keras and tfmot are the [qat] extra.
 
-Layers of this package become plain ones that tfmot knows: the normalisation of pixels a 1x1
+Layers of this package become plain ones that tfmot knows: the normalization of pixels a 1x1
 convolution with a diagonal kernel, which int8 per channel holds exactly where a multiplication
 and an addition round twice; a gain behind a convolution a factor of its kernel; any other gain a
-depthwise 1x1 convolution; stochastic depth a dropout of whole pictures.
+depthwise 1x1 convolution; stochastic depth a dropout of whole images.
 """
 
 import collections
@@ -61,8 +61,8 @@ def to_tf_keras(model: keras.Model, *, logits: bool = False):
 
     Args:
         model: a network of this package, plain ones included, or another functional model of
-            convolutions, batch normalisations, ReLUs, poolings and the like. ConvNeXt V2 is not
-            among them: tfmot does not know its normalisations.
+            convolutions, batch normalizations, ReLUs, poolings and the like. ConvNeXt V2 is not
+            among them: tfmot does not know its normalizations.
         logits: leave out the activation over the categories, as a loss with `from_logits=True`
             wants it. It changes networks of this package only.
 
@@ -174,7 +174,7 @@ def from_tf_keras(twin, model: keras.Model) -> keras.Model:
         for variable in wrapper.weights:
             key = variable.name.split("/")[-1].partition(":")[0]
             found[f"{name}/{key.removeprefix('depthwise_')}"] = variable
-    new = keras.models.clone_model(model)  # re-initialises every layer
+    new = keras.models.clone_model(model)  # re-initializes every layer
     copy_weights(model, new)
     want = named_weights(new)
     have = {key: found[key] for key in want if key in found}

@@ -16,7 +16,7 @@ def prune(twin, sparsity: float, *, steps: int):
 
     The share of zeros grows from 0, by the third-degree polynomial of arXiv 1710.01878, to
     `sparsity` after half of the steps; the other half trains what is left. Frozen layers are left
-    alone, so that the normalisation of pixels stays right.
+    alone, so that the normalization of pixels stays right.
 
     Args:
         twin: from `to_tf_keras`; its layers are shared and will be changed.

@@ -4,12 +4,12 @@ tensorflow-model-optimization (tfmot) puts fake quantization into a tf_keras mod
 and every feature map is rounded to 8 bits in the forward pass, while gradients pass as if it were
 not (Jacob et al., arXiv 1712.05877, section 3). Kernels of convolutions have a scale per output
 channel, symmetric; those of dense layers, whose scales per output TensorFlow's converter does not
-take from fake quantization, and feature maps have one scale each. Convolution, batch normalisation
+take from fake quantization, and feature maps have one scale each. Convolution, batch normalization
 and ReLU count as one operation, as does an addition with its ReLU.
 
 Where tfmot's own defaults would cost accuracy or time, this file differs:
 
-- Ranges start at those of calibration pictures and of the kernels. tfmot's start at -6 to 6 and
+- Ranges start at those of calibration images and of the kernels. tfmot's start at -6 to 6 and
   move by a thousandth a step: too slow for fine-tuning of a few hundred steps.
 - Logits of branches have no scale of their own; that of all categories holds for them, so that
   the file need not rescale them.
@@ -28,19 +28,19 @@ from keras_seqpar.mobile.export.converting import (
     _check_labels,
     _check_meaning,
     _check_options,
-    _picture_shape,
+    _image_shape,
     facts,
 )
-from keras_seqpar.mobile.export.network import check_pictures, normalisation, parts_of, takes_pixels
+from keras_seqpar.mobile.export.network import check_images, normalization, parts_of, takes_pixels
 from keras_seqpar.mobile.format.files import Converted, check_path, write
 from keras_seqpar.mobile.quantization.post_training import no_calibration, say_few
 from keras_seqpar.mobile.quantization.qat.bridge import check_bridge, need, to_tf_keras
 from keras_seqpar.mobile.runtime.images import batches, check_spread
 from keras_seqpar.surgery.cutout import Parts
 
-BATCH = 16  # calibration pictures per step
+BATCH = 16  # calibration images per step
 _LEAST = 1e-6  # half a range, where all values are 0: a scale of 0 would not do
-_BEFORE_NORMALISATION = ("Conv2D", "DepthwiseConv2D", "Dense")
+_BEFORE_NORMALIZATION = ("Conv2D", "DepthwiseConv2D", "Dense")
 
 
 def quantize_aware(model: keras.Model, calibration: np.ndarray):
@@ -55,37 +55,37 @@ def quantize_aware(model: keras.Model, calibration: np.ndarray):
 
     Args:
         model: a network as for `to_tf_keras`: ResNets, but not ConvNeXt V2.
-        calibration: real pictures `(n, height, width, channels)` as the network takes them, uint8
+        calibration: real images `(n, height, width, channels)` as the network takes them, uint8
             or floats; 100 to 500 are enough. The ranges start from them.
 
     Returns:
-        A `tf_keras.Model` of float32 pictures. Networks of this package give logits
+        A `tf_keras.Model` of float32 images. Networks of this package give logits
         `(batch, categories)`: train with `from_logits=True`; others what they gave.
 
     Raises:
         TypeError: an argument of the wrong type.
-        ValueError: a network that tfmot cannot quantize, or pictures that do not fit it.
+        ValueError: a network that tfmot cannot quantize, or images that do not fit it.
         RuntimeError: Keras does not run on TensorFlow.
         ImportError: tf_keras or tensorflow-model-optimization is not installed.
 
     Example:
 
-    >>> aware = quantize_aware(model, pictures[:300])
+    >>> aware = quantize_aware(model, images[:300])
     >>> loss = tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     >>> aware.compile(tf_keras.optimizers.Adam(1e-4), loss)
-    >>> aware.fit(pictures.astype("float32"), labels, epochs=2)
+    >>> aware.fit(images.astype("float32"), labels, epochs=2)
     """
     check_bridge(model)
     if calibration is None:
         raise no_calibration("int8")
     shape = model.inputs[0].shape[1:]
-    calibration = check_pictures(model, calibration, shape, "calibration pictures")
+    calibration = check_images(model, calibration, shape, "calibration images")
     check_spread(calibration)
     say_few(calibration)
     tf_keras, tfmot = need("tf_keras"), need("tensorflow_model_optimization")
     twin = to_tf_keras(model, logits=True)
     for layer in twin.layers:
-        _check_normalisation(layer)
+        _check_normalization(layer)
     annotated = tf_keras.models.clone_model(twin, clone_function=_annotate(tfmot))
     with tfmot.quantization.keras.quantize_scope():
         aware = tfmot.quantization.keras.quantize_apply(annotated)
@@ -112,12 +112,12 @@ def convert_aware(
     labels: bool | Sequence[str] = True,
     description: str | None = None,
     author: str | None = None,
-    licence: str | None = None,
+    license: str | None = None,
 ) -> Converted:
     """Writes a network trained with fake quantization as an int8 .tflite file.
 
     The file is like one of `convert(..., quantization="int8")`: the same inputs and outputs, labels
-    and metadata. It needs no calibration: ranges were learnt. `verify` compares it with any Keras
+    and metadata. It needs no calibration: ranges were learned. `verify` compares it with any Keras
     network: with `model` for what training and rounding changed together, with
     `from_tf_keras(aware, model)` for the rounding alone.
 
@@ -127,12 +127,12 @@ def convert_aware(
         path: where to write, ending in `.tflite`; the folder must exist.
         input_dtype: `"uint8"`, `"int8"` or `"float32"`, as for `convert`.
         output_dtype: likewise, of the scores.
-        batch_size: the fixed number of pictures per run.
-        image_size: `(height, width)`, for a network that takes pictures of any size.
+        batch_size: the fixed number of images per run.
+        image_size: `(height, width)`, for a network that takes images of any size.
         labels: as for `convert`.
         description: for the metadata, as for `convert`.
         author: for the metadata.
-        licence: for the metadata.
+        license: for the metadata.
 
     Returns:
         What was written.
@@ -147,13 +147,13 @@ def convert_aware(
     Example:
 
     >>> made = convert_aware(aware, model, "pets.tflite", input_dtype="uint8")
-    >>> print(verify(made.path, from_tf_keras(aware, model), pictures, labels).check())
+    >>> print(verify(made.path, from_tf_keras(aware, model), images, labels).check())
     """
     parts = parts_of(model)
     path = check_path(path)
     _check_options("int8", input_dtype, output_dtype, batch_size)
     network = _with_scores(aware, model, parts)
-    shape = (batch_size, *_picture_shape(model, image_size))
+    shape = (batch_size, *_image_shape(model, image_size))
     _check_meaning(model, parts, "int8", input_dtype)
     names = _check_labels(model, labels)
 
@@ -167,7 +167,7 @@ def convert_aware(
     # With fake quantization in the graph, the converter's dynamic kind is int8 throughout.
     content = to_tflite(network, shape, "dynamic", lambda: iter(()), "float32", "float32")
     content = modify_model_io_type(content, tf.as_dtype(input_dtype), tf.as_dtype(output_dtype))
-    known = normalisation(model)
+    known = normalization(model)
     about = facts(model, parts, known, "int8") | {"quantizer": "aware"}
     files = associated_files(labels=names, hierarchy=parts.hierarchy if parts and names else None)
     content, operations = rewrite(
@@ -179,9 +179,9 @@ def convert_aware(
             name=model.name,
             description=description or f"Scores {model.outputs[0].shape[-1]} categories.",
             author=author,
-            licence=licence,
+            license=license,
             channels=shape[-1],
-            normalisation=known,
+            normalization=known,
             graphs={"": []},
         ),
     )
@@ -219,14 +219,14 @@ def _with_scores(aware, model: keras.Model, parts: Parts | None):
     return tf_keras.Model(aware.inputs, score(aware.output), name=aware.name)
 
 
-def _check_normalisation(layer) -> None:
-    """Refuses batch normalisations that TFLite cannot fold; tfmot's message names no way out."""
+def _check_normalization(layer) -> None:
+    """Refuses batch normalizations that TFLite cannot fold; tfmot's message names no way out."""
     if type(layer).__name__ != "BatchNormalization":
         return
     (before,) = [node.inbound_layers for node in layer.inbound_nodes]
-    if type(before).__name__ not in _BEFORE_NORMALISATION:
+    if type(before).__name__ not in _BEFORE_NORMALIZATION:
         raise ValueError(
-            f"The batch normalisation {layer.name!r} stands behind {before.name!r}, a "
+            f"The batch normalization {layer.name!r} stands behind {before.name!r}, a "
             f"{type(before).__name__}. Only one directly behind a convolution or a dense layer can "
             "be quantized in training. Take keras_seqpar.mobile.convert with calibration."
         )
@@ -251,13 +251,13 @@ def _annotate(tfmot):
 
 
 def _set_ranges(aware, twin, calibration: np.ndarray, pixels: tuple[float, float] | None) -> None:
-    """Sets all ranges: of kernels from their values, of features from calibration pictures.
+    """Sets all ranges: of kernels from their values, of features from calibration images.
 
     Args:
         aware: the network with fake quantization.
         twin: the same without; its layers have the same names without `quant_`.
-        calibration: pictures.
-        pixels: the range of the input; `None` for that of the pictures.
+        calibration: images.
+        pixels: the range of the input; `None` for that of the images.
     """
     wanted = {}  # name of a layer of the twin -> its two variables of the range
     for layer in aware.layers:
@@ -283,15 +283,15 @@ def _set_ranges(aware, twin, calibration: np.ndarray, pixels: tuple[float, float
 
 
 def _measure(twin, names: list[str], calibration: np.ndarray) -> dict[str, tuple[float, float]]:
-    """Smallest and largest value of the outputs of layers, over all pictures."""
+    """Smallest and largest value of the outputs of layers, over all images."""
     import tensorflow as tf
 
     tf_keras = need("tf_keras")
     watched = tf_keras.Model(twin.input, [twin.get_layer(name).output for name in names])
 
     @tf.function
-    def extremes(pictures):
-        outputs = tf.nest.flatten(watched(pictures, training=False))
+    def extremes(images):
+        outputs = tf.nest.flatten(watched(images, training=False))
         ends = [(tf.reduce_min(x), tf.reduce_max(x)) for x in outputs]
         return tf.convert_to_tensor(ends)
 

@@ -33,7 +33,7 @@ class Classifier(folder: File, engines: Engines, threads: Int = 1) : AutoCloseab
     /** The largest gain that makes a difference; `null` where gains are not limited. */
     val maxGain: Float? get() = runner?.maxGain
 
-    /** Side of the square pictures that the network takes, in pixels. */
+    /** Side of the square images that the network takes, in pixels. */
     val side: Int get() = (pack?.inputShape ?: runner!!.inputShape)[1]
 
     /**
@@ -57,10 +57,10 @@ class Classifier(folder: File, engines: Engines, threads: Int = 1) : AutoCloseab
         chosen = categories.takeIf { it != choices }
     }
 
-    /** Scores a picture of any size. */
-    fun classify(picture: Picture, gains: FloatArray? = null): Answer {
-        if (pack != null) return pack.classify(picture)
-        val answer = runner!!.classify(picture, gains)
+    /** Scores an image of any size. */
+    fun classify(image: Image, gains: FloatArray? = null): Answer {
+        if (pack != null) return pack.classify(image)
+        val answer = runner!!.classify(image, gains)
         return chosen?.let { answer.among(it, runner.isSoftmax) } ?: answer
     }
 

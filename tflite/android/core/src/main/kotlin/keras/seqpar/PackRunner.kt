@@ -5,14 +5,14 @@ import java.io.FileNotFoundException
 import java.nio.ByteBuffer
 
 /**
- * A branch pack that is ready to run: the trunk once per picture, then any of the branches.
+ * A branch pack that is ready to run: the trunk once per image, then any of the branches.
  *
  * The scores are the activation (softmax) over the chosen categories' logits, as a cutout's. Files
  * are verified and loaded when they are needed first, so files of categories that nobody chooses
  * may be missing. As keras_seqpar.mobile.PackRunner. Not for several threads at once.
  *
  *     PackRunner(File("animals.pack"), engines, listOf("cat", "dog")).use { runner ->
- *         val best = runner.classify(picture).top(1)
+ *         val best = runner.classify(image).top(1)
  *         runner.choose(listOf("dog", "bus")) // loads bus, drops cat
  *     }
  *
@@ -43,7 +43,7 @@ class PackRunner(
     }
 
     /** `(1, height, width, channels)`. */
-    val inputShape: List<Int> get() = trunk.picture.shape
+    val inputShape: List<Int> get() = trunk.image.shape
 
     /** Labels of the categories that are scored. */
     val categories: List<String> get() = chosen.categories
@@ -107,16 +107,16 @@ class PackRunner(
         }
     }
 
-    /** Scores a picture of any size: its middle is resized and normalised first. */
-    fun classify(picture: Picture): Answer {
-        trunk.set(picture)
+    /** Scores an image of any size: its middle is resized and normalized first. */
+    fun classify(image: Image): Answer {
+        trunk.set(image)
         return answer(logits())
     }
 
     /**
      * Scores what the network takes.
      *
-     * @param values of one picture, in the range that the Keras network takes.
+     * @param values of one image, in the range that the Keras network takes.
      * @throws IllegalArgumentException another number of values.
      */
     fun run(values: FloatArray): Answer {
@@ -182,9 +182,9 @@ class PackRunner(
         return load(file, engines, threads).orClose { loaded ->
             val takes = loaded.contents.about["takes"]
             require(
-                loaded.picture == part.input && loaded.output == part.output && takes == part.takes,
+                loaded.image == part.input && loaded.output == part.output && takes == part.takes,
             ) {
-                "'$file' takes ${loaded.picture}, gives ${loaded.output} and was calibrated for " +
+                "'$file' takes ${loaded.image}, gives ${loaded.output} and was calibrated for " +
                     "$takes, but the manifest says ${part.input}, ${part.output} and " +
                     "${part.takes}. Copy the manifest again, together with the file."
             }

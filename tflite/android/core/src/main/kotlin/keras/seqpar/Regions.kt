@@ -107,5 +107,5 @@ private fun around(a: Box, b: Box) = Box(
     minOf(a.top, b.top), minOf(a.left, b.left), maxOf(a.bottom, b.bottom), maxOf(a.right, b.right),
 )
 
-private const val CELL = 8 // pixels; changes in neighbouring cells belong together
+private const val CELL = 8 // pixels; changes in neighboring cells belong together
 private const val MANY = 48 // boxes; more are joined in coarser cells first

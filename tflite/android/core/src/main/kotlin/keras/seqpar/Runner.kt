@@ -11,7 +11,7 @@ import java.nio.ByteBuffer
  * outputs are scaled here. As keras_seqpar.mobile.Runner. Not for several threads at once.
  *
  *     Runner(File("pets.tflite"), engines).use { runner ->
- *         val best = runner.classify(picture).top(1)
+ *         val best = runner.classify(image).top(1)
  *     }
  *
  * @param file labels are read from `NAME.labels.txt` beside it, else from its own metadata.
@@ -20,7 +20,7 @@ import java.nio.ByteBuffer
  * @param signature for a file of several signatures, which one to run; by default the first. Its
  *   labels are read from the file alone.
  * @throws FileNotFoundException there is no such file.
- * @throws IllegalArgumentException it is truncated or no .tflite file for pictures, or its label
+ * @throws IllegalArgumentException it is truncated or no .tflite file for images, or its label
  *   file does not fit; an unknown signature.
  */
 class Runner(
@@ -38,7 +38,7 @@ class Runner(
     val signature: String? = signature ?: signatures.firstOrNull()
 
     /** `(1, height, width, channels)`. */
-    val inputShape: List<Int> get() = loaded.picture.shape
+    val inputShape: List<Int> get() = loaded.image.shape
 
     /** One per score in order, or `null` where neither the file nor its label file has any. */
     val labels: List<String>? = loaded.orClose { labelsOf(file, it, this.signature) }
@@ -55,20 +55,20 @@ class Runner(
     val isSoftmax: Boolean get() = loaded.contents.about["activation"] == "softmax"
 
     /**
-     * Runs a network on a picture of any size: its middle is resized and normalised first.
+     * Runs a network on an image of any size: its middle is resized and normalized first.
      *
      * @param gains as for [run].
      */
-    fun classify(picture: Picture, gains: FloatArray? = null): Answer {
+    fun classify(image: Image, gains: FloatArray? = null): Answer {
         setGains(gains)
-        loaded.set(picture)
+        loaded.set(image)
         return answer()
     }
 
     /**
      * Runs a network on what it takes.
      *
-     * @param values of one picture, in the range that the Keras network takes.
+     * @param values of one image, in the range that the Keras network takes.
      * @param gains one per node, 0 or more, 1 is neutral; neutral by default. What lies above
      *   [maxGain] is clipped.
      * @throws IllegalArgumentException values or gains of another number, gains that are negative
@@ -128,7 +128,7 @@ internal class Loaded(val file: File, val contents: Contents, private val engine
             shapes.size in 1..2 && shapes[0].size == 4 && shapes[0][0] == 1 && scores.size == 1,
         ) {
             val found = (shapes + engine.outputs.map { it.tensor.shape }).joinToString()
-            "'$file' is no network for one picture: its inputs and outputs have the shapes " +
+            "'$file' is no network for one image: its inputs and outputs have the shapes " +
                 "$found. Wanted: (1, height, width, channels), perhaps gains (1, nodes), and one " +
                 "output, perhaps $NONE beside it."
         }
@@ -143,7 +143,7 @@ internal class Loaded(val file: File, val contents: Contents, private val engine
         inputs = engine.inputs.map { it.tensor.buffer() }
     }
 
-    val picture: Tensor get() = engine.inputs[0].tensor
+    val image: Tensor get() = engine.inputs[0].tensor
     val output: Tensor get() = engine.outputs[scoresAt].tensor
     val gains: Tensor? get() = engine.inputs.getOrNull(1)?.tensor
     val gainsBuffer: ByteBuffer? get() = inputs.getOrNull(1)
@@ -152,29 +152,29 @@ internal class Loaded(val file: File, val contents: Contents, private val engine
         get() = if (noneAt < 0) null else engine.outputs[noneAt].tensor.decode(given[noneAt])
 
     fun set(values: FloatArray) {
-        require(values.size == picture.size) {
-            "${file.name} takes ${picture.size} values of shape ${picture.shape}, got " +
+        require(values.size == image.size) {
+            "${file.name} takes ${image.size} values of shape ${image.shape}, got " +
                 "${values.size}."
         }
-        picture.encode(values, inputs[0])
+        image.encode(values, inputs[0])
     }
 
-    fun set(picture: Picture) {
-        val (_, height, width, channels) = this.picture.shape
+    fun set(image: Image) {
+        val (_, height, width, channels) = this.image.shape
         require(height == width && channels == 3) {
-            "${file.name} takes pictures of $height x $width x $channels; only square colour " +
-                "pictures can be made here. Call run() with what it takes."
+            "${file.name} takes images of $height x $width x $channels; only square color " +
+                "images can be made here. Call run() with what it takes."
         }
-        val normalisation = Normalisation.read(contents.about)
-        require(normalisation != null && normalisation.channels == channels) {
-            "${file.name} does not say how its pictures are normalised: it was not made of a " +
+        val normalization = Normalization.read(contents.about)
+        require(normalization != null && normalization.channels == channels) {
+            "${file.name} does not say how its images are normalized: it was not made of a " +
                 "network of keras_seqpar. Call run() with what it takes."
         }
-        val pixels = picture.square(height)
-        if (normalisation.isNeutral) {
-            this.picture.encode(pixels, inputs[0])
+        val pixels = image.square(height)
+        if (normalization.isNeutral) {
+            this.image.encode(pixels, inputs[0])
         } else {
-            this.picture.encode(normalisation.apply(pixels), inputs[0])
+            this.image.encode(normalization.apply(pixels), inputs[0])
         }
     }
 

@@ -8,11 +8,11 @@ import kotlin.math.tanh
 data class Scored(val label: String, val score: Float)
 
 /**
- * What a network says about a picture.
+ * What a network says about an image.
  *
  * @property labels one per score; numbers where the file has no labels.
  * @property scores in the order of the labels.
- * @property none the picture shows none of the categories; `null` where that is not known.
+ * @property none the image shows none of the categories; `null` where that is not known.
  */
 class Answer(val labels: List<String>, val scores: FloatArray, val none: Boolean?) {
     /** The best, highest first; equal scores in the order of the labels. */
@@ -33,7 +33,7 @@ class Answer(val labels: List<String>, val scores: FloatArray, val none: Boolean
 }
 
 /** `(pixel - mean) / std`, per channel, is what a network takes. */
-internal class Normalisation(private val mean: FloatArray, private val std: FloatArray) {
+internal class Normalization(private val mean: FloatArray, private val std: FloatArray) {
     /** The network takes the pixels themselves. */
     val isNeutral: Boolean get() = mean.all { it == 0f } && std.all { it == 1f }
 
@@ -46,7 +46,7 @@ internal class Normalisation(private val mean: FloatArray, private val std: Floa
 
     companion object {
         /** The entries `mean` and `std`; `null` where there are none. */
-        fun read(config: JsonObject): Normalisation? {
+        fun read(config: JsonObject): Normalization? {
             if (config["mean"] == null || config["std"] == null) return null
             val (mean, std) = listOf("mean", "std").map { key ->
                 config.numbers(key).map { it.toFloat() }.toFloatArray()
@@ -54,12 +54,12 @@ internal class Normalisation(private val mean: FloatArray, private val std: Floa
             require(mean.isNotEmpty() && mean.size == std.size) {
                 "mean has ${mean.size} values and std ${std.size}"
             }
-            return Normalisation(mean, std)
+            return Normalization(mean, std)
         }
     }
 }
 
-/** The score below which a picture shows none of a network's categories. */
+/** The score below which an image shows none of a network's categories. */
 internal class Threshold(val value: Double, val score: String, val temperature: Double) {
     /** keras_seqpar.networks.thresholds.known_score, compared. */
     fun rejects(logits: FloatArray): Boolean {

@@ -8,12 +8,12 @@ import keras.seqpar.Checks.check
 /** Files of cutouts in LiteRT. */
 class FileTests(private val made: Made, private val engines: LiteRtLibrary) {
     private val folder = made.folder
-    private val pictures = made.pictures
+    private val images = made.images
 
     fun run() {
         for (case in made.cases.objects("files")) testFile(case)
         for (case in made.cases.objects("nested_files")) testFile(case)
-        testRefusedFiles(pictures[0])
+        testRefusedFiles(images[0])
         testSignatures()
         testClassifier()
     }
@@ -32,8 +32,8 @@ class FileTests(private val made: Made, private val engines: LiteRtLibrary) {
                     if ("gain_labels" in case.keys) {
                         assertEquals(case.texts("gain_labels"), runner.gainLabels, "gain labels")
                     }
-                    pictures.forEachIndexed { i, picture ->
-                        val answer = runner.classify(picture, gains)
+                    images.forEachIndexed { i, image ->
+                        val answer = runner.classify(image, gains)
                         made.compare(name, case.rows("scores")[i], answer.scores, bound)
                         assertEquals(case.flags("none")?.get(i), answer.none, "none of these")
                         val best = answer.scores.indices.maxBy { answer.scores[it] }
@@ -46,20 +46,20 @@ class FileTests(private val made: Made, private val engines: LiteRtLibrary) {
         }
     }
 
-    private fun testRefusedFiles(picture: Picture) {
+    private fun testRefusedFiles(image: Image) {
         val small = File(folder, "gains.tflite")
         check("gains of another number, negative or not finite are refused") {
             Runner(small, engines).use { runner ->
                 assertEquals(null, runner.maxGain)
                 for (gains in listOf(listOf(1f), List(7) { -1f }, List(7) { Float.NaN })) {
                     assertFails<IllegalArgumentException>("gains.tflite takes 7 gains") {
-                        runner.classify(picture, gains.toFloatArray())
+                        runner.classify(image, gains.toFloatArray())
                     }
                 }
             }
             Runner(File(folder, "none.tflite"), engines).use { runner ->
                 assertFails<IllegalArgumentException>("none.tflite has no gains input") {
-                    runner.classify(picture, FloatArray(7))
+                    runner.classify(image, FloatArray(7))
                 }
             }
         }
@@ -77,8 +77,8 @@ class FileTests(private val made: Made, private val engines: LiteRtLibrary) {
             }
         }
         check("a file of something else is refused") {
-            assertFails<IllegalArgumentException>("picture0.png", "is no .tflite file") {
-                Runner(File(folder, "picture0.png"), engines)
+            assertFails<IllegalArgumentException>("image0.png", "is no .tflite file") {
+                Runner(File(folder, "image0.png"), engines)
             }
         }
         check("0 threads and unknown signatures are refused") {
@@ -129,9 +129,9 @@ class FileTests(private val made: Made, private val engines: LiteRtLibrary) {
                 Runner(file, engines, signature = signature).use { runner ->
                     assertEquals(signature, runner.signature)
                     assertEquals(one.labels, runner.labels)
-                    for (picture in pictures) {
-                        val wanted = one.classify(picture).scores.map { it.toDouble() }
-                        assertClose(wanted, runner.classify(picture).scores, 0.0)
+                    for (image in images) {
+                        val wanted = one.classify(image).scores.map { it.toDouble() }
+                        assertClose(wanted, runner.classify(image).scores, 0.0)
                     }
                 }
                 one.close()
@@ -149,21 +149,21 @@ class FileTests(private val made: Made, private val engines: LiteRtLibrary) {
                 assertEquals(emptyList<String>(), model.gains)
                 assertEquals(96, model.side)
                 model.choose(listOf("church", "tench"))
-                assertEquals(listOf("church", "tench"), model.classify(pictures[0]).labels)
+                assertEquals(listOf("church", "tench"), model.classify(images[0]).labels)
             }
             Classifier(made.copied("gains.tflite"), engines).use { model ->
                 assertEquals(listOf("cat", "dog", "car", "ferry", "tug"), model.choices)
                 assertEquals(7, model.gains.size)
                 assertEquals(null, model.maxGain)
-                val none = model.classify(pictures[0], FloatArray(7)).scores.toList()
-                val neutral = model.classify(pictures[0], FloatArray(7) { 1f }).scores.toList()
-                assertEquals(neutral, model.classify(pictures[0]).scores.toList())
+                val none = model.classify(images[0], FloatArray(7)).scores.toList()
+                val neutral = model.classify(images[0], FloatArray(7) { 1f }).scores.toList()
+                assertEquals(neutral, model.classify(images[0]).scores.toList())
                 check(none != neutral) { "gains change nothing" }
                 model.choose(listOf("tug", "cat"))
-                val two = model.classify(pictures[0])
+                val two = model.classify(images[0])
                 assertEquals(listOf("tug", "cat"), two.labels)
                 val pack = PackRunner(File(folder, "nested.pack"), engines, two.labels)
-                val wanted = pack.use { it.classify(pictures[0]).scores }.map { it.toDouble() }
+                val wanted = pack.use { it.classify(images[0]).scores }.map { it.toDouble() }
                 assertClose(wanted, two.scores, CLOSE)
                 assertFails<IllegalArgumentException>("Unknown category 'bus'. Valid: cat, dog") {
                     model.choose(listOf("bus"))

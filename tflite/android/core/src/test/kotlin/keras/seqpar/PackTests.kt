@@ -8,12 +8,12 @@ import keras.seqpar.Checks.check
 /** Branch packs in LiteRT. */
 class PackTests(private val made: Made, private val engines: LiteRtLibrary) {
     private val folder = made.folder
-    private val pictures = made.pictures
+    private val images = made.images
 
     fun run() {
         for (pack in made.cases.objects("packs")) testPack(pack)
-        testChoosing(pictures[0])
-        testReloading(pictures[0])
+        testChoosing(images[0])
+        testReloading(images[0])
         testRefusedPacks()
     }
 
@@ -25,8 +25,8 @@ class PackTests(private val made: Made, private val engines: LiteRtLibrary) {
                 PackRunner(File(folder, name), engines, chosen).use { runner ->
                     assertEquals(choice.texts("categories"), runner.categories, "categories")
                     assertEquals(choice.texts("loaded"), runner.loaded.sorted(), "files")
-                    pictures.forEachIndexed { i, picture ->
-                        val answer = runner.classify(picture)
+                    images.forEachIndexed { i, image ->
+                        val answer = runner.classify(image)
                         made.compare(name, choice.rows("scores")[i], answer.scores, CLOSE)
                         assertEquals(choice.flags("none")?.get(i), answer.none, "none of these")
                         assertEquals(runner.categories, answer.labels)
@@ -36,23 +36,23 @@ class PackTests(private val made: Made, private val engines: LiteRtLibrary) {
         }
     }
 
-    private fun testChoosing(picture: Picture) {
+    private fun testChoosing(image: Image) {
         check("a choice loads what it needs and drops the rest") {
             val loaded = engines.open
             PackRunner(File(folder, "nested.pack"), engines, listOf("cat")).use { runner ->
                 val cat = listOf("branch_pets.tflite", "branch_cat.tflite")
                 val ferry = listOf("branch_ships.tflite", "branch_ferry.tflite")
                 assertEquals(listOf("trunk.tflite") + cat, runner.loaded)
-                val alone = runner.classify(picture)
+                val alone = runner.classify(image)
                 assertEquals(1f, alone.scores[0])
                 runner.choose(listOf("ferry", "cat"))
-                val both = runner.classify(picture)
+                val both = runner.classify(image)
                 assertEquals((listOf("trunk.tflite") + cat + ferry).toSet(), runner.loaded.toSet())
                 runner.choose(listOf("ferry"))
                 assertEquals(listOf("trunk.tflite") + ferry, runner.loaded)
                 assertEquals(loaded + 3, engines.open)
                 runner.choose(listOf("ferry", "cat"))
-                assertEquals(both.scores.toList(), runner.classify(picture).scores.toList())
+                assertEquals(both.scores.toList(), runner.classify(image).scores.toList())
             }
         }
         check("an unknown or repeated category, or none, changes nothing") {
@@ -82,12 +82,12 @@ class PackTests(private val made: Made, private val engines: LiteRtLibrary) {
                 assertEquals(before, runner.loaded)
                 add("branch_dog.tflite", "nested.pack", pack)
                 runner.choose(listOf("pets"))
-                assertEquals(listOf("cat", "dog"), runner.classify(picture).labels)
+                assertEquals(listOf("cat", "dog"), runner.classify(image).labels)
             }
         }
     }
 
-    private fun testReloading(picture: Picture) {
+    private fun testReloading(image: Image) {
         check("branches come and go with the manifest, and the trunk stays loaded") {
             val pack = made.copied("reduced.pack")
             PackRunner(pack, engines).use { runner ->
@@ -95,18 +95,18 @@ class PackTests(private val made: Made, private val engines: LiteRtLibrary) {
                 add("branch_church.tflite", "int8.pack", pack)
                 add(Manifest.FILE, "int8.pack", pack)
                 runner.reload()
-                val grown = runner.classify(picture).scores.toList()
+                val grown = runner.classify(image).scores.toList()
                 PackRunner(File(folder, "int8.pack"), engines).use {
                     assertEquals(it.categories, runner.categories)
-                    assertEquals(it.classify(picture).scores.toList(), grown)
+                    assertEquals(it.classify(image).scores.toList(), grown)
                 }
                 runner.choose(listOf("church"))
                 add(Manifest.FILE, "reduced.pack", pack)
                 assertFails<IllegalArgumentException>("'church'") { runner.reload() }
-                assertEquals(listOf("church"), runner.classify(picture).labels)
+                assertEquals(listOf("church"), runner.classify(image).labels)
                 runner.choose(null)
                 runner.reload()
-                assertEquals(3, runner.classify(picture).scores.size)
+                assertEquals(3, runner.classify(image).scores.size)
             }
         }
         check("another trunk is refused") {

@@ -13,7 +13,7 @@ fun main(arguments: Array<String>) {
     val engines = LiteRtLibrary(File(arguments[1]))
     testJson()
     testFakes()
-    testPictures(made)
+    testImages(made)
     FileTests(made, engines).run()
     PackTests(made, engines).run()
     CropTests(made, engines).run()
@@ -26,8 +26,8 @@ fun main(arguments: Array<String>) {
 /** What Python made. */
 class Made(val folder: File) {
     internal val cases = parseJson(File(folder, "cases.json").readText()) as JsonObject
-    val names = cases.texts("pictures")
-    val pictures = names.map { read(File(folder, it)) }
+    val names = cases.texts("images")
+    val images = names.map { read(File(folder, it)) }
     val temporaries: File = Files.createTempDirectory("seqpar").toFile()
     private val largest = LinkedHashMap<String, Double>() // file -> largest difference of a score
 
@@ -52,10 +52,10 @@ class Made(val folder: File) {
     }
 }
 
-fun read(file: File): Picture {
+fun read(file: File): Image {
     val image = ImageIO.read(file)
     val (width, height) = Pair(image.width, image.height)
-    return Picture(width, height, image.getRGB(0, 0, width, height, null, 0, width))
+    return Image(width, height, image.getRGB(0, 0, width, height, null, 0, width))
 }
 
 internal fun JsonObject.objects(key: String) = list(key).map { it as JsonObject }

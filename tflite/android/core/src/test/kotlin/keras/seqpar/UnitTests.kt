@@ -45,15 +45,15 @@ fun testFakes() {
 
     fun port(name: String, vararg shape: Int, dtype: String = "float32") =
         Port(name, Tensor(shape.toList(), dtype, 0.0, 0))
-    val picture = port("image", 1, 8, 8, 3)
+    val image = port("image", 1, 8, 8, 3)
     val contents = Contents(JsonObject(emptyMap()), null, emptyMap(), emptyMap())
-    check("files that are no network for one picture are refused and closed") {
+    check("files that are no network for one image are refused and closed") {
         val scores = port("scores", 1, 5)
         for ((inputs, outputs) in listOf(
             listOf(port("image", 4, 8, 8, 3)) to listOf(scores),
             listOf(port("image", 1, 8, 8)) to listOf(scores),
-            listOf(picture) to listOf(scores, scores),
-            listOf(picture, picture, picture) to listOf(scores),
+            listOf(image) to listOf(scores, scores),
+            listOf(image, image, image) to listOf(scores),
             emptyList<Port>() to listOf(scores),
             listOf(port("image", 1, 8, 8, 3, dtype = "int32")) to listOf(scores),
         )) {
@@ -62,11 +62,11 @@ fun testFakes() {
             }
         }
     }
-    check("a file that does not say how pictures are normalised takes values only") {
-        val loaded = Loaded(File("some.tflite"), contents, Fake(listOf(picture), listOf(picture)))
+    check("a file that does not say how images are normalized takes values only") {
+        val loaded = Loaded(File("some.tflite"), contents, Fake(listOf(image), listOf(image)))
         loaded.set(FloatArray(192))
         assertFails<IllegalArgumentException>("some.tflite does not say how") {
-            loaded.set(Picture(1, 1, IntArray(1)))
+            loaded.set(Image(1, 1, IntArray(1)))
         }
     }
     check("integers are scaled, rounded to even and clipped") {
@@ -92,7 +92,7 @@ fun testFakes() {
     }
 }
 
-fun testPictures(made: Made) {
+fun testImages(made: Made) {
     for (name in made.names) {
         check("the square of $name is Python's, bit for bit") {
             val wanted = File(made.folder, name.replace(".png", ".rgb")).readBytes()
@@ -104,12 +104,12 @@ fun testPictures(made: Made) {
     }
     check("a decoder shrinks no further than Pillow lets it") {
         val sizes = listOf(96 to 1, 191 to 1, 192 to 2, 400 to 4, 4000 to 8)
-        for ((side, wanted) in sizes) assertEquals(wanted, Picture.sampleSize(side, side + 9, 96))
+        for ((side, wanted) in sizes) assertEquals(wanted, Image.sampleSize(side, side + 9, 96))
     }
     check("pixels of another number are refused") {
         assertFails<IllegalArgumentException>("2 x 3 needs 6 pixels, got 5") {
-            Picture(2, 3, IntArray(5))
+            Image(2, 3, IntArray(5))
         }
-        assertFails<IllegalArgumentException>("got 0") { Picture(1, 1, IntArray(1)).square(0) }
+        assertFails<IllegalArgumentException>("got 0") { Image(1, 1, IntArray(1)).square(0) }
     }
 }

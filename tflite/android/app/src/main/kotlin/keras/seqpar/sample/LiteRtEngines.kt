@@ -47,7 +47,7 @@ private class SignatureEngine(
     private val key: String,
 ) : Engine {
     override val inputs = interpreter.getSignatureInputs(key)
-        .sortedBy { it != "image" } // the picture first
+        .sortedBy { it != "image" } // the image first
         .map { port(interpreter.getInputTensorFromSignature(it, key), it) }
     override val outputs = interpreter.getSignatureOutputs(key)
         .map { port(interpreter.getOutputTensorFromSignature(it, key), it) }

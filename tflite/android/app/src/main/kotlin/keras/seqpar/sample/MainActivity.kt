@@ -20,10 +20,10 @@ import java.util.concurrent.ExecutorService
 import java.util.concurrent.Executors
 import keras.seqpar.Answer
 import keras.seqpar.Classifier
-import keras.seqpar.Picture
+import keras.seqpar.Image
 
 /**
- * Classifies a picture of the camera or the gallery.
+ * Classifies an image of the camera or the gallery.
  *
  * Categories get a chip each: a branch pack computes only what the chosen ones need. Nodes of a
  * file with a gains input get a slider each. All work on the network happens on [worker].
@@ -31,7 +31,7 @@ import keras.seqpar.Picture
 class MainActivity : Activity() {
     private val worker: ExecutorService = Executors.newSingleThreadExecutor()
     private lateinit var classifier: Classifier // of the worker
-    private var picture: Picture? = null // of the worker
+    private var image: Image? = null // of the worker
     private var gains: FloatArray? = null // of the worker
     private var photo: Uri? = null
     private lateinit var results: TextView
@@ -41,8 +41,8 @@ class MainActivity : Activity() {
         setContentView(R.layout.main)
         results = findViewById(R.id.results)
         photo = savedInstanceState?.getString(PHOTO)?.let(Uri::parse)
-        findViewById<Button>(R.id.camera).setOnClickListener { takePicture() }
-        findViewById<Button>(R.id.gallery).setOnClickListener { choosePicture() }
+        findViewById<Button>(R.id.camera).setOnClickListener { takeImage() }
+        findViewById<Button>(R.id.gallery).setOnClickListener { chooseImage() }
         work {
             classifier = Classifier(copyAssets(), LiteRtEngines, THREADS)
             val (choices, nodes) = Pair(classifier.choices, classifier.gains)
@@ -75,7 +75,7 @@ class MainActivity : Activity() {
         }
     }
 
-    private fun takePicture() {
+    private fun takeImage() {
         val store = MediaStore.Images.Media.EXTERNAL_CONTENT_URI
         photo = contentResolver.insert(store, ContentValues())
         val intent = Intent(MediaStore.ACTION_IMAGE_CAPTURE)
@@ -87,7 +87,7 @@ class MainActivity : Activity() {
         }
     }
 
-    private fun choosePicture() {
+    private fun chooseImage() {
         val intent = Intent(Intent.ACTION_GET_CONTENT).setType("image/*")
         startActivityForResult(intent, GALLERY)
     }
@@ -97,12 +97,12 @@ class MainActivity : Activity() {
         val bitmap = ImageDecoder.decodeBitmap(source) { decoder, info, _ -> // turned as EXIF says
             if (info.mimeType == "image/jpeg") { // as Python has them decoded
                 val (width, height) = Pair(info.size.width, info.size.height)
-                decoder.setTargetSampleSize(Picture.sampleSize(width, height, classifier.side))
+                decoder.setTargetSampleSize(Image.sampleSize(width, height, classifier.side))
             }
             decoder.allocator = ImageDecoder.ALLOCATOR_SOFTWARE
         }
-        picture = bitmap.toPicture()
-        runOnUiThread { findViewById<ImageView>(R.id.picture).setImageBitmap(bitmap) }
+        image = bitmap.toImage()
+        runOnUiThread { findViewById<ImageView>(R.id.image).setImageBitmap(bitmap) }
         classify()
     }
 
@@ -164,11 +164,11 @@ class MainActivity : Activity() {
 
     private fun gain(progress: Int) = progress.toFloat() / STEPS
 
-    /** Classifies the picture, if there is one, and shows the answer; on the worker. */
+    /** Classifies the image, if there is one, and shows the answer; on the worker. */
     private fun classify() {
-        val picture = picture ?: return
+        val image = image ?: return
         val start = System.nanoTime()
-        val answer = classifier.classify(picture, gains)
+        val answer = classifier.classify(image, gains)
         val milliseconds = (System.nanoTime() - start) / 1e6
         runOnUiThread { results.text = describe(answer, milliseconds) }
     }
@@ -183,7 +183,7 @@ class MainActivity : Activity() {
     private fun work(block: () -> Unit) = worker.execute {
         try {
             block()
-        } catch (error: Exception) { // a picture or a file that cannot be read
+        } catch (error: Exception) { // an image or a file that cannot be read
             runOnUiThread { results.text = error.message ?: error.toString() }
         }
     }
@@ -201,10 +201,10 @@ class MainActivity : Activity() {
         return folder
     }
 
-    private fun Bitmap.toPicture(): Picture {
+    private fun Bitmap.toImage(): Image {
         val pixels = IntArray(width * height)
         getPixels(pixels, 0, width, 0, 0, width, height)
-        return Picture(width, height, pixels)
+        return Image(width, height, pixels)
     }
 
     private companion object {

@@ -4,14 +4,14 @@ import kotlin.math.abs
 import kotlin.math.ceil
 
 /**
- * A picture as Android's Bitmap.getPixels gives it.
+ * An image as Android's Bitmap.getPixels gives it.
  *
  * @property pixels row by row, one `0xAARRGGBB` each; what is transparent is not blended.
  */
-class Picture(val width: Int, val height: Int, val pixels: IntArray) {
+class Image(val width: Int, val height: Int, val pixels: IntArray) {
     init {
         require(width > 0 && height > 0 && pixels.size == width * height) {
-            "A picture of $width x $height needs ${width * height} pixels, got ${pixels.size}."
+            "An image of $width x $height needs ${width * height} pixels, got ${pixels.size}."
         }
     }
 
@@ -44,7 +44,7 @@ class Picture(val width: Int, val height: Int, val pixels: IntArray) {
 
     companion object {
         /**
-         * How much a JPEG decoder may shrink a picture while it decodes: Pillow's `draft`.
+         * How much a JPEG decoder may shrink an image while it decodes: Pillow's `draft`.
          *
          * @return 1, 2, 4 or 8, for ImageDecoder.setTargetSampleSize.
          */

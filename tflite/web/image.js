@@ -1,13 +1,13 @@
-// Pictures as the networks take them: the square in the middle, resized as Pillow does in
+// Images as the networks take them: the square in the middle, resized as Pillow does in
 // keras_seqpar.data.decode. From equal pixels come equal pixels.
 
 const PRECISION = 22; // bits behind the point, as in Pillow's Resample.c
 
 /**
- * Decodes a picture file.
+ * Decodes an image file.
  *
- * Orientation is carried out and colour profiles are ignored, as in Python. Transparent pixels keep
- * their colours in Python and may lose them here.
+ * Orientation is carried out and color profiles are ignored, as in Python. Transparent pixels keep
+ * their colors in Python and may lose them here.
  *
  * @param {Blob} file JPEG, PNG, ...
  * @param {number} size side of the square that will be made of it.
@@ -88,11 +88,11 @@ function weights(length, start, side, size) {
   const stretch = Math.max(scale, 1);
   const support = 2 * stretch;
   return Array.from({length: size}, (_, i) => {
-    const centre = start + (i + 0.5) * scale;
-    const first = Math.max(0, Math.trunc(centre - support + 0.5));
-    const last = Math.min(length, Math.trunc(centre + support + 0.5));
+    const center = start + (i + 0.5) * scale;
+    const first = Math.max(0, Math.trunc(center - support + 0.5));
+    const last = Math.min(length, Math.trunc(center + support + 0.5));
     const raw = [];
-    for (let j = first; j < last; j++) raw.push(bicubic((j - centre + 0.5) / stretch));
+    for (let j = first; j < last; j++) raw.push(bicubic((j - center + 0.5) / stretch));
     const sum = raw.reduce((a, b) => a + b, 0);
     const factors = raw.map(value => {
       const fixed = (value / sum) * (1 << PRECISION);
