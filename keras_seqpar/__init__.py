@@ -7,7 +7,9 @@ __version__ = "0.1.0"
 __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
-        "costs.counting": ["compare", "cost", "plan"],
+        "costs.budgets": ["fit_budget"],
+        "costs.comparing": ["compare"],
+        "costs.counting": ["cost"],
         "hierarchy.tree": ["Hierarchy"],
         "networks.builders": ["build_nhl", "build_phl", "build_plain"],
         "networks.thresholds": ["fit_threshold"],
@@ -18,6 +20,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "weights.copies": ["copy_weights"],
     },
     rooms=(
+        "costs",
         "data",
         "hierarchy",
         "mobile",

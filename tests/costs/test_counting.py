@@ -162,11 +162,11 @@ def test_the_table_is_readable():
 
 
 def test_short_numbers():
-    from keras_seqpar.costs.counting import _short
+    from keras_seqpar.costs.counting import short_number
 
     cases = {0: "0", 999: "999", 1000: "1.00 k", 1_234_567: "1.23 M", 3.99e9: "3.99 G"}
-    assert {n: _short(n) for n in cases} == cases
-    assert (_short(12, "B"), _short(57_059_604, "B")) == ("12 B", "57.06 MB")
+    assert {n: short_number(n) for n in cases} == cases
+    assert (short_number(12, "B"), short_number(57_059_604, "B")) == ("12 B", "57.06 MB")
 
 
 # Errors.
