@@ -34,7 +34,7 @@ import shared
 from absl import app, flags, logging
 
 from keras_seqpar import mobile
-from keras_seqpar.mobile.format.files import write_whole
+from keras_seqpar.utils.files import write_file
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "recipes"))
 import camvid
@@ -291,7 +291,7 @@ def measure(path: str) -> None:
         said = {flag.name: flag.value for flag in (MARGIN, REACH, THRESHOLD, LEAST, REFRESH)}
         facts = {"file": path, "flags": said, "threads": THREADS.value}
         text = json.dumps({**facts, "signatures": signatures, "changes": changes}, indent=1)
-        write_whole(output, text.encode() + b"\n")
+        write_file(output, text + "\n")
 
 
 def main(arguments: list[str]) -> None:

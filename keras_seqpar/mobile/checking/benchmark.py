@@ -17,9 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_seqpar.mobile.format.files import write_whole
 from keras_seqpar.mobile.runtime import runner as runners
 from keras_seqpar.mobile.runtime.runner import Runner
+from keras_seqpar.utils.files import write_file
 
 FORMAT = 1  # of the JSON file
 PROBES = 3  # fresh processes per file and thread count; of each number the median is taken
@@ -214,7 +214,7 @@ def measure(
 def write(benchmark: Benchmark, path: str | os.PathLike) -> None:
     """Writes a benchmark as JSON, whole or not at all; its rows as `rows` returns them, too."""
     facts = {"format": FORMAT, **dataclasses.asdict(benchmark), "rows": benchmark.rows()}
-    write_whole(Path(path), (json.dumps(facts, indent=1) + "\n").encode())
+    write_file(path, json.dumps(facts, indent=1) + "\n")
 
 
 def read(path: str | os.PathLike) -> Benchmark:

@@ -19,11 +19,11 @@ import numpy as np
 
 from keras_seqpar.hierarchy.tree import Hierarchy, Node
 from keras_seqpar.mobile.export.compat import to_tflite
-from keras_seqpar.mobile.format.files import write_whole
 from keras_seqpar.mobile.runtime.manifest import Part, Tensor, branch_file
 from keras_seqpar.mobile.runtime.pack_runner import PartRunner, load_part
 from keras_seqpar.networks.graph import leaf_layers
 from keras_seqpar.surgery.cutout import Parts, traits
+from keras_seqpar.utils.files import write_file
 from keras_seqpar.weights import named_weights
 
 
@@ -155,7 +155,7 @@ def keep(
     work: Path, file: str, content: bytes, part: keras.Model, takes: str | None
 ) -> tuple[Part, PartRunner]:
     """Writes a file and loads it."""
-    write_whole(work / file, content)
+    write_file(work / file, content)
     runner = PartRunner(work / file)
     record = Part(
         file=file,

@@ -6,7 +6,6 @@ is, `pack_runner.py` runs it.
 
 import dataclasses
 import os
-import shutil
 import tempfile
 from pathlib import Path
 
@@ -17,7 +16,6 @@ from keras_seqpar.mobile.export.compat import samples
 from keras_seqpar.mobile.export.converting import _check_calibration, _check_options, _image_shape
 from keras_seqpar.mobile.export.network import in_float32, normalization, parts_of
 from keras_seqpar.mobile.export.pack_branches import convert_part, fingerprint, keep, make_branches
-from keras_seqpar.mobile.format.files import umask
 from keras_seqpar.mobile.runtime.manifest import (
     ACTIVATIONS,
     TRUNK,
@@ -28,6 +26,7 @@ from keras_seqpar.mobile.runtime.manifest import (
 )
 from keras_seqpar.mobile.runtime.pack_runner import load_part
 from keras_seqpar.surgery.cutout import Parts, find_parts
+from keras_seqpar.utils.files import new_folder
 from keras_seqpar.utils.names import unknown_name
 
 PACK_QUANTIZATIONS = ("int8", "float32")
@@ -89,8 +88,7 @@ def pack(
     known = normalization(model)
     mean, std = map(tuple, known) if known else (None, None)
 
-    work = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    try:
+    with new_folder(folder) as work:
         about = {"network": model.name, "quantization": quantization}
         if known:
             about.update(mean=mean, std=std)
@@ -119,11 +117,6 @@ def pack(
             branches=branches,
         )
         write_manifest(work, manifest)
-        os.chmod(work, 0o777 & ~umask())
-        os.rename(work, folder)
-    except BaseException:
-        shutil.rmtree(work, ignore_errors=True)
-        raise
     return manifest
 
 

@@ -12,10 +12,11 @@ import keras
 
 from keras_seqpar.mobile.export.converting import convert
 from keras_seqpar.mobile.export.network import normalization
-from keras_seqpar.mobile.format.files import Converted, check_path, labels_path, write_whole
+from keras_seqpar.mobile.format.files import Converted, check_path, labels_path
 from keras_seqpar.mobile.runtime.reading import Contents, read
 from keras_seqpar.mobile.runtime.runner import NONE
 from keras_seqpar.surgery.cutout import cutout, find_parts
+from keras_seqpar.utils.files import write_file
 
 _NAME = re.compile("[A-Za-z][A-Za-z0-9_]*")
 
@@ -129,7 +130,7 @@ def join(
         ),
     )
     content = append(content, files)
-    write_whole(path, content)
+    write_file(path, content)
     labels_path(path).unlink(missing_ok=True)  # of a file that was there before
     return Converted(path, None, about["quantization"], len(content), operations, tuple(found))
 

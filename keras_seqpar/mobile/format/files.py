@@ -1,13 +1,12 @@
-"""The files that conversion writes: their kinds, their names, and writing them whole."""
+"""The files that conversion writes: their kinds and their names."""
 
-import contextlib
 import dataclasses
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from keras_seqpar.mobile.runtime.runner import LABELS_SUFFIX
+from keras_seqpar.utils.files import write_file, write_files
 from keras_seqpar.utils.names import unknown_name
 
 QUANTIZATIONS = ("float32", "float16", "dynamic", "int8", "int16x8")
@@ -123,37 +122,14 @@ def labels_path(path: Path) -> Path:
 
 
 def write(path: Path, content: bytes, labels: bytes | None) -> Path | None:
-    """Writes a .tflite file, and its label file before it where it has labels.
+    """Writes a .tflite file, and its label file where it has labels.
 
     Returns:
         The path of the label file, or `None`.
     """
-    beside = None
-    if labels is not None:
-        beside = labels_path(path)
-        write_whole(beside, labels)
-    write_whole(path, content)
+    if labels is None:
+        write_file(path, content)
+        return None
+    beside = labels_path(path)
+    write_files({beside: labels, path: content})
     return beside
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Writes a file under a temporary name first, so that it is whole or not there."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~umask())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-
-
-def umask() -> int:
-    """The process's mask for new files."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from keras_seqpar.hierarchy.tree import Hierarchy, Node
-from keras_seqpar.mobile.format.files import write_whole
 from keras_seqpar.networks.thresholds import Threshold
+from keras_seqpar.utils.files import write_file
 
 MANIFEST = "manifest.json"
 TRUNK = "trunk.tflite"
@@ -261,7 +261,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Checks a manifest and writes it; it is the old one or the new one, never half of it."""
     manifest.check()
     text = json.dumps(manifest.get_config(), indent=1, ensure_ascii=False) + "\n"
-    write_whole(folder / MANIFEST, text.encode())
+    write_file(folder / MANIFEST, text)
 
 
 def remove_branch(folder: str | os.PathLike, category: str) -> None:
