@@ -1,0 +1,175 @@
+"""What all commands share: quiet libraries, grouped flags, readable errors, exit codes.
+
+A command imports this module before all others: TensorFlow reads its log level when it is imported.
+
+    from keras_seqpar.utils.commands import flag_group, run
+
+    with flag_group("Data"):
+        flags.DEFINE_string("dataset", "digits", "What to train on.")
+
+    def main(argv: list[str]) -> None:
+        print(flags.FLAGS.dataset)
+
+    if __name__ == "__main__":
+        run(main)
+"""
+
+import contextlib
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import os
+import re
+import sys
+import tempfile
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NoReturn
+
+from absl import app, flags, logging
+
+# What a user can cause: bad input, a missing package, files. All else is a bug and has a traceback.
+EXPECTED_ERRORS: tuple[type[Exception], ...] = (ValueError, ImportError, OSError)
+STOPPED = 130  # exit code after Ctrl-C, as shells have it
+_HELP = ("--help", "-help", "-h", "--helpshort", "-helpshort")
+_NOTICE = re.compile(rb"[IWE]\d{4} \d\d:|WARNING: All log messages before absl|To enable the foll")
+
+_groups: dict[str, list[str]] = {}
+
+
+def run(
+    main: Callable[[list[str]], Any],
+    *,
+    positional: Sequence[str] = (),
+    errors: tuple[type[Exception], ...] = EXPECTED_ERRORS,
+    stopped: str = "Stopped.",
+) -> NoReturn:
+    """Parses the flags, runs a command and exits: 0, 1 after an error, 130 after Ctrl-C.
+
+    Args:
+        main: called with the program's name and the arguments that are no flags. What it returns
+            is the exit code; `None` is 0.
+        positional: names of the arguments that must be given without a flag. A last name that
+            ends in "..." stands for any number of them.
+        errors: exceptions of which only the message is printed.
+        stopped: what to print after Ctrl-C, for example how to continue.
+    """
+
+    def parse(argv: list[str]) -> list[str]:
+        if any(argument in _HELP for argument in argv[1:]):
+            print(help_text(), end="")
+            sys.exit(0)
+        try:
+            rest = flags.FLAGS(argv)
+        except flags.Error as error:
+            sys.exit(f"error: {error} (--help lists all flags)")
+        _check_positional(rest[1:], positional)
+        return rest
+
+    def call(argv: list[str]) -> Any:
+        if not flags.FLAGS["verbosity"].present:
+            logging.set_verbosity(logging.ERROR)
+        try:
+            return main(argv)
+        except errors as error:
+            sys.exit(f"error: {error}")
+        except KeyboardInterrupt:
+            print(f"\n{stopped}", file=sys.stderr)
+            return STOPPED
+
+    app.run(call, flags_parser=parse)
+    raise AssertionError("app.run exits")
+
+
+def _check_positional(given: Sequence[str], names: Sequence[str]) -> None:
+    most = float("inf") if names and names[-1].endswith("...") else len(names)
+    least = len([name for name in names if not name.endswith("...")])
+    if len(given) < least:
+        sys.exit(f"error: {names[len(given)]} is missing (--help lists all flags)")
+    if len(given) > most:
+        rest = " ".join(given[len(names) :])
+        sys.exit(f"error: arguments without a flag: {rest} (--help lists all flags)")
+
+
+@contextlib.contextmanager
+def flag_group(title: str) -> Iterator[None]:
+    """The flags that are defined inside stand under this title in the help text.
+
+    Args:
+        title: for example "Data".
+    """
+    before = set(flags.FLAGS)
+    yield
+    new = [name for name in flags.FLAGS if name not in before]
+    for names in _groups.values():
+        names[:] = [name for name in names if name not in new]
+    _groups.setdefault(title, []).extend(new)
+
+
+def help_text() -> str:
+    """The docstring of the command, and its flags in groups with their defaults."""
+    lines = [(sys.modules["__main__"].__doc__ or "").rstrip(), ""]
+    grouped = {name for names in _groups.values() for name in names}
+    own = [flag.name for flag in flags.FLAGS.get_key_flags_for_module(sys.argv[0])]
+    groups = _groups | {"Flags": [name for name in own if name not in grouped]}
+    for title, names in groups.items():
+        if not (found := [flags.FLAGS[name] for name in names if name in flags.FLAGS]):
+            continue
+        lines.append(f"{title}:")
+        for flag in found:
+            head = f"  --{'[no]' if flag.boolean else ''}{flag.name}"
+            text = " ".join((flag.help or "").split())
+            if flag.default not in (None, [], ""):
+                text += f" [{str(flag.default_as_str).strip(chr(39))}]"
+            lines += textwrap.wrap(
+                text, 96, initial_indent=f"{head:20} ", subsequent_indent=" " * 21
+            )
+        lines.append("")
+    return "\n".join(lines[:-1]) + "\n"
+
+
+@contextlib.contextmanager
+def without_notices() -> Iterator[None]:
+    """Leaves out log lines that libraries in C++ write to the standard error stream."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            os.close(kept)
+            file.seek(0)
+            for line in file:
+                if not _NOTICE.match(line):
+                    os.write(2, line)
+
+
+class _QuietImport(importlib.abc.MetaPathFinder):
+    """Imports TensorFlow without the lines on CUDA and oneDNN that no setting turns off."""
+
+    def find_spec(self, fullname, path=None, target=None) -> importlib.machinery.ModuleSpec | None:
+        if fullname != "tensorflow":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(fullname)
+        if spec is not None and spec.loader is not None:
+            execute = spec.loader.exec_module
+
+            def quietly(module) -> None:
+                with without_notices():
+                    execute(module)
+
+            spec.loader.exec_module = quietly  # type: ignore[method-assign]
+        return spec
+
+
+def _quiet_libraries() -> None:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if "tensorflow" not in sys.modules:
+        sys.meta_path.insert(0, _QuietImport())
+
+
+_quiet_libraries()
