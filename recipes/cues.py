@@ -11,7 +11,7 @@ import numpy as np
 
 import keras_seqpar as sp
 from keras_seqpar import data
-from keras_seqpar.mobile.export.network import from_pixels
+from keras_seqpar.mobile.network import from_pixels
 from keras_seqpar.networks.graph import behind
 from keras_seqpar.surgery.cutout import find_parts
 

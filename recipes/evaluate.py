@@ -21,7 +21,7 @@ from options import Options
 
 import keras_seqpar as sp
 from keras_seqpar import data
-from keras_seqpar.mobile.export.network import from_pixels
+from keras_seqpar.mobile.network import from_pixels
 from keras_seqpar.surgery.cutout import find_parts
 from keras_seqpar.utils.names import make_id
 

@@ -30,7 +30,7 @@ from keras_seqpar.hierarchy.corpora import open_corpus
 from keras_seqpar.hierarchy.files import check_suffix
 from keras_seqpar.hierarchy.subsets import NAMES
 from keras_seqpar.hierarchy.wordnet import look_up
-from keras_seqpar.mobile.export.network import from_pixels
+from keras_seqpar.mobile.network import from_pixels
 from keras_seqpar.surgery.cutout import find_parts
 
 SOURCES = ("wordnet", "similarity", "dissimilar", "random", "file")

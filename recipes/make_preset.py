@@ -20,7 +20,7 @@ import run_folder
 from options import Options
 
 from keras_seqpar import data, presets
-from keras_seqpar.mobile.export.network import normalization, takes_pixels
+from keras_seqpar.mobile.network import normalization, takes_pixels
 from keras_seqpar.surgery.cutout import find_parts
 
 MOST_BYTES = 6_000_000

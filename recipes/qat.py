@@ -46,8 +46,8 @@ from study import spread
 
 import keras_seqpar as sp
 from keras_seqpar import data, mobile
-from keras_seqpar.mobile.export.network import takes_pixels
 from keras_seqpar.mobile.export.pack_branches import fingerprint
+from keras_seqpar.mobile.network import takes_pixels
 from keras_seqpar.mobile.quantization.qat import bridge
 
 POST, TUNED, AWARE = "post-training", "fine-tuned", "aware"

@@ -12,7 +12,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "checking.verifying": ["BOUNDS", "Bounds", "Report", "verify"],
         "export.converting": ["convert"],
         "export.crops": ["convert_crops"],
-        "export.network": ["from_pixels", "labels_of"],
+        "network": ["from_pixels", "labels_of"],
         "export.packs": ["PACK_QUANTIZATIONS", "add_branch", "pack"],
         "export.signatures": ["convert_signatures"],
         "format.files": ["DTYPES", "QUANTIZATIONS", "QUANTIZERS", "Converted"],

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_seqpar.mobile.export.network import from_pixels
+from keras_seqpar.mobile.network import from_pixels
 from keras_seqpar.networks.graph import replay
 from keras_seqpar.networks.layers import TopDownGain
 from keras_seqpar.plots import figure as figures

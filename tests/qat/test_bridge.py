@@ -6,6 +6,7 @@ import pytest
 
 import keras_seqpar as sp
 from keras_seqpar import mobile
+from keras_seqpar.mobile.network import takes_pixels
 from keras_seqpar.networks.layers import StochasticDepth
 from keras_seqpar.surgery.unknowns import threshold_of
 from tests import harness
@@ -57,7 +58,7 @@ MODELS = {
 def test_the_twin_computes_the_same(case):
     model = MODELS[case]()
     images = pixels()[..., : model.inputs[0].shape[-1]]
-    if not mobile.network.takes_pixels(model):
+    if not takes_pixels(model):
         images = images / 64 - 2
     twin = mobile.to_tf_keras(model)
     assert not any(hasattr(layer, "layers") for layer in twin.layers)  # flat

@@ -11,8 +11,8 @@ import numpy as np
 from keras_seqpar.costs.counting import cost
 from keras_seqpar.mobile.checking.benchmark import Benchmark, File
 from keras_seqpar.mobile.export.converting import convert
-from keras_seqpar.mobile.export.network import takes_pixels
 from keras_seqpar.mobile.format.files import check_options
+from keras_seqpar.mobile.network import takes_pixels
 from keras_seqpar.networks.builders import build_plain
 from keras_seqpar.surgery.cutout import cutout, find_parts
 from keras_seqpar.surgery.unknowns import with_threshold

@@ -7,7 +7,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_seqpar.mobile.export.network import check_images, in_float32, parts_of
+from keras_seqpar.mobile.network import check_images, in_float32, parts_of
 from keras_seqpar.mobile.runtime.runner import Runner
 from keras_seqpar.surgery.unknowns import none_of_these
 

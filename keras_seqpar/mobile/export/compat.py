@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 import keras
 import numpy as np
 
-from keras_seqpar.mobile.export.network import takes_pixels
-from keras_seqpar.mobile.export.rows import with_long_rows
+from keras_seqpar.mobile.export.first_layers import rewrite_first_layers
+from keras_seqpar.mobile.network import takes_pixels
 from keras_seqpar.mobile.runtime.images import batches
 
 
@@ -37,7 +37,7 @@ def to_tflite(
     """
     import tensorflow as tf
 
-    model = with_long_rows(model, (shape[1], shape[2]))
+    model = rewrite_first_layers(model, (shape[1], shape[2]))
     # In TensorFlow since 2.0 and in use by its own converter, but without a public name. With
     # constants in place of variables a conversion takes 6 s where a SavedModel takes 36 s
     # (ResNet-50 with 10 branches, 2 cores).

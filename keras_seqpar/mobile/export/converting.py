@@ -9,7 +9,8 @@ import keras
 import numpy as np
 
 from keras_seqpar.mobile.export.compat import gain_limit, samples, to_tflite
-from keras_seqpar.mobile.export.network import (
+from keras_seqpar.mobile.format.files import Converted, check_options, check_path, write
+from keras_seqpar.mobile.network import (
     check_images,
     in_float32,
     labels_of,
@@ -17,7 +18,6 @@ from keras_seqpar.mobile.export.network import (
     parts_of,
     takes_pixels,
 )
-from keras_seqpar.mobile.format.files import Converted, check_options, check_path, write
 from keras_seqpar.mobile.quantization.post_training import (
     check_no_gains,
     no_calibration,

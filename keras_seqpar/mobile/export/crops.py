@@ -10,9 +10,9 @@ import keras
 import numpy as np
 
 from keras_seqpar.mobile.export.converting import convert
-from keras_seqpar.mobile.export.network import parts_of
 from keras_seqpar.mobile.export.signatures import join
 from keras_seqpar.mobile.format.files import Converted, check_path
+from keras_seqpar.mobile.network import parts_of
 from keras_seqpar.mobile.runtime.crop_plan import FULL, Layout, Size, signature_of
 from keras_seqpar.mobile.runtime.reading import Contents, read
 from keras_seqpar.selective.axis import RECEPTIVE_FIELD, Axis, check_number

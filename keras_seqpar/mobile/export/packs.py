@@ -14,8 +14,8 @@ import numpy as np
 
 from keras_seqpar.mobile.export.compat import samples
 from keras_seqpar.mobile.export.converting import _check_calibration, _check_options, _image_shape
-from keras_seqpar.mobile.export.network import in_float32, normalization, parts_of
 from keras_seqpar.mobile.export.pack_branches import convert_part, fingerprint, keep, make_branches
+from keras_seqpar.mobile.network import in_float32, normalization, parts_of
 from keras_seqpar.mobile.runtime.manifest import (
     ACTIVATIONS,
     TRUNK,

@@ -11,8 +11,8 @@ from pathlib import Path
 import keras
 
 from keras_seqpar.mobile.export.converting import convert
-from keras_seqpar.mobile.export.network import normalization
 from keras_seqpar.mobile.format.files import Converted, check_path, labels_path
+from keras_seqpar.mobile.network import normalization
 from keras_seqpar.mobile.runtime.reading import Contents, read
 from keras_seqpar.mobile.runtime.runner import NONE
 from keras_seqpar.surgery.cutout import cutout, find_parts

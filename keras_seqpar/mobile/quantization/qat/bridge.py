@@ -17,7 +17,7 @@ import dataclasses
 import keras
 import numpy as np
 
-from keras_seqpar.mobile.export.network import in_float32, parts_of
+from keras_seqpar.mobile.network import in_float32, parts_of
 from keras_seqpar.networks.graph import called_layers, functional, replay
 from keras_seqpar.networks.layers import CategoryScores, StochasticDepth, TopDownGain
 from keras_seqpar.surgery.unknowns import with_threshold

@@ -31,8 +31,8 @@ from keras_seqpar.mobile.export.converting import (
     _image_shape,
     facts,
 )
-from keras_seqpar.mobile.export.network import check_images, normalization, parts_of, takes_pixels
 from keras_seqpar.mobile.format.files import Converted, check_path, write
+from keras_seqpar.mobile.network import check_images, normalization, parts_of, takes_pixels
 from keras_seqpar.mobile.quantization.post_training import no_calibration, say_few
 from keras_seqpar.mobile.quantization.qat.bridge import check_bridge, need, to_tf_keras
 from keras_seqpar.mobile.runtime.images import batches, check_spread

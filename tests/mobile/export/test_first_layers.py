@@ -3,7 +3,7 @@
 import keras
 import pytest
 
-from keras_seqpar.mobile.export.rows import with_long_rows
+from keras_seqpar.mobile.export.first_layers import rewrite_first_layers
 from tests import harness
 from tests.mobile.clients import noise
 
@@ -20,7 +20,7 @@ def test_first_convolutions_read_folded_columns(padding, kernel, stride):
     net = keras.Model(inputs, x)
     net = keras.Model(again := keras.Input((16, 12, 3)), net(again))  # also where it is nested
     harness.randomize(net)
-    made = with_long_rows(net, (16, 12))
+    made = rewrite_first_layers(net, (16, 12))
     (convolution,) = (x for x in made.layers if isinstance(x, keras.layers.Conv2D))
     assert convolution.strides == (stride, 1)
     assert convolution.kernel.shape[2] == 3 * stride
@@ -41,7 +41,7 @@ def test_other_convolutions_stay():
     ):
         inputs = keras.Input((16, width, channels))
         net = keras.Model(inputs, keras.layers.Conv2D(4, 3, **options)(inputs))
-        assert with_long_rows(net, (16, width)).layers[1] is net.layers[1]
+        assert rewrite_first_layers(net, (16, width)).layers[1] is net.layers[1]
 
 
 @on_tensorflow
@@ -54,7 +54,7 @@ def test_sequential_networks_are_rewritten_too():
         ]
     )
     harness.randomize(net)
-    made = with_long_rows(net, (16, 12))
+    made = rewrite_first_layers(net, (16, 12))
     (convolution,) = (x for x in made.layers if isinstance(x, keras.layers.Conv2D))
     assert convolution.strides == (4, 1)
     assert not any(isinstance(x, keras.layers.Rescaling) for x in made.layers)

@@ -12,7 +12,7 @@ from keras_seqpar.networks.graph import functional, replay
 _FEW = 4  # channels of an image; where there are more, a convolution's lanes are full enough
 
 
-def with_long_rows(model: keras.Model, size: tuple[int, int]) -> keras.Model:
+def rewrite_first_layers(model: keras.Model, size: tuple[int, int]) -> keras.Model:
     """Returns the network with its first layers rewritten; what they compute is the same.
 
     Pixels are normalized row by row instead of pixel by pixel. A first convolution that moves on
