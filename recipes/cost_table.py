@@ -23,7 +23,7 @@ from absl import app, flags
 from keras import ops
 
 import keras_seqpar as ks
-from keras_seqpar import hierarchy as hierarchies
+from keras_seqpar import hierarchy
 
 UPDATE = flags.DEFINE_bool("update", False, "Write the table into docs/results.md.")
 
@@ -95,12 +95,12 @@ def exercise(full: keras.Model, chosen) -> str:
 
 def main(_) -> None:
     """Builds and counts all cases."""
-    nette = hierarchies.subset("imagenette")
-    woof = hierarchies.ready("imagewoof", levels=2)
+    nette = hierarchy.subset_labels("imagenette")
+    woof = hierarchy.from_subset("imagewoof", levels=2)
     hundred = {f"group {i}": [f"category {i}.{j}" for j in range(10)] for i in range(10)}
     spread = [f"category {i}.{j}" for i in range(10) for j in range(2)]
-    thousand = hierarchies.ready("imagenet1k", levels=2)
-    cats = hierarchies.subset("meow")
+    thousand = hierarchy.from_subset("imagenet1k", levels=2)
+    cats = hierarchy.subset_labels("meow")
     plain50 = {n: ks.build_plain("resnet50", n) for n in (10, 100)}
     nhl = "NHL `early`, 10 superclasses of 10"
     lines = [

@@ -23,12 +23,11 @@ import run_folder
 from options import Options
 
 import keras_seqpar as sp
-from keras_seqpar import data, plots
-from keras_seqpar import hierarchy as hierarchies
+from keras_seqpar import data, hierarchy, plots
 from keras_seqpar.hierarchy.clustering import METHODS
 from keras_seqpar.hierarchy.corpora import open_corpus
 from keras_seqpar.hierarchy.files import check_suffix
-from keras_seqpar.hierarchy.subsets import NAMES
+from keras_seqpar.hierarchy.subsets import SUBSETS
 from keras_seqpar.hierarchy.wordnet import look_up
 from keras_seqpar.mobile.network import from_pixels
 from keras_seqpar.surgery.cutout import find_parts
@@ -44,7 +43,7 @@ def make_options() -> Options:
     options.group(
         "Categories (one of them)",
         ("string", "labels", None, "Names, separated by commas; for wordnet also ids."),
-        ("string", "subset", None, f"A known set: {', '.join(NAMES)}."),
+        ("string", "subset", None, f"A known set: {', '.join(SUBSETS)}."),
         ("string", "dataset", None, f"Those of a data set: {', '.join(data.SPECS)}."),
         ("string", "file", None, "For --source file: a hierarchy in .json or .yaml."),
     )
@@ -83,7 +82,7 @@ def group(chosen: types.SimpleNamespace) -> sp.Hierarchy:
     if chosen.source == "file":
         if not chosen.file or chosen.subset or chosen.dataset:
             raise ValueError("--source file needs --file, and takes no --subset or --dataset.")
-        made = hierarchies.from_file(chosen.file)
+        made = hierarchy.from_file(chosen.file)
         return made.prune(_listed(chosen.labels)) if chosen.labels else made
     if chosen.file:
         raise ValueError("--file is for --source file.")
@@ -105,7 +104,7 @@ def group(chosen: types.SimpleNamespace) -> sp.Hierarchy:
             chosen.dataset, image_size=8, data_dir=chosen.data_dir, **split
         ).categories
     else:
-        labels = hierarchies.subset(chosen.subset) if chosen.subset else _listed(chosen.labels)
+        labels = hierarchy.subset_labels(chosen.subset) if chosen.subset else _listed(chosen.labels)
 
     if chosen.source == "wordnet":
         if chosen.superclasses:
@@ -113,16 +112,16 @@ def group(chosen: types.SimpleNamespace) -> sp.Hierarchy:
         corpus = open_corpus(chosen.corpus)
         if chosen.explain:
             explain(labels, corpus)
-        return hierarchies.from_wordnet(labels, levels=chosen.levels, corpus=corpus)
+        return hierarchy.from_wordnet(labels, levels=chosen.levels, corpus=corpus)
     options = {"superclasses": chosen.superclasses, "levels": chosen.levels}
     if chosen.source == "random":
-        return hierarchies.random(labels, seed=chosen.seed, **options)
+        return hierarchy.random_hierarchy(labels, seed=chosen.seed, **options)
     if chosen.source == "similarity":
-        return hierarchies.similarity(labels, method=chosen.method, **measured, **options)
+        return hierarchy.from_similarity(labels, method=chosen.method, **measured, **options)
     if not measured:
-        alike = hierarchies.from_wordnet(labels, levels=4, corpus=chosen.corpus)
+        alike = hierarchy.from_wordnet(labels, levels=4, corpus=chosen.corpus)
         measured = {"hierarchy": alike}
-    return hierarchies.dissimilar(labels, **measured, **options)
+    return hierarchy.from_dissimilarity(labels, **measured, **options)
 
 
 def measure(chosen: types.SimpleNamespace) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
@@ -196,15 +195,15 @@ def main(argv: list[str]) -> int:
         chosen, _ = make_options().parse(argv)
         if chosen.output:
             check_suffix(chosen.output)
-        hierarchy = group(chosen)
-        print(f"{hierarchy}\n\n{summary(hierarchy)}")
-        if chosen.source == "wordnet" and hierarchy.depth < chosen.levels:
+        tree = group(chosen)
+        print(f"{tree}\n\n{summary(tree)}")
+        if chosen.source == "wordnet" and tree.depth < chosen.levels:
             print("Fewer split-points than --levels: WordNet has no finer grouping of these.")
         if chosen.output:
-            hierarchies.to_file(hierarchy, chosen.output)
+            hierarchy.to_file(tree, chosen.output)
             print(f"Written to {chosen.output}.")
         if chosen.figure:
-            plots.tree(hierarchy, chosen.figure)
+            plots.tree(tree, chosen.figure)
             print(f"Drawn to {chosen.figure}.")
     except (ValueError, TypeError, ImportError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -212,16 +211,16 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def summary(hierarchy: sp.Hierarchy) -> str:
+def summary(tree: sp.Hierarchy) -> str:
     """A line on every level of superclasses: how many children they have."""
     lines = []
-    for level in range(1, hierarchy.depth):
-        sizes = [len(n.children) for n in hierarchy.superclasses if hierarchy.level(n) == level]
+    for level in range(1, tree.depth):
+        sizes = [len(n.children) for n in tree.superclasses if tree.level(n) == level]
         lines.append(
             f"Split-point {level}: superclasses with {', '.join(map(str, sizes))} children."
         )
-    if alone := sum(node.is_category for node in hierarchy.roots):
-        lines.append(f"{alone} of {len(hierarchy.categories)} categories hang at the trunk.")
+    if alone := sum(node.is_category for node in tree.roots):
+        lines.append(f"{alone} of {len(tree.categories)} categories hang at the trunk.")
     return "\n".join(lines)
 
 

@@ -34,8 +34,7 @@ import train
 from options import Options
 
 import keras_seqpar as sp
-from keras_seqpar import data
-from keras_seqpar import hierarchy as hierarchies
+from keras_seqpar import data, hierarchy
 from keras_seqpar.surgery.cutout import find_parts
 
 TRAIN = Path(__file__).with_name("train.py")
@@ -113,14 +112,14 @@ def nesting(study: Study) -> dict[str, list[str]]:
     """Name -> flags: the same categories under different superclasses."""
     labels = study.dataset.categories
     features = _features(study.network("seqpar", [], 0), study.dataset)
-    alike = functools.partial(hierarchies.similarity, labels, features=features)
+    alike = functools.partial(hierarchy.from_similarity, labels, features=features)
     makers = {
         "similar, 2 levels": functools.partial(alike, levels=2),
         "dissimilar, 2 levels": functools.partial(
-            hierarchies.dissimilar, labels, features=features, levels=2
+            hierarchy.from_dissimilarity, labels, features=features, levels=2
         ),
-        "random, 2 levels": functools.partial(hierarchies.random, labels, levels=2, seed=0),
-        "WordNet, 2 levels": functools.partial(hierarchies.from_wordnet, labels, levels=2),
+        "random, 2 levels": functools.partial(hierarchy.random_hierarchy, labels, levels=2, seed=0),
+        "WordNet, 2 levels": functools.partial(hierarchy.from_wordnet, labels, levels=2),
         "similar, 3 levels": functools.partial(alike, levels=3),
         "similar, 4 levels": functools.partial(alike, levels=4),
     }
@@ -128,7 +127,7 @@ def nesting(study: Study) -> dict[str, list[str]]:
     for name, make in makers.items():
         path = study.folder / f"{name.replace(', ', '_').replace(' ', '_')}.json"
         try:
-            hierarchies.to_file(make(), path)
+            hierarchy.to_file(make(), path)
         except ValueError as error:  # too few categories, or none that WordNet knows
             print(f"Without {name!r}: {error}")
         else:

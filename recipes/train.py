@@ -25,8 +25,7 @@ from options import Options
 from trainer import JIT, make_trainer
 
 import keras_seqpar as sp
-from keras_seqpar import data, weights
-from keras_seqpar import hierarchy as hierarchies
+from keras_seqpar import data, hierarchy, weights
 from keras_seqpar.networks.graph import behind
 from keras_seqpar.utils.names import make_id
 
@@ -222,7 +221,7 @@ def nesting(path: str, categories) -> sp.Hierarchy:
     Raises:
         ValueError: no hierarchy, or not over these categories.
     """
-    tree = hierarchies.from_file(path)
+    tree = hierarchy.from_file(path)
     ids = [make_id(label) for label in categories]
     if sorted(ids) != sorted(tree.category_ids):
         raise ValueError(

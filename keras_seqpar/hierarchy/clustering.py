@@ -1,7 +1,7 @@
-"""Hierarchies from what a trained network confuses or finds similar, and two controls.
+"""Hierarchies from the similarity of categories to a trained network, and two controls.
 
-All keep the caller's order of the labels for the logits, name superclasses by their place
-("superclass 2.1") and leave out superclasses with a single child.
+All three functions keep the caller's order of the labels for the logits, number superclasses by
+their position in the tree ("superclass 2.1") and leave out superclasses with a single child.
 """
 
 import itertools
@@ -15,7 +15,7 @@ from keras_seqpar.hierarchy.tree import Hierarchy
 METHODS = ("average", "complete", "single", "weighted", "ward")
 
 
-def similarity(
+def from_similarity(
     labels: Sequence[str],
     *,
     confusion=None,
@@ -24,41 +24,43 @@ def similarity(
     levels: int = 2,
     method: str = "average",
 ) -> Hierarchy:
-    """Puts categories together that a network confuses, or sees alike.
+    """Groups categories that a network confuses, or whose features are similar.
 
-    Hierarchical clustering (scipy.cluster.hierarchy.linkage), cut at as many clusters as
-    superclasses are wanted. Give one of:
+    Hierarchical clustering (scipy.cluster.hierarchy.linkage), cut where it has the wanted number
+    of superclasses. Give one of:
 
-    - `confusion`: the distance of two categories is 1 minus the mean of the two shares of
-      images in which one is taken for the other.
-    - `features`: the distance is Euclidean, between the categories' mean features, from
-      which the mean over all categories was taken and which were scaled to length 1 (so it
-      grows with the angle between them).
+    - `confusion`: the distance of two categories is 1 minus the mean of two shares: the share of
+      images of the one that are predicted as the other, and the reverse.
+    - `features`: the distance is Euclidean, between the categories' mean features after
+      subtracting the mean over all categories and scaling to length 1. It grows with the angle
+      between them.
 
     Args:
         labels: the categories, in the order of the logits.
         confusion: array `(categories, categories)` of counts or shares, rows the true
             categories, columns the predicted ones.
         features: array `(categories, dimensions)`, the mean feature vector of each.
-        superclasses: clusters at the first split-point; by default
-            `categories ** (1 / levels)`, rounded. Clusters of one stay categories.
-        levels: split-points wanted, 2 to 4; further levels grow by equal ratios.
+        superclasses: number of clusters at the first split-point; by default
+            `categories ** (1 / levels)`, rounded. A cluster of one category stays a category.
+        levels: number of split-points, 2 to 4. The number of nodes grows by the same ratio from
+            level to level.
         method: how linkage measures the distance of clusters: "average", "complete",
-            "single", "weighted" or, for features only, "ward". The last one and "complete"
-            give the most even clusters.
+            "single", "weighted" or, for features only, "ward". "ward" and "complete" give the
+            most even clusters.
 
     Returns:
         The hierarchy.
 
     Raises:
         TypeError: arguments of the wrong type.
-        ValueError: none or both of the arrays, one of the wrong shape, with negative or
-            infinite values or a category without images; numbers that do not fit.
+        ValueError: none or both of the arrays are given; the array has the wrong shape,
+            negative or infinite values, or a category without images; or the numbers of
+            superclasses and levels do not fit the number of categories.
 
     Example:
 
     >>> confusion = [[8, 0, 2, 0], [0, 9, 0, 1], [1, 0, 9, 0], [0, 2, 0, 8]]
-    >>> print(similarity(["cat", "car", "dog", "bus"], confusion=confusion))
+    >>> print(from_similarity(["cat", "car", "dog", "bus"], confusion=confusion))
     2 split-points, 4 categories
     ├── superclass 1
     │   ├── cat
@@ -70,10 +72,10 @@ def similarity(
     labels = check_labels(labels)
     counts = superclass_counts(len(labels), superclasses, levels)
     clusters = _cut(_linkage(labels, confusion, features, method), len(labels), counts)
-    return _named(labels, list(zip(*clusters, strict=True)))
+    return _numbered(labels, list(zip(*clusters, strict=True)))
 
 
-def dissimilar(
+def from_dissimilarity(
     labels: Sequence[str],
     *,
     confusion=None,
@@ -82,31 +84,31 @@ def dissimilar(
     superclasses: int | None = None,
     levels: int = 2,
 ) -> Hierarchy:
-    """Puts categories together that have little to do with each other: a control.
+    """Groups categories that are dissimilar: a control for `from_similarity`.
 
-    Categories are lined up so that similar ones are neighbors, and then dealt out to the
-    superclasses in turn, so that all get equally many, give or take one.
+    The categories are sorted so that similar ones are neighbors, and then dealt to the
+    superclasses in turn, so that the sizes of superclasses differ by one at most.
 
     Args:
         labels: the categories, in the order of the logits.
-        confusion: as for `similarity`; the line is that of its clusters.
-        features: as for `similarity`.
-        hierarchy: instead of these a grouping of the same categories (from WordNet, for
-            example); the line is that of its tree.
-        superclasses: as for `similarity`.
-        levels: as for `similarity`.
+        confusion: as for `from_similarity`; categories are sorted by its clusters.
+        features: as for `from_similarity`.
+        hierarchy: instead of these a hierarchy of the same categories (from WordNet, for
+            example); categories are sorted by its tree.
+        superclasses: as for `from_similarity`.
+        levels: as for `from_similarity`.
 
     Returns:
         The hierarchy.
 
     Raises:
         TypeError: arguments of the wrong type.
-        ValueError: as for `similarity`; a `hierarchy` of other categories.
+        ValueError: as for `from_similarity`, or `hierarchy` has other categories.
 
     Example:
 
     >>> pairs = Hierarchy.of({"pets": ["cat", "dog"], "vehicles": ["car", "bus"]})
-    >>> print(dissimilar(["cat", "dog", "car", "bus"], hierarchy=pairs))
+    >>> print(from_dissimilarity(["cat", "dog", "car", "bus"], hierarchy=pairs))
     2 split-points, 4 categories
     ├── superclass 1
     │   ├── cat
@@ -120,33 +122,34 @@ def dissimilar(
     if hierarchy is None:
         from scipy.cluster.hierarchy import leaves_list
 
-        line = leaves_list(_linkage(labels, confusion, features, "average")).tolist()
+        order = leaves_list(_linkage(labels, confusion, features, "average")).tolist()
     else:
-        line = _line(labels, hierarchy, confusion, features)
-    return _named(labels, _dealt(line, counts))
+        order = _tree_order(labels, hierarchy, confusion, features)
+    return _numbered(labels, _deal_out(order, counts))
 
 
-def random(
+def random_hierarchy(
     labels: Sequence[str], *, superclasses: int | None = None, levels: int = 2, seed: int
 ) -> Hierarchy:
-    """Puts categories together by chance: a control.
+    """Groups categories at random: a control for `from_similarity`.
 
     Args:
         labels: the categories, in the order of the logits.
-        superclasses: as for `similarity`; all get equally many, give or take one.
-        levels: as for `similarity`.
-        seed: makes it repeatable.
+        superclasses: as for `from_similarity`; their sizes differ by one at most.
+        levels: as for `from_similarity`.
+        seed: makes the result repeatable.
 
     Returns:
         The hierarchy.
 
     Raises:
         TypeError: arguments of the wrong type.
-        ValueError: wrong labels, or numbers that do not fit.
+        ValueError: labels that are repeated or nested, or numbers of superclasses and levels
+            that do not fit the number of categories.
 
     Example:
 
-    >>> random(["cat", "dog", "car", "bus"], seed=0).depth
+    >>> random_hierarchy(["cat", "dog", "car", "bus"], seed=0).depth
     2
     """
     if isinstance(seed, bool) or not isinstance(seed, int):
@@ -155,8 +158,8 @@ def random(
         raise ValueError(f"seed must be 0 or more, got {seed}.")
     labels = check_labels(labels)
     counts = superclass_counts(len(labels), superclasses, levels)
-    line = np.random.default_rng(seed).permutation(len(labels)).tolist()
-    return _named(labels, _dealt(line, counts))
+    order = np.random.default_rng(seed).permutation(len(labels)).tolist()
+    return _numbered(labels, _deal_out(order, counts))
 
 
 def superclass_counts(categories: int, superclasses: int | None, levels: int) -> list[int]:
@@ -166,14 +169,14 @@ def superclass_counts(categories: int, superclasses: int | None, levels: int) ->
         categories: number of categories.
         superclasses: superclasses at the first split-point, or `None` for
             `categories ** (1 / levels)`, so that all nodes have about as many children.
-        levels: split-points wanted; the last one is that of the categories.
+        levels: number of split-points; the last one feeds the categories.
 
     Returns:
-        `levels - 1` numbers that grow by equal ratios.
+        `levels - 1` numbers; each is the same factor larger than the one before.
 
     Raises:
         TypeError: a number that is no integer.
-        ValueError: numbers that do not fit each other.
+        ValueError: the numbers do not fit each other.
     """
     check_levels(levels)
     if superclasses is None:
@@ -233,7 +236,7 @@ def _array(name: str, values, labels: Sequence[str]) -> np.ndarray:
 
 
 def _cut(merges: np.ndarray, count: int, clusters: Sequence[int]) -> list[list[int]]:
-    """Cluster numbers per level: the first merges, until so many clusters are left."""
+    """Numbers of clusters per level: merges until the wanted number of clusters is left."""
     levels = []
     for wanted in clusters:
         members = {i: [i] for i in range(count)}
@@ -244,7 +247,8 @@ def _cut(merges: np.ndarray, count: int, clusters: Sequence[int]) -> list[list[i
     return levels
 
 
-def _line(labels: Sequence[str], hierarchy: Hierarchy, confusion, features) -> list[int]:
+def _tree_order(labels: Sequence[str], hierarchy, confusion, features) -> list[int]:
+    """The categories as numbers in `labels`, in the order of the leaves of a tree."""
     if confusion is not None or features is not None:
         raise ValueError("Give one of confusion, features and hierarchy.")
     if not isinstance(hierarchy, Hierarchy):
@@ -256,12 +260,12 @@ def _line(labels: Sequence[str], hierarchy: Hierarchy, confusion, features) -> l
             "hierarchy must have the same categories as labels; only one of them has "
             f"{', '.join(odd[:10])}{', ...' if len(odd) > 10 else ''}."
         )
-    place = {label: i for i, label in enumerate(labels)}
-    return [place[label] for label in leaves]
+    number = {label: i for i, label in enumerate(labels)}
+    return [number[label] for label in leaves]
 
 
-def _dealt(line: Sequence[int], counts: Sequence[int]) -> list[tuple[int, ...]]:
-    """Deals a line out in turn, level after level; returns the parts that each is in."""
+def _deal_out(order: Sequence[int], counts: Sequence[int]) -> list[tuple[int, ...]]:
+    """Deals categories out in turn, level after level; returns each one's superclasses."""
     chains: dict[int, tuple[int, ...]] = {}
 
     def deal(inside: Sequence[int], counts: Sequence[int], chain: tuple[int, ...]) -> None:
@@ -272,20 +276,20 @@ def _dealt(line: Sequence[int], counts: Sequence[int]) -> list[tuple[int, ...]]:
             rest = [max(1, round(count / counts[0])) for count in counts[1:]]
             deal(inside[part :: counts[0]], rest, (*chain, part))
 
-    deal(line, counts, ())
-    return [chains[i] for i in range(len(line))]
+    deal(order, counts, ())
+    return [chains[i] for i in range(len(order))]
 
 
-def _named(labels: Sequence[str], chains: Sequence[Sequence[int]]) -> Hierarchy:
-    """Numbers clusters in the order of their first category, and nests."""
+def _numbered(labels: Sequence[str], chains: Sequence[Sequence[int]]) -> Hierarchy:
+    """Names superclasses by number, in the order of their first category, and nests them."""
     numbers: dict[tuple, dict] = {}
     above = []
     for chain in chains:
-        places: list[str] = []
+        position: list[str] = []
         names = []
         for level, cluster in enumerate(chain):
             here = numbers.setdefault(tuple(chain[:level]), {})
-            places.append(str(here.setdefault(cluster, len(here) + 1)))
-            names.append(f"superclass {'.'.join(places)}")
+            position.append(str(here.setdefault(cluster, len(here) + 1)))
+            names.append(f"superclass {'.'.join(position)}")
         above.append(names)
     return nest(labels, above)

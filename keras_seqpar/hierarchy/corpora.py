@@ -1,7 +1,8 @@
-"""Reading WordNet: the extract that comes with the package, WordNet's own files, a wn database.
+"""Reads WordNet: the package's extract, WordNet's own files, or a database of the wn library.
 
-All are offline. A corpus is four functions; a synset is known by its `wnid`, "n" and eight
-digits: the place of the synset in WordNet 3.0's `data.noun`, as ImageNet uses it.
+Nothing is downloaded. A `Corpus` is four functions that look synsets up. ImageNet identifies a
+synset by its `wnid`: "n" and eight digits, the synset's byte offset in `data.noun` of WordNet
+3.0.
 """
 
 import dataclasses
@@ -24,13 +25,13 @@ _WHAT = (
 
 @dataclasses.dataclass(frozen=True)
 class Synset:
-    """A set of synonyms, as far as hierarchies need it.
+    """A set of synonyms: the parts of it that hierarchies need.
 
     Args:
         id: its id in the corpus, for example the wnid "n02084071".
-        lemmas: the synonyms, the most usual first.
+        lemmas: the synonyms, the most frequent first.
         hypernyms: ids of the synsets directly above, the principal one first.
-        gloss: what the synset means; empty in the extract.
+        gloss: the definition; empty in the package's extract.
     """
 
     id: str
@@ -44,11 +45,11 @@ class Corpus:
     """A source of synsets.
 
     Args:
-        name: what it is, for messages.
-        synset: id -> synset; raises KeyError where there is none.
-        senses: noun -> ids of its synsets, the most usual first.
-        of_wnid: wnid -> id; raises ValueError where the corpus has no wnids.
-        nouns: all nouns, for suggestions.
+        name: what to call the corpus in messages.
+        synset: id -> synset; raises KeyError for an unknown id.
+        senses: noun -> ids of its synsets, the most frequent meaning first.
+        of_wnid: wnid -> id; raises ValueError if the corpus does not know wnids.
+        nouns: returns all nouns, for suggestions.
     """
 
     name: str
@@ -81,9 +82,10 @@ def open_corpus(path=None) -> Corpus:
 
     Args:
         path: a folder or .zip with WordNet's own `data.noun` and `index.noun` (nltk has
-            the same files), or a folder with a `wn.db` of the wn library (it stays open, and
-            `wn.config.data_directory` points at it from then on). `None`: the extract of
-            WordNet 3.0 that comes with the package, ImageNet-1k and all above it.
+            the same files), or a folder with a `wn.db` of the wn library. Such a database stays
+            open, and `wn.config.data_directory` is set to its folder. `None`: the extract of
+            WordNet 3.0 that comes with the package; it has ImageNet-1k's categories and all
+            synsets above them.
 
     Returns:
         The corpus.
@@ -250,6 +252,6 @@ def _no_wnids(wnid: str, where: str) -> str:
 
 
 def suggestions(noun: str, corpus: Corpus) -> str:
-    """A sentence with the nouns of the corpus nearest to `noun`; empty if there are none."""
+    """A sentence that names the nouns most similar to `noun`; empty if there are none."""
     near = difflib.get_close_matches(noun, corpus.nouns(), n=3, cutoff=0.7)
     return f" Did you mean {' or '.join(map(repr, near))}?" if near else ""

@@ -1,21 +1,22 @@
 """Hierarchies in JSON and YAML files.
 
 A file holds what `Hierarchy.of` takes: a list of labels, or a mapping from superclasses to
-what is below them, `null` for a category that stands beside superclasses. Where that would
-lose something (logits in another order than the tree's, ids of one's own) it holds what
-`Hierarchy.get_config` gives: a mapping with `tree` and `categories`.
+their children, with `null` for a category beside superclasses. Where that would lose something
+(the logits are in another order than the tree, or ids differ from those made of the labels) it
+holds the result of `Hierarchy.get_config`: a mapping with `tree` and `categories`.
 
-Files are read as data and never run. Nothing of a YAML file is constructed, so that tags can
-do nothing; anchors and aliases are refused, as they can make a small file endless.
+Files are read as data; nothing in them is executed. YAML is read from events without
+constructing objects, so tags have no effect. Anchors and aliases are refused, because with them
+a small file can describe an endless structure.
 """
 
 import functools
 import json
-import os
 import reprlib
 from pathlib import Path
 
 from keras_seqpar.hierarchy.tree import Hierarchy
+from keras_seqpar.utils.files import write_file
 
 MOST_BYTES = 2 * 2**20  # ImageNet-21k with ids has about 1.5 MiB
 MOST_CHARACTERS = 1000  # of a label
@@ -26,11 +27,11 @@ _NODE = {"id", "label", "children"}
 
 
 class _Pairs(list):
-    """A mapping as it is written: pairs, so that repeated keys can be seen."""
+    """A mapping as pairs of key and value, so that repeated keys are noticed."""
 
 
-class _Odd(str):
-    """A scalar that is neither text nor null, as it is written."""
+class _OtherScalar(str):
+    """The text of a scalar that is neither a string nor null."""
 
 
 def from_file(path) -> Hierarchy:
@@ -44,7 +45,7 @@ def from_file(path) -> Hierarchy:
 
     Raises:
         OSError: the file cannot be opened.
-        ValueError: it is no hierarchy. The message names the file and the place.
+        ValueError: it holds no hierarchy. The message names the file and the position in it.
         ImportError: a YAML file without PyYAML.
 
     Example:
@@ -62,17 +63,17 @@ def from_file(path) -> Hierarchy:
 
 
 def to_file(hierarchy: Hierarchy, path) -> None:
-    """Writes a hierarchy to a JSON or YAML file, so that `from_file` reads an equal one.
+    """Writes a hierarchy to a JSON or YAML file; `from_file` reads an equal one from it.
 
-    The file appears whole or not at all.
+    The file is written whole or not at all.
 
     Args:
         hierarchy: what to write.
-        path: a file that ends in .json, .yaml or .yml; it is replaced.
+        path: a file that ends in .json, .yaml or .yml; an existing one is replaced.
 
     Raises:
         TypeError: no hierarchy.
-        ValueError: another ending, or labels that no file can hold.
+        ValueError: the path has another ending, or a label cannot be written to a file.
         OSError: the file cannot be written.
         ImportError: a YAML file without PyYAML.
 
@@ -85,23 +86,18 @@ def to_file(hierarchy: Hierarchy, path) -> None:
     path = Path(path)
     check_suffix(path)
     labels = [node.label for node in hierarchy.nodes]
-    data = _written(hierarchy.roots)
+    data = _as_data(hierarchy.roots)
     if _is_config(data) or len(set(labels)) < len(labels) or Hierarchy.of(data) != hierarchy:
         data = hierarchy.get_config()
     try:
         content = _encoded(data, path, hierarchy)
     except (ValueError, TypeError) as error:
         raise ValueError(f"This hierarchy cannot be written to {path}: {error}") from error
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(content)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    write_file(path, content)
 
 
 def check_suffix(path) -> None:
-    """Refuses a file name that is neither JSON's nor YAML's.
+    """Checks that a file name ends like a JSON or YAML file.
 
     Raises:
         ValueError: another ending than .json, .yaml and .yml.
@@ -110,15 +106,15 @@ def check_suffix(path) -> None:
         raise ValueError(f"A hierarchy file ends in {', '.join(_SUFFIXES)}, got {str(path)!r}.")
 
 
-def _written(nodes):
-    """Nodes as people write them: a list of labels, or a mapping where there are superclasses."""
+def _as_data(nodes):
+    """Nodes as a list of labels, or as a mapping where there are superclasses."""
     if all(node.is_category for node in nodes):
         return [node.label for node in nodes]
-    return {node.label: _written(node.children) if node.children else None for node in nodes}
+    return {node.label: _as_data(node.children) if node.children else None for node in nodes}
 
 
 def _encoded(data, path: Path, hierarchy: Hierarchy) -> bytes:
-    """The file's content; refuses what would not be read back as it was."""
+    """The file's content; an error if reading it would not give the same hierarchy."""
     if path.suffix.lower() == ".json":
         texts = [json.dumps(data, indent=1, ensure_ascii=False) + "\n"]
     else:  # PyYAML's unicode output is not sound for rare line breaks (\x85): escape all then
@@ -155,17 +151,19 @@ def _pyyaml():
 
 def _json(text: str):
     try:
-        return json.loads(text, object_pairs_hook=_Pairs, parse_int=_Odd, parse_float=_Odd)
+        return json.loads(
+            text, object_pairs_hook=_Pairs, parse_int=_OtherScalar, parse_float=_OtherScalar
+        )
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
 
 
 def _yaml(text: str):
-    """YAML as lists, pairs and scalars, made from events: nothing is constructed."""
+    """Lists, pairs and scalars from the events of a YAML file; no object is constructed."""
     yaml = _pyyaml()
     resolver = yaml.resolver.Resolver()
-    stack: list[list] = [[]]  # what is in the open containers, the document outermost
-    mappings = []  # which of them are mappings
+    stack: list[list] = [[]]  # contents of the open containers, the document first
+    mappings = []  # for each open container, whether it is a mapping
     try:
         for event in yaml.parse(text, Loader=yaml.SafeLoader):
             line = f"line {event.start_mark.line + 1}"
@@ -189,7 +187,7 @@ def _yaml(text: str):
             elif isinstance(event, yaml.ScalarEvent):
                 tag = resolver.resolve(yaml.ScalarNode, event.value, event.implicit)
                 kinds = {"tag:yaml.org,2002:str": event.value, "tag:yaml.org,2002:null": None}
-                stack[-1].append(kinds.get(tag, _Odd(f"{event.value} ({line})")))
+                stack[-1].append(kinds.get(tag, _OtherScalar(f"{event.value} ({line})")))
     except yaml.YAMLError as error:
         raise ValueError(f"it is no YAML: {error}") from error
     if len(stack[0]) != 1:
@@ -197,30 +195,30 @@ def _yaml(text: str):
     return stack[0][0]
 
 
-def _plain(value, place: tuple[str, ...]):
-    """Turns pairs into dictionaries; refuses what is no text and stands there twice."""
-    if len(place) > MOST_LEVELS:
+def _plain(value, position: tuple[str, ...]):
+    """Turns pairs into dictionaries; refuses labels that are no text and repeated keys."""
+    if len(position) > MOST_LEVELS:
         raise ValueError(_TOO_DEEP)
     if value is None:
         return None
     if isinstance(value, _Pairs):
         found: dict = {}
         for key, below in value:
-            key = _plain(key, place) if isinstance(key, str) else key
+            key = _plain(key, position) if isinstance(key, str) else key
             if not isinstance(key, str):
-                raise ValueError(_no_label(key, place))
+                raise ValueError(_not_a_label(key, position))
             if key in found:
-                raise ValueError(f"{_at(place)}: {key!r} stands there twice.")
-            found[key] = _plain(below, (*place, key))
+                raise ValueError(f"{_at(position)}: {key!r} appears twice.")
+            found[key] = _plain(below, (*position, key))
         return found
     if isinstance(value, list):
-        return [_plain(v, (*place, f"item {i}")) for i, v in enumerate(value, 1)]
-    if not isinstance(value, str) or isinstance(value, _Odd):
-        raise ValueError(_no_label(value, place))
+        return [_plain(v, (*position, f"item {i}")) for i, v in enumerate(value, 1)]
+    if not isinstance(value, str) or isinstance(value, _OtherScalar):
+        raise ValueError(_not_a_label(value, position))
     if len(value) > MOST_CHARACTERS:
-        raise ValueError(f"{_at(place)}: a label has more than {MOST_CHARACTERS} characters.")
+        raise ValueError(f"{_at(position)}: a label has more than {MOST_CHARACTERS} characters.")
     if any("\ud800" <= character <= "\udfff" for character in value):
-        raise ValueError(f"{_at(place)}: {value!r} has half a surrogate pair, which is no text.")
+        raise ValueError(f"{_at(position)}: {value!r} has half a surrogate pair, which is no text.")
     return value
 
 
@@ -228,34 +226,34 @@ def _is_config(data) -> bool:
     return isinstance(data, dict) and data.keys() == _CONFIG
 
 
-def _check_tree(data, place: tuple[str, ...]) -> None:
-    """Checks that data is what `Hierarchy.of` takes, so that the place can be named."""
+def _check_tree(data, position: tuple[str, ...]) -> None:
+    """Checks that `Hierarchy.of` takes the data; errors name the position in the file."""
     if isinstance(data, dict):
         for key, below in data.items():
             if below is not None:
-                _check_tree(below, (*place, key))
+                _check_tree(below, (*position, key))
     elif isinstance(data, list):
         for i, item in enumerate(data, 1):
             if isinstance(item, dict):
-                _check_tree(item, place)
+                _check_tree(item, position)
             elif not isinstance(item, str):
-                raise ValueError(_no_label(item, (*place, f"item {i}")))
+                raise ValueError(_not_a_label(item, (*position, f"item {i}")))
     else:
-        hint = f" Write [{data}] for one category." if place else ""
-        raise ValueError(f"{_at(place)}: a list or a mapping must stand here, got {data!r}.{hint}")
+        hint = f" Write [{data}] for one category." if position else ""
+        raise ValueError(f"{_at(position)}: expected a list or a mapping, got {data!r}.{hint}")
     if not data:
-        what = "A superclass needs children; null makes it a category." if place else ""
-        raise ValueError(f"{_at(place)}: there is no category. {what}".strip())
+        what = "A superclass needs children; null makes it a category." if position else ""
+        raise ValueError(f"{_at(position)}: there is no category. {what}".strip())
 
 
-def _check_nodes(items, place: str) -> None:
-    """Checks a level of `Hierarchy.get_config`'s tree."""
-    if not isinstance(items, list) or not items:
+def _check_nodes(nodes, position: str) -> None:
+    """Checks one level of the tree that `Hierarchy.get_config` made."""
+    if not isinstance(nodes, list) or not nodes:
         raise ValueError(
-            f"at {place}: one node or more must stand here in a list, got {reprlib.repr(items)}."
+            f"at {position}: expected a list of one or more nodes, got {reprlib.repr(nodes)}."
         )
-    for i, item in enumerate(items, 1):
-        here = f"{place} > item {i}"
+    for i, item in enumerate(nodes, 1):
+        here = f"{position} > item {i}"
         if not isinstance(item, dict) or not {"id", "label"} <= item.keys() <= _NODE:
             raise ValueError(
                 f"at {here}: beside `categories`, `tree` has mappings with id, label and perhaps "
@@ -268,19 +266,19 @@ def _check_nodes(items, place: str) -> None:
             _check_nodes(item["children"], here)
 
 
-def _no_label(value, place: tuple[str, ...]) -> str:
+def _not_a_label(value, position: tuple[str, ...]) -> str:
     if isinstance(value, (list, dict)):
         kind = "list" if type(value) is list else "mapping"
-        return f"{_at(place)}: a label must stand here, got a {kind}."
-    shown = value[:60] if isinstance(value, _Odd) else json.dumps(value)  # true, null, NaN
+        return f"{_at(position)}: expected a label, got a {kind}."
+    shown = value[:60] if isinstance(value, _OtherScalar) else json.dumps(value)  # true, null, NaN
     return (
-        f"{_at(place)}: a label must be text, got {shown}. If it is one, put it in quotation "
+        f"{_at(position)}: a label must be text, got {shown}. If it is one, put it in quotation "
         "marks: a bare yes, no, on, off, null, number or date means something else."
     )
 
 
-def _at(place: tuple[str, ...]) -> str:
-    return "at " + (" > ".join(key[:60] for key in place) or "the top")
+def _at(position: tuple[str, ...]) -> str:
+    return "at " + (" > ".join(key[:60] for key in position) or "the top")
 
 
 _TOO_DEEP = f"it is nested more than {MOST_LEVELS} levels deep."

@@ -1,4 +1,4 @@
-"""From "what lies above each category" to a hierarchy: where all sources end."""
+"""Builds a hierarchy from the superclasses above each category; all sources use it."""
 
 from collections.abc import Sequence
 
@@ -8,8 +8,8 @@ from keras_seqpar.hierarchy.tree import Hierarchy, Node
 def nest(labels: Sequence[str], above: Sequence[Sequence[str]]) -> Hierarchy:
     """Makes a hierarchy from the superclasses above each category.
 
-    A superclass with a single child adds nothing and is left out, at the top as well:
-    one superclass over everything is no split-point.
+    A superclass with a single child adds nothing and is left out. So is a superclass above all
+    categories: it would be no split-point.
 
     Args:
         labels: the categories, in the order of the logits.
@@ -19,7 +19,7 @@ def nest(labels: Sequence[str], above: Sequence[Sequence[str]]) -> Hierarchy:
         The hierarchy. Its tree has superclasses in the order of their first category.
 
     Raises:
-        ValueError: a repeated name.
+        ValueError: a name is used twice.
 
     Example:
 
@@ -52,7 +52,7 @@ def check_labels(labels) -> tuple[str, ...]:
 
     Raises:
         TypeError: no sequence of strings.
-        ValueError: no label, a nested one, or one that is repeated or cannot become an id.
+        ValueError: there is no label, or one is nested, repeated or cannot become an id.
     """
     flat = Hierarchy.of(labels)
     if flat.depth > 1:
@@ -61,7 +61,7 @@ def check_labels(labels) -> tuple[str, ...]:
 
 
 def check_levels(levels, least: int = 2, most: int = 4) -> None:
-    """Refuses a number of split-points that is not allowed.
+    """Checks a number of split-points.
 
     Raises:
         TypeError: no integer.

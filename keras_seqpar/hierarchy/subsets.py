@@ -1,4 +1,4 @@
-"""Ready hierarchies: ImageNet-1k and well-known subsets of it, grouped by WordNet."""
+"""ImageNet-1k and well-known subsets of it: labels, WordNet ids and ready hierarchies."""
 
 from keras_seqpar.hierarchy.corpora import table
 from keras_seqpar.hierarchy.nesting import check_levels, nest
@@ -20,15 +20,16 @@ _SUBSETS = {
     "imagenet1k": None,
     "meow": ("n02123045", "n02123159", "n02123394", "n02123597", "n02124075"),
 }
-NAMES = tuple(_SUBSETS)
+SUBSETS = tuple(_SUBSETS)
 
 
-def subset(name: str) -> tuple[str, ...]:
-    """The categories of ImageNet-1k, or of a well-known part of it.
+def subset_labels(name: str) -> tuple[str, ...]:
+    """The labels of ImageNet-1k's categories, or of a well-known subset of them.
 
-    Labels are the first words of WordNet's synsets. The three pairs that would have the same
-    id say what they are: "crane (wading bird)" and "crane (lifting device)", "Cardigan
-    (corgi)" and "cardigan (sweater)", "maillot (tights)" and "maillot (swimsuit)".
+    A label is the first word of a synset in WordNet. Three pairs of labels would get the same
+    node id, so their labels also say what they mean: "crane (wading bird)" and "crane (lifting
+    device)", "Cardigan (corgi)" and "cardigan (sweater)", "maillot (tights)" and "maillot
+    (swimsuit)".
 
     Args:
         name: "imagenette" (10 categories that are easy to tell apart), "imagewoof" (10
@@ -42,54 +43,55 @@ def subset(name: str) -> tuple[str, ...]:
 
     Example:
 
-    >>> subset("meow")
+    >>> subset_labels("meow")
     ('tabby', 'tiger cat', 'Persian cat', 'Siamese cat', 'Egyptian cat')
     """
     return tuple(row[1] for row in _rows(name))
 
 
-def wnids(name: str) -> tuple[str, ...]:
-    """The ids of a subset's categories in WordNet 3.0, which ImageNet's folders are called by.
+def subset_wnids(name: str) -> tuple[str, ...]:
+    """The WordNet 3.0 ids of a subset's categories; ImageNet's folders have these names.
 
     Args:
-        name: as for `subset`.
+        name: as for `subset_labels`.
 
     Returns:
-        The ids, in the order of `subset`'s labels.
+        The ids, in the order of `subset_labels`.
 
     Raises:
         ValueError: an unknown name; the message lists the valid ones.
 
     Example:
 
-    >>> wnids("meow")[0]
+    >>> subset_wnids("meow")[0]
     'n02123045'
     """
     return tuple(row[0] for row in _rows(name))
 
 
-def ready(name: str, *, levels: int = 2) -> Hierarchy:
-    """A ready hierarchy of a subset, grouped by WordNet as `from_wordnet` does.
+def from_subset(name: str, *, levels: int = 2) -> Hierarchy:
+    """A ready hierarchy of a subset, grouped as `from_wordnet` groups it.
 
-    Nothing is downloaded. ImageNet-1k has 32 superclasses with 2 split-points, 11 and 99
-    with 3, and 5, 29 and 175 with 4.
+    Nothing is downloaded. The hierarchy of ImageNet-1k has 32 superclasses with 2 split-points,
+    11 and 99 with 3, and 5, 29 and 175 with 4.
 
     Args:
-        name: as for `subset`.
-        levels: split-points wanted, 1 (flat) to 4. Small subsets have fewer: Imagenette
-            and Imagewoof at most 3. The five cats of "meow" are flat: WordNet has nothing between
-            them. They are a part of "imagenet1k": prune that to have them below superclasses.
+        name: as for `subset_labels`.
+        levels: number of split-points, 1 (flat) to 4. Small subsets have fewer: Imagenette
+            and Imagewoof have at most 3, and the five cats of "meow" are always flat, because
+            WordNet has no groups among them. To get the cats below superclasses, prune
+            "imagenet1k" to them.
 
     Returns:
         The hierarchy, its categories in the order of ImageNet-1k's logits.
 
     Raises:
         TypeError: `levels` is no integer.
-        ValueError: an unknown name or wrong `levels`.
+        ValueError: the name is unknown, or `levels` is not 1 to 4.
 
     Example:
 
-    >>> print(ready("imagewoof"))
+    >>> print(from_subset("imagewoof"))
     2 split-points, 10 categories
     ├── canine (other)
     │   ├── Shih-Tzu
@@ -117,6 +119,6 @@ def ready(name: str, *, levels: int = 2) -> Hierarchy:
 
 def _rows(name: str) -> list[list[str]]:
     if not isinstance(name, str) or name not in _SUBSETS:
-        raise ValueError(unknown_name("subset", name, NAMES))
+        raise ValueError(unknown_name("subset", name, SUBSETS))
     wanted = _SUBSETS[name]
     return [row for row in table("imagenet1k.tsv") if not wanted or row[0] in wanted]

@@ -18,13 +18,13 @@ class Node:
     """One node of a hierarchy.
 
     Args:
-        label: free text, shown to people.
+        label: free text, shown to users.
         children: the nodes below; empty for a category.
         id: the name used for layers, `[a-z][a-z0-9_]*`; made from the label when not given.
 
     Raises:
         TypeError: the label is no string.
-        ValueError: an id of another form, or a label that cannot become one.
+        ValueError: the id has another form, or the label cannot become an id.
     """
 
     label: str
@@ -91,21 +91,21 @@ class Hierarchy:
 
     @classmethod
     def of(cls, source) -> "Hierarchy":
-        """Makes a hierarchy from the plain Python data that people write.
+        """Makes a hierarchy from plain Python data.
 
         Args:
             source: a `Hierarchy` (returned as it is), a sequence of labels (flat), or a
-                mapping from superclass labels to what is below them: a sequence, another
-                mapping, or `None` for a category that stands beside superclasses. A
-                sequence may hold labels and mappings.
+                mapping from superclass labels to their children: a sequence, another
+                mapping, or `None` for a category beside superclasses. A sequence may hold
+                labels and mappings.
 
         Returns:
-            The hierarchy, categories in the order of writing.
+            The hierarchy, categories in the order of `source`.
 
         Raises:
             TypeError: something else was given.
-            ValueError: no category, a repeated name, a superclass without children, or a
-                tree that contains itself.
+            ValueError: there is no category, a name is repeated, a superclass has no children,
+                or the tree contains itself.
 
         Example:
 
@@ -134,7 +134,7 @@ class Hierarchy:
         return max(map(len, self._paths.values()))
 
     def level(self, node: Node) -> int:
-        """How deep a node lies: 1 directly under the trunk."""
+        """The depth of a node: 1 directly under the trunk."""
         return len(self._paths[node.id])
 
     def path(self, node: Node) -> tuple[Node, ...]:
@@ -151,8 +151,8 @@ class Hierarchy:
             The node.
 
         Raises:
-            ValueError: nobody has that name (the message lists the valid ones), or it is the
-                label of several nodes.
+            ValueError: no node has that name (the message lists the valid ones), or several
+                nodes have that label.
         """
         if not isinstance(name, str) or name not in self._by_name:
             labels = [node.label for node in self.nodes]
@@ -174,8 +174,8 @@ class Hierarchy:
             Ids of the chosen categories.
 
         Raises:
-            TypeError: one string, or something that cannot be iterated, instead of a sequence.
-            ValueError: no name, an unknown one, or a category chosen twice.
+            TypeError: a string or something that cannot be iterated was given.
+            ValueError: there is no name, one is unknown, or a category is chosen twice.
         """
         names = _as_names(names, "categories")
         chosen: list[str] = []
@@ -244,7 +244,7 @@ class Hierarchy:
         return Hierarchy([grow(root) for root in self.roots], order)
 
     def merge(self, other: "Hierarchy") -> "Hierarchy":
-        """Joins two hierarchies; superclasses that both have hold the children of both.
+        """Joins two hierarchies; a superclass of both gets the children of both.
 
         Args:
             other: its categories come after this one's.
@@ -253,8 +253,8 @@ class Hierarchy:
             A new hierarchy.
 
         Raises:
-            ValueError: both have a category of the same name, or a name means a category in
-                one and a superclass in the other.
+            ValueError: both have a category of the same name, or a name is a category in one
+                and a superclass in the other.
         """
 
         def join(ours: Sequence[Node], theirs: Sequence[Node]) -> tuple[Node, ...]:
@@ -273,7 +273,7 @@ class Hierarchy:
         return Hierarchy(join(self.roots, other.roots), order)
 
     def get_config(self) -> dict:
-        """Returns the hierarchy as JSON-ready data; `from_config` reads it back."""
+        """Returns the hierarchy as JSON-ready data for `from_config`."""
 
         def config(node: Node) -> dict:
             children = [config(child) for child in node.children]

@@ -1,17 +1,17 @@
-"""Hierarchies from WordNet: find the categories, cut the tree of hypernyms above them.
+"""Hierarchies from WordNet: finds the categories and groups them by their hypernyms.
 
-The cut. A set of chosen synsets divides the categories into groups: each category belongs
-to the nearest chosen synset above it. Among all choices the one is taken that costs least,
+How categories are grouped: a set of chosen synsets divides them into groups, because each
+category belongs to the nearest chosen synset above it. The set with the lowest cost is taken:
 
-    sum over groups of  size**2 + target**2 (+ target**2 / 2 for a remainder),
+    sum over groups of  size**2 + target**2 (+ target**2 / 2 for a remainder)
 
-which without the last term is least when all groups have `target` members. A remainder is
-a group from below which others were taken: its synset's name says too much, so it is made
-dearer and called "dog (other)". One group is never all there is, and a group of one (a
-category beside superclasses) can only hang at the trunk. The first hypernym that WordNet
-lists counts. All costs are integers and ties go to the first: the result is the same
-everywhere. For more than two split-points the groups are grouped again, with targets such
-that all nodes have about as many children.
+Without the last term the cost is lowest when every group has `target` members. A remainder is a
+group whose synset is also above other groups. The synset's name promises more than the group
+has, so the group costs more and is called "dog (other)". A single group of all categories is not
+allowed, and a group of one category is allowed only directly under the trunk. Where WordNet
+lists several hypernyms, the first one counts. All costs are integers and the first of equal
+costs wins, so the result is the same on every machine. For more than two split-points the groups
+are grouped again, with targets that give all nodes about the same number of children.
 """
 
 import itertools
@@ -25,35 +25,35 @@ from keras_seqpar.hierarchy.nesting import check_labels, check_levels, nest
 from keras_seqpar.hierarchy.tree import Hierarchy
 from keras_seqpar.utils.names import make_id
 
-_NEVER = np.iinfo(np.int64).max // 4  # a cost that nothing is worth
+_NEVER = np.iinfo(np.int64).max // 4  # the cost of what is not allowed
 
 
 def from_wordnet(names, *, levels: int = 2, corpus=None) -> Hierarchy:
-    """Groups categories by what they are, according to WordNet.
+    """Groups categories by their meaning, according to WordNet.
 
-    Superclasses are called by the first word of their synset; one from below which other
-    groups were taken is called "dog (other)". If a category has that name already, the
-    synset's next word is taken.
+    A superclass is named by the first word of its synset, for example "dog", or "dog (other)"
+    if dogs of other groups exist. If a category has that name already, the next word of the
+    synset is used.
 
     Args:
-        names: the categories in the order of the logits: nouns as WordNet has them
+        names: the categories in the order of the logits: nouns as WordNet spells them
             ("golden retriever") or ids of WordNet 3.0 as ImageNet uses them ("n02099601"),
-            or a mapping label -> noun or id, for labels of your own.
-            Labels of ImageNet-1k mean what they mean there. Of another noun's meanings the
-            most usual one is taken that ImageNet-1k has something of, or else the most usual
-            one that is a physical thing. Give an id where another one is meant.
-        levels: split-points wanted, 2 to 4. There are fewer where WordNet knows no finer
-            grouping (all breeds of domestic cat stand side by side).
-        corpus: where to look, as for `open_corpus`; by default an extract of WordNet that
-            comes with the package: ImageNet-1k's categories and all that lies above them.
+            or a mapping label -> noun or id, for your own labels.
+            A label of ImageNet-1k has the meaning it has there. For any other noun the most
+            frequent meaning is taken that ImageNet-1k has a category of, or else the most
+            frequent one that is a physical thing. Give an id for any other meaning.
+        levels: number of split-points, 2 to 4. The result has fewer if WordNet has no finer
+            groups (it has none among the breeds of domestic cats).
+        corpus: where to look, as for `open_corpus`; by default the extract of WordNet that
+            comes with the package: ImageNet-1k's categories and all synsets above them.
 
     Returns:
         The hierarchy, its categories in the order given.
 
     Raises:
         TypeError: arguments of the wrong type.
-        ValueError: a name that the corpus does not have, repeated names, wrong `levels`, or
-            no corpus at that path.
+        ValueError: a name is not in the corpus or is repeated, `levels` is not 2 to 4, or there
+            is no corpus at that path.
 
     Example:
 
@@ -81,12 +81,12 @@ def look_up(names, corpus: Corpus) -> dict[str, Synset]:
         corpus: where to look.
 
     Returns:
-        Label -> synset, in the order given. An id is labeled as in ImageNet-1k, or else
-        with the first word of its synset.
+        Label -> synset, in the order given. The label of an id is that of ImageNet-1k, or else
+        the first word of its synset.
 
     Raises:
-        TypeError: no names.
-        ValueError: a name that the corpus does not have, or repeated ones.
+        TypeError: a name is no string.
+        ValueError: a name is not in the corpus, or is repeated.
     """
     if isinstance(names, Mapping):
         check_labels(list(names))
@@ -106,14 +106,14 @@ def look_up(names, corpus: Corpus) -> dict[str, Synset]:
 
 
 def unique_labels(labels: Sequence[str], above: Sequence[str]) -> list[str]:
-    """Tells labels apart that would have the same id: "crane" becomes "crane (wading bird)".
+    """Makes labels distinct that would get the same id: "crane" becomes "crane (wading bird)".
 
     Args:
         labels: the labels.
-        above: for each the name of what it is a kind of.
+        above: for each label the name of its hypernym.
 
     Returns:
-        The labels, those that clash with what they are a kind of in brackets.
+        The labels; where two would get the same id, with the hypernym in brackets.
     """
     ids = [make_id(label) for label in labels]
     pairs = zip(labels, ids, above, strict=True)
@@ -126,9 +126,9 @@ def superclasses(
     """Chooses and names the superclasses above categories.
 
     Args:
-        labels: the categories; superclasses get other names.
+        labels: the categories; no superclass gets the name of one.
         paths: for each category its synsets from WordNet's root down.
-        levels: split-points wanted.
+        levels: number of split-points.
 
     Returns:
         For each category the names of its superclasses from the trunk down, at most
@@ -147,7 +147,7 @@ def superclasses(
 
     taken = {make_id(label) for label in labels}
     names: dict[tuple, str] = {}
-    for key in sorted(members, key=lambda key: key[0]):  # from the trunk down, as they come
+    for key in sorted(members, key=lambda key: key[0]):  # from the trunk down
         words = synsets[key[1]].lemmas
         if members[key] == below[key[1]]:
             choices = [*words, f"{words[0]} (superclass)"]
@@ -164,11 +164,10 @@ def group(paths: Sequence[Sequence[str]], levels: int) -> list[list[tuple[int, s
 
     Args:
         paths: for each category the ids of its synsets from the root down.
-        levels: split-points wanted.
+        levels: number of split-points.
 
     Returns:
-        For each category its groups from the trunk down, each as `(level, id)` of the
-        synset that the group hangs on.
+        For each category its groups from the trunk down, each as `(level, id of its synset)`.
     """
     chains: list[list[tuple[int, str]]] = [[] for _ in paths]
     units = [(tuple(path), [i]) for i, path in enumerate(paths)]  # path, categories
@@ -189,18 +188,19 @@ def group(paths: Sequence[Sequence[str]], levels: int) -> list[list[tuple[int, s
 
 
 def partition(paths: Sequence[Sequence[str]], target: int) -> list[str | None]:
-    """Divides things that hang in a tree into groups of about `target`, at least cost.
+    """Divides the members of a tree into groups of about `target`, at the lowest cost.
 
-    Dynamic programming from the leaves to the root: for every node the least cost of all
-    ways to leave 0, 1, 2, ... of the things below it to a group further up.
+    The cost is that of the module's docstring. Dynamic programming from the leaves to the root
+    finds for every node the lowest cost of leaving 0, 1, 2, ... of the members below it to a
+    group further up.
 
     Args:
-        paths: for each thing the ids of the nodes from the root down to where it hangs.
-        target: members wanted per group.
+        paths: for each member the ids of the nodes from the root down to the member's own.
+        target: wanted size of a group.
 
     Returns:
-        For each thing the id of the node that its group hangs on; `None` for one that is
-        left alone at the root.
+        For each member the id of the node of its group; `None` for a member that stays alone
+        at the root.
     """
     root = object()
     children: dict[object, list] = {root: []}
@@ -211,7 +211,7 @@ def partition(paths: Sequence[Sequence[str]], target: int) -> list[str | None]:
                 children[child] = []
                 children[parent].append(child)
         here[path[-1]] = here.get(path[-1], 0) + 1
-    steps: dict[object, tuple[int | None, list]] = {}  # how the least costs come about
+    steps: dict[object, tuple[int | None, list]] = {}  # the choices behind the lowest costs
 
     def solve(node) -> np.ndarray:
         cost = np.full(here.get(node, 0) + 1, _NEVER)
@@ -297,4 +297,4 @@ def _is_wnid(name: str) -> bool:
 def _hint(corpus: Corpus) -> str:
     if not corpus.name.startswith("the package's"):
         return ""
-    return " All of WordNet is in corpora of nltk and wn: say with corpus where one lies."
+    return " All of WordNet is in the corpora of nltk and wn: give the path of one as corpus."

@@ -3,7 +3,7 @@ import re
 import pytest
 
 import keras_seqpar as sp
-from keras_seqpar import hierarchy as hierarchies
+from keras_seqpar import hierarchy
 from keras_seqpar.families.base import Stage
 from keras_seqpar.networks.plans import FAMILIES, ONE_BRANCH, PLANS, Plan, get_family, get_plan
 from tests import harness
@@ -103,7 +103,7 @@ def test_early_saves_parameters_and_macs_against_the_plain_network(family):
 
 @pytest.mark.only_backend("tensorflow")
 def test_imagewoof_stays_within_the_papers_figures():
-    tree = hierarchies.ready("imagewoof", levels=2)
+    tree = hierarchy.from_subset("imagewoof", levels=2)
     assert len(tree.categories) == 10 and tree.depth == 2
     full = sp.build_nhl(tree, family="resnet50", variant="late_sp")
     cut = sp.cutout(full, tree.categories[::2])
@@ -124,12 +124,12 @@ def test_imagenet100_stays_within_the_papers_figures():
 
 @pytest.mark.only_backend("tensorflow")
 def test_imagenet1k_stays_within_the_papers_figures():
-    tree = hierarchies.ready("imagenet1k", levels=2)
+    tree = hierarchy.from_subset("imagenet1k", levels=2)
     assert len(tree.categories) == 1000
     direct = sum(tree.level(tree.find(id_)) == 1 for id_ in tree.category_ids)
     assert direct == 0  # all hang below a superclass, as `totals` counts them
     full = totals("convnext_v2_tiny", "late_sp", len(tree.superclasses), 1000)
-    cats = tree.prune(hierarchies.subset("meow"))
+    cats = tree.prune(hierarchy.subset_labels("meow"))
     cut = totals("convnext_v2_tiny", "late_sp", len(cats.superclasses), 5)
     assert full[0] <= 119_800_000 and full[1] <= 14.55e9
     assert cut[0] <= 13_488_133 and cut[1] <= 3.87e9

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given, settings
 
 import keras_seqpar as sp
-from keras_seqpar import hierarchy as hierarchies
-from keras_seqpar import plots
+from keras_seqpar import hierarchy, plots
 from keras_seqpar.hierarchy.tree import Hierarchy
 from tests import harness
 
@@ -43,7 +42,7 @@ def test_a_tree_shows_every_node_once_and_every_edge(tree):
 
 
 def test_labels_lie_inside_the_figure_and_not_on_each_other():
-    figure = plots.tree(hierarchies.ready("imagewoof", levels=3), title="Ten breeds, $3")
+    figure = plots.tree(hierarchy.from_subset("imagewoof", levels=3), title="Ten breeds, $3")
     figure.canvas.draw()
     width, height = figure.get_size_inches() * figure.dpi
     boxes = [text.get_window_extent() for text in figure.axes[0].texts]
@@ -53,8 +52,8 @@ def test_labels_lie_inside_the_figure_and_not_on_each_other():
 
 
 def test_large_hierarchies_are_drawn_short(tmp_path):
-    hierarchy = hierarchies.ready("imagenet1k")
-    figure = plots.tree(hierarchy, tmp_path / "tree.png")
+    tree = hierarchy.from_subset("imagenet1k")
+    figure = plots.tree(tree, tmp_path / "tree.png")
     shown = texts(figure)
     assert len(shown) == 1 + 2 * 32 and "55 categories" in shown
     assert matplotlib.image.imread(tmp_path / "tree.png").shape[0] < 2000

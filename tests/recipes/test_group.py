@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 import keras_seqpar as sp
-from keras_seqpar import data
-from keras_seqpar import hierarchy as hierarchies
+from keras_seqpar import data, hierarchy
 from keras_seqpar.hierarchy.corpora import table
 from tests import harness
 
@@ -42,7 +41,7 @@ def run(argv, tmp_path, capsys):
     """Runs the recipe; returns its hierarchy and what it printed."""
     path = tmp_path / "made.json"
     assert group.main([*argv, "--output", str(path)]) == 0
-    return hierarchies.from_file(path), capsys.readouterr().out
+    return hierarchy.from_file(path), capsys.readouterr().out
 
 
 def images() -> tuple[np.ndarray, np.ndarray]:
@@ -63,7 +62,7 @@ def test_similarity_compares_the_features_of_the_trunk(networks, tmp_path, capsy
     trunk = keras.models.load_model(networks / f"{name}.keras").get_layer("trunk")
     found = keras.ops.convert_to_numpy(trunk(x.astype("float32"), training=False)).mean((1, 2))
     means = np.stack([found[truth == i].mean(0) for i in range(10)])
-    assert made == hierarchies.similarity(DIGITS, features=means, superclasses=4, method="ward")
+    assert made == hierarchy.from_similarity(DIGITS, features=means, superclasses=4, method="ward")
     assert made.categories == DIGITS
 
 
@@ -77,16 +76,16 @@ def test_similarity_compares_what_a_network_takes_for_what(networks, tmp_path, c
     if by == "confusion":
         scores = np.eye(10)[scores.argmax(-1)]
     confusion = np.stack([scores[truth == i].mean(0) for i in range(10)])
-    assert made == hierarchies.similarity(DIGITS, confusion=confusion)
+    assert made == hierarchy.from_similarity(DIGITS, confusion=confusion)
     apart, _ = run([*flags, "--source", "dissimilar"], tmp_path, capsys)
-    assert apart == hierarchies.dissimilar(DIGITS, confusion=confusion)
+    assert apart == hierarchy.from_dissimilarity(DIGITS, confusion=confusion)
 
 
 def test_wordnet_is_the_default_source(tmp_path, capsys):
     figure = tmp_path / "woof.png"
     flags = ["--subset", "imagewoof", "--levels", "3", "--figure", str(figure)]
     made, out = run(flags, tmp_path, capsys)
-    assert made == hierarchies.ready("imagewoof", levels=3)
+    assert made == hierarchy.from_subset("imagewoof", levels=3)
     assert str(made) in out and f"Drawn to {figure}." in out and figure.exists()
     assert "Split-point 2: superclasses with 3, 2, 2, 2 children." in out
     made, out = run(["--labels", "dog, cat,truck ,ambulance", "--explain"], tmp_path, capsys)
@@ -99,11 +98,13 @@ def test_wordnet_is_the_default_source(tmp_path, capsys):
 
 def test_controls_and_files_are_sources(tmp_path, capsys):
     made, _ = run(["--source", "random", "--dataset", "digits", "--seed", "3"], tmp_path, capsys)
-    assert made == hierarchies.random(tuple("0123456789"), seed=3)
+    assert made == hierarchy.random_hierarchy(tuple("0123456789"), seed=3)
     made, _ = run(["--source", "dissimilar", "--subset", "imagewoof"], tmp_path, capsys)
-    four = hierarchies.ready("imagewoof", levels=4)
-    assert made == hierarchies.dissimilar(hierarchies.subset("imagewoof"), hierarchy=four)
-    hierarchies.to_file(made, tmp_path / "woof.yaml")
+    four = hierarchy.from_subset("imagewoof", levels=4)
+    assert made == hierarchy.from_dissimilarity(
+        hierarchy.subset_labels("imagewoof"), hierarchy=four
+    )
+    hierarchy.to_file(made, tmp_path / "woof.yaml")
     flags = ["--source", "file", "--file", str(tmp_path / "woof.yaml")]
     assert run(flags, tmp_path, capsys)[0] == made
     chosen, _ = run([*flags, "--labels", "dingo,beagle"], tmp_path, capsys)
@@ -188,7 +189,7 @@ def sources(tmp_path_factory):
         index += f"{word} n {len(places)} 1 @ {len(places)} 0 {' '.join(places)}  \n"
     (folder / "data.noun").write_bytes(content)
     (folder / "index.noun").write_text(index)
-    (folder / "wnids.txt").write_text("\n".join(hierarchies.wnids("imagenet1k")))
+    (folder / "wnids.txt").write_text("\n".join(hierarchy.subset_wnids("imagenet1k")))
     return folder
 
 

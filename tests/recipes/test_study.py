@@ -19,8 +19,7 @@ import evaluate  # noqa: E402
 import study  # noqa: E402
 
 import keras_seqpar as sp  # noqa: E402
-from keras_seqpar import data  # noqa: E402
-from keras_seqpar import hierarchy as hierarchies  # noqa: E402
+from keras_seqpar import data, hierarchy  # noqa: E402
 
 LABELS = ("black", "dark", "gray", "white")
 SUBSETS = {"first half": LABELS[:2], "second half": LABELS[2:]}
@@ -74,7 +73,7 @@ def test_nesting_studies_the_same_categories(images, tmp_path, monkeypatch):
     cases = study.nesting(the_study(images, tmp_path))
     assert cases["seqpar"] == [] and cases["one branch"] == ["--variant=1branch"]
     trees = {
-        name: hierarchies.from_file(flags[0].removeprefix("--hierarchy="))
+        name: hierarchy.from_file(flags[0].removeprefix("--hierarchy="))
         for name, flags in cases.items()
         if name not in ("seqpar", "one branch")
     }
