@@ -31,7 +31,8 @@ from options import Options
 import keras_seqpar as sp
 from keras_seqpar import data, plots
 from keras_seqpar.networks.layers import check_gain
-from keras_seqpar.surgery.cutout import find_parts
+from keras_seqpar.networks.loading import load_network
+from keras_seqpar.networks.parts import find_parts
 
 GAINS = (0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.3, 1.4, 1.5, 1.75, 2, 2.5, 3, 4, 6, 8)
 
@@ -242,7 +243,7 @@ def study(chosen) -> dict:
         ValueError: bad input.
     """
     chosen.gains = read_gains(chosen.gains)
-    network = run_folder.load_model(chosen.model)
+    network = load_network(chosen.model)
     find_parts(network)  # a plain network is refused before images are read
     dataset = load(network, chosen)
     every = dataset.splits[chosen.split]

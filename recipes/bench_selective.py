@@ -30,8 +30,8 @@ from options import Options
 
 import keras_seqpar as sp
 from keras_seqpar import selective
+from keras_seqpar.networks.parts import find_parts
 from keras_seqpar.selective.keras_engine.runs import MODES
-from keras_seqpar.surgery.cutout import find_parts
 
 _WARM_UP = 3  # frames per share that do not count
 FREEZE = ("boolean", "freeze", True, "Weights as constants on TensorFlow: quicker, much memory.")
@@ -86,7 +86,7 @@ def make_network(name: str, size: int, width: float) -> keras.Model:
     if name == "phl":
         labels = [str(i) for i in range(10)]
         return sp.build_phl(labels, input_shape=shape, width=width, seed=0)
-    model = sp.build_plain(name, 10, input_shape=shape, width=width, seed=0)
+    model = sp.build_plain(10, family=name, input_shape=shape, width=width, seed=0)
     trunk = find_parts(model, allow_plain=True).trunk
     rng = np.random.default_rng(0)
     for layer in trunk.layers:  # an addition of zeros would be optimized away

@@ -101,7 +101,7 @@ def main(_) -> None:
     spread = [f"category {i}.{j}" for i in range(10) for j in range(2)]
     thousand = hierarchy.from_subset("imagenet1k", levels=2)
     cats = hierarchy.subset_labels("meow")
-    plain50 = {n: ks.build_plain("resnet50", n) for n in (10, 100)}
+    plain50 = {n: ks.build_plain(n, family="resnet50") for n in (10, 100)}
     nhl = "NHL `early`, 10 superclasses of 10"
     lines = [
         "| case | network | parameters | GMACs (with normalization) | paper | against own full net"
@@ -109,10 +109,10 @@ def main(_) -> None:
         "|---|---|---|---|---|---|---|",
         *case("Imagenette", ks.build_phl(nette), nette[:5], plain50[10], "PHL `late_sp`"),
         *case("Imagewoof", ks.build_nhl(woof), woof.categories[::2], plain50[10], "NHL `late_sp`"),
-        *case("ImageNet100", ks.build_nhl(hundred, variant="early"), spread, plain50[100], nhl),
+        *case("ImageNet100", ks.build_nhl(hundred, plan="early"), spread, plain50[100], nhl),
         *case(
             "10 categories",
-            ks.build_phl(nette, variant="early"),
+            ks.build_phl(nette, plan="early"),
             nette[:5],
             plain50[10],
             "PHL `early`",
@@ -123,7 +123,7 @@ def main(_) -> None:
     full = ks.build_nhl(thousand, family=family)
     built = time.perf_counter() - start
     label = f"ConvNeXt V2 tiny NHL `late_sp`, {len(thousand.superclasses)} superclasses"
-    lines += case("ImageNet-1k", full, cats, ks.build_plain(family, 1000), label)
+    lines += case("ImageNet-1k", full, cats, ks.build_plain(1000, family=family), label)
     times = f"build {built:.0f} s, {exercise(full, cats)}"
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     lines += ["", f"The network with 1,000 categories: {times}; peak memory {peak:.1f} GiB."]

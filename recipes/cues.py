@@ -13,7 +13,7 @@ import keras_seqpar as sp
 from keras_seqpar import data
 from keras_seqpar.mobile.network import from_pixels
 from keras_seqpar.networks.graph import behind
-from keras_seqpar.surgery.cutout import find_parts
+from keras_seqpar.networks.parts import find_parts
 
 MOST_CUES = 100  # with more wrong cues than that, each image gets one of them, drawn
 

@@ -43,13 +43,13 @@ class Row:
     accuracy: float
 
 
-def trained(variant: str, folder: Path) -> keras.Model:
+def trained(network: str, folder: Path) -> keras.Model:
     """Trains one network with the defaults of train.py, or loads the one that is there."""
     best = folder / "best.keras"
     if not (REUSE.value and best.exists()):
         train.train(
             *train.read_flags(
-                ["--dataset=digits", f"--variant={variant}", f"--output={folder}", "--overwrite"]
+                ["--dataset=digits", f"--network={network}", f"--output={folder}", "--overwrite"]
             )
         )
     return keras.models.load_model(best)
@@ -118,7 +118,7 @@ def main(_) -> None:
     folder = Path(OUTPUT.value)
     folder.mkdir(parents=True, exist_ok=True)
     print(f"Training a PHL network on {len(digits.categories)} categories ...")
-    full = trained("late_sp", folder / "phl")
+    full = trained("seqpar", folder / "phl")
     print("Training the plain network of the family ...")
     plain = trained(train.PLAIN, folder / "plain")
     cutout = ks.cutout(full, kept.categories)

@@ -12,6 +12,7 @@ The data set must have all categories of the network. It may have more (matched 
 by the id made from it): their images count as foreign ones. KERAS_BACKEND chooses the backend.
 """
 
+import functools
 import sys
 
 import keras
@@ -22,7 +23,9 @@ from options import Options
 import keras_seqpar as sp
 from keras_seqpar import data
 from keras_seqpar.mobile.network import from_pixels
-from keras_seqpar.surgery.cutout import find_parts
+from keras_seqpar.networks.loading import load_network
+from keras_seqpar.networks.parts import find_parts
+from keras_seqpar.networks.prediction import predict
 from keras_seqpar.utils.names import make_id
 
 # Flags of every recipe that measures a network on images; `load` reads them.
@@ -126,11 +129,8 @@ def match(network: keras.Model, dataset: data.Dataset) -> np.ndarray:
 def run(network: keras.Model, split: data.Split, batch_size: int) -> np.ndarray:
     """Returns the network's logits, `(images, categories)`."""
     logits = sp.with_activation(network, None)
-    found = []
-    for start in range(0, len(split), batch_size):
-        images = split.read(np.arange(start, min(len(split), start + batch_size)))
-        found.append(logits.predict_on_batch(from_pixels(network, images)))
-    return np.concatenate(found)
+    prepare = functools.partial(from_pixels, network)
+    return predict(logits, split, batch_size=batch_size, prepare=prepare, label="Evaluating")
 
 
 def measure(network: keras.Model, dataset: data.Dataset, split: str, batch_size: int) -> dict:
@@ -243,7 +243,7 @@ def evaluate(chosen) -> dict[str, dict]:
     Raises:
         ValueError: bad input.
     """
-    network = run_folder.load_model(chosen.model)
+    network = load_network(chosen.model)
     cut = sp.cutout(network, chosen.categories) if chosen.categories else None
     dataset = load(network, chosen)
     reports = {"network": measure(network, dataset, chosen.split, chosen.batch_size)}

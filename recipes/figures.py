@@ -15,12 +15,12 @@ from pathlib import Path
 
 import evaluate
 import numpy as np
-import run_folder
 from options import Options
 
 import keras_seqpar as sp
 from keras_seqpar import data, plots
-from keras_seqpar.surgery.cutout import find_parts
+from keras_seqpar.networks.loading import load_network
+from keras_seqpar.networks.parts import find_parts
 
 
 def make_options() -> Options:
@@ -79,7 +79,7 @@ def draw(chosen) -> list[Path]:
     Raises:
         ValueError: bad input.
     """
-    network = run_folder.load_model(chosen.model)
+    network = load_network(chosen.model)
     labels = find_parts(network).hierarchy.categories
     size = evaluate.image_size(network, None)
     dataset = data.load(
@@ -92,7 +92,7 @@ def draw(chosen) -> list[Path]:
     plain = None
     if chosen.family:
         shape = {"input_shape": (size, size, 3), "width": chosen.width, "stem": chosen.stem}
-        plain = sp.build_plain(chosen.family, labels, **shape)
+        plain = sp.build_plain(labels, family=chosen.family, **shape)
     truth = of_data[images.labels]
     said = evaluate.run(network, images, 64).argmax(-1)
     matrix = np.zeros((len(labels), len(labels)), int)

@@ -19,7 +19,6 @@ from collections.abc import Sequence
 
 import keras
 import numpy as np
-import run_folder
 from options import Options
 
 import keras_seqpar as sp
@@ -30,7 +29,8 @@ from keras_seqpar.hierarchy.files import check_suffix
 from keras_seqpar.hierarchy.subsets import SUBSETS
 from keras_seqpar.hierarchy.wordnet import look_up
 from keras_seqpar.mobile.network import from_pixels
-from keras_seqpar.surgery.cutout import find_parts
+from keras_seqpar.networks.loading import load_network
+from keras_seqpar.networks.parts import find_parts
 
 SOURCES = ("wordnet", "similarity", "dissimilar", "random", "file")
 BY = ("features", "confusion", "scores")
@@ -133,7 +133,7 @@ def measure(chosen: types.SimpleNamespace) -> tuple[tuple[str, ...], dict[str, n
     Raises:
         ValueError: no network of this package, or one of other categories than the data.
     """
-    model = run_folder.load_model(chosen.model)
+    model = load_network(chosen.model)
     parts = find_parts(model, allow_plain=True)
     labels = parts.hierarchy.categories
     size = model.inputs[0].shape[1] or chosen.image_size

@@ -21,7 +21,8 @@ from options import Options
 
 from keras_seqpar import data, presets
 from keras_seqpar.mobile.network import normalization, takes_pixels
-from keras_seqpar.surgery.cutout import find_parts
+from keras_seqpar.networks.loading import load_network
+from keras_seqpar.networks.parts import find_parts
 
 MOST_BYTES = 6_000_000
 # Largest difference of any logit, relative to the range of all: some times what float16 kernels
@@ -61,7 +62,7 @@ def recipe_of(network: keras.Model, flags: dict) -> tuple[str, dict]:
         ValueError: the flags are of another program.
     """
     parts = find_parts(network, allow_plain=True)
-    lacking = [k for k in ("family", "variant", "width", "stem", "dataset") if k not in flags]
+    lacking = [k for k in ("family", "plan", "width", "stem", "dataset") if k not in flags]
     if lacking:
         raise ValueError(f"flags.json lacks {', '.join(lacking)}: it is not of recipes/train.py.")
     arguments = {
@@ -73,9 +74,9 @@ def recipe_of(network: keras.Model, flags: dict) -> tuple[str, dict]:
         "include_preprocessing": takes_pixels(network) is True,
         "name": network.name,
     }
-    if flags["variant"] == "plain":
-        return "build_plain", arguments
-    arguments["variant"] = flags["variant"]
+    if flags.get("network", "seqpar") != "seqpar":
+        return f"build_{flags['network']}", arguments
+    arguments["plan"] = flags["plan"]
     return "build_phl" if parts.hierarchy.depth == 1 else "build_nhl", arguments
 
 
@@ -124,7 +125,7 @@ def make(chosen) -> Path:
     if not chosen.name or not chosen.license:
         raise ValueError("A preset needs --name and --license.")
     presets.check_name(chosen.name)
-    network = run_folder.load_model(chosen.model)
+    network = load_network(chosen.model)
     flags = run_folder.read_flags(Path(chosen.model).parent)["flags"]
     builder, arguments = recipe_of(network, flags)
     mean, std = normalization(network)

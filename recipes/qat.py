@@ -49,6 +49,7 @@ from keras_seqpar import data, mobile
 from keras_seqpar.mobile.export.pack_branches import fingerprint
 from keras_seqpar.mobile.network import takes_pixels
 from keras_seqpar.mobile.quantization.qat import bridge
+from keras_seqpar.networks.loading import load_network
 
 POST, TUNED, AWARE = "post-training", "fine-tuned", "aware"
 # Flags that say where things lie, or which cases and seeds there are; the others are the same for
@@ -106,7 +107,7 @@ def read_flags(argv: list[str]) -> types.SimpleNamespace:
     return chosen
 
 
-def load_network(chosen) -> keras.Model:
+def starting_network(chosen) -> keras.Model:
     """The network to start from, as float32 and cut to the categories chosen.
 
     Raises:
@@ -115,7 +116,7 @@ def load_network(chosen) -> keras.Model:
     if chosen.model in sp.preset_names():
         network = sp.load_preset(chosen.model)
     elif Path(chosen.model).suffix == ".keras":
-        network = run_folder.load_model(chosen.model)
+        network = load_network(chosen.model)
     else:
         raise ValueError(
             f"{chosen.model!r} is neither a .keras file nor a preset. Presets: "
@@ -351,7 +352,7 @@ def compare(chosen) -> dict[str, list[dict]]:
         ValueError: bad input, or results of other flags in the folder.
     """
     bridge.need("tensorflow_model_optimization")  # early
-    network = load_network(chosen)
+    network = starting_network(chosen)
     dataset = load_data(network, chosen)
     folder = Path(chosen.output)
     about = run_folder.describe(chosen, dataset)

@@ -31,7 +31,6 @@ import numpy as np
 from devices import ALONE
 
 import keras_seqpar
-from keras_seqpar.surgery.cutout import find_parts
 
 FILES = (
     *("flags.json", "checkpoint.npz", "best.keras", "last.keras", "history.csv"),
@@ -193,31 +192,6 @@ def check_same(folder: Path, before: Mapping, now: Mapping, places: Sequence[str
         )
     if before.get("versions") != now["versions"]:
         print(f"Note: it began with other versions: {before.get('versions')}.")
-
-
-def load_model(path: str | os.PathLike) -> keras.Model:
-    """Loads a network of this package from a `.keras` file, not compiled.
-
-    Raises:
-        ValueError: the file is missing, truncated, or of something else.
-    """
-    model = read_model(path)
-    find_parts(model, allow_plain=True)
-    return model
-
-
-def read_model(path: str | os.PathLike) -> keras.Model:
-    """Loads any Keras model from a `.keras` file, not compiled.
-
-    Raises:
-        ValueError: the file is missing or not readable.
-    """
-    if not Path(path).is_file():
-        raise ValueError(f"There is no file {path}.")
-    try:
-        return keras.models.load_model(path, compile=False)
-    except Exception as error:  # what Keras raises depends on what it found
-        raise ValueError(f"{path} is no readable .keras file: {error}") from error
 
 
 def state_of(model: keras.Model) -> dict[str, keras.Variable]:

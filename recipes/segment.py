@@ -32,6 +32,8 @@ import keras_seqpar as sp
 from keras_seqpar.families.base import Initializers, Stage
 from keras_seqpar.families.resnet import FAMILIES
 from keras_seqpar.networks.assembly import IMAGENET_MEAN, IMAGENET_STD
+from keras_seqpar.networks.loading import load_model
+from keras_seqpar.utils.progress import batches
 
 FAMILY = "resnet18"
 PLACES = ("data", "output", "resume", "overwrite", "evaluate")  # flags of where, not of what
@@ -209,14 +211,11 @@ def make_trainer(network: keras.Model, chosen, steps: int) -> keras.Model:
 
 def predict(network: keras.Model, images: np.ndarray, count: int = 8) -> np.ndarray:
     """The class of every pixel of images `(count, height, width, 3)`."""
-    return np.concatenate(
-        [
-            network.predict_on_batch(
-                camvid.with_place(images[i : i + count]).astype("float32")
-            ).argmax(-1)
-            for i in range(0, len(images), count)
-        ]
-    ).astype("uint8")
+    found = [
+        network.predict_on_batch(camvid.with_place(images[rows]).astype("float32")).argmax(-1)
+        for rows in batches(len(images), count, "Predicting")
+    ]
+    return np.concatenate(found).astype("uint8")
 
 
 def score(network: keras.Model, scenes: camvid.Scenes, split: str = "test") -> dict:
@@ -251,7 +250,7 @@ def load_network(path: str, classes: int) -> keras.Model:
     Raises:
         ValueError: no readable file, or of something else.
     """
-    network = run_folder.read_model(path)
+    network = load_model(path)
     wanted = (None, None, None, 5), (None, None, None, classes)
     if (network.input_shape, network.output_shape) != wanted:
         raise ValueError(

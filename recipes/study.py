@@ -35,7 +35,8 @@ from options import Options
 
 import keras_seqpar as sp
 from keras_seqpar import data, hierarchy
-from keras_seqpar.surgery.cutout import find_parts
+from keras_seqpar.networks.loading import load_network
+from keras_seqpar.networks.parts import find_parts
 
 TRAIN = Path(__file__).with_name("train.py")
 ROUNDS = 10  # of the latency: every file has 20 runs per round; the medians' median is taken
@@ -87,12 +88,12 @@ class Study:
             if done.returncode:
                 raise ValueError(f"The training of {case!r} failed: see above.")
             print(f"== {time.perf_counter() - started:.0f} s", flush=True)
-        return run_folder.load_model(last)
+        return load_network(last)
 
 
 def baselines(study: Study) -> dict[str, list[str]]:
     """Name -> flags of the networks of table 2."""
-    plain = f"--variant={train.PLAIN}"
+    plain = f"--network={train.PLAIN}"
     own = {
         f"plain on {name}": [plain, f"--categories={','.join(labels)}"]
         for name, labels in study.subsets.items()
@@ -102,7 +103,7 @@ def baselines(study: Study) -> dict[str, list[str]]:
 
 def training(study: Study) -> dict[str, list[str]]:
     """Name -> flags: without and with a teacher."""
-    plain = [f"--variant={train.PLAIN}"]
+    plain = [f"--network={train.PLAIN}"]
     study.network("plain on all", plain, 0)
     teacher = [f"--teacher={study.folder / 'plain_on_all-0' / 'last.keras'}"]
     return {"seqpar": [], "teacher": teacher}
@@ -123,7 +124,7 @@ def nesting(study: Study) -> dict[str, list[str]]:
         "similar, 3 levels": functools.partial(alike, levels=3),
         "similar, 4 levels": functools.partial(alike, levels=4),
     }
-    cases = {"seqpar": [], "one branch": ["--variant=1branch"]}
+    cases = {"seqpar": [], "one branch": ["--network=one_branch"]}
     for name, make in makers.items():
         path = study.folder / f"{name.replace(', ', '_').replace(' ', '_')}.json"
         try:

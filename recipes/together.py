@@ -19,8 +19,8 @@ from options import Options
 
 import keras_seqpar as sp
 from keras_seqpar import selective
+from keras_seqpar.networks.parts import find_parts
 from keras_seqpar.plots import figure as figures
-from keras_seqpar.surgery.cutout import find_parts
 
 
 def make_options() -> Options:

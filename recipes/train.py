@@ -27,6 +27,7 @@ from trainer import JIT, make_trainer
 import keras_seqpar as sp
 from keras_seqpar import data, hierarchy, weights
 from keras_seqpar.networks.graph import behind
+from keras_seqpar.networks.prediction import predict
 from keras_seqpar.utils.names import make_id
 
 PLAIN = "plain"
@@ -68,11 +69,12 @@ def make_options() -> Options:
     options.group(
         "Network",
         ("string", "family", None, "For example resnet50."),
-        ("string", "variant", "late_sp", f"Plan of the branches; {PLAIN} for none at all."),
+        ("enum", "network", "seqpar", "With branches, plain, or with one branch.", [*NETWORKS]),
+        ("string", "plan", "late_sp", "Plan of the branches."),
         ("string", "hierarchy", None, "A .json or .yaml file with superclasses; default: none."),
         ("float", "width", None, "Multiplies all channel counts."),
         ("enum", "stem", "auto", "First layers; auto: small up to 64 pixels.", [*STEMS]),
-        ("float", "drop_path", 0.0, "Rate of stochastic depth at the last block.", 0.0),
+        ("float", "drop_path_rate", 0.0, "Rate of stochastic depth at the last block.", 0.0),
         ("string", "init", None, "timm:NAME, timm:PATH, keras:NAME or a .keras file."),
         ("boolean", "freeze_trunk", False, FREEZE),
     )
@@ -114,6 +116,7 @@ FREEZE = (
     "Train the branches only; needs --init. Much faster with --noflip --crop_scale 1: the trunk's "
     "features are then computed once."
 )
+NETWORKS = ("seqpar", PLAIN, "one_branch")
 STEMS = ("auto", "standard", "small")
 PRECISIONS = ("off", "float16", "bfloat16")
 
@@ -159,8 +162,8 @@ def read_flags(argv: list[str]) -> tuple[types.SimpleNamespace, dict | None]:
         raise ValueError(f"--distillation must be 0 to 1, got {chosen.distillation}.")
     if not 0 < chosen.temperature < float("inf"):
         raise ValueError(f"--temperature must be above 0, got {chosen.temperature}.")
-    if chosen.hierarchy and chosen.variant == PLAIN:
-        raise ValueError(f"--variant {PLAIN} has no branches: leave out --hierarchy.")
+    if chosen.hierarchy and chosen.network != "seqpar":
+        raise ValueError(f"--network {chosen.network} has no superclasses: leave out --hierarchy.")
     if chosen.freeze_trunk and not chosen.init:
         raise ValueError("--freeze_trunk needs a trained trunk: --init timm:NAME, or FILE.keras.")
     return chosen, before
@@ -200,12 +203,15 @@ def build(chosen, categories, classifier_activation: str | None) -> keras.Model:
         "stem": chosen.stem,
         "classifier_activation": classifier_activation,
         "include_preprocessing": True,
-        "drop_path": chosen.drop_path,
+        "drop_path_rate": chosen.drop_path_rate,
         "seed": chosen.seed,
     }
-    if chosen.variant == PLAIN:
-        return sp.build_plain(chosen.family, categories, **options)
-    options |= {"family": chosen.family, "variant": chosen.variant}
+    options["family"] = chosen.family
+    if chosen.network == PLAIN:
+        return sp.build_plain(categories, **options)
+    if chosen.network == "one_branch":
+        return sp.build_one_branch(categories, **options)
+    options["plan"] = chosen.plan
     if chosen.hierarchy:
         return sp.build_nhl(nesting(chosen.hierarchy, categories), **options)
     return sp.build_phl(categories, **options)
@@ -243,12 +249,7 @@ def features_of(network: keras.Model, split: data.Split) -> data.Split | None:
     if 4 * len(split) * np.prod(trunk.output.shape[1:]) > data.MEMORY_LIMIT:
         return None
     print(f"Computing the frozen trunk's features of {len(split)} images, once ...")
-    step = 256
-    parts = [
-        trunk.predict(split.read(range(i, min(i + step, len(split)))), batch_size=64, verbose=0)
-        for i in range(0, len(split), step)
-    ]
-    return data.Split(split.names, split.labels, np.concatenate(parts))
+    return data.Split(split.names, split.labels, predict(trunk, split, label="Trunk"))
 
 
 def train(chosen, before: dict | None = None) -> run_folder.Checkpoint:
@@ -315,8 +316,9 @@ def train(chosen, before: dict | None = None) -> run_folder.Checkpoint:
         f"{chosen.dataset}: {len(categories)} categories, {len(dataset.train)} images to train "
         f"on, {len(dataset.validation)} to validate on, {chosen.image_size} pixels."
     )
+    plan = chosen.plan if chosen.network == "seqpar" else chosen.network
     print(
-        f"{chosen.family}, {chosen.variant}, width {chosen.width:g}: "
+        f"{chosen.family}, {plan}, width {chosen.width:g}: "
         f"{sum(np.prod(v.shape) for v in network.trainable_variables):,} parameters to train. "
         f"Backend: {keras.backend.backend()}."
     )

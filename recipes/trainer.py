@@ -6,11 +6,11 @@ puts a trained network beside the one that learns (distillation).
 
 import augment
 import keras
-import run_folder
 from keras import ops
 
 import keras_seqpar as sp
-from keras_seqpar.surgery.cutout import find_parts
+from keras_seqpar.networks.loading import load_network
+from keras_seqpar.networks.parts import find_parts
 from keras_seqpar.utils.names import make_id
 
 JIT = {"auto": "auto", "on": True, "off": False}
@@ -134,7 +134,7 @@ def make_trainer(network: keras.Model, policy: augment.Policy, chosen, categorie
     outputs = network(changed)
     options = {}
     if chosen.teacher:
-        teacher = Teacher(run_folder.load_model(chosen.teacher), categories, name="teacher")
+        teacher = Teacher(load_network(chosen.teacher), categories, name="teacher")
         outputs = keras.ops.concatenate([outputs, teacher(changed)], axis=-1)
         options = {"distillation": chosen.distillation, "temperature": chosen.temperature}
     trainer = Trainer([images, rows], outputs, name="trainer", **options)

@@ -22,7 +22,8 @@ import run_folder
 from options import Options
 
 import keras_seqpar as sp
-from keras_seqpar.surgery.cutout import find_parts
+from keras_seqpar.networks.loading import load_network
+from keras_seqpar.networks.parts import find_parts
 from keras_seqpar.surgery.unknowns import KEEP, SCORES, Roc, Threshold, known_score, roc
 
 
@@ -160,7 +161,7 @@ def fit(chosen) -> dict:
         path = getattr(chosen, name)
         if path and Path(path).suffix not in endings:
             raise ValueError(f"--{name} must end in {' or '.join(endings)}, got {path!r}.")
-    network = run_folder.load_model(chosen.model)
+    network = load_network(chosen.model)
     if chosen.categories:
         network = sp.cutout(network, chosen.categories)
     dataset = evaluate.load(network, chosen)

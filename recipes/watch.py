@@ -26,6 +26,7 @@ from options import Options
 from watchers import detection_flags, make_watcher
 
 import keras_seqpar as sp
+from keras_seqpar.networks.loading import load_model
 
 COLUMNS = (
     *("frame", "mode", "changed", "computed", "ms", "said"),
@@ -80,12 +81,7 @@ def load(source: str | None) -> keras.Model:
     kind, _, name = source.partition(":")
     if kind == "preset":
         return sp.load_preset(name)
-    if not Path(source).is_file():
-        raise ValueError(f"There is no file {source}.")
-    try:
-        return keras.models.load_model(source, compile=False)
-    except Exception as error:  # what Keras raises depends on what it found
-        raise ValueError(f"{source} is no readable .keras file: {error}") from error
+    return load_model(source)
 
 
 def panel(watcher, frame: np.ndarray, found: dict, title: str, changed=None) -> np.ndarray:

@@ -10,7 +10,7 @@ from bench_segmentation import pixels
 
 import keras_seqpar as sp
 from keras_seqpar import selective
-from keras_seqpar.surgery.cutout import find_parts
+from keras_seqpar.networks.parts import find_parts
 
 COLORS = np.random.default_rng(4).integers(40, 256, (256, 3)).astype("float32")  # of classes
 

@@ -39,7 +39,7 @@ def build(tree, *, family: str = "resnet18", size: int = 16, **options) -> keras
     hierarchy = sp.Hierarchy.of(tree)
     options = {
         "family": family,
-        "variant": plan(hierarchy.depth),
+        "plan": plan(hierarchy.depth),
         "input_shape": (size, size, 3),
         "width": 0.125,
         "stem": "small",

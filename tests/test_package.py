@@ -22,6 +22,7 @@ PUBLIC = [
     "attention_input",
     "build_nhl",
     "build_phl",
+    "build_one_branch",
     "build_plain",
     "compare",
     "copy_weights",

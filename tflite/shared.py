@@ -3,7 +3,6 @@
 import sys
 import types
 from collections.abc import Sequence
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -11,6 +10,7 @@ from absl import flags
 
 import keras_seqpar as ks
 from keras_seqpar import data, mobile
+from keras_seqpar.networks.loading import load_model
 
 SEED = 0  # of the choice among more images than are wanted
 
@@ -49,12 +49,7 @@ def comparison_flags() -> types.SimpleNamespace:
 
 def load_network(path: str, categories: Sequence[str]) -> keras.Model:
     """Loads a network and cuts `categories` out of it; all of them where none is named."""
-    if not Path(path).is_file():
-        raise ValueError(f"There is no file {path}.")
-    try:
-        model = keras.models.load_model(path, compile=False)
-    except Exception as error:  # what Keras raises depends on what it finds in the file
-        raise ValueError(f"{path} is no readable .keras file: {error}") from error
+    model = load_model(path)
     return ks.cutout(model, [c.strip() for c in categories]) if categories else model
 
 

@@ -7,7 +7,8 @@ import keras
 
 from keras_seqpar.costs.counting import cost, short_number
 from keras_seqpar.costs.latency import measure_latency
-from keras_seqpar.surgery.cutout import cutout, find_parts
+from keras_seqpar.networks.parts import find_parts
+from keras_seqpar.surgery.cutout import cutout
 from keras_seqpar.utils.names import unknown_name
 
 

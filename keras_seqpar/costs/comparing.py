@@ -30,7 +30,7 @@ def compare(
 
     Example:
 
-    >>> print(compare(model, cutout(model, ["cat"]), build_plain("resnet50", ["cat"])))
+    >>> print(compare(model, cutout(model, ["cat"]), build_plain(["cat"], family="resnet50")))
     """
     costs = [cost(model, input_shape) for model in (full, *others)]
     first, last = costs[0], costs[-1]

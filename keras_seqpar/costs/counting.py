@@ -7,7 +7,7 @@ import keras
 from keras import layers as kl
 
 from keras_seqpar.networks.graph import called_layers, leaf_layers, replay
-from keras_seqpar.surgery.cutout import find_parts
+from keras_seqpar.networks.parts import find_parts
 
 
 @dataclasses.dataclass(frozen=True)

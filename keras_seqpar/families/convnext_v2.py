@@ -61,7 +61,7 @@ class ConvNeXtV2:
         name: str,
         init: Initializers,
         *,
-        drop_path: Sequence[float] = (),
+        drop_path_rates: Sequence[float] = (),
         gain: str | None = None,
     ):
         """A run of blocks, after a convolution where stride or channels change.
@@ -71,7 +71,7 @@ class ConvNeXtV2:
             stage: what to build; `hidden` is not used, it is four times the channels.
             name: prefix of the layer names.
             init: initializers.
-            drop_path: rate of stochastic depth of each block; empty for none.
+            drop_path_rates: rate of stochastic depth of each block; empty for none.
             gain: name of a `TopDownGain` to put into the first block, or `None`.
 
         Returns:
@@ -85,7 +85,7 @@ class ConvNeXtV2:
                 x,
                 f"{name}_block{i + 1}",
                 init,
-                drop_path=drop_path[i] if drop_path else 0.0,
+                drop_path_rate=drop_path_rates[i] if drop_path_rates else 0.0,
                 gain=gain if i == 0 else None,
             )
         return x
@@ -108,7 +108,7 @@ FAMILIES = {
 }
 
 
-def _block(x, name: str, init: Initializers, *, drop_path: float, gain: str | None):
+def _block(x, name: str, init: Initializers, *, drop_path_rate: float, gain: str | None):
     channels = x.shape[-1]
     y = layers.DepthwiseConv2D(
         7,
@@ -128,8 +128,8 @@ def _block(x, name: str, init: Initializers, *, drop_path: float, gain: str | No
     y = layers.Activation("gelu", name=f"{name}_gelu")(y)
     y = GlobalResponseNorm(name=f"{name}_grn")(y)
     y = _conv(y, channels, 1, f"{name}_conv2", init)
-    if drop_path:
-        y = StochasticDepth(drop_path, init.seed_of(name), name=f"{name}_drop")(y)
+    if drop_path_rate:
+        y = StochasticDepth(drop_path_rate, init.seed_of(name), name=f"{name}_drop")(y)
     return layers.Add(name=f"{name}_add")([y, x])
 
 

@@ -77,7 +77,7 @@ class ResNet:
         name: str,
         init: Initializers,
         *,
-        drop_path: Sequence[float] = (),
+        drop_path_rates: Sequence[float] = (),
         gain: str | None = None,
     ):
         """A run of blocks.
@@ -87,7 +87,7 @@ class ResNet:
             stage: what to build.
             name: prefix of the layer names.
             init: initializers.
-            drop_path: rate of stochastic depth of each block; empty for none.
+            drop_path_rates: rate of stochastic depth of each block; empty for none.
             gain: name of a `TopDownGain` to put after the first block's first 3x3
                 convolution, or `None`.
 
@@ -101,7 +101,7 @@ class ResNet:
                 stride=stage.stride if i == 0 else 1,
                 name=f"{name}_block{i + 1}",
                 init=init,
-                drop_path=drop_path[i] if drop_path else 0.0,
+                drop_path_rate=drop_path_rates[i] if drop_path_rates else 0.0,
                 gain=gain if i == 0 else None,
             )
         return x
@@ -110,7 +110,7 @@ class ResNet:
         """Global average pooling: `(batch, channels)`."""
         return layers.GlobalAveragePooling2D(data_format=_FORMAT, name=f"{prefix}pool")(x)
 
-    def _block(self, x, stage, stride, name, init, drop_path, gain):
+    def _block(self, x, stage, stride, name, init, drop_path_rate, gain):
         if self.bottleneck:
             strides = (stride, 1) if self.stride_in == 1 else (1, stride)
             y = _conv_norm(x, stage.hidden, 1, strides[0], f"{name}_conv1", init)
@@ -121,8 +121,8 @@ class ResNet:
             y = _conv_norm(y, stage.channels, 3, 1, f"{name}_conv2", init, relu=False)
         if stride != 1 or x.shape[-1] != stage.channels:
             x = _conv_norm(x, stage.channels, 1, stride, f"{name}_shortcut", init, relu=False)
-        if drop_path:
-            y = StochasticDepth(drop_path, init.seed_of(name), name=f"{name}_drop")(y)
+        if drop_path_rate:
+            y = StochasticDepth(drop_path_rate, init.seed_of(name), name=f"{name}_drop")(y)
         y = layers.Add(name=f"{name}_add")([y, x])
         return layers.ReLU(name=f"{name}_relu")(y)
 

@@ -8,7 +8,7 @@ import numpy as np
 from keras_seqpar.mobile.runtime.images import check_array
 from keras_seqpar.networks.assembly import IMAGENET_MEAN, IMAGENET_STD
 from keras_seqpar.networks.graph import leaf_layers
-from keras_seqpar.surgery.cutout import Parts, find_parts
+from keras_seqpar.networks.parts import Parts, find_parts
 
 
 def parts_of(model: keras.Model) -> Parts | None:

@@ -71,7 +71,16 @@ class Maker:
     """Checks the arguments that all builders share, and makes sub-models from them."""
 
     def __init__(
-        self, family, input_shape, width, stem, activation, preprocessing, drop_path, name, seed
+        self,
+        family,
+        input_shape,
+        width,
+        stem,
+        activation,
+        preprocessing,
+        drop_path_rate,
+        name,
+        seed,
     ):
         self.family = get_family(family)
         self.activation = activation
@@ -79,7 +88,9 @@ class Maker:
         self.preprocessing = preprocessing
         self.name = name
         self.width = _number("width", width, "above 0", lambda x: 0 < x < math.inf)
-        self.drop_path = _number("drop_path", drop_path, "from 0 to below 1", lambda x: 0 <= x < 1)
+        self.drop_path_rate = _number(
+            "drop_path_rate", drop_path_rate, "from 0 to below 1", lambda x: 0 <= x < 1
+        )
         if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
             raise TypeError(f"seed must be an integer or None, got {seed!r}.")
         self.init = Initializers(seed)
@@ -153,13 +164,13 @@ class Maker:
                 stage,
                 f"{prefix}stage{len(above) + i + 1}",
                 self.init,
-                drop_path=[self._drop_rate(done + j) for j in range(stage.repeats)],
+                drop_path_rates=[self._drop_rate(done + j) for j in range(stage.repeats)],
                 gain=gain if i == 0 else None,
             )
         return x
 
     def _drop_rate(self, block: int) -> float:
-        return self.drop_path * block / max(1, self.blocks - 1)
+        return self.drop_path_rate * block / max(1, self.blocks - 1)
 
     def _logits(self, x, count: int, name: str):
         return keras.layers.Dense(count, kernel_initializer=self.init.truncated(name), name=name)(x)

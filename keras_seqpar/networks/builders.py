@@ -1,23 +1,23 @@
-"""build_phl, build_nhl and build_plain: family x variant x hierarchy -> keras.Model."""
+"""Builders of networks: from categories, a family and a plan to a `keras.Model`."""
 
 import keras
 
 from keras_seqpar.hierarchy.tree import Hierarchy
 from keras_seqpar.networks.assembly import Maker
-from keras_seqpar.networks.plans import ONE_BRANCH, Plan, get_plan
+from keras_seqpar.networks.plans import Plan, get_plan
 
 
 def build_phl(
     categories,
     *,
     family: str = "resnet50",
-    variant: str | Plan = "late_sp",
+    plan: str | Plan = "late_sp",
     input_shape: tuple = (224, 224, 3),
     width: float = 1.0,
     stem: str = "standard",
     classifier_activation: str | None = "softmax",
     include_preprocessing: bool = False,
-    drop_path: float = 0.0,
+    drop_path_rate: float = 0.0,
     name: str | None = None,
     seed: int | None = None,
 ) -> keras.Model:
@@ -31,7 +31,7 @@ def build_phl(
         categories: labels of the categories in the order of the logits, or a flat
             `Hierarchy`.
         family: name of the family, for example `"resnet50"` or `"convnext_v2_tiny"`.
-        variant: name of the plan, or a `keras_seqpar.networks.plans.Plan`.
+        plan: name of the plan, or a `keras_seqpar.networks.plans.Plan`.
         input_shape: `(height, width, channels)` of an image in pixels; height and width
             may be `None`.
         width: multiplies all channel counts; they stay multiples of 8.
@@ -41,7 +41,7 @@ def build_phl(
             single category take `"sigmoid"`: softmax over one logit is always 1.
         include_preprocessing: put the normalization into the trunk, so that the network
             takes pixels of 0 to 255. Otherwise it expects ImageNet-normalized input.
-        drop_path: rate of stochastic depth at the last block; it grows linearly with depth
+        drop_path_rate: rate of stochastic depth at the last block; it grows linearly with depth
             from 0 at the first.
         name: name of the model.
         seed: makes the initial weights repeatable. A branch's depend on the seed and its
@@ -52,7 +52,7 @@ def build_phl(
 
     Raises:
         TypeError: an argument of the wrong type.
-        ValueError: an unknown family, variant or stem, an input too small for the strides,
+        ValueError: an unknown family, plan or stem, an input too small for the strides,
             a rate or width out of range, or categories that are no flat hierarchy.
 
     Example:
@@ -70,11 +70,9 @@ def build_phl(
         )
     maker = Maker(
         family, input_shape, width, stem, classifier_activation, include_preprocessing,
-        drop_path, name or f"phl_{family}", seed,
+        drop_path_rate, name or f"phl_{family}", seed,
     )  # fmt: skip
-    if variant == ONE_BRANCH:
-        return maker.one_branch(hierarchy)
-    return maker.seqpar(hierarchy, get_plan(variant, maker.family, split_points=1))
+    return maker.seqpar(hierarchy, get_plan(plan, maker.family, split_points=1))
 
 
 def build_nhl(
@@ -82,13 +80,13 @@ def build_nhl(
     *,
     split_points: int | None = None,
     family: str = "resnet50",
-    variant: str | Plan = "late_sp",
+    plan: str | Plan = "late_sp",
     input_shape: tuple = (224, 224, 3),
     width: float = 1.0,
     stem: str = "standard",
     classifier_activation: str | None = "softmax",
     include_preprocessing: bool = False,
-    drop_path: float = 0.0,
+    drop_path_rate: float = 0.0,
     name: str | None = None,
     seed: int | None = None,
 ) -> keras.Model:
@@ -103,13 +101,13 @@ def build_nhl(
             the default. A hierarchy pruned to fewer levels builds the same branches as
             before when given its old number here.
         family: as for `build_phl`.
-        variant: name of a plan that has this number of split-points, or a `Plan`.
+        plan: name of a plan that has this number of split-points, or a `Plan`.
         input_shape: as for `build_phl`.
         width: as for `build_phl`.
         stem: as for `build_phl`.
         classifier_activation: as for `build_phl`.
         include_preprocessing: as for `build_phl`.
-        drop_path: as for `build_phl`.
+        drop_path_rate: as for `build_phl`.
         name: name of the model.
         seed: as for `build_phl`.
 
@@ -129,7 +127,7 @@ def build_nhl(
     hierarchy = Hierarchy.of(hierarchy)
     maker = Maker(
         family, input_shape, width, stem, classifier_activation, include_preprocessing,
-        drop_path, name or f"nhl_{family}", seed,
+        drop_path_rate, name or f"nhl_{family}", seed,
     )  # fmt: skip
     if split_points is None:
         split_points = hierarchy.depth
@@ -137,7 +135,7 @@ def build_nhl(
         raise ValueError(
             f"split_points must be a whole number of 1 or more, or None, got {split_points!r}."
         )
-    plan = get_plan(variant, maker.family, split_points=split_points)
+    plan = get_plan(plan, maker.family, split_points=split_points)
     if len(plan.levels) < hierarchy.depth:
         raise ValueError(
             f"The hierarchy has {hierarchy.depth} split-points, but the plan has "
@@ -148,15 +146,15 @@ def build_nhl(
 
 
 def build_plain(
-    family: str,
     categories,
     *,
+    family: str = "resnet50",
     input_shape: tuple = (224, 224, 3),
     width: float = 1.0,
     stem: str = "standard",
     classifier_activation: str | None = "softmax",
     include_preprocessing: bool = False,
-    drop_path: float = 0.0,
+    drop_path_rate: float = 0.0,
     name: str | None = None,
     seed: int | None = None,
 ) -> keras.Model:
@@ -167,14 +165,14 @@ def build_plain(
     branches: it cannot be cut.
 
     Args:
-        family: name of the family.
         categories: labels, or their number (then they are called "0", "1", ...).
+        family: name of the family.
         input_shape: as for `build_phl`.
         width: as for `build_phl`.
         stem: as for `build_phl`.
         classifier_activation: as for `build_phl`.
         include_preprocessing: as for `build_phl`.
-        drop_path: as for `build_phl`.
+        drop_path_rate: as for `build_phl`.
         name: name of the model.
         seed: makes the initial weights repeatable.
 
@@ -187,15 +185,76 @@ def build_plain(
 
     Example:
 
-    >>> build_plain("resnet50", 10).count_params()
+    >>> build_plain(10, family="resnet50").count_params()
     23581642
     """
+    maker = Maker(
+        family, input_shape, width, stem, classifier_activation, include_preprocessing,
+        drop_path_rate, name or f"plain_{family}", seed,
+    )  # fmt: skip
+    return maker.plain(_flat(categories))
+
+
+def build_one_branch(
+    categories,
+    *,
+    family: str = "resnet50",
+    input_shape: tuple = (224, 224, 3),
+    width: float = 1.0,
+    stem: str = "standard",
+    classifier_activation: str | None = "softmax",
+    include_preprocessing: bool = False,
+    drop_path_rate: float = 0.0,
+    name: str | None = None,
+    seed: int | None = None,
+) -> keras.Model:
+    """Builds the control for a PHL network of the plan `late_sp`: one branch for all categories.
+
+    The channels of the branch are multiplied by the square root of the number of categories, so
+    that it has about as many parameters as all branches of the PHL network together. Like a plain
+    network it cannot be cut.
+
+    Args:
+        categories: labels, or their number (then they are called "0", "1", ...).
+        family: name of the family.
+        input_shape: as for `build_phl`.
+        width: as for `build_phl`.
+        stem: as for `build_phl`.
+        classifier_activation: as for `build_phl`.
+        include_preprocessing: as for `build_phl`.
+        drop_path_rate: as for `build_phl`.
+        name: name of the model.
+        seed: makes the initial weights repeatable.
+
+    Returns:
+        A `keras.Model` from `(batch, height, width, channels)` to `(batch, categories)`.
+
+    Raises:
+        TypeError: an argument of the wrong type.
+        ValueError: as for `build_plain`, or categories that are no flat hierarchy.
+
+    Example:
+
+    >>> build_one_branch(["cat", "dog"], family="resnet18", width=0.25).output_shape
+    (None, 2)
+    """
+    hierarchy = _flat(categories)
+    if hierarchy.depth != 1:
+        raise ValueError(
+            "A network of one branch has no superclasses, but this hierarchy has "
+            f"{hierarchy.depth} levels. Give build_one_branch a flat list of categories."
+        )
+    maker = Maker(
+        family, input_shape, width, stem, classifier_activation, include_preprocessing,
+        drop_path_rate, name or f"one_branch_{family}", seed,
+    )  # fmt: skip
+    return maker.one_branch(hierarchy)
+
+
+def _flat(categories) -> Hierarchy:
+    """The hierarchy of labels, or of a number of categories."""
     if isinstance(categories, int) and not isinstance(categories, bool):
         if categories < 1:
             raise ValueError(f"The number of categories must be 1 or more, got {categories}.")
         categories = [str(i) for i in range(categories)]
-    maker = Maker(
-        family, input_shape, width, stem, classifier_activation, include_preprocessing,
-        drop_path, name or f"plain_{family}", seed,
-    )  # fmt: skip
-    return maker.plain(Hierarchy.of(categories))
+    return Hierarchy.of(categories)

@@ -16,9 +16,6 @@ stay at or under the published totals:
 - `early`: splits after the second stage (PHL on basic blocks: after its first block), so that
   a cutout saves MACs as well: on ResNet-50 and ResNet-18, 5 of 10 categories need less than
   60 % of the plain network's parameters and MACs.
-- `1branch`: the control for `late_sp`: one branch for all categories, its channels
-  multiplied by the square root of their number, so that it has about as many parameters
-  as all branches together.
 
 Plans of ConvNeXt V2 are written for `tiny` and scale with the family's first stage.
 """
@@ -30,7 +27,6 @@ from keras_seqpar.families.base import Stage
 from keras_seqpar.utils.names import unknown_name
 
 FAMILIES = {**resnet.FAMILIES, **convnext_v2.FAMILIES}
-ONE_BRANCH = "1branch"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +65,7 @@ _LATE = (None, None, None)
 _MIDDLE = (None, None, 1)
 _EARLY = (None, None)
 
-# kind of block -> variant -> plans with 1, 2, ... split-points
+# kind of block -> name -> plans with 1, 2, ... split-points
 PLANS: dict[str, dict[str, tuple[Plan, ...]]] = {
     "bottleneck": {
         "late_sp": (
@@ -174,11 +170,11 @@ def get_family(name: str):
     return FAMILIES[name]
 
 
-def get_plan(variant: str | Plan, family, *, split_points: int) -> Plan:
-    """Returns the plan of a variant for a family.
+def get_plan(plan: str | Plan, family, *, split_points: int) -> Plan:
+    """Returns a plan for a family.
 
     Args:
-        variant: name of the variant; a `Plan` is returned as it is.
+        plan: name of the plan; a `Plan` is returned as it is.
         family: a family from `get_family`.
         split_points: the number of levels wanted.
 
@@ -189,38 +185,32 @@ def get_plan(variant: str | Plan, family, *, split_points: int) -> Plan:
         ValueError: unknown, or not there with so many split-points (the message lists the
             valid ones), or a `Plan` that does not fit the family.
     """
-    if isinstance(variant, Plan):
-        if len(variant.trunk) > len(family.stages):
+    if isinstance(plan, Plan):
+        if len(plan.trunk) > len(family.stages):
             raise ValueError(
-                f"The plan's trunk has {len(variant.trunk)} stages, but the family has "
-                f"{len(family.stages)}; got trunk={variant.trunk}."
+                f"The plan's trunk has {len(plan.trunk)} stages, but the family has "
+                f"{len(family.stages)}; got trunk={plan.trunk}."
             )
-        if family.kind == "bottleneck" and not all(s.hidden for x in variant.levels for s in x):
+        if family.kind == "bottleneck" and not all(s.hidden for x in plan.levels for s in x):
             raise ValueError(
                 "A family of bottleneck blocks needs stages with hidden channels, got "
-                f"levels={variant.levels}. Give every Stage a `hidden` above 0."
+                f"levels={plan.levels}. Give every Stage a `hidden` above 0."
             )
-        return variant
+        return plan
     plans = PLANS[family.kind]
-    if variant == ONE_BRANCH:
-        raise ValueError(
-            f"The variant {ONE_BRANCH!r} has one branch for all categories and no superclasses: "
-            "build it with build_phl from a flat list of categories."
-        )
-    if variant not in plans:
-        names = [*plans, *([ONE_BRANCH] if split_points == 1 else [])]
-        raise ValueError(unknown_name("variant", variant, names))
-    if not 1 <= split_points <= len(plans[variant]):
+    if plan not in plans:
+        raise ValueError(unknown_name("plan", plan, plans))
+    if not 1 <= split_points <= len(plans[plan]):
         fitting = [name for name, of_name in plans.items() if split_points <= len(of_name)]
         hint = (
-            f"Variants with {split_points}: {', '.join(fitting)}."
+            f"Plans with {split_points}: {', '.join(fitting)}."
             if fitting
             else (f"At most {max(map(len, plans.values()))} are planned.")
         )
         raise ValueError(
-            f"The variant {variant!r} has no plan for {split_points} split-points. {hint} "
+            f"The plan {plan!r} is not available with {split_points} split-points. {hint} "
             "Or give a keras_seqpar.networks.plans.Plan of your own."
         )
-    plan = plans[variant][split_points - 1]
-    levels = tuple(tuple(stage.scaled(family.scale) for stage in level) for level in plan.levels)
-    return Plan(plan.trunk, levels)
+    found = plans[plan][split_points - 1]
+    levels = tuple(tuple(stage.scaled(family.scale) for stage in level) for level in found.levels)
+    return Plan(found.trunk, levels)

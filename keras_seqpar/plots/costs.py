@@ -4,8 +4,8 @@ import keras
 import numpy as np
 
 from keras_seqpar.costs.counting import cost
+from keras_seqpar.networks.parts import find_parts
 from keras_seqpar.plots import figure as figures
-from keras_seqpar.surgery.cutout import find_parts
 
 DRAWS = 20  # random choices of categories, where it matters which are kept
 _AXES = {"params": "parameters", "macs": "multiply-accumulates (MACs) per image"}
@@ -45,7 +45,8 @@ def cost_curve(
 
     Example:
 
-    >>> figure = cost_curve(model, build_plain("resnet50", model.output_shape[-1]), "costs.png")
+    >>> plain = build_plain(model.output_shape[-1], family="resnet50")
+    >>> figure = cost_curve(model, plain, "costs.png")
     """
     hierarchy = find_parts(model).hierarchy
     trunk, *nodes = cost(model, input_shape).nodes

@@ -7,8 +7,8 @@ from keras import ops
 from keras_seqpar.mobile.network import from_pixels
 from keras_seqpar.networks.graph import replay
 from keras_seqpar.networks.layers import TopDownGain
+from keras_seqpar.networks.parts import Parts, find_parts
 from keras_seqpar.plots import figure as figures
-from keras_seqpar.surgery.cutout import Parts, find_parts
 
 MOST_MAPS, COLUMNS = 20, 6
 PLACES = ("gain", "last")

@@ -6,8 +6,8 @@ import keras
 
 from keras_seqpar.costs.counting import cost
 from keras_seqpar.hierarchy.tree import Hierarchy, Node
+from keras_seqpar.networks.parts import find_parts
 from keras_seqpar.plots import figure as figures
-from keras_seqpar.surgery.cutout import find_parts
 
 MOST_LEAVES = 150  # beyond that, the categories of a superclass are drawn as one leaf
 ROW, CHARACTER, MARGIN = 0.24, 0.09, 0.25  # inches: a row, a character, left of the trunk's label

@@ -19,8 +19,8 @@ import keras
 import numpy as np
 
 from keras_seqpar.hierarchy.tree import Hierarchy
-from keras_seqpar.networks.builders import build_nhl, build_phl, build_plain
-from keras_seqpar.surgery.cutout import find_parts
+from keras_seqpar.networks.builders import build_nhl, build_one_branch, build_phl, build_plain
+from keras_seqpar.networks.parts import find_parts
 from keras_seqpar.surgery.unknowns import Threshold, with_threshold
 from keras_seqpar.utils.names import unknown_name
 from keras_seqpar.weights import named_weights
@@ -33,6 +33,7 @@ BUILDERS: dict[str, tuple[Callable[..., keras.Model], str]] = {
     "build_phl": (build_phl, "categories"),
     "build_nhl": (build_nhl, "hierarchy"),
     "build_plain": (build_plain, "categories"),
+    "build_one_branch": (build_one_branch, "categories"),
 }
 # What every preset says; the last four are for people.
 KEYS = (

@@ -125,7 +125,7 @@ def report(
 
     Example:
 
-    >>> print(report(build_plain("resnet50", 10, input_shape=(512, 512, 3))))
+    >>> print(report(build_plain(10, family="resnet50", input_shape=(512, 512, 3))))
     """
     shares = tuple(float(share) for share in shares)
     if not shares or not all(0 < share <= 1 for share in shares):

@@ -10,7 +10,7 @@ import keras
 
 from keras_seqpar.networks.graph import replay
 from keras_seqpar.networks.layers import TopDownGain, check_gain
-from keras_seqpar.surgery.cutout import Parts, find_parts, rebuild
+from keras_seqpar.networks.parts import Parts, find_parts, rebuild
 from keras_seqpar.utils.names import unknown_name
 
 

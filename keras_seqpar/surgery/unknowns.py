@@ -9,6 +9,7 @@ threshold on a score of the logits says when it knows none: fitted on validation
 import keras
 
 from keras_seqpar.networks.layers import NoneOfThese
+from keras_seqpar.networks.parts import find_parts, with_scores
 from keras_seqpar.networks.thresholds import (
     KEEP,
     SCORES,
@@ -18,7 +19,6 @@ from keras_seqpar.networks.thresholds import (
     known_score,
     roc,
 )
-from keras_seqpar.surgery.cutout import find_parts, with_scores
 
 __all__ = [
     "KEEP",

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import keras
 
+from keras_seqpar.networks.loading import load_model
 from keras_seqpar.weights.copies import copy_weights, named_weights
 from keras_seqpar.weights.filling import Filled
 from keras_seqpar.weights.keras_applications import from_keras_applications
@@ -47,10 +48,7 @@ def load(model: keras.Model, source: str | os.PathLike, *, classifier: bool = Tr
             "of a .keras file."
         )
     named_weights(model)  # refuses what is no model before a file is read
-    try:
-        saved = keras.models.load_model(text, compile=False)
-    except Exception as error:  # what Keras raises depends on what it found
-        raise ValueError(f"{text} is no readable .keras file: {error}") from error
+    saved = load_model(text)
     names = copy_weights(saved, model, strict=False)
     kept = tuple(name for name in named_weights(model) if name not in set(names))
     ignored = tuple(name for name in named_weights(saved) if name not in set(names))

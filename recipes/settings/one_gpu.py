@@ -8,7 +8,7 @@ Needs JAX (or torch) and Pillow, no TensorFlow. Not run on a GPU yet: none was t
 
 FLAGS = {
     "family": "resnet50",
-    "variant": "early",
+    "plan": "early",
     "width": 1.0,
     "stem": "standard",
     "image_size": 128,

@@ -9,7 +9,7 @@ below are this package's choice. For a GPU; not run yet: none was to be had.
 FLAGS = {
     "dataset": "imagenette",
     "family": "resnet50",
-    "variant": "late_sp",
+    "plan": "late_sp",
     "width": 1.0,
     "image_size": 224,
     "epochs": 200,

@@ -10,7 +10,7 @@ the last epoch; 109 minutes while other work shared the cores, and about 52 seco
 FLAGS = {
     "dataset": "imagenette",
     "family": "resnet18",
-    "variant": "early",
+    "plan": "early",
     "width": 0.5,
     "stem": "standard",
     "image_size": 96,

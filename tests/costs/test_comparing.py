@@ -6,7 +6,7 @@ from tests import harness
 
 def test_the_comparison_has_both_baselines():
     model = harness.network()
-    cut, plain = sp.cutout(model, ["tench"]), sp.build_plain("resnet18", 1, width=0.125)
+    cut, plain = sp.cutout(model, ["tench"]), sp.build_plain(1, family="resnet18", width=0.125)
     lines = sp.compare(model, cut, plain, input_shape=(64, 64, 3)).splitlines()
     assert [line.split()[0] for line in lines[2:]] == [model.name, cut.name, "plain_resnet18"]
     full, small, base = (sp.cost(m, (64, 64, 3)) for m in (model, cut, plain))

@@ -79,7 +79,7 @@ def test_a_small_network_by_hand():
     model = sp.build_phl(
         ["a", "b"],
         family="resnet18",
-        variant=harness.plan(),
+        plan=harness.plan(),
         width=0.125,
         stem="small",
         input_shape=(16, 16, 3),
@@ -132,7 +132,7 @@ def test_macs_follow_the_size_of_the_image_and_parameters_do_not():
 
 
 def test_a_plain_network_has_trunk_and_head():
-    plain = sp.build_plain("resnet18", 7, width=0.125, input_shape=(32, 32, 3))
+    plain = sp.build_plain(7, family="resnet18", width=0.125, input_shape=(32, 32, 3))
     counted = sp.cost(plain)
     assert [(node.id, node.label, node.kind) for node in counted.nodes] == [
         ("trunk", "trunk", "trunk"),

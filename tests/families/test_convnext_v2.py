@@ -36,14 +36,14 @@ def test_families_are_complete():
 def test_counts_are_the_published_ones(family):
     params, gmacs = PUBLISHED[family]
     with keras.device("meta"):
-        counted = sp.cost(sp.build_plain(family, 1000))
+        counted = sp.cost(sp.build_plain(1000, family=family))
     assert abs(counted.params / 1e6 - params) < max(0.06, 0.005 * params)
     assert abs(counted.macs / 1e9 - gmacs) < 0.01 * gmacs
 
 
 @pytest.mark.only_backend("torch")  # what is built is the same everywhere
 def test_the_arithmetic_is_timms():
-    model = sp.build_plain("convnext_v2_atto", 2, width=0.2, input_shape=(32, 32, 3))
+    model = sp.build_plain(2, family="convnext_v2_atto", width=0.2, input_shape=(32, 32, 3))
     layers = list(harness.leaves(model))
     convolutions = [x for x in layers if isinstance(x, keras.layers.Conv2D)]
     depthwise = [x for x in layers if isinstance(x, keras.layers.DepthwiseConv2D)]
@@ -118,8 +118,8 @@ def reference(model, x, repeats, small):
 @pytest.mark.parametrize(("stem", "shape"), [("small", (11, 18, 1)), ("standard", (65, 47, 3))])
 def test_the_network_computes_what_its_definition_says(stem, shape):
     model = sp.build_plain(
-        "convnext_v2_atto",
         5,
+        family="convnext_v2_atto",
         width=0.2,
         stem=stem,
         input_shape=shape,
@@ -147,7 +147,9 @@ def test_networks_hold_all_contracts(tmp_path):
 
 
 def test_plain_networks_hold_all_contracts(tmp_path):
-    model = sp.build_plain("convnext_v2_atto", 3, width=0.2, stem="small", input_shape=(16, 16, 3))
+    model = sp.build_plain(
+        3, family="convnext_v2_atto", width=0.2, stem="small", input_shape=(16, 16, 3)
+    )
     harness.randomize(model)
     harness.check_network(model, tmp_path, gradient=False)
 
@@ -199,7 +201,7 @@ def test_the_seed_fixes_a_branch_whatever_its_neighbors():
 
 
 def test_stochastic_depth_stands_in_front_of_the_additions():
-    model = harness.build(["a"], **ATTO, drop_path=0.2)
+    model = harness.build(["a"], **ATTO, drop_path_rate=0.2)
     drops = [x for x in harness.leaves(model) if isinstance(x, StochasticDepth)]
     assert [x.name for x in drops] == ["stage2_block1_drop", "a_stage3_block1_drop"]
     np.testing.assert_allclose([x.rate for x in drops], [0.1, 0.2])

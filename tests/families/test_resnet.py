@@ -26,7 +26,7 @@ PUBLISHED = {
 @pytest.mark.parametrize("family", PUBLISHED)
 def test_counts_are_the_published_ones(family):
     params, gmacs = PUBLISHED[family]
-    model = sp.build_plain(family, 1000)
+    model = sp.build_plain(1000, family=family)
     counted = sp.cost(model)
     assert counted.params == params
     assert sum(int(np.prod(v.shape)) for v in model.trainable_variables) == params
@@ -39,7 +39,7 @@ def test_families_are_complete():
 
 
 def test_the_arithmetic_is_timms():
-    model = sp.build_plain("resnet50", 2, width=0.125, input_shape=(64, 64, 3))
+    model = sp.build_plain(2, family="resnet50", width=0.125, input_shape=(64, 64, 3))
     layers = {layer.name: layer for layer in harness.leaves(model)}
     convolutions = [x for x in layers.values() if isinstance(x, keras.layers.Conv2D)]
     assert len(convolutions) == 53
@@ -110,7 +110,7 @@ def reference(model, x, repeats, bottleneck, stem):
 )
 def test_the_network_computes_what_its_definition_says(family, repeats, stem, shape):
     model = sp.build_plain(
-        family, 5, width=0.125, stem=stem, input_shape=shape, classifier_activation=None
+        5, family=family, width=0.125, stem=stem, input_shape=shape, classifier_activation=None
     )
     harness.randomize(model)
     x = harness.images(model)
@@ -121,7 +121,7 @@ def test_the_network_computes_what_its_definition_says(family, repeats, stem, sh
 
 @functools.cache
 def _any_size(stem):
-    return sp.build_plain("resnet18", 2, width=0.125, stem=stem, input_shape=(None, None, 3))
+    return sp.build_plain(2, family="resnet18", width=0.125, stem=stem, input_shape=(None, None, 3))
 
 
 @pytest.mark.parametrize("size", [32, 33, 47, 63, 64, 65, 96])

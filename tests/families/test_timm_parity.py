@@ -52,7 +52,9 @@ def _zeros(monkeypatch):
 
 def filled(name: str, state) -> tuple[keras.Model, list[str]]:
     """The plain network of a timm name with its weights, and the names of the stages' ends."""
-    model = sp.build_plain(timm_nets.NETS[name], timm_nets.CATEGORIES, input_shape=(None, None, 3))
+    model = sp.build_plain(
+        timm_nets.CATEGORIES, family=timm_nets.NETS[name], input_shape=(None, None, 3)
+    )
     report = from_timm(model, state)
     assert len(report.names) == len(model.weights)
     assert not report.kept and not report.ignored
@@ -113,7 +115,7 @@ def test_timm_itself(timm, name):
 @pytest.mark.parametrize("name", timm_nets.NETS)
 def test_parameters_are_timms(name):
     with keras.device("meta"):
-        model = sp.build_plain(timm_nets.NETS[name], 1000)
+        model = sp.build_plain(1000, family=timm_nets.NETS[name])
     assert sp.cost(model).params == about()["parameters"][name]
 
 

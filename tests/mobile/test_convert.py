@@ -72,7 +72,7 @@ def test_sizes(files):
 
 @on_tensorflow
 def test_int8_of_many_small_branches_is_small(tmp_path):
-    net = network(6, family="resnet50", variant="late_sp", width=0.25)
+    net = network(6, family="resnet50", plan="late_sp", width=0.25)
     size = {
         kind: mobile.convert(
             net, tmp_path / f"{kind}.tflite", quantization=kind, calibration=noise()
@@ -295,8 +295,8 @@ def test_normalized_input(tmp_path):
 @on_tensorflow
 def test_plain_network(tmp_path):
     net = sp.build_plain(
-        "resnet18",
         ["cat", "dog"],
+        family="resnet18",
         input_shape=(SIZE, SIZE, 3),
         width=0.125,
         stem="small",
@@ -451,7 +451,7 @@ def test_networks_that_cannot_become_a_file(tmp_path):
     with pytest.raises(ValueError, match=r"none of these, which int16x8 .*with_threshold\(model"):
         mobile.convert(unsure, path, quantization="int16x8", calibration=noise())
     tiny = sp.build_plain(
-        "convnext_v2_atto", ["a", "b"], input_shape=(32, 32, 3), width=0.125, seed=0
+        ["a", "b"], family="convnext_v2_atto", input_shape=(32, 32, 3), width=0.125, seed=0
     )
     images = mobile.from_pixels(tiny, noise(size=32))
     with pytest.raises(ValueError, match=r"does not run in int16x8: .*Take another quantization"):

@@ -140,7 +140,7 @@ def test_other_networks(tmp_path):
     """A gains input, a plain network, and a category that is called none of these."""
     labels = ["none of these", "cat"]
     plain = sp.build_plain(
-        "resnet18", labels, input_shape=(16, 16, 3), width=0.125, stem="small",
+        labels, family="resnet18", input_shape=(16, 16, 3), width=0.125, stem="small",
         include_preprocessing=True, seed=0,
     )  # fmt: skip
     harness.randomize(plain)

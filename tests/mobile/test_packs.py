@@ -488,7 +488,7 @@ def test_choices_that_cannot_be_made(packs):
 
 def test_networks_that_cannot_be_packed(tmp_path, monkeypatch):
     net, folder = network(["a", "b"]), tmp_path / "pack"
-    plain = sp.build_plain("resnet18", 2, input_shape=(16, 16, 3), width=0.125, stem="small")
+    plain = sp.build_plain(2, family="resnet18", input_shape=(16, 16, 3), width=0.125, stem="small")
     elu = sp.with_activation(net, "elu")
     cases = [
         ("net.keras", {}, TypeError, "got 'net.keras'"),

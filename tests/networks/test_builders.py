@@ -36,9 +36,9 @@ def channels_first():
 
 @pytest.mark.only_backend("tensorflow")  # counting is the same everywhere, building is not
 def test_the_late_split_has_the_papers_counts():
-    full = sp.build_phl(TEN, family="resnet50", variant="late_sp")
+    full = sp.build_phl(TEN, family="resnet50", plan="late_sp")
     cut = sp.cutout(full, TEN[:5])
-    plain = sp.build_plain("resnet50", 10)
+    plain = sp.build_plain(10, family="resnet50")
     for model, params in ((full, 19_986_506), (cut, 14_264_901), (plain, 23_528_522)):
         assert sp.cost(model).params == params
         assert sum(int(np.prod(v.shape)) for v in model.trainable_variables) == params
@@ -62,7 +62,7 @@ def test_the_late_split_has_the_papers_counts():
         ("resnet34", {"stem": "standard", "size": 32}),
         ("convnext_v2_atto", {"width": 0.5}),
         ("resnet18", {"include_preprocessing": True, "classifier_activation": "sigmoid"}),
-        ("resnet18", {"drop_path": 0.3, "classifier_activation": None}),
+        ("resnet18", {"drop_path_rate": 0.3, "classifier_activation": None}),
     ],
 )
 @pytest.mark.parametrize("tree", [["cat", "dog", "car"], NESTED], ids=["phl", "nhl"])
@@ -76,21 +76,24 @@ def test_networks_work(family, options, tree, tmp_path):
     "build",
     [
         lambda: sp.build_plain(
-            "resnet18", ["cat", "dog"], width=0.125, stem="small", input_shape=(16, 16, 3)
+            ["cat", "dog"], family="resnet18", width=0.125, stem="small", input_shape=(16, 16, 3)
         ),
         lambda: sp.build_plain(
-            "convnext_v2_atto", 3, width=0.05, input_shape=(32, 32, 1), include_preprocessing=True
+            3,
+            family="convnext_v2_atto",
+            width=0.05,
+            input_shape=(32, 32, 1),
+            include_preprocessing=True,
         ),
-        lambda: sp.build_phl(
+        lambda: sp.build_one_branch(
             ["all", "cat", "branch"],
             family="resnet18",
-            variant="1branch",
             width=0.125,
             stem="small",
             input_shape=(16, 16, 3),
         ),
     ],
-    ids=["plain", "plain_convnext", "1branch"],
+    ids=["plain", "plain_convnext", "one_branch"],
 )
 def test_networks_without_branches_work(build, tmp_path):
     model = build()
@@ -164,7 +167,7 @@ def test_names_are_the_documented_ones():
 def test_default_names_tell_the_family():
     assert harness.build(["a"]).name == "phl_resnet18"
     assert harness.build({"a": ["b"]}).name == "nhl_resnet18"
-    plain = sp.build_plain("resnet18", 1, width=0.125, input_shape=(32, 32, 3))
+    plain = sp.build_plain(1, family="resnet18", width=0.125, input_shape=(32, 32, 3))
     assert plain.name == "plain_resnet18"
     assert plain.get_layer("categories").hierarchy.categories == ("0",)
 
@@ -247,7 +250,7 @@ def test_preprocessing_equals_explicit_normalization():
 
 
 def test_preprocessing_of_other_channels_goes_to_plus_minus_1():
-    options = {"family": "resnet18", "variant": harness.plan(), "width": 0.125, "stem": "small"}
+    options = {"family": "resnet18", "plan": harness.plan(), "width": 0.125, "stem": "small"}
     models = [
         sp.build_phl(
             ["a", "b"], input_shape=(16, 16, 1), include_preprocessing=ready, seed=0, **options
@@ -315,14 +318,14 @@ def test_pruning_before_building_equals_cutting_after(data):
     names = data.draw(harness.choices(tree))
     plan = harness.plan(tree.depth)
     cut = sp.cutout(harness.build(tree), names, name="same")
-    built = harness.build(tree.prune(names), variant=plan, name="same")
+    built = harness.build(tree.prune(names), plan=plan, name="same")
     assert harness.config_of(built) == harness.config_of(cut)
     assert [w.path for w in built.weights] == [w.path for w in cut.weights]
     assert harness.same_values(harness.values(built), harness.values(cut))
 
 
 def test_a_pruned_tree_keeps_its_plan_by_its_number_of_split_points():
-    options = {"family": "resnet50", "variant": "late_sp", "width": 0.125, "size": 32}
+    options = {"family": "resnet50", "plan": "late_sp", "width": 0.125, "size": 32}
     tree = sp.Hierarchy.of(NESTED)
     full = harness.build(tree, **options)
     small = sp.build_nhl(
@@ -344,7 +347,7 @@ def test_a_pruned_tree_keeps_its_plan_by_its_number_of_split_points():
 
 
 def test_stochastic_depth_grows_with_depth_and_rests_at_inference():
-    model = harness.build(NESTED, drop_path=0.4)
+    model = harness.build(NESTED, drop_path_rate=0.4)
     rates = {
         layer.name.removesuffix("_drop"): layer.rate
         for layer in harness.leaves(model)
@@ -376,8 +379,8 @@ def test_stochastic_depth_grows_with_depth_and_rests_at_inference():
     [
         ({"family": "resnet5"}, ValueError, "Unknown family 'resnet5'. Did you mean 'resnet50'?"),
         ({"family": "vgg"}, ValueError, "Valid: resnet18, resnet34, resnet50, resnet101"),
-        ({"variant": "late"}, ValueError, "Unknown variant 'late'. Did you mean 'late_sp'? Valid"),
-        ({"variant": None}, ValueError, "Unknown variant None. Valid: "),
+        ({"plan": "late"}, ValueError, "Unknown plan 'late'. Did you mean 'late_sp'? Valid"),
+        ({"plan": None}, ValueError, "Unknown plan None. Valid: "),
         ({"stem": "big"}, ValueError, "Unknown stem 'big'. Valid: standard, small."),
         ({"classifier_activation": "sofmax"}, ValueError, "sofmax"),
         ({"seed": 1.5}, TypeError, "seed must be an integer or None, got 1.5."),
@@ -389,16 +392,16 @@ def test_stochastic_depth_grows_with_depth_and_rests_at_inference():
         ({"width": float("nan")}, ValueError, "width must be a finite number above 0, got nan."),
         ({"width": float("inf")}, ValueError, "width must be a finite number above 0, got inf."),
         (
-            {"drop_path": 1},
+            {"drop_path_rate": 1},
             ValueError,
             "must be a finite number from 0 to below 1, got 1.",
         ),
         (
-            {"drop_path": -0.1},
+            {"drop_path_rate": -0.1},
             ValueError,
             "must be a finite number from 0 to below 1, got -0.1",
         ),
-        ({"drop_path": None}, TypeError, "drop_path must be a number, got None."),
+        ({"drop_path_rate": None}, TypeError, "drop_path_rate must be a number, got None."),
         ({"input_shape": (32, 32)}, ValueError, "must be (height, width, channels), got (32, 32)"),
         ({"input_shape": 32}, ValueError, "must be (height, width, channels), got 32"),
         ({"input_shape": (32, 32, 0)}, ValueError, "number of channels of 1 or more, got (32, 32"),
@@ -414,29 +417,26 @@ def test_stochastic_depth_grows_with_depth_and_rests_at_inference():
         ({"input_shape": (32.0, 32, 3)}, ValueError, "must be whole numbers of at least 32"),
     ],
 )
-@pytest.mark.parametrize("builder", ["build_phl", "build_nhl", "build_plain"])
+@pytest.mark.parametrize("builder", ["build_phl", "build_nhl", "build_plain", "build_one_branch"])
 def test_bad_arguments_are_refused(builder, options, kind, text):
-    if builder == "build_plain" and "variant" in options:
+    if builder in ("build_plain", "build_one_branch") and "plan" in options:
         return
     options = {"family": "resnet18", "input_shape": (32, 32, 3), **options}
     with pytest.raises(kind, match=re.escape(text)):
-        if builder == "build_plain":
-            sp.build_plain(options.pop("family"), ["a", "b"], **options)
-        else:
-            getattr(sp, builder)(["a", "b"], **options)
+        getattr(sp, builder)(["a", "b"], **options)
 
 
 def test_a_nested_hierarchy_is_no_phl():
     text = "A PHL network has one split-point, but this hierarchy has 3. Give build_phl a flat"
     with pytest.raises(ValueError, match=text):
         sp.build_phl(NESTED)
-    with pytest.raises(ValueError, match=r"'1branch' has one branch for all categories"):
-        sp.build_nhl(["a", "b"], variant="1branch")
+    with pytest.raises(ValueError, match="has no superclasses, but this hierarchy has 3 levels"):
+        sp.build_one_branch(NESTED)
 
 
 def test_too_few_levels_are_refused():
     text = r"hierarchy has 3 split-points, but the plan has 2 level\(s\). Give a plan with at least"
-    for options in ({"variant": harness.plan(2)}, {"split_points": 2}):
+    for options in ({"plan": harness.plan(2)}, {"split_points": 2}):
         with pytest.raises(ValueError, match=text):
             sp.build_nhl(NESTED, **options)
 
@@ -444,13 +444,13 @@ def test_too_few_levels_are_refused():
 @pytest.mark.parametrize("count", [0, -3])
 def test_a_plain_network_needs_a_category(count):
     with pytest.raises(ValueError, match=f"categories must be 1 or more, got {count}"):
-        sp.build_plain("resnet18", count)
+        sp.build_plain(count, family="resnet18")
 
 
 @pytest.mark.parametrize("count", [True, 2.0, "two"])
 def test_a_plain_network_takes_labels_or_a_number(count):
     with pytest.raises(TypeError, match=f"got {count!r}"):
-        sp.build_plain("resnet18", count)
+        sp.build_plain(count, family="resnet18")
 
 
 def test_bad_split_points_are_refused():
@@ -464,7 +464,7 @@ def test_the_plan_is_the_users_too():
     model = sp.build_nhl(
         {"s": ["a", "b"], "c": None},
         family="resnet50",
-        variant=plan,
+        plan=plan,
         input_shape=(16, 16, 3),
         stem="small",
     )

@@ -5,7 +5,7 @@ import pytest
 import keras_seqpar as sp
 from keras_seqpar import hierarchy
 from keras_seqpar.families.base import Stage
-from keras_seqpar.networks.plans import FAMILIES, ONE_BRANCH, PLANS, Plan, get_family, get_plan
+from keras_seqpar.networks.plans import FAMILIES, PLANS, Plan, get_family, get_plan
 from tests import harness
 
 ALL = [
@@ -25,14 +25,14 @@ def chain(points: int) -> sp.Hierarchy:
     return sp.Hierarchy.of(tree)
 
 
-def totals(family, variant, superclasses, categories, size=224):
+def totals(family, plan, superclasses, categories, size=224):
     """Parameters and MACs with so many superclasses and categories, from one of each.
 
     Equal nodes cost the same, so a thousand branches need not be built to be counted.
     """
     tree = chain(1 + (superclasses > 0))
     build = sp.build_nhl if superclasses else sp.build_phl
-    model = build(tree, family=family, variant=variant, input_shape=(size, size, 3))
+    model = build(tree, family=family, plan=plan, input_shape=(size, size, 3))
     trunk, *nodes = sp.cost(model).nodes
     times = [1, superclasses, categories] if superclasses else [1, categories]
     parts = list(zip(times, [trunk, *nodes], strict=True))
@@ -62,7 +62,7 @@ def test_every_plan_has_its_levels_and_fits_its_family(kind, name, points):
 @pytest.mark.only_backend("tensorflow")  # building is slow elsewhere and counts are the same
 @pytest.mark.parametrize(("kind", "name", "points"), ALL)
 def test_every_plan_builds_and_runs(kind, name, points):
-    model = harness.build(chain(points), family=FAMILY_OF[kind], variant=name, width=0.125, size=16)
+    model = harness.build(chain(points), family=FAMILY_OF[kind], plan=name, width=0.125, size=16)
     harness.randomize(model)
     assert harness.logits(model, harness.images(model)).shape == (2, 1)
 
@@ -79,12 +79,12 @@ def test_plans_scale_with_the_family():
 
 
 @pytest.mark.only_backend("tensorflow")
-def test_phl_variants_stay_within_the_papers_figures():
+def test_phl_plans_stay_within_the_papers_figures():
     counts = {name: totals("resnet50", name, 0, 10) for name in PLANS["bottleneck"]}
     for name, (params, macs, norms) in counts.items():
         if name != "big":
             assert params <= 19_986_506 and macs + norms <= 3.99e9
-    plain = sp.build_plain("resnet50", 10)
+    plain = sp.build_plain(10, family="resnet50")
     assert counts["big"][0] <= sp.cost(plain).params
     trunk = sp.cost(plain).nodes[0].params - 14_964_736  # without the fourth stage
     assert trunk == 8_543_296
@@ -96,7 +96,7 @@ def test_phl_variants_stay_within_the_papers_figures():
 @pytest.mark.parametrize("family", ["resnet18", "resnet50"])
 def test_early_saves_parameters_and_macs_against_the_plain_network(family):
     params, macs, _ = totals(family, "early", 0, 5)
-    plain = sp.cost(sp.build_plain(family, 5))
+    plain = sp.cost(sp.build_plain(5, family=family))
     assert params <= 0.6 * plain.params
     assert macs <= 0.6 * plain.macs
 
@@ -105,7 +105,7 @@ def test_early_saves_parameters_and_macs_against_the_plain_network(family):
 def test_imagewoof_stays_within_the_papers_figures():
     tree = hierarchy.from_subset("imagewoof", levels=2)
     assert len(tree.categories) == 10 and tree.depth == 2
-    full = sp.build_nhl(tree, family="resnet50", variant="late_sp")
+    full = sp.build_nhl(tree, family="resnet50", plan="late_sp")
     cut = sp.cutout(full, tree.categories[::2])
     for model, params, macs in ((full, 11_929_930, 3.91e9), (cut, 10_781_253, 3.73e9)):
         counted = sp.cost(model)
@@ -138,7 +138,7 @@ def test_imagenet1k_stays_within_the_papers_figures():
 @pytest.mark.only_backend("tensorflow")
 def test_totals_by_parts_are_those_of_the_network():
     tree = {"a": ["b", "c"], "d": ["e"]}
-    model = sp.build_nhl(tree, family="resnet50", variant="early", input_shape=(64, 64, 3))
+    model = sp.build_nhl(tree, family="resnet50", plan="early", input_shape=(64, 64, 3))
     counted = sp.cost(model)
     want = (counted.params, counted.macs, counted.norm_macs)
     assert totals("resnet50", "early", 2, 3, size=64) == want
@@ -149,7 +149,7 @@ def test_totals_by_parts_are_those_of_the_network():
 def test_one_branch_costs_about_what_all_branches_do(count):
     options = {"family": "resnet50", "input_shape": (64, 64, 3)}
     labels = [f"l{i}" for i in range(count)]
-    control = sp.cost(sp.build_phl(labels, variant=ONE_BRANCH, **options))
+    control = sp.cost(sp.build_one_branch(labels, **options))
     params = totals("resnet50", "late_sp", 0, count, size=64)[0]
     trunk = control.nodes[0].params
     assert trunk == 8_543_296
@@ -166,21 +166,21 @@ def test_an_unknown_family_is_refused(name):
     assert "resnet18, resnet34, resnet50" in str(e.value)
 
 
-def test_an_unknown_variant_is_refused():
+def test_an_unknown_plan_is_refused():
     family = get_family("resnet50")
-    text = "Unknown variant 'early_sp'. Did you mean 'early'? Valid: late_sp, small, big, early"
+    text = "Unknown plan 'early_sp'. Did you mean 'early'? Valid: late_sp, small, big, early"
     with pytest.raises(ValueError, match=re.escape(text)):
         get_plan("early_sp", family, split_points=2)
-    with pytest.raises(ValueError, match=r"Valid: late_sp, small, big, early, 1branch\."):
+    with pytest.raises(ValueError, match=r"Valid: late_sp, small, big, early\."):
         get_plan("xyzzy", family, split_points=1)
 
 
 def test_too_many_split_points_are_refused():
     family = get_family("resnet50")
-    text = "'small' has no plan for 3 split-points. Variants with 3: late_sp, early. Or give a"
+    text = "'small' is not available with 3 split-points. Plans with 3: late_sp, early. Or give a"
     with pytest.raises(ValueError, match=re.escape(text)):
         get_plan("small", family, split_points=3)
-    text = "'late_sp' has no plan for 9 split-points. At most 4 are planned. Or give a"
+    text = "'late_sp' is not available with 9 split-points. At most 4 are planned. Or give a"
     with pytest.raises(ValueError, match=re.escape(text)):
         get_plan("late_sp", family, split_points=9)
 
@@ -203,11 +203,11 @@ def test_a_plan_is_taken_as_it_is():
 @pytest.mark.parametrize("trunk", [(1, 0), (-1,), (1.5,), ("all",), (1, 1, 1, 1, 1)])
 def test_a_trunk_that_the_family_does_not_have_is_refused(trunk):
     with pytest.raises(ValueError, match=r"trunk .*got"):
-        harness.build(["a"], variant=Plan(trunk, ((Stage(64, 1),),)))
+        harness.build(["a"], plan=Plan(trunk, ((Stage(64, 1),),)))
     with pytest.raises(ValueError, match=r"The repeats in .* got 0"):
         Plan((1,), ((Stage(64, 0),),))
 
 
 def test_a_bottleneck_needs_a_width_inside():
     with pytest.raises(ValueError, match=r"hidden"):
-        harness.build(["a"], family="resnet50", variant=Plan((1,), ((Stage(64, 1),),)))
+        harness.build(["a"], family="resnet50", plan=Plan((1,), ((Stage(64, 1),),)))

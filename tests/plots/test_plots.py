@@ -105,11 +105,11 @@ def test_topology_shows_what_every_node_costs():
     total = f"{plots.figure.short(counted.params)} / {plots.figure.short(counted.macs)}"
     assert shown[-1].endswith(f"one image of 16x16; in all {total}")
     with pytest.raises(ValueError, match="is a plain network"):
-        plots.topology(sp.build_plain("resnet18", 3, width=0.125, input_shape=(64, 64, 3)))
+        plots.topology(sp.build_plain(3, family="resnet18", width=0.125, input_shape=(64, 64, 3)))
 
 
 def test_cost_curves_are_the_costs_of_cutouts():
-    plain = sp.build_plain("resnet18", 4, width=0.125, input_shape=(32, 32, 3))
+    plain = sp.build_plain(4, family="resnet18", width=0.125, input_shape=(32, 32, 3))
     flat = harness.network()
     figure = plots.cost_curve(flat, plain)
     for axes, key in zip(figure.axes, ("params", "macs"), strict=True):

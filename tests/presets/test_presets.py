@@ -26,7 +26,7 @@ import make_preset  # noqa: E402
 SIZE = 32
 ARGUMENTS = {
     "family": "resnet18",
-    "variant": "late_sp",
+    "plan": "late_sp",
     "input_shape": [SIZE, SIZE, 3],
     "width": 0.125,
     "stem": "small",
@@ -48,9 +48,9 @@ def build(builder: str, source) -> tuple[keras.Model, dict]:
     """A network with random weights, and the arguments it was built with."""
     arguments = dict(ARGUMENTS)
     if builder == "build_plain":
-        del arguments["variant"]
+        del arguments["plan"]
     function, names = presets.BUILDERS[builder]
-    model = function(**{names: sp.Hierarchy.of(source), **arguments, "drop_path": 0.1})
+    model = function(**{names: sp.Hierarchy.of(source), **arguments, "drop_path_rate": 0.1})
     harness.randomize(model)
     return model, arguments
 
@@ -236,7 +236,7 @@ FLAGS = {
     "dataset": "folder:/nowhere",
     "data_dir": "/somewhere",
     "family": "resnet18",
-    "variant": "late_sp",
+    "plan": "late_sp",
     "width": 0.125,
     "stem": "small",
     "epochs": 3,
@@ -313,6 +313,6 @@ def test_the_command_refuses_what_is_no_preset(net, run, capsys, monkeypatch):
     monkeypatch.setattr(make_preset, "MOST_BYTES", 1000)
     refused("bytes; a preset may have 1,000. Train a network of 0.")
     (run / "run" / "flags.json").write_text('{"flags": {"family": "resnet18"}}')
-    refused("flags.json lacks variant, width, stem, dataset: it is not of recipes/train.py")
+    refused("flags.json lacks plan, width, stem, dataset: it is not of recipes/train.py")
     (run / "run" / "flags.json").unlink()
     refused("has no flags.json")

@@ -27,7 +27,7 @@ def trained(digits) -> keras.Model:
     model = sp.build_phl(
         CATEGORIES,
         family="resnet18",
-        variant="early",
+        plan="early",
         width=0.125,
         input_shape=(SIZE, SIZE, 3),
         stem="small",

@@ -36,8 +36,8 @@ def gains_elsewhere() -> keras.Model:
 
 
 MODELS = {
-    "early": lambda: net(variant="early"),
-    "late split, normalized input": lambda: net(variant="late_sp", include_preprocessing=False),
+    "early": lambda: net(plan="early"),
+    "late split, normalized input": lambda: net(plan="late_sp", include_preprocessing=False),
     "pixels": lambda: net(include_preprocessing=True),
     "gray pixels": lambda: net(include_preprocessing=True, input_shape=(SIZE, SIZE, 1)),
     "nested": lambda: net(NESTED),
@@ -46,10 +46,10 @@ MODELS = {
     "bottlenecks, standard stem": lambda: net(family="resnet50", stem="standard"),
     "one category, sigmoid": lambda: net(["cat"], classifier_activation="sigmoid"),
     "logits": lambda: net(classifier_activation=None),
-    "stochastic depth": lambda: net(drop_path=0.5),
+    "stochastic depth": lambda: net(drop_path_rate=0.5),
     "cutout": lambda: sp.cutout(net(NESTED), ["tram", "cat"]),
     "plain": lambda: sp.build_plain(
-        "resnet18", 3, width=0.125, input_shape=(SIZE, SIZE, 3), stem="small", seed=0
+        3, family="resnet18", width=0.125, input_shape=(SIZE, SIZE, 3), stem="small", seed=0
     ),
 }
 

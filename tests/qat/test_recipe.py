@@ -79,9 +79,9 @@ def test_one_seed_then_another(flags, tmp_path, capsys, monkeypatch):
     assert qat.main([*flags, "--categories=white,gray"]) == 1
     error = capsys.readouterr().err
     assert "--categories: ['white', 'black'] there, ['white', 'gray'] now" in error
-    changed = qat.run_folder.load_model(flags[0])
+    changed = qat.load_network(flags[0])
     changed.get_layer("branch_gray").get_layer("gray_logit").bias.assign_add([1.0])
-    monkeypatch.setattr(qat.run_folder, "load_model", lambda path: changed)
+    monkeypatch.setattr(qat, "load_network", lambda path: changed)
     assert qat.main([*more, "--nocontrol"]) == 1
     assert "--weights of the model: " in capsys.readouterr().err
 
@@ -159,9 +159,9 @@ def test_bad_networks(flags, tmp_path, capsys):
 
 
 def test_a_stored_threshold_does_not_hinder(saved, flags, tmp_path):
-    model = qat.run_folder.load_model(saved)
+    model = qat.load_network(saved)
     logits = np.random.default_rng(0).normal(size=(20, 3))
     stored = tmp_path / "stored.keras"
     sp.with_threshold(model, sp.fit_threshold(logits)).save(stored)
     chosen = qat.read_flags([str(stored), *flags[1:]])
-    assert threshold_of(qat.load_network(chosen)) is None
+    assert threshold_of(qat.starting_network(chosen)) is None

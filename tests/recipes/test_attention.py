@@ -264,7 +264,7 @@ def test_bad_flags(saved, folder, capsys, monkeypatch, tmp_path, more, words):
 
 def test_networks_that_have_no_cues_to_give(folder, tmp_path, capsys):
     options = {"input_shape": (SIZE, SIZE, 3), "stem": "small", "width": 0.125}
-    sp.build_plain("resnet18", LABELS, **options).save(tmp_path / "net.keras")
+    sp.build_plain(LABELS, family="resnet18", **options).save(tmp_path / "net.keras")
     assert attention.main(arguments(tmp_path / "net.keras", folder)) == 1
     assert "is a plain network" in capsys.readouterr().err
     one = types.SimpleNamespace(

@@ -29,9 +29,10 @@ COUNT = {"jax": 8, "tensorflow": 2, "torch": 2}
 
 SCRIPT = """
 import sys
-from keras_seqpar import stages, variants
-variants.PLANS["convnext_v2"]["tiny"] = (
-    variants.Plan(trunk=(1,), levels=((stages.Stage(64, 1, 2),),)),
+from keras_seqpar.families import base
+from keras_seqpar.networks import plans
+plans.PLANS["convnext_v2"]["tiny"] = (
+    plans.Plan(trunk=(1,), levels=((base.Stage(64, 1, 2),),)),
 )
 import train
 sys.exit(train.main(sys.argv[1:]))
@@ -68,7 +69,7 @@ def start(images, output, count, *more):
         command = [sys.executable, *launcher, command[1]]
     arguments = [
         *(f"--dataset=folder:{images}", f"--output={output}", f"--devices={count}"),
-        *("--image_size=16", "--width=0.125", "--epochs=2", "--batch_size=16", "--variant=tiny"),
+        *("--image_size=16", "--width=0.125", "--epochs=2", "--batch_size=16", "--plan=tiny"),
         *("--family=convnext_v2_atto", "--stem=small", *more),
     ]
     done = subprocess.run(

@@ -120,8 +120,8 @@ def test_a_network_that_takes_normalized_input(folder, tmp_path):
 
 def test_a_plain_network_can_be_measured_and_not_be_cut(folder, tmp_path, capsys):
     plain = sp.build_plain(
-        "resnet18",
         LABELS,
+        family="resnet18",
         input_shape=(None, None, 3),
         stem="small",
         width=0.125,

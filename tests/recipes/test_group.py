@@ -28,7 +28,7 @@ def networks(tmp_path_factory):
     made = {
         "phl": sp.build_phl(DIGITS, family="resnet18", include_preprocessing=True, **options),
         "normalized": sp.build_phl(DIGITS, family="resnet18", **options),
-        "plain": sp.build_plain("resnet18", DIGITS, include_preprocessing=True, **options),
+        "plain": sp.build_plain(DIGITS, family="resnet18", include_preprocessing=True, **options),
         "other": sp.build_phl(["a", "b"], family="resnet18", **options),
     }
     for name, model in made.items():

@@ -71,7 +71,7 @@ def test_a_network_of_a_subset_is_measured_on_its_images(images, tmp_path):
 def test_nesting_studies_the_same_categories(images, tmp_path, monkeypatch):
     monkeypatch.setattr(study.Study, "network", lambda *args: network())
     cases = study.nesting(the_study(images, tmp_path))
-    assert cases["seqpar"] == [] and cases["one branch"] == ["--variant=1branch"]
+    assert cases["seqpar"] == [] and cases["one branch"] == ["--network=one_branch"]
     trees = {
         name: hierarchy.from_file(flags[0].removeprefix("--hierarchy="))
         for name, flags in cases.items()
@@ -102,9 +102,9 @@ def test_baselines_train_plain_networks_on_all_and_on_each_subset(images, tmp_pa
     cases = study.baselines(the_study(images, tmp_path))
     assert cases == {
         "seqpar": [],
-        "plain on all": ["--variant=plain"],
-        "plain on first half": ["--variant=plain", "--categories=black,dark"],
-        "plain on second half": ["--variant=plain", "--categories=gray,white"],
+        "plain on all": ["--network=plain"],
+        "plain on first half": ["--network=plain", "--categories=black,dark"],
+        "plain on second half": ["--network=plain", "--categories=gray,white"],
     }
 
 
@@ -114,12 +114,12 @@ def test_baselines_from_the_command_line(images, tmp_path, capsys, monkeypatch):
     for name, labels in (("plain_on_all", LABELS), ("plain_on_subset", LABELS[:1:-1])):
         (output / f"{name}-0").mkdir(parents=True)  # finished ones are not trained again
         options = {"input_shape": (16, 16, 3), "width": 0.125, "stem": "small"}
-        plain = sp.build_plain("resnet18", labels, include_preprocessing=True, **options)
+        plain = sp.build_plain(labels, family="resnet18", include_preprocessing=True, **options)
         plain.save(output / f"{name}-0" / "last.keras")
     arguments = [
         *("baselines", f"--output={output}", "--subset=white,gray"),
         *("--", f"--dataset=folder:{images}"),
-        *("--image_size=16", "--width=0.125", "--epochs=1", "--batch_size=8", "--variant=early"),
+        *("--image_size=16", "--width=0.125", "--epochs=1", "--batch_size=8", "--plan=early"),
     ]
     monkeypatch.setattr(study, "ROUNDS", 2)
     assert study.main(arguments) == 0
@@ -131,7 +131,7 @@ def test_baselines_from_the_command_line(images, tmp_path, capsys, monkeypatch):
     int8 = results["int8"]
     assert int8["cutout of subset"]["bytes"] < int8["seqpar"]["bytes"]
     flags = json.loads((output / "seqpar-0" / "flags.json").read_text())["flags"]
-    assert flags["variant"] == "early" and flags["seed"] == 0
+    assert flags["plan"] == "early" and flags["seed"] == 0
     monkeypatch.setattr(study, "subprocess", types.SimpleNamespace(run=pytest.fail))
     assert study.main([*arguments[:1], "--noint8", *arguments[1:]]) == 0
 

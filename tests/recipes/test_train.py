@@ -17,6 +17,7 @@ from keras import ops
 
 import keras_seqpar as sp
 from keras_seqpar import data
+from keras_seqpar.networks.loading import load_network
 from keras_seqpar.weights import named_weights
 
 RECIPES = pathlib.Path(__file__).resolve().parents[2] / "recipes"
@@ -34,11 +35,12 @@ import trainer  # noqa: E402
 CATEGORIES = {"bright": 170, "dark": 80}
 SIZE = 16
 
-# A variant of one trunk block and branches of one block, so that compiling takes little time.
+# A plan of one trunk block and branches of one block, so that compiling takes little time.
 TINY = """
-from keras_seqpar import stages, variants
-variants.PLANS["basic"]["tiny"] = (
-    variants.Plan(trunk=(1,), levels=((stages.Stage(64, 1, 2),),)),
+from keras_seqpar.families import base
+from keras_seqpar.networks import plans
+plans.PLANS["basic"]["tiny"] = (
+    plans.Plan(trunk=(1,), levels=((base.Stage(64, 1, 2),),)),
 )
 """
 
@@ -47,9 +49,9 @@ variants.PLANS["basic"]["tiny"] = (
 def _tiny():
     exec(TINY)  # subprocesses run the same lines
     yield
-    from keras_seqpar.networks import plans as variants
+    from keras_seqpar.networks import plans
 
-    del variants.PLANS["basic"]["tiny"]
+    del plans.PLANS["basic"]["tiny"]
 
 
 @pytest.fixture(scope="module")
@@ -71,8 +73,8 @@ def flags(images, output, *more):
     """A small run with everything random in it."""
     return [
         *(f"--dataset=folder:{images}", f"--output={output}", f"--image_size={SIZE}"),
-        *("--width=0.125", "--epochs=3", "--batch_size=8", "--variant=tiny", "--seed=7"),
-        *("--randaugment=5", "--mixup=0.2", "--cutmix=1", "--drop_path=0.2"),
+        *("--width=0.125", "--epochs=3", "--batch_size=8", "--plan=tiny", "--seed=7"),
+        *("--randaugment=5", "--mixup=0.2", "--cutmix=1", "--drop_path_rate=0.2"),
         *("--label_smoothing=0.1", *more),
     ]
 
@@ -81,7 +83,7 @@ def simple(images, output, *more):
     """A small run of one epoch."""
     return [
         *(f"--dataset=folder:{images}", f"--output={output}", f"--image_size={SIZE}"),
-        *("--width=0.125", "--epochs=1", "--batch_size=8", "--variant=tiny", *more),
+        *("--width=0.125", "--epochs=1", "--batch_size=8", "--plan=tiny", *more),
     ]
 
 
@@ -357,7 +359,7 @@ def test_a_frozen_trunk_learns_the_same_with_and_without_cached_features(
 
 def test_initial_weights_of_another_network(finished, images, tmp_path, capsys):
     source = f"--init={finished / 'best.keras'}"
-    assert train.main(simple(images, tmp_path, "--variant=plain", source)) == 0
+    assert train.main(simple(images, tmp_path, "--network=plain", source)) == 0
     assert "Left as they are: " in capsys.readouterr().out  # what the trunk does not have
 
 
@@ -365,17 +367,17 @@ def test_networks_that_cannot_be_read(finished, tmp_path):
     for content in (b"", (finished / "best.keras").read_bytes()[:3000]):
         (tmp_path / "half.keras").write_bytes(content)
         with pytest.raises(ValueError, match=r"half.keras is no readable \.keras file"):
-            run_folder.load_model(tmp_path / "half.keras")
+            load_network(tmp_path / "half.keras")
     with pytest.raises(ValueError, match="There is no file"):
-        run_folder.load_model(tmp_path / "none.keras")
+        load_network(tmp_path / "none.keras")
     keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(tmp_path / "other.keras")
     with pytest.raises(ValueError, match="is no SeqPar network"):
-        run_folder.load_model(tmp_path / "other.keras")
+        load_network(tmp_path / "other.keras")
 
 
 def test_a_plain_network_in_mixed_precision_is_saved_in_float32(images, tmp_path):
     folder = tmp_path / "run"
-    more = ("--variant=plain", "--mixed_precision=bfloat16", "--optimizer=sgd", "--crop_scale=1")
+    more = ("--network=plain", "--mixed_precision=bfloat16", "--optimizer=sgd", "--crop_scale=1")
     assert train.main(simple(images, folder, *more)) == 0
     network = keras.models.load_model(folder / "last.keras")
     assert keras.config.dtype_policy().name == "float32"
@@ -389,7 +391,7 @@ def test_a_plain_network_in_mixed_precision_is_saved_in_float32(images, tmp_path
 
 def test_a_nested_network(images, tmp_path, capsys):
     (tmp_path / "tree.json").write_text('{"things": ["dark", "bright"]}')
-    more = (f"--hierarchy={tmp_path / 'tree.json'}", "--variant=late_sp", "--family=resnet50")
+    more = (f"--hierarchy={tmp_path / 'tree.json'}", "--plan=late_sp", "--family=resnet50")
     chosen, _ = train.read_flags(simple(images, tmp_path, *more))
     network = train.build(chosen, ("bright", "dark"), None)
     assert network.get_layer("branch_things")
@@ -473,10 +475,10 @@ def test_a_setting_gives_defaults_and_flags_win(name, images):
         (["--freeze_trunk"], "--freeze_trunk needs a trained trunk: --init"),
         (["--resume"], "Say which run to resume"),
         (["digits"], "Arguments without a flag: digits"),
-        (["--hierarchy=a.json", "--variant=plain"], "has no branches"),
+        (["--hierarchy=a.json", "--network=plain"], "--network plain has no superclasses"),
         (["--dataset=mnist"], "Unknown data set 'mnist'"),
         (["--family=resnet19"], "Unknown family 'resnet19'"),
-        (["--variant=late"], "Unknown variant 'late'"),
+        (["--plan=late"], "Unknown plan 'late'"),
         (["--width=-1"], "width must be a finite number above 0"),
         (["--image_size=4"], "is too small"),
     ],

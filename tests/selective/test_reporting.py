@@ -17,7 +17,7 @@ def test_bounds_of_resnet50_are_near_those_counted_elsewhere():
 
     Ours is in the middle, from where it spreads farthest, so the bounds are a little lower.
     """
-    model = sp.build_plain("resnet50", 10, input_shape=(512, 512, 3))
+    model = sp.build_plain(10, family="resnet50", input_shape=(512, 512, 3))
     report = selective.report(model, (0.01, 0.05, 0.1, 0.25))
     elsewhere = (5.4, 3.6, 2.75, 1.76)
     assert all(0.88 * b < a < b for a, b in zip(report.bounds, elsewhere, strict=True))

@@ -276,7 +276,7 @@ def test_models_that_do_not_fit(network):
         selective.SegmentationStream(blocked)
     assert selective.SegmentationStream(blocked, margin=4)(np.zeros((32, 32, 3))).output.any() == 0
     with pytest.raises(ValueError, match="gives one map"):
-        selective.SegmentationStream(sp.build_plain("resnet18", 3, input_shape=(32, 32, 3)))
+        selective.SegmentationStream(sp.build_plain(3, family="resnet18", input_shape=(32, 32, 3)))
     with pytest.raises(ValueError, match="gives one map"):
         selective.SegmentationStream(keras.Model(frame, [x, scaled]))
     odd = keras.Sequential([keras.Input((33, 32, 3)), layers.Conv2D(2, 3, 2, padding="same")])

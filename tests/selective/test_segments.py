@@ -61,7 +61,7 @@ def test_what_has_nothing_to_share_stays_in_one_piece():
 
 
 def test_pieces_follow_each_other_and_have_their_share():
-    network = sp.build_plain("resnet18", 2, input_shape=(64, 64, 3), width=0.25)
+    network = sp.build_plain(2, family="resnet18", input_shape=(64, 64, 3), width=0.25)
     program = compile_program(flatten(network, None), fold=False)
     counts = []
     for share in (segments.WHOLE, 0.2, segments.PRUNED):

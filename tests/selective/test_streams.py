@@ -294,7 +294,7 @@ def test_statistics_count_what_is_done(net):
 
 @pytest.mark.only_backend("torch")  # counts only: the same on every backend
 def test_memory_is_borders_and_what_is_read_with_another_reach():
-    model = sp.build_plain("resnet50", 5, input_shape=(64, 64, 3), width=0.125, seed=0)
+    model = sp.build_plain(5, family="resnet50", input_shape=(64, 64, 3), width=0.125, seed=0)
     program = selective.stream(model).program
     kept = sum(4 * np.prod(layout.shape) for layout in program.layouts)
     everything = sum(4 * np.prod(s) for s in program.shapes if len(s) == 3)

@@ -163,7 +163,7 @@ def test_the_activation_can_be_chosen_and_is_kept_otherwise():
 
 
 def test_with_activation_takes_plain_networks_too():
-    model = sp.build_plain("resnet18", 3, width=0.125, stem="small", input_shape=(16, 16, 3))
+    model = sp.build_plain(3, family="resnet18", width=0.125, stem="small", input_shape=(16, 16, 3))
     harness.randomize(model)
     x = harness.images(model)
     bare = sp.with_activation(model, None)
@@ -285,7 +285,7 @@ def test_other_things_than_networks_of_this_package_are_refused(function):
     sp.gain_names,
 ])  # fmt: skip
 def test_plain_networks_cannot_be_cut_or_attended(function):
-    plain = sp.build_plain("resnet18", 2, width=0.125, input_shape=(32, 32, 3))
+    plain = sp.build_plain(2, family="resnet18", width=0.125, input_shape=(32, 32, 3))
     text = "'plain_resnet18' is a plain network: its categories share all layers, so it has no"
     with pytest.raises(ValueError, match=text):
         function(plain)

@@ -37,9 +37,9 @@ def test_adding_keeps_all_logits_and_removing_is_the_identity(data):
 
 
 def test_a_new_branch_equals_one_built_with_the_network(tmp_path):
-    model = harness.build(["a", "b"], seed=3, drop_path=0.2)
+    model = harness.build(["a", "b"], seed=3, drop_path_rate=0.2)
     grown = sp.add_category(model, "c", seed=3)
-    built = harness.build(["a", "b", "c"], seed=3, drop_path=0.2)
+    built = harness.build(["a", "b", "c"], seed=3, drop_path_rate=0.2)
     x = harness.images(model)
     assert np.array_equal(harness.predict(grown, x), harness.predict(built, x))
     harness.randomize(grown)
@@ -152,6 +152,6 @@ def test_merging_refuses_a_gains_input_on_one_side():
 @pytest.mark.parametrize("work", [lambda m: sp.add_category(m, "x"), lambda m: sp.merge(m, m)])
 def test_only_seqpar_networks_grow(work):
     with pytest.raises(ValueError, match="is a plain network"):
-        work(sp.build_plain("resnet18", 2, width=0.125))
+        work(sp.build_plain(2, family="resnet18", width=0.125))
     with pytest.raises(TypeError, match=r"Expected a keras\.Model"):
         work("model.keras")

@@ -168,7 +168,12 @@ def test_the_decision_beside_the_scores(score, tmp_path):
         harness.network(tree),
         harness.network(["alone"], classifier_activation="sigmoid"),
         sp.build_plain(
-            "resnet18", ["a", "b"], input_shape=(16, 16, 3), width=0.125, stem="small", seed=0
+            ["a", "b"],
+            family="resnet18",
+            input_shape=(16, 16, 3),
+            width=0.125,
+            stem="small",
+            seed=0,
         ),
     ):
         x = harness.images(model, 10)

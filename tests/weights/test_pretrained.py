@@ -48,7 +48,7 @@ def build(name: str = "resnet18", *, plain: bool = False, **options) -> keras.Mo
     options = {"input_shape": (64, 64, 3), "width": WIDTH[name], "seed": 3, **options}
     family = options.pop("family", timm_nets.NETS[name])
     if plain:
-        return sp.build_plain(family, options.pop("categories", LABELS), **options)
+        return sp.build_plain(options.pop("categories", LABELS), family=family, **options)
     return sp.build_phl(["a", "b"], family=family, **options)
 
 
@@ -115,7 +115,8 @@ def test_a_trunk_alone_can_be_filled():
 
 
 def test_the_control_with_one_branch_keeps_branch_and_classifier():
-    model = build(variant="1branch")
+    options = {"input_shape": (64, 64, 3), "width": WIDTH["resnet18"]}
+    model = sp.build_one_branch(["a", "b"], family="resnet18", **options)
     report = weights.from_timm(model, state("resnet18"))
     assert report.names == tuple(weights.named_weights(model.get_layer("trunk")))
     assert "logits/kernel" in report.kept and "fc.weight" in report.ignored
@@ -131,7 +132,7 @@ def test_a_plain_network_of_other_categories_keeps_its_classifier_on_request():
 
 
 def test_a_trunk_may_end_inside_a_stage():
-    model = build("resnet50", variant=IN_STAGE_3)
+    model = build("resnet50", plan=IN_STAGE_3)
     report = weights.from_timm(model, state("resnet50"))
     assert "layer3.1.conv1.weight" in report.ignored
     assert "layer3.0.conv1.weight" not in report.ignored
@@ -152,7 +153,7 @@ def test_a_deeper_net_is_refused():
 
 def test_stages_in_front_of_the_last_must_be_whole():
     plan = Plan((1, None, None), ((Stage(64, 1, 2, hidden=32),),))
-    text = fails(ValueError, "do not fit", fixed("resnet50", variant=plan), state("resnet50"))
+    text = fails(ValueError, "do not fit", fixed("resnet50", plan=plan), state("resnet50"))
     assert "without a place in the target:\n    layer1.1.conv1.weight" in text
 
 
@@ -524,7 +525,7 @@ def test_strings_that_say_nothing_are_refused():
 
 @pytest.mark.parametrize("family", ["resnet18", "convnext_v2_atto"])
 def test_a_frozen_trunk_stays_as_it_is_while_branches_train(family):
-    model = harness.build(["a", "b"], family=family, width=0.2, drop_path=0.5)
+    model = harness.build(["a", "b"], family=family, width=0.2, drop_path_rate=0.5)
     harness.randomize(model)
     trunk = model.get_layer("trunk")
     trunk.trainable = False

@@ -14,7 +14,8 @@ from keras_seqpar.mobile.export.converting import convert
 from keras_seqpar.mobile.format.files import check_options
 from keras_seqpar.mobile.network import takes_pixels
 from keras_seqpar.networks.builders import build_plain
-from keras_seqpar.surgery.cutout import cutout, find_parts
+from keras_seqpar.networks.parts import find_parts
+from keras_seqpar.surgery.cutout import cutout
 from keras_seqpar.surgery.unknowns import with_threshold
 from keras_seqpar.weights import named_weights
 
@@ -45,8 +46,8 @@ def plain_network(
     """
     parts = find_parts(model)
     plain = build_plain(
-        family,
         parts.hierarchy.categories,
+        family=family,
         input_shape=tuple(model.inputs[0].shape[1:]),
         width=width,
         stem=stem,

@@ -28,7 +28,7 @@ from keras_seqpar.mobile.runtime.images import check_spread
 from keras_seqpar.mobile.runtime.reading import Contents
 from keras_seqpar.mobile.runtime.runner import NONE
 from keras_seqpar.networks.layers import check_gain
-from keras_seqpar.surgery.cutout import Parts
+from keras_seqpar.networks.parts import Parts
 from keras_seqpar.surgery.unknowns import none_of_these
 
 

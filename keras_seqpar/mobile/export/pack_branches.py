@@ -22,7 +22,7 @@ from keras_seqpar.mobile.export.compat import to_tflite
 from keras_seqpar.mobile.runtime.manifest import Part, Tensor, branch_file
 from keras_seqpar.mobile.runtime.pack_runner import PartRunner, load_part
 from keras_seqpar.networks.graph import leaf_layers
-from keras_seqpar.surgery.cutout import Parts, traits
+from keras_seqpar.networks.parts import Parts, traits
 from keras_seqpar.utils.files import write_file
 from keras_seqpar.weights import named_weights
 

@@ -25,7 +25,7 @@ from keras_seqpar.mobile.runtime.manifest import (
     write_manifest,
 )
 from keras_seqpar.mobile.runtime.pack_runner import load_part
-from keras_seqpar.surgery.cutout import Parts, find_parts
+from keras_seqpar.networks.parts import Parts, find_parts
 from keras_seqpar.utils.files import new_folder
 from keras_seqpar.utils.names import unknown_name
 

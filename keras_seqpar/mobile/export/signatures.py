@@ -15,7 +15,8 @@ from keras_seqpar.mobile.format.files import Converted, check_path, labels_path
 from keras_seqpar.mobile.network import normalization
 from keras_seqpar.mobile.runtime.reading import Contents, read
 from keras_seqpar.mobile.runtime.runner import NONE
-from keras_seqpar.surgery.cutout import cutout, find_parts
+from keras_seqpar.networks.parts import find_parts
+from keras_seqpar.surgery.cutout import cutout
 from keras_seqpar.utils.files import write_file
 
 _NAME = re.compile("[A-Za-z][A-Za-z0-9_]*")

@@ -36,7 +36,7 @@ from keras_seqpar.mobile.network import check_images, normalization, parts_of, t
 from keras_seqpar.mobile.quantization.post_training import no_calibration, say_few
 from keras_seqpar.mobile.quantization.qat.bridge import check_bridge, need, to_tf_keras
 from keras_seqpar.mobile.runtime.images import batches, check_spread
-from keras_seqpar.surgery.cutout import Parts
+from keras_seqpar.networks.parts import Parts
 
 BATCH = 16  # calibration images per step
 _LEAST = 1e-6  # half a range, where all values are 0: a scale of 0 would not do

@@ -1,0 +1,136 @@
+"""What a network of this package is made of, and putting parts together again."""
+
+import dataclasses
+from collections.abc import Mapping
+
+import keras
+
+from keras_seqpar.hierarchy.tree import Hierarchy
+from keras_seqpar.networks.assembly import assemble, make_scores
+from keras_seqpar.networks.layers import CategoryScores
+from keras_seqpar.networks.thresholds import Threshold
+
+SAME = "same"  # keep the source's classifier activation
+
+
+@dataclasses.dataclass(frozen=True)
+class Parts:
+    """What a SeqPar network is made of.
+
+    Args:
+        trunk: the sub-model before the first split-point.
+        branches: node id -> sub-model, in `hierarchy.nodes` order; empty for a plain network.
+        hierarchy: the hierarchy.
+        classifier_activation: the activation over the logits.
+        threshold: where "none of these" begins, if the network stores it.
+    """
+
+    trunk: keras.Model
+    branches: Mapping[str, keras.Model]
+    hierarchy: Hierarchy
+    classifier_activation: str | None
+    threshold: Threshold | None = None
+
+
+def find_parts(model: keras.Model, *, allow_plain: bool = False) -> Parts:
+    """Finds trunk, branches and hierarchy in a network of this package.
+
+    Args:
+        model: a network from `build_phl`, a cutout, or such a network reloaded.
+        allow_plain: also accept a network from `build_plain`.
+
+    Returns:
+        The parts.
+
+    Raises:
+        TypeError: `model` is no Keras model.
+        ValueError: it is no SeqPar network.
+    """
+    if not isinstance(model, keras.Model):
+        raise TypeError(f"Expected a keras.Model, got {model!r} of type {type(model).__name__}.")
+    scores = model.layers[-1] if model.layers else None
+    if not isinstance(scores, CategoryScores):
+        raise ValueError(
+            f"The model {model.name!r} is no SeqPar network: it does not end in a `categories` "
+            "layer. Build one with keras_seqpar.build_phl, or load a file that holds one."
+        )
+    layers = {layer.name: layer for layer in model.layers}
+    nodes = scores.hierarchy.nodes
+    branches = {n.id: layers[f"branch_{n.id}"] for n in nodes if f"branch_{n.id}" in layers}
+    if len(branches) < len(nodes) and (branches or not allow_plain):
+        raise ValueError(
+            f"The model {model.name!r} is a plain network: its categories share all layers, so "
+            "it has no branches. Build a SeqPar network with keras_seqpar.build_phl."
+        )
+    return Parts(
+        layers["trunk"],
+        branches,
+        scores.hierarchy,
+        scores.classifier_activation,
+        scores.threshold,
+    )
+
+
+def rebuild(
+    parts: Parts,
+    *,
+    hierarchy: Hierarchy | None = None,
+    branches: Mapping[str, keras.Model] | None = None,
+    classifier_activation: str | None = SAME,
+    name: str,
+) -> keras.Model:
+    """Assembles parts again, with some of them replaced; weights are shared.
+
+    A stored threshold is kept only where all logits stay what they were: it was fitted on them.
+    """
+    activation = classifier_activation
+    tree = parts.hierarchy if hierarchy is None else hierarchy
+    same = branches is None and sorted(tree.category_ids) == sorted(parts.hierarchy.category_ids)
+    return assemble(
+        parts.trunk,
+        parts.branches if branches is None else branches,
+        tree,
+        parts.classifier_activation if activation == SAME else activation,
+        threshold=parts.threshold if same else None,
+        name=name,
+    )
+
+
+def with_activation(model: keras.Model, classifier_activation: str | None) -> keras.Model:
+    """The same network, plain ones included, with another activation over its logits.
+
+    Args:
+        model: a network of this package.
+        classifier_activation: a Keras activation, or `None` for logits.
+
+    Returns:
+        A network that shares all weights with `model`.
+
+    Raises:
+        TypeError: `model` is no Keras model.
+        ValueError: it is no network of this package.
+
+    Example:
+
+    >>> logits = with_activation(build_plain(10, family="resnet18", width=0.125), None)
+    """
+    return with_scores(model, classifier_activation, find_parts(model, allow_plain=True).threshold)
+
+
+def with_scores(
+    model: keras.Model, classifier_activation: str | None, threshold: Threshold | None
+) -> keras.Model:
+    """The same network, plain ones included, with another layer `categories`."""
+    parts = find_parts(model, allow_plain=True)
+    if parts.branches:
+        changed = dataclasses.replace(
+            parts, classifier_activation=classifier_activation, threshold=threshold
+        )
+        return rebuild(changed, name=model.name)
+    scores = make_scores(parts.hierarchy, classifier_activation, threshold)
+    return keras.Model(model.inputs[0], scores(model.layers[-1].input), name=model.name)
+
+
+def traits(layer: keras.layers.Layer) -> list[str]:
+    """What a layer does beside its weights, where two nets of this package can differ."""
+    return [str(getattr(layer, key, None)) for key in ("strides", "gain", "scale", "offset")]

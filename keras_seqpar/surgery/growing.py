@@ -1,0 +1,153 @@
+"""Growing networks: by a new category, or by the branches of another network.
+
+Nothing here changes the network it is given, except where a docstring says so.
+"""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_seqpar.families.base import Initializers
+from keras_seqpar.hierarchy.tree import Hierarchy, Node
+from keras_seqpar.networks.graph import leaf_layers, replay
+from keras_seqpar.networks.parts import find_parts, rebuild, traits
+from keras_seqpar.weights.copies import named_weights
+
+
+def add_category(
+    model: keras.Model,
+    category: str,
+    *,
+    parent: str | None = None,
+    like: str | None = None,
+    freeze_others: bool = False,
+    seed: int | None = None,
+    name: str | None = None,
+) -> keras.Model:
+    """Plugs a new, freshly initialized branch into a network; all other logits stay the same.
+
+    Args:
+        model: a SeqPar network.
+        category: label of the new category; its logit comes last.
+        parent: the superclass to put it under; by default directly under the trunk.
+        like: the category whose branch the new one is built like; by default the first one
+            that hangs at the same level.
+        freeze_others: make every other layer non-trainable, so that training touches the
+            new branch alone. The layers are shared, so this freezes them in `model` too.
+        seed: makes the initial weights repeatable: they equal those of a network built with
+            this seed and category.
+        name: name of the new model.
+
+    Returns:
+        A network with one category more, which shares all other weights with `model`.
+
+    Raises:
+        TypeError: `model` is no Keras model.
+        ValueError: no SeqPar network, a name that is taken, an unknown parent or model
+            branch, or no category at that level to build like.
+
+    Example:
+
+    >>> bigger = add_category(model, "bus", freeze_others=True)
+    >>> bigger.compile("adam", "categorical_crossentropy")
+    """
+    parts = find_parts(model)
+    hierarchy = parts.hierarchy.add(category, parent)
+    node = hierarchy.find(category)
+    twin = _twin(parts.hierarchy, hierarchy.level(node), like)
+    if freeze_others:
+        for part in (parts.trunk, *parts.branches.values()):
+            part.trainable = False
+    branch = _new_branch(parts.branches[twin.id], twin.id, node.id, Initializers(seed))
+    branches = {**parts.branches, node.id: branch}
+    return rebuild(parts, hierarchy=hierarchy, branches=branches, name=name or model.name)
+
+
+def merge(model_a: keras.Model, model_b: keras.Model, *, name: str | None = None) -> keras.Model:
+    """Joins the branches of two networks that grew on the same trunk.
+
+    Args:
+        model_a: a SeqPar network; its categories come first and its activation is kept.
+        model_b: another with an equal trunk; superclasses that both have must be equal too.
+        name: name of the new model.
+
+    Returns:
+        A network with the categories of both. Trunk and common superclasses are
+        `model_a`'s, the other branches are shared with the networks they come from.
+
+    Raises:
+        TypeError: one is no Keras model.
+        ValueError: one is no SeqPar network, the trunks or common superclass branches
+            differ, or both have a category of the same name.
+
+    Example:
+
+    >>> both = merge(pets_net, vehicles_net)
+    """
+    a, b = find_parts(model_a), find_parts(model_b)
+    if len(model_a.inputs) != len(model_b.inputs):
+        raise ValueError("One of the networks has a gains input, the other has none.")
+    hierarchy = a.hierarchy.merge(b.hierarchy)
+    _same_weights("trunks", a.trunk, b.trunk)
+    for id_ in [id_ for id_ in b.branches if id_ in a.branches]:
+        _same_weights(f"branches of {id_!r}", a.branches[id_], b.branches[id_])
+    return rebuild(
+        a, hierarchy=hierarchy, branches={**b.branches, **a.branches}, name=name or model_a.name
+    )
+
+
+def _twin(hierarchy: Hierarchy, level: int, like: str | None) -> Node:
+    """The category whose branch a new one at this level is built like."""
+    at_level = [n for n in hierarchy.nodes if n.is_category and hierarchy.level(n) == level]
+    if like is not None and (twin := hierarchy.find(like)) in at_level:
+        return twin
+    if like is None and at_level:
+        return at_level[0]
+    names = ", ".join(node.label for node in at_level) or "none"
+    raise ValueError(
+        f"The new category hangs at level {level}, so it must be built like a category there. "
+        f"Categories at that level: {names}. Choose another parent{' or like' if like else ''}."
+    )
+
+
+def _new_branch(twin: keras.Model, old: str, new: str, init: Initializers) -> keras.Model:
+    """A branch built like `twin`, with names and initial weights of its own."""
+
+    def renamed(name: str) -> str:
+        return new + name.removeprefix(old)
+
+    def call(layer, *args, **kwargs):
+        config = layer.get_config()
+        config.update(name=renamed(layer.name), trainable=True)
+        if "gain" in config:
+            config["gain"] = 1.0
+        for item in (config, *(v["config"] for v in config.values() if _is_initializer(v))):
+            if "seed" in item:
+                item["seed"] = init.seed_of(config["name"])
+        return type(layer).from_config(config)(*args, **kwargs)
+
+    inputs = [keras.Input(x.shape[1:], dtype=x.dtype, name=renamed(x.name)) for x in twin.inputs]
+    inputs = inputs if len(inputs) > 1 else inputs[0]
+    return keras.Model(inputs, replay(twin, inputs, call), name=f"branch_{new}")
+
+
+def _is_initializer(value) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("config"), dict)
+
+
+def _same_weights(what: str, a: keras.Model, b: keras.Model) -> None:
+    ours, theirs = named_weights(a), named_weights(b)
+    differing = [key for key in {**ours, **theirs} if key not in ours or key not in theirs]
+    differing += [key for key in ours if key in theirs and not _equal(ours[key], theirs[key])]
+    layers = [[(x.name, type(x), *traits(x)) for x in leaf_layers(m)] for m in (a, b)]
+    if layers[0] == layers[1] and not differing:
+        return
+    shown = ", ".join(differing[:5]) or "their layers"
+    raise ValueError(
+        f"The {what} differ ({shown}{', ...' if len(differing) > 5 else ''}): only networks that "
+        "grew on the same one can be merged. Cut both from one net, or train with a frozen trunk."
+    )
+
+
+def _equal(a, b) -> bool:
+    return a is b or np.array_equal(ops.convert_to_numpy(a), ops.convert_to_numpy(b))
