@@ -31,7 +31,6 @@ def call(command, root, *arguments, folder):
         env={**os.environ, "PYTHONPATH": str(root), "KERAS_BACKEND": "jax"},
         capture_output=True,
         text=True,
-        timeout=300,
     )
 
 
@@ -43,7 +42,6 @@ def on_device(python, root, script, *arguments, folder):
         env={**os.environ, "PYTHONPATH": str(root)},
         capture_output=True,
         text=True,
-        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.split()

@@ -317,7 +317,6 @@ def test_the_commands_do_it(files, folder, tmp_path):
         env={**os.environ, **phones, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"},
         capture_output=True,
         text=True,
-        timeout=100,
     )
     assert done.returncode == 0, done.stderr
     assert sorted(os.listdir(tmp_path / "phone")) == sorted(["benchmark_model", *NAMES])

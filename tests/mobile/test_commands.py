@@ -22,7 +22,6 @@ def call(root, script, *arguments, folder, backend="tensorflow"):
         env={**os.environ, "PYTHONPATH": str(root), "KERAS_BACKEND": backend},
         capture_output=True,
         text=True,
-        timeout=300,
     )
 
 
@@ -84,7 +83,6 @@ def test_a_drop_of_accuracy_leaves_no_file(root, best, tmp_path):
         env={**os.environ, "PYTHONPATH": str(root), "KERAS_BACKEND": "tensorflow"},
         capture_output=True,
         text=True,
-        timeout=300,
     )
     assert done.returncode == 1
     assert "Error: best-dynamic.tflite disagrees with Keras: the accuracy, 50.00%" in done.stderr

@@ -56,7 +56,6 @@ def run(python, code, *arguments) -> subprocess.CompletedProcess:
         env={key: value for key, value in os.environ.items() if key != "PYTHONPATH"},
         capture_output=True,
         text=True,
-        timeout=300,
     )
 
 

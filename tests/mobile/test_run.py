@@ -186,7 +186,6 @@ def on_device(python, *arguments) -> subprocess.CompletedProcess:
         env={**os.environ, "PYTHONPATH": str(Path(data.__file__).parent.parent)},
         capture_output=True,
         text=True,
-        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     return done

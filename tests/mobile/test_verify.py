@@ -43,7 +43,7 @@ def test_report(trained, tmp_path):
     assert report.max_error == pytest.approx(np.abs(scores - wanted).max() / spread, abs=1e-6)
     assert report.mean_error <= report.max_error
     assert report.bytes == made.path.stat().st_size
-    assert 0 < report.milliseconds < 1000
+    assert report.milliseconds > 0
     assert report.interpreter.startswith("ai-edge-litert 2.")
     assert report.threads == 2 and report.quantization == "float32"
     assert report.bounds == mobile.BOUNDS["float32"]
@@ -51,6 +51,11 @@ def test_report(trained, tmp_path):
     assert lines[0] == (f"net.tflite (float32) in {report.interpreter}, beside Keras on 109 images")
     assert "  top-1 agreement      100.00%  >= 99.00%" in lines
     assert any(line.endswith("ms, 2 threads, 50 runs") for line in lines)
+
+
+def test_the_time_is_the_median(net, path, monkeypatch):
+    monkeypatch.setattr(mobile.Runner, "latency", lambda *args, **kw: np.array([9.0, 2.0, 4.0]))
+    assert mobile.verify(path, net, pixels()).milliseconds == 4
 
 
 def test_error_is_relative_to_the_range_of_the_outputs(net, tmp_path):

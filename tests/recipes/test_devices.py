@@ -73,7 +73,7 @@ def start(images, output, count, *more):
         *("--family=convnext_v2_atto", "--stem=small", *more),
     ]
     done = subprocess.run(
-        [*command, *arguments], env=environment, capture_output=True, text=True, timeout=300
+        [*command, *arguments], env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
     with open(output / "history.csv", encoding="utf-8") as file:
