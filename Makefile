@@ -11,6 +11,7 @@ QAT_VENV ?= $(VENV)-qat
 BACKENDS ?= tensorflow jax torch
 CATEGORIES ?=
 PYTEST_ARGS ?= -n 2 --dist loadfile
+SEED := $(or $(SEED),$(shell date +%s))
 
 BIN = $(VENV)/bin
 INSTALL = -m pip install -qq --no-input --disable-pip-version-check
@@ -18,10 +19,10 @@ TORCH = $(shell grep '^torch==' constraints.txt)# by name: a build for this mach
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all test-tools test-web test-kotlin test-arm64 test-qat lint format wheel clean
+.PHONY: help demo test test-threads test-random test-all test-tools test-web test-kotlin test-arm64 test-qat lint format wheel clean
 
 help: ## list what can be made
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/demo.done ## train on digits, cut, quantize, compare (CATEGORIES=0,1,7 to choose)
 	KERAS_BACKEND=tensorflow $(BIN)/python recipes/demo.py \
@@ -34,6 +35,22 @@ test: lint $(RUNTIME_VENV)/test.done $(MEDIAPIPE_VENV)/test.done ## lint, then a
 		TFLITE_RUNTIME_PYTHON="$(abspath $(RUNTIME_VENV))/bin/python" \
 		MEDIAPIPE_PYTHON="$(abspath $(MEDIAPIPE_VENV))/bin/python" \
 		$(BIN)/python -m pytest $(PYTEST_ARGS) || exit $$?; \
+	done
+	@$(MAKE) --no-print-directory test-threads
+
+test-threads: $(VENV)/test.done ## some tests with the kernels users have: oneDNN, two threads
+	@for backend in $(BACKENDS); do \
+		echo "== tests on $$backend with two threads"; \
+		KERAS_BACKEND=$$backend TF_ENABLE_ONEDNN_OPTS=1 OMP_NUM_THREADS=2 XLA_FLAGS= \
+		TF_NUM_INTRAOP_THREADS=2 TF_NUM_INTEROP_THREADS=2 \
+		$(BIN)/python -m pytest -m kernels || exit $$?; \
+	done
+
+test-random: $(VENV)/test.done ## property tests on new examples (SEED=1 to draw those of 1)
+	@for backend in $(BACKENDS); do \
+		echo "== new examples on $$backend: make test-random BACKENDS=$$backend SEED=$(SEED)"; \
+		KERAS_BACKEND=$$backend HYPOTHESIS_PROFILE=random \
+		$(BIN)/python -m pytest $(PYTEST_ARGS) -m hypothesis --hypothesis-seed=$(SEED) || exit $$?; \
 	done
 
 test-all: test test-tools ## make test, then make test-tools

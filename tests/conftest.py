@@ -6,11 +6,14 @@ and with `--no-skips`, the default where CI=true, such a skip is a failure.
 """
 
 import importlib.util
+import itertools
 import os
 import pathlib
+import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported
-# One thread per process: the networks are tiny, and tests run side by side.
+# One thread per process: the networks are tiny, and tests run side by side. `make test-threads`
+# sets these variables otherwise, for the kernels that users have.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
@@ -35,15 +38,19 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 # These have an environment of their own: `make test-qat` makes it and runs them there.
 collect_ignore = [] if importlib.util.find_spec("tensorflow_model_optimization") else ["qat"]
 
+# The same examples in every run, or new ones: `make test-random` draws those from a seed it prints.
 hypothesis.settings.register_profile(
-    "keras_seqpar",
+    "fixed",
     deadline=None,  # the first call of a network compiles
     derandomize=True,
     max_examples=20,
     phases=[phase for phase in hypothesis.Phase if phase is not hypothesis.Phase.explain],  # slow
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
-hypothesis.settings.load_profile("keras_seqpar")
+hypothesis.settings.register_profile(
+    "random", hypothesis.settings.get_profile("fixed"), derandomize=False, print_blob=True
+)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
 
 def pytest_addoption(parser):
@@ -145,6 +152,13 @@ def mediapipe_python() -> pathlib.Path:
     if not path:
         pytest.skip("needs MEDIAPIPE_PYTHON; `make test` makes that environment")
     return pathlib.Path(path)
+
+
+@pytest.fixture
+def steady_clock(monkeypatch):
+    """A clock that goes on by a second at every look: what is measured is the same everywhere."""
+    looks = itertools.count()
+    monkeypatch.setattr(time, "perf_counter", lambda: float(next(looks)))
 
 
 @pytest.fixture(autouse=True)

@@ -2,17 +2,17 @@
 
 import dataclasses
 
-from tests import harness
 import keras
 import numpy as np
 import pytest
-from tests.references import digits_nets
-from tests.references.digits_nets import SIZE, choose
 
 import keras_seqpar as sp
 from keras_seqpar import data
 from keras_seqpar.networks.thresholds import known_score
 from keras_seqpar.surgery.unknowns import threshold_of
+from tests import harness
+from tests.references import digits_nets
+from tests.references.digits_nets import SIZE, choose
 
 CATEGORIES = digits_nets.NETS["mobile"][0]
 KEPT = ("8", "3", "5")  # of the cutout, not in the order of the network

@@ -40,6 +40,7 @@ def files(trained, tmp_path_factory):
     }
 
 
+@pytest.mark.kernels
 @on_tensorflow
 @pytest.mark.parametrize(
     ("kind", "error"),
@@ -201,6 +202,7 @@ def test_rewriting_changes_size_only(monkeypatch, trained, tmp_path, kind):
     assert np.array_equal(*scores)
 
 
+@pytest.mark.kernels
 @on_tensorflow
 def test_conversion_repeats_itself(trained, files, tmp_path):
     again = mobile.convert(trained.cutout, tmp_path / "again.tflite", quantization="float32")
@@ -226,6 +228,7 @@ def test_constant_gains_and_nested_networks(tmp_path):
     mobile.verify(made.path, net, noise(20)).check()
 
 
+@pytest.mark.kernels
 @on_tensorflow
 @pytest.mark.parametrize("kind", ["float32", "float16", "dynamic"])
 def test_gains_input(tmp_path, kind):
@@ -285,6 +288,7 @@ def test_normalized_input(tmp_path):
     mobile.verify(made.path, net, images).check()
 
 
+@pytest.mark.kernels
 @on_tensorflow
 def test_plain_network(tmp_path):
     net = sp.build_plain(

@@ -6,7 +6,6 @@ import subprocess
 
 import numpy as np
 import pytest
-from tests.mobile.conftest import clearly
 from PIL import Image
 
 import keras_seqpar as sp
@@ -15,6 +14,7 @@ from keras_seqpar.mobile.runtime import run
 from keras_seqpar.surgery.unknowns import SCORES, threshold_of
 from tests import harness
 from tests.mobile.clients import interpreter, noise
+from tests.mobile.conftest import clearly
 
 pytestmark = pytest.mark.only_backend("tensorflow")
 
@@ -51,6 +51,7 @@ def files(trained, stored, tmp_path_factory):
     }
 
 
+@pytest.mark.kernels
 @pytest.mark.parametrize("case", CASES, ids="-".join)
 def test_decisions_agree_with_keras(files, stored, trained, foreign, case):
     net = stored[case[1]]
@@ -211,7 +212,9 @@ np.save(sys.argv[3], Runner(sys.argv[1]).decide(np.load(sys.argv[2]))[1])
 """
 
 
-def test_tflite_runtime_decides_the_same(tflite_runtime_python, root, files, stored, foreign, tmp_path):
+def test_tflite_runtime_decides_the_same(
+    tflite_runtime_python, root, files, stored, foreign, tmp_path
+):
     foreign = clearly(stored["energy"], foreign)
     np.save(tmp_path / "in.npy", foreign)
     for kind in ("float32", "int8"):

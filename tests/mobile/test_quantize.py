@@ -6,12 +6,12 @@ import sys
 
 import numpy as np
 import pytest
-from tests.mobile.conftest import clearly
 
 import keras_seqpar as sp
 from keras_seqpar import mobile
 from keras_seqpar.mobile.format import flatbuffer
 from tests import harness
+from tests.mobile.conftest import clearly
 
 pytestmark = pytest.mark.only_backend("tensorflow")
 

@@ -72,9 +72,7 @@ def start(images, output, count, *more):
         *("--image_size=16", "--width=0.125", "--epochs=2", "--batch_size=16", "--plan=tiny"),
         *("--family=convnext_v2_atto", "--stem=small", *more),
     ]
-    done = subprocess.run(
-        [*command, *arguments], env=environment, capture_output=True, text=True
-    )
+    done = subprocess.run([*command, *arguments], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     with open(output / "history.csv", encoding="utf-8") as file:
         return [{k: float(v) for k, v in line.items()} for line in csv.DictReader(file)]
@@ -83,8 +81,10 @@ def start(images, output, count, *more):
 def test_many_devices_learn_what_one_learns(images, tmp_path, backend):
     one, many = (start(images, tmp_path / str(n), n) for n in (1, COUNT[backend]))
     for a, b in zip(one, many, strict=True):
-        for name in ("loss", "accuracy", "val_loss", "val_accuracy"):
+        for name in ("loss", "val_loss"):
             assert b[name] == pytest.approx(a[name], rel=1e-4), name
+        for name, count in (("accuracy", 32), ("val_accuracy", 6)):  # one may be undecided
+            assert b[name] == pytest.approx(a[name], abs=1.01 / count), name
     assert one[0]["loss"] != one[1]["loss"]
     assert (tmp_path / str(COUNT[backend]) / "last.keras").exists()
 

@@ -103,6 +103,7 @@ def test_how_changes_are_found_and_followed(clip, saved, tmp_path, monkeypatch):
     assert watch.main([*flags, "--reach=far"]) == 1
 
 
+@pytest.mark.usefixtures("steady_clock")  # what crops cost decides which there are
 def test_a_segmenter(clip, segmenter, tmp_path):
     flags = [str(clip), f"--model={segmenter}", f"--output={tmp_path}", "--frames=4"]
     assert watch.main([*flags, "--mode=both", "--margin=receptive_field", "--least=1"]) == 0

@@ -22,7 +22,7 @@ SIZE = 32
 BATCH = 64
 NETS = {  # name -> categories, arguments of the builder, epochs
     "mobile": (("0", "1", "3", "5", "8"), {"width": 0.25}, 12),
-    "qat": (("3", "5", "0"), {"width": 0.125, "variant": "early"}, 24),
+    "qat": (("3", "5", "0"), {"width": 0.125, "plan": "early"}, 24),
 }
 
 

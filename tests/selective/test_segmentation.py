@@ -57,6 +57,7 @@ def dense(network, frame):
     return keras.ops.convert_to_numpy(network(frame[None], training=False))
 
 
+@pytest.mark.kernels
 @pytest.mark.parametrize("scale", ["bilinear", "nearest", "transposed"])
 def test_the_receptive_field_makes_crops_exact(scale):
     network = make_network(scale=scale, seed=1)
@@ -222,6 +223,7 @@ def test_state_moves(network, tmp_path):
     assert one(shown[2]).stats.mode == "full"
 
 
+@pytest.mark.usefixtures("steady_clock")  # what crops cost decides which there are
 def test_nothing_is_compiled_again_and_again(network):
     stream = selective.SegmentationStream(network, margin=2, input_shape=SHAPE, most=1.0)
     for frame in frames(8, seed=7):

@@ -22,6 +22,7 @@ def net():
     return small_net()
 
 
+@pytest.mark.kernels
 @given(st.data())
 @settings(max_examples=EXAMPLES)
 def test_random_networks_equal_their_dense_run(data):
@@ -41,10 +42,12 @@ def test_networks_with_barriers_equal_their_dense_run(data):
     assert "behind" not in stream.program.barriers
 
 
+@pytest.mark.kernels
 def test_lone_pixels_at_borders_and_corners(net):
     play(net, rn.lone_pixels((12, 12)))
 
 
+@pytest.mark.kernels
 def test_many_frames_do_not_drift(net):
     """200 frames; at the end the state is that of a stream that sees the last frame only."""
     rng = np.random.default_rng(0)
@@ -104,6 +107,7 @@ def test_unchanged_frames_compute_nothing(net, monkeypatch):
     assert np.array_equal(stream(frame).output[0], first.output[0])
 
 
+@pytest.mark.kernels
 def test_a_network_of_this_package_a_cutout_and_gains():
     model = harness.network(harness.LABELS[:3])
     cut = sp.cutout(sp.attend(model, {"tench": 1.4}), ["cassette player", "tench"])
@@ -253,10 +257,11 @@ def test_only_tensorflow_freezes(net):
         selective.stream(net, freeze=True)
 
 
+@pytest.mark.usefixtures("steady_clock")  # which no load of the machine makes late
 @pytest.mark.parametrize(("prune", "pieces"), [(0.0, 1), (1e-9, 2)])
 def test_calibration_measures_and_keeps_the_state(net, prune, pieces):
     model = small_net(name=f"calibrated in {pieces}")
-    stream = selective.stream(model, calibrate=60, prune=prune)  # enough for all, as JAX compiles
+    stream = selective.stream(model, calibrate=10_000, prune=prune)
     frame = np.random.default_rng(0).normal(size=(12, 12, 3)).astype("float32")
     stream(frame)
     engine = stream._engine
@@ -269,6 +274,16 @@ def test_calibration_measures_and_keeps_the_state(net, prune, pieces):
             assert times == sorted(times)
     frame = rn.next_frame(frame, rn.lone_pixels((12, 12))[0])
     check(stream(frame), net, frame)  # equal weights: see `small_net`
+
+
+@pytest.mark.usefixtures("steady_clock")
+def test_calibration_ends_with_its_time():
+    stream = selective.stream(small_net(name="out of time"), calibrate=1)
+    frame = np.random.default_rng(0).normal(size=(12, 12, 3)).astype("float32")
+    stream(frame)
+    assert [set(curves) for curves in stream._engine.cost_model.points] == [{"dense"}]
+    result = stream(rn.next_frame(frame, rn.lone_pixels((12, 12))[0]))
+    assert result.stats.mode == "dense"  # what was not measured is not chosen
 
 
 def test_statistics_count_what_is_done(net):

@@ -40,6 +40,7 @@ def scores_of(logits: np.ndarray, activation: str | None) -> np.ndarray:
     return 1 / (1 + np.exp(-logits.astype("float64"))) if activation == "sigmoid" else logits
 
 
+@pytest.mark.kernels
 @settings(max_examples=4)
 @given(st.data())
 def test_a_cutout_equals_the_chosen_columns(tmp_path_factory, data):
@@ -72,6 +73,7 @@ def cut_labels(model):
     return model.get_layer("categories").hierarchy.categories
 
 
+@pytest.mark.kernels
 @settings(max_examples=4)
 @given(st.data())
 def test_a_cut_of_a_cut_equals_one_cut(data):
@@ -179,6 +181,7 @@ def test_with_activation_takes_plain_networks_too():
 # Shared and own weights.
 
 
+@pytest.mark.kernels
 @pytest.mark.parametrize("tree", [["a", "b", "c"], {"s": ["a", "b"], "c": None}])
 def test_weights_are_shared_unless_copied(tree):
     model = harness.build(tree)
