@@ -26,7 +26,8 @@ from absl import app, flags, logging
 
 import keras_seqpar as ks
 from keras_seqpar import mobile
-from keras_seqpar.mobile.runtime.manifest import Manifest, write_manifest
+from keras_seqpar.mobile.format.pack_files import write_manifest
+from keras_seqpar.mobile.runtime.manifest import Manifest
 
 OUTPUT = flags.DEFINE_string("output", None, "The folder of the pack.", required=True)
 ADD = flags.DEFINE_string("add", None, "A category of the network to add to an existing pack.")

@@ -11,13 +11,13 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import functools
-import io
 import os
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from keras_seqpar.data.trees import SPLITS, Record, check_tree, read_archive, read_folder
+from keras_seqpar.utils.images import decode
 from keras_seqpar.utils.names import unknown_name
 
 SPECS = ("digits", "imagenette", "folder:PATH", "archive:PATH.zip", "archive:PATH.tar")
@@ -245,35 +245,6 @@ class _Lazy:
         if bad := _try_all(read, len(indices)):
             raise ValueError(_unreadable({self.names[indices[i]]: w for i, w in bad.items()}))
         return out
-
-
-def decode(source: bytes | str | os.PathLike, image_size: int) -> np.ndarray:
-    """Decodes one image to a square.
-
-    Args:
-        source: an encoded image (JPEG, PNG, ...), or the path of one. A rotation noted in
-            its EXIF data is carried out.
-        image_size: side of the square in pixels.
-
-    Returns:
-        `(image_size, image_size, 3)` uint8, RGB from 0 to 255.
-
-    Raises:
-        OSError: it is truncated or no image. (Pillow's decoders also raise other errors.)
-        ValueError: it has more than 8 bits per channel.
-    """
-    from PIL import Image, ImageOps
-
-    with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
-        if image.mode[0] in "IF":
-            raise ValueError(f"more than 8 bits per channel (mode {image.mode})")
-        image.draft("RGB", (image_size, image_size))  # JPEG: decode at 1/2, 1/4, 1/8
-        image = ImageOps.exif_transpose(image).convert("RGB")
-    side = min(image.size)
-    left, top = ((length - side) / 2 for length in image.size)
-    box = (left, top, left + side, top + side)
-    image = image.resize((image_size, image_size), Image.Resampling.BICUBIC, box=box)
-    return np.asarray(image)
 
 
 def _try_all(work: Callable[[int], object], count: int) -> dict[int, str]:

@@ -596,7 +596,7 @@ import importlib.util, sys
 import numpy as np
 for name in ("keras", "tensorflow", "ai_edge_litert"):
     assert importlib.util.find_spec(name) is None, name
-from keras_seqpar.mobile.runtime.manifest import remove_branch
+from keras_seqpar.mobile.format.pack_files import remove_branch
 from keras_seqpar.mobile.runtime.pack_runner import PackRunner
 runner = PackRunner(sys.argv[1], ["8", "3", "5"])
 np.save(sys.argv[3], runner(np.load(sys.argv[2])))

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from keras_seqpar import data, mobile
-from keras_seqpar.mobile.runtime import run, runner
+from keras_seqpar.mobile.runtime import interpreters, run, runner
 from tests import harness
 
 pytestmark = pytest.mark.only_backend("tensorflow")
@@ -73,7 +73,7 @@ def test_tensorflow_as_interpreter(int8, trained):
 def test_interpreters_that_are_not_there(int8, monkeypatch):
     with pytest.raises(ValueError, match="'pytorch'. Valid: ai-edge-litert, tflite-runtime"):
         mobile.Runner(int8, interpreter="pytorch")
-    monkeypatch.setattr(runner, "INTERPRETERS", {"a": "no_such_a", "b": "no_such_b.c"})
+    monkeypatch.setattr(interpreters, "INTERPRETERS", {"a": "no_such_a", "b": "no_such_b.c"})
     with pytest.raises(ImportError, match=r"a \(No module.*b \(No.*pip install ai-edge-litert"):
         mobile.Runner(int8)
 

@@ -106,7 +106,7 @@ def test_what_the_file_says(net, tmp_path):
         assert archive.read("ships.gains.txt") == b"ships\nferry\ntug\n"
         tree = sp.Hierarchy.from_config(json.loads(archive.read("ships.hierarchy.json")))
         assert tree.categories == ("ferry", "tug")
-    contents = reading.read(made.path)
+    contents = reading.read_tflite(made.path)
     assert contents.signatures == {"ships": LABELS["all"][3:], "all": LABELS["all"]}
     assert contents.labels == ("ferry", "tug") and contents.about["signatures"] == ["ships", "all"]
     runner, images = mobile.Runner(made.path, signature="all"), clients.noise(5)

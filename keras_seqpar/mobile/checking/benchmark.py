@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_seqpar.mobile.runtime import runner as runners
+from keras_seqpar.mobile.runtime.interpreters import find_interpreter
 from keras_seqpar.mobile.runtime.runner import Runner
 from keras_seqpar.utils.files import write_file
 
@@ -247,7 +247,7 @@ def _line(cells: Sequence) -> str:
 _PROBE = """
 import json, sys
 sys.modules["keras"] = None
-from keras_seqpar.mobile import benchmark
+from keras_seqpar.mobile.checking import benchmark
 print(json.dumps(benchmark.probe(sys.argv[1], int(sys.argv[2]), sys.argv[3] or None)))
 """
 
@@ -274,7 +274,7 @@ def probe(path: str, threads: int, interpreter: str | None) -> tuple[float, floa
     Returns:
         Milliseconds of loading and of the first run, and the bytes of memory as for `measure`.
     """
-    runners._find(interpreter)  # imports it
+    find_interpreter(interpreter)  # imports it
     before = _resident("VmRSS")
     start = time.perf_counter()
     runner = Runner(path, threads=threads, interpreter=interpreter)

@@ -14,7 +14,7 @@ from keras_seqpar.mobile.export.signatures import join
 from keras_seqpar.mobile.format.files import Converted, check_path
 from keras_seqpar.mobile.network import parts_of
 from keras_seqpar.mobile.runtime.crop_plan import FULL, Layout, Size, signature_of
-from keras_seqpar.mobile.runtime.reading import Contents, read
+from keras_seqpar.mobile.runtime.reading import Contents, read_tflite
 from keras_seqpar.selective.axis import RECEPTIVE_FIELD, Axis, check_number
 from keras_seqpar.selective.change_maps.flattening import graph_of
 from keras_seqpar.selective.regions.geometry import Geometry, geometry, open_sizes
@@ -107,7 +107,7 @@ def convert_crops(
                 labels=False if labels is None else labels,
                 **options,
             )
-            contents[key], said[key] = made.path.read_bytes(), read(made.path)
+            contents[key], said[key] = made.path.read_bytes(), read_tflite(made.path)
             warnings.simplefilter("ignore", UserWarning)  # the first has said it for all
     about = {**said[FULL].about, "signatures": list(said), "crops": layout.get_config()}
     text = f"Scores of {found.output_shape[2]} classes at every position; with crops."

@@ -15,6 +15,7 @@ import numpy as np
 from keras_seqpar.mobile.export.compat import samples
 from keras_seqpar.mobile.export.converting import _check_calibration, _check_options, _image_shape
 from keras_seqpar.mobile.export.pack_branches import convert_part, fingerprint, keep, make_branches
+from keras_seqpar.mobile.format.pack_files import write_manifest
 from keras_seqpar.mobile.network import in_float32, normalization, parts_of
 from keras_seqpar.mobile.runtime.manifest import (
     ACTIVATIONS,
@@ -22,7 +23,6 @@ from keras_seqpar.mobile.runtime.manifest import (
     Manifest,
     Part,
     read_manifest,
-    write_manifest,
 )
 from keras_seqpar.mobile.runtime.pack_runner import load_part
 from keras_seqpar.networks.parts import Parts, find_parts

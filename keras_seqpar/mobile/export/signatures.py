@@ -13,7 +13,7 @@ import keras
 from keras_seqpar.mobile.export.converting import convert
 from keras_seqpar.mobile.format.files import Converted, check_path, labels_path
 from keras_seqpar.mobile.network import normalization
-from keras_seqpar.mobile.runtime.reading import Contents, read
+from keras_seqpar.mobile.runtime.reading import Contents, read_tflite
 from keras_seqpar.mobile.runtime.runner import NONE
 from keras_seqpar.networks.parts import find_parts
 from keras_seqpar.surgery.cutout import cutout
@@ -183,6 +183,6 @@ def _convert(
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         for key, net in cutouts.items():
             made = convert(net, Path(folder) / f"{key}.tflite", **options)
-            contents[key], found[key] = made.path.read_bytes(), read(made.path)
+            contents[key], found[key] = made.path.read_bytes(), read_tflite(made.path)
             warnings.simplefilter("ignore", UserWarning)  # the first has said it for all
     return contents, found

@@ -15,8 +15,7 @@ from keras_seqpar.mobile.format.files import (
     write,
 )
 from keras_seqpar.mobile.runtime.images import batches, check_array, check_spread
-from keras_seqpar.mobile.runtime.reading import Contents
-from keras_seqpar.mobile.runtime.reading import read as read_file
+from keras_seqpar.mobile.runtime.reading import Contents, read_tflite
 
 # Fewer images than this leave the ranges of the activations to chance.
 FEW_IMAGES = 50
@@ -65,7 +64,7 @@ def quantize(
     source = Path(source)
     path = check_path(path)
     check_options(quantization, input_dtype, output_dtype, "ai_edge")
-    contents = read_file(source)
+    contents = read_tflite(source)
     if contents.about.get("quantization") != "float32":
         raise ValueError(
             f"{str(source)!r} is no float32 file of keras_seqpar.mobile.convert: it says "

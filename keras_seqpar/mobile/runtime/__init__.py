@@ -6,8 +6,9 @@ __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
         "crop_stream": ["CropResult", "CropStream"],
-        "manifest": ["read_manifest", "remove_branch"],
+        "manifest": ["Manifest", "read_manifest"],
         "pack_runner": ["PackRunner"],
-        "runner": ["INTERPRETERS", "Runner"],
+        "interpreters": ["INTERPRETERS"],
+        "runner": ["Runner"],
     },
 )

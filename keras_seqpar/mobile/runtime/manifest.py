@@ -14,7 +14,6 @@ from pathlib import Path
 
 from keras_seqpar.hierarchy.tree import Hierarchy, Node
 from keras_seqpar.networks.thresholds import Threshold
-from keras_seqpar.utils.files import write_file
 
 MANIFEST = "manifest.json"
 TRUNK = "trunk.tflite"
@@ -255,46 +254,3 @@ def read_manifest(folder: str | os.PathLike) -> Manifest:
     except ValueError as error:
         raise ValueError(f"{str(path)!r} does not fit together: {error}.") from None
     return manifest
-
-
-def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Checks a manifest and writes it; it is the old one or the new one, never half of it."""
-    manifest.check()
-    text = json.dumps(manifest.get_config(), indent=1, ensure_ascii=False) + "\n"
-    write_file(folder / MANIFEST, text)
-
-
-def remove_branch(folder: str | os.PathLike, category: str) -> None:
-    """Takes a category out of a pack: its branch, and superclasses' that nothing needs any more.
-
-    A threshold for "none of these" goes as well: it was fitted on the logits of all categories.
-    Needs neither TensorFlow nor Keras.
-
-    Args:
-        folder: the pack.
-        category: label or node id; a superclass stands for its categories.
-
-    Raises:
-        FileNotFoundError: `folder` is no pack.
-        ValueError: an unknown category, or the last one; a damaged manifest.
-
-    Example:
-
-    >>> remove_branch("pets.pack", "dog")
-    """
-    folder = Path(folder)
-    manifest = read_manifest(folder)
-    gone = manifest.hierarchy.select([category])
-    kept = [id_ for id_ in manifest.hierarchy.category_ids if id_ not in gone]
-    if not kept:
-        raise ValueError(
-            f"{category!r} is all that the branch pack {str(folder)!r} has. Delete the folder."
-        )
-    hierarchy = manifest.hierarchy.prune(kept)
-    branches = {node.id: manifest.branches[node.id] for node in hierarchy.nodes}
-    write_manifest(
-        folder,
-        dataclasses.replace(manifest, hierarchy=hierarchy, branches=branches, threshold=None),
-    )
-    for id_ in manifest.branches.keys() - branches.keys():  # the manifest names them no more
-        (folder / branch_file(id_)).unlink(missing_ok=True)

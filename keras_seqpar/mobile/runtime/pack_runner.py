@@ -12,7 +12,7 @@ import numpy as np
 
 from keras_seqpar.hierarchy.tree import Hierarchy, Node
 from keras_seqpar.mobile.runtime.manifest import Part, Tensor, read_manifest
-from keras_seqpar.mobile.runtime.runner import Runner, _encode
+from keras_seqpar.mobile.runtime.runner import Runner, encode
 
 
 class PartRunner(Runner):
@@ -30,7 +30,7 @@ class PartRunner(Runner):
 
     def encode(self, image: np.ndarray) -> np.ndarray:
         """Scales an image `(1, height, width, channels)` to what the file takes."""
-        return _encode(image, self._image)
+        return encode(image, self._image)
 
     def pass_on(self, values: np.ndarray) -> np.ndarray:
         """Runs the file on one image or on another file's output.

@@ -1,8 +1,7 @@
-"""Reads a .tflite file without an interpreter: is it whole, what does it say about itself?
+"""Reads a .tflite file without an interpreter: checks that it is complete, and reads its metadata.
 
-A flatbuffer as in TensorFlow's schema.fbs; its metadata is one more as in TFLite's
-metadata_schema.fbs, and the files that belong to it follow as a zip archive. Needs the standard
-library only: the interpreters of small devices bring no flatbuffers.
+A .tflite file is a flatbuffer as in TensorFlow's schema.fbs. Its metadata is another flatbuffer, as
+in TFLite's metadata_schema.fbs, and the files that belong to it follow as a zip archive.
 """
 
 import dataclasses
@@ -12,6 +11,8 @@ import struct
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+
+from keras_seqpar.mobile.runtime.flatbuffer_reader import FlatbufferReader
 
 METADATA = b"TFLITE_METADATA"  # name of the buffer that holds it
 AXIS_LABELS = 2  # AssociatedFileType.TENSOR_AXIS_LABELS
@@ -34,18 +35,18 @@ class Contents:
     signatures: Mapping[str, tuple[str, ...] | None] = dataclasses.field(default_factory=dict)
 
 
-def read(path: Path) -> Contents:
-    """Checks that a file is complete, and reads what it says about itself.
+def read_tflite(path: Path) -> Contents:
+    """Checks that a file is complete, and reads its description, labels and signatures.
 
-    tflite-runtime crashes the whole process on a truncated file, hence this check. It follows
-    every table and vector that holds names, shapes, scales or weights and makes sure that they
+    tflite-runtime crashes the whole process on a truncated file, so this check comes first. It
+    follows every table and vector that holds names, shapes, scales or weights and checks that they
     end inside the file, and that the files which the metadata names are there.
 
     Args:
         path: a .tflite file.
 
     Returns:
-        What it says.
+        What the file says about itself.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -60,9 +61,9 @@ def read(path: Path) -> Contents:
             "keras_seqpar.mobile.convert or tflite/convert.py."
         )
     try:
-        flat = _Flat(data)
+        flat = FlatbufferReader(data)
         metadata, keys = _walk(flat)
-        names, label_files = _associated(_Flat(metadata)) if metadata else ([], [])
+        names, label_files = _associated(FlatbufferReader(metadata)) if metadata else ([], [])
         files = _unzip(data, names) if names else {}
         labels = [lines(files[name]) if name else None for name in label_files]
         text = flat.content(flat.root, 3)
@@ -85,55 +86,11 @@ def lines(content: bytes) -> tuple[str, ...]:
     return tuple(content.decode().replace("\r\n", "\n").removesuffix("\n").split("\n"))
 
 
-class _Flat:
-    """A flatbuffer. What lies outside of it raises struct.error."""
-
-    def __init__(self, data: bytes):
-        self.data = data
-        self.root = self.number("<I", 0)
-
-    def number(self, form: str, at: int) -> int:
-        if at < 0:
-            raise struct.error
-        return struct.unpack_from(form, self.data, at)[0]
-
-    def slot(self, table: int, index: int) -> int | None:
-        """Where the table's field lies; `None` where it has its default."""
-        vtable = table - self.number("<i", table)
-        if 4 + 2 * index >= self.number("<H", vtable):
-            return None
-        offset = self.number("<H", vtable + 4 + 2 * index)
-        return table + offset if offset else None
-
-    def field(self, table: int, index: int) -> int | None:
-        """Where what the table's field points to begins."""
-        slot = self.slot(table, index)
-        return None if slot is None else slot + self.number("<I", slot)
-
-    def vector(self, table: int, index: int, width: int) -> tuple[int, int]:
-        """First byte and length of a vector; nothing of it lies beyond the end."""
-        start = self.field(table, index)
-        if start is None:
-            return 0, 0
-        length = self.number("<I", start)
-        if start + 4 + width * length > len(self.data):
-            raise struct.error
-        return start + 4, length
-
-    def content(self, table: int, index: int) -> bytes:
-        start, length = self.vector(table, index, 1)
-        return self.data[start : start + length]
-
-    def tables(self, table: int, index: int) -> list[int]:
-        start, length = self.vector(table, index, 4)
-        return [at + self.number("<I", at) for at in range(start, start + 4 * length, 4)]
-
-
-def _walk(flat: _Flat) -> tuple[bytes, list[tuple[int, str]]]:
-    """Follows a model's tables.
+def _walk(flat: FlatbufferReader) -> tuple[bytes, list[tuple[int, str]]]:
+    """Follows all tables of a model.
 
     Returns:
-        Its metadata, if any, and the graph and key of every signature, in the order of the graphs.
+        Its metadata, empty where it has none, and `(graph, key)` of every signature, by graph.
     """
     model = flat.root
     for code in flat.tables(model, 1):
@@ -167,8 +124,8 @@ def _walk(flat: _Flat) -> tuple[bytes, list[tuple[int, str]]]:
     return found, sorted(keys)
 
 
-def _associated(flat: _Flat) -> tuple[list[str], list[str | None]]:
-    """The files that metadata names, and which has the labels of every graph's first output."""
+def _associated(flat: FlatbufferReader) -> tuple[list[str], list[str | None]]:
+    """The files that metadata names, and for every graph the one with its first output's labels."""
 
     def files(table: int, index: int) -> Iterator[tuple[str, int]]:
         for entry in flat.tables(table, index):

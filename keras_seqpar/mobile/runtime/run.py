@@ -9,8 +9,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from keras_seqpar.data.loading import decode
-from keras_seqpar.mobile.runtime.runner import INTERPRETERS, Runner
+from keras_seqpar.mobile.runtime.interpreters import INTERPRETERS
+from keras_seqpar.mobile.runtime.runner import Runner
+from keras_seqpar.utils.images import decode
 
 NOTHING = "none of these"  # said of an image that a file with that output does not know
 

@@ -4,8 +4,6 @@ No TensorFlow and no Keras here: this is what goes onto a device.
 """
 
 import copy
-import importlib
-import importlib.metadata
 import os
 import time
 import warnings
@@ -13,14 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_seqpar.mobile.runtime.reading import lines, read
+from keras_seqpar.mobile.runtime.interpreters import Signature, find_interpreter
+from keras_seqpar.mobile.runtime.reading import lines, read_tflite
 
-# Distribution and module of every interpreter, in the order of preference.
-INTERPRETERS = {
-    "ai-edge-litert": "ai_edge_litert.interpreter",
-    "tflite-runtime": "tflite_runtime.interpreter",
-    "tensorflow": "tensorflow",
-}
 LABELS_SUFFIX = ".labels.txt"
 NONE = "none_of_these"  # output of files whose network stores a threshold
 
@@ -76,16 +69,16 @@ class Runner:
             raise ValueError(f"threads must be a whole number of 1 or more, got {threads!r}.")
         self.path = Path(path)
         self.threads = threads
-        self._contents = contents = read(self.path)
+        self._contents = contents = read_tflite(self.path)
         self.about = contents.about
         keys = tuple(contents.signatures)
         self.signatures = keys if len(keys) > 1 else ()
         self.signature = _choose(self.path, self.signatures, signature)
-        self.interpreter, engine = _find(interpreter)
+        self.interpreter, engine = find_interpreter(interpreter)
         try:
             self._loaded = self._engine = engine(str(self.path), num_threads=threads)
             if self.signature:
-                self._engine = _Signature(self._loaded, self.signature)
+                self._engine = Signature(self._loaded, self.signature)
             else:
                 self._engine.allocate_tensors()
         except (ValueError, RuntimeError) as error:
@@ -109,7 +102,7 @@ class Runner:
         """
         other = copy.copy(self)
         other.signature = _choose(self.path, self.signatures, signature)
-        other._engine = _Signature(self._loaded, signature)
+        other._engine = Signature(self._loaded, signature)
         other._look()
         return other
 
@@ -185,7 +178,7 @@ class Runner:
         for start in range(0, len(images), batch):
             some = images[start : start + batch]
             fill = np.resize(some, (batch, *shape)) if len(some) < batch else some
-            self._run(_encode(fill, self._image))
+            self._run(encode(fill, self._image))
             scores.append(self._read(self._scores)[: len(some)])
             if self._none:
                 none.append(self._read(self._none)[: len(some), 0] > 0.5)
@@ -233,7 +226,7 @@ class Runner:
             )
             gains = np.minimum(gains, most)
         gains = np.broadcast_to(gains, shape)
-        self._engine.set_tensor(self._gains["index"], _encode(gains, self._gains))
+        self._engine.set_tensor(self._gains["index"], encode(gains, self._gains))
 
     def _run(self, image: np.ndarray) -> None:
         self._engine.set_tensor(self._image["index"], image)
@@ -248,34 +241,6 @@ class Runner:
         return values
 
 
-class _Signature:
-    """One signature of an interpreter, with the interpreter's methods that are used here."""
-
-    def __init__(self, engine, key: str):
-        self._run = engine.get_signature_runner(key)
-        self._given: dict[str, np.ndarray] = {}
-        self._found: dict[str, np.ndarray] = {}
-
-    def get_input_details(self) -> list[dict]:
-        """The image first."""
-        details = self._run.get_input_details()
-        names = sorted(details, key=lambda name: name != "image")
-        return [{**details[name], "index": name} for name in names]
-
-    def get_output_details(self) -> list[dict]:
-        details = self._run.get_output_details()
-        return [{**detail, "index": name} for name, detail in details.items()]
-
-    def set_tensor(self, index: str, value: np.ndarray) -> None:
-        self._given[index] = value
-
-    def invoke(self) -> None:
-        self._found = self._run(**self._given)
-
-    def get_tensor(self, index: str) -> np.ndarray:
-        return self._found[index]
-
-
 def _choose(path: Path, keys: tuple[str, ...], signature: str | None) -> str | None:
     """The signature to run; `None` for a file of one."""
     if not keys and signature is not None:
@@ -288,7 +253,7 @@ def _choose(path: Path, keys: tuple[str, ...], signature: str | None) -> str | N
     return signature or (keys[0] if keys else None)
 
 
-def _encode(values: np.ndarray, detail: dict) -> np.ndarray:
+def encode(values: np.ndarray, detail: dict) -> np.ndarray:
     """Scales values to the integers of an input; floats stay."""
     dtype = np.dtype(detail["dtype"])
     scale, zero = detail["quantization"]
@@ -298,34 +263,6 @@ def _encode(values: np.ndarray, detail: dict) -> np.ndarray:
         return values
     limits = np.iinfo(dtype)
     return np.clip(np.round(values / scale) + zero, limits.min, limits.max).astype(dtype)
-
-
-def _find(name: str | None):
-    """Returns name with version, and the class, of an interpreter."""
-    if name is not None and name not in INTERPRETERS:
-        raise ValueError(f"Unknown interpreter {name!r}. Valid: {', '.join(INTERPRETERS)}.")
-    reasons = []
-    for candidate in INTERPRETERS if name is None else [name]:
-        try:
-            engine = _engine(candidate)
-        except (ImportError, AttributeError) as error:
-            reasons.append(f"{candidate} ({error})")
-            continue
-        try:
-            version = importlib.metadata.version(candidate)
-        except importlib.metadata.PackageNotFoundError:  # tensorflow-cpu and the like
-            version = importlib.import_module(INTERPRETERS[candidate].split(".")[0]).__version__
-        return f"{candidate} {version}", engine
-    raise ImportError(
-        f"No interpreter for .tflite files can be imported: {'; '.join(reasons)}. "
-        "Install one: pip install ai-edge-litert"
-    )
-
-
-def _engine(name: str):
-    """The class of an interpreter."""
-    module = importlib.import_module(INTERPRETERS[name])
-    return (module.lite if name == "tensorflow" else module).Interpreter
 
 
 def _read_labels(
