@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from keras_seqpar.mobile.runtime.images import check_array
+from keras_seqpar.mobile.images import check_array
 from keras_seqpar.networks.assembly import IMAGENET_MEAN, IMAGENET_STD
 from keras_seqpar.networks.graph import leaf_layers
 from keras_seqpar.networks.parts import Parts, find_parts

@@ -15,12 +15,8 @@ import keras_seqpar as sp
 from keras_seqpar import data, mobile
 from keras_seqpar.mobile.export import pack_branches
 from keras_seqpar.mobile.export.packs import add_branch, pack
-from keras_seqpar.mobile.runtime.manifest import (
-    Tensor,
-    read_manifest,
-    remove_branch,
-    write_manifest,
-)
+from keras_seqpar.mobile.format.pack_files import remove_branch, write_manifest
+from keras_seqpar.mobile.runtime.manifest import Tensor, read_manifest
 from keras_seqpar.mobile.runtime.pack_runner import PackRunner, PartRunner
 from keras_seqpar.networks.thresholds import Threshold
 from tests import conftest, harness

@@ -7,8 +7,8 @@ import keras
 import numpy as np
 
 from keras_seqpar.mobile.export.first_layers import rewrite_first_layers
+from keras_seqpar.mobile.images import batches
 from keras_seqpar.mobile.network import takes_pixels
-from keras_seqpar.mobile.runtime.images import batches
 
 
 def to_tflite(

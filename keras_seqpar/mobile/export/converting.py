@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_seqpar.mobile.export.compat import gain_limit, samples, to_tflite
 from keras_seqpar.mobile.format.files import Converted, check_options, check_path, write
+from keras_seqpar.mobile.images import check_spread
 from keras_seqpar.mobile.network import (
     check_images,
     in_float32,
@@ -24,7 +25,6 @@ from keras_seqpar.mobile.quantization.post_training import (
     quantized,
     say_few,
 )
-from keras_seqpar.mobile.runtime.images import check_spread
 from keras_seqpar.mobile.runtime.reading import Contents
 from keras_seqpar.mobile.runtime.runner import NONE
 from keras_seqpar.networks.layers import check_gain

@@ -14,7 +14,7 @@ from keras_seqpar.mobile.format.files import (
     labels_path,
     write,
 )
-from keras_seqpar.mobile.runtime.images import batches, check_array, check_spread
+from keras_seqpar.mobile.images import batches, check_array, check_spread
 from keras_seqpar.mobile.runtime.reading import Contents, read_tflite
 
 # Fewer images than this leave the ranges of the activations to chance.

@@ -32,10 +32,10 @@ from keras_seqpar.mobile.export.converting import (
     facts,
 )
 from keras_seqpar.mobile.format.files import Converted, check_path, write
+from keras_seqpar.mobile.images import batches, check_spread
 from keras_seqpar.mobile.network import check_images, normalization, parts_of, takes_pixels
 from keras_seqpar.mobile.quantization.post_training import no_calibration, say_few
 from keras_seqpar.mobile.quantization.qat.bridge import check_bridge, need, to_tf_keras
-from keras_seqpar.mobile.runtime.images import batches, check_spread
 from keras_seqpar.networks.parts import Parts
 
 BATCH = 16  # calibration images per step
