@@ -19,8 +19,8 @@ from keras_seqpar.mobile.format.pack_files import remove_branch, write_manifest
 from keras_seqpar.mobile.runtime.manifest import Tensor, read_manifest
 from keras_seqpar.mobile.runtime.pack_runner import PackRunner, PartRunner
 from keras_seqpar.networks.thresholds import Threshold
-from tests import conftest, harness
-from tests.mobile import clients
+from tests import harness
+from tests.mobile import clients, conftest
 
 pytestmark = pytest.mark.only_backend("tensorflow")
 

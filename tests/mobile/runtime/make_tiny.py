@@ -10,8 +10,8 @@ from keras_seqpar import mobile
 
 if __name__ == "__main__":
     net = sp.build_plain(
-        "resnet18",
         ["cat", "dog", "car"],
+        family="resnet18",
         width=1 / 64,
         input_shape=(32, 32, 3),
         include_preprocessing=True,
