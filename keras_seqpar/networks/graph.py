@@ -68,3 +68,22 @@ def leaf_layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
 def called_layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
     """Yields all layers that are no models and no inputs, those of nested models included."""
     return (x for x in leaf_layers(model) if not isinstance(x, keras.layers.InputLayer))
+
+
+def internal_class(operation) -> tuple[str, str] | None:
+    """The class of an operation that Keras uses in models but does not export.
+
+    Such classes are the operations that `x + y` and `keras.ops.relu(x)` add to a functional
+    model (in `keras.src.ops`), and some layers of the networks of `keras.applications` (in
+    `keras.src.applications`). They have no public name, so they are known by these names.
+
+    Args:
+        operation: a layer or another operation of a functional model.
+
+    Returns:
+        `("ops", class name)` or `("applications", class name)`; `None` for every other class.
+    """
+    for package in ("ops", "applications"):
+        if type(operation).__module__.startswith(f"keras.src.{package}."):
+            return package, type(operation).__name__
+    return None

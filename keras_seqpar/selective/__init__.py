@@ -1,8 +1,9 @@
-"""Change-driven inference: a network on a stream of frames computes only what changed.
+"""Inference on a stream of frames that computes only what changed.
 
-`stream` runs a network so, `report` says before any run what that can gain, `Detector` is how
-changes are found, `spread` how they go through a layer. `SegmentationStream` segments crops
-around what changed. `open_sizes` lets a network take frames of other sizes.
+`stream` runs a network on frame after frame. `report` tells how much a stream of a network can
+save, without running it. `Detector` finds what changed in a frame, and `spread` which outputs of
+a layer a change affects. `SegmentationStream` segments crops around what changed. `open_sizes`
+makes a network that takes frames of any size.
 """
 
 from keras_seqpar.utils.lazy import lazy_names

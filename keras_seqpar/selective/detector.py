@@ -1,4 +1,4 @@
-"""Finding what changed between the frame that was last accepted and the one that comes in."""
+"""Which positions of a frame changed since they were last accepted. Imports no Keras."""
 
 import dataclasses
 import functools
@@ -9,33 +9,36 @@ import numpy as np
 
 AUTO = "auto"
 TILE = 8  # pixels; side of the tiles that `threshold="auto"` averages over
-FACTOR = 2.2  # times the mean noise; measured with noise of deviation 2 of 255: nothing missed
+# Tiles changed where their mean difference exceeds this factor times the mean noise. Measured with
+# noise of standard deviation 2 (of 255): no change was missed.
+FACTOR = 2.2
 _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, section 2.5.1
 
 
 @dataclasses.dataclass
 class Detector:
-    """Compares frames with what was last accepted, position by position.
+    """Compares each position of a frame with its last accepted value.
 
-    The reference is the value that was last *accepted* at each position, not the frame before,
-    so that a slow drift is caught once it passes the threshold.
+    The reference is the value that was last *accepted* at a position, not the frame before, so
+    that a slow drift is noticed once it exceeds the threshold.
 
     Args:
-        threshold: a position changed if a channel differs by more than this, in the frame's
-            units: a number, or one per channel. 0 takes every difference. `"auto"` learns the
-            noise of a still scene on the first frames and then compares the mean difference of
-            tiles of 8x8 pixels with 2.2 times the mean noise, and grows what it finds by a tile.
+        threshold: a position changed if a channel differs by more than this, in the units of the
+            frames: one number, or one per channel. With 0 every difference counts. `"auto"`
+            learns the noise from the first frames, which must show a still scene. From then on it
+            compares the mean difference of tiles of 8x8 pixels with 2.2 times the mean noise, and
+            grows the changed area by one tile.
         luminance: compare the luminance (ITU-R BT.601) instead of each channel.
-        dilate: positions by which the changes found are grown, in all 8 directions.
-        drop_single: leave out changed positions without a changed neighbor; with a threshold
-            of 0 results are then no longer exact.
-        learn: how many frames `"auto"` learns from.
-        noise: mean absolute difference in a still scene; `"auto"` finds it out.
+        dilate: positions by which changed areas are grown, in all 8 directions.
+        drop_single: ignore changed positions that have no changed neighbor. Results are then not
+            exact, even with a threshold of 0.
+        learn: number of frames that `"auto"` learns from.
+        noise: mean absolute difference in a still scene; `"auto"` determines it.
 
     Raises:
-        TypeError: a threshold that is neither number, sequence nor `"auto"`.
-        ValueError: a negative, infinite or NaN threshold, a negative `dilate`, or fewer than 2
-            frames to learn from.
+        TypeError: `threshold` is not a number, a sequence or `"auto"`.
+        ValueError: `threshold` is negative, infinite or NaN, `dilate` is negative, or `learn` is
+            less than 2.
 
     Example:
 
@@ -59,21 +62,21 @@ class Detector:
             )
         if not isinstance(self.threshold, str):
             self._check_numbers()
-        for name, least in (("dilate", 0), ("learn", 2)):
+        for name, lowest in (("dilate", 0), ("learn", 2)):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
                 raise ValueError(
-                    f"{name} must be a whole number of {least} or more, got {value!r}."
+                    f"{name} must be a whole number of {lowest} or more, got {value!r}."
                 )
 
     @property
     def is_learning(self) -> bool:
-        """Whether frames are still wanted to learn the noise from."""
+        """Whether `observe` needs more frames to learn the noise."""
         return isinstance(self.threshold, str) and self.noise is None
 
     @functools.cached_property
     def is_exact(self) -> bool:
-        """Whether no difference at all is let pass."""
+        """Whether every difference counts as a change."""
         return (
             not isinstance(self.threshold, str)
             and not np.any(self.threshold)
@@ -81,13 +84,14 @@ class Detector:
         )
 
     def check(self, shape: Sequence[int]) -> None:
-        """Refuses frames that the settings do not fit.
+        """Checks that the settings fit frames of a shape.
 
         Args:
             shape: `(height, width, channels)`.
 
         Raises:
-            ValueError: another number of channels than thresholds, or luminance of other than 3.
+            ValueError: the number of channels is not that of the thresholds, or not 3 with
+                `luminance=True`.
         """
         count = np.size(self.threshold)
         if not isinstance(self.threshold, str) and count not in (
@@ -96,16 +100,16 @@ class Detector:
         ):
             raise ValueError(
                 f"threshold has {count} numbers, but the frames have {shape[2]} channels"
-                + (" and luminance=True leaves one number." if self.luminance else ".")
+                + (" and with luminance=True only one number is used." if self.luminance else ".")
             )
         if self.luminance and shape[2] != 3:
             raise ValueError(f"luminance=True needs 3 channels, but the frames have {shape[2]}.")
 
     def observe(self, frame: np.ndarray, accepted: np.ndarray) -> None:
-        """Learns from a frame of a still scene and the one before it.
+        """Learns from a frame of a still scene and the frame before it.
 
-        Each pair gives the median of the tiles' mean differences, so that something small that
-        moves does no harm; the noise is the mean over the pairs.
+        Each pair of frames gives the median of the tiles' mean differences, so that a small moving
+        object has no influence. The noise is the mean over the pairs.
         """
         self._seen.append(float(np.median(_tile_means(self._differences(frame, accepted)))))
         if len(self._seen) >= self.learn - 1:
@@ -117,7 +121,7 @@ class Detector:
 
         Args:
             frame: `(height, width, channels)`.
-            accepted: of the same shape.
+            accepted: the last accepted values, of the same shape.
 
         Returns:
             Boolean `(height, width)`.
@@ -136,17 +140,17 @@ class Detector:
         return grow(changed, self.dilate)
 
     def state_dict(self) -> dict:
-        """What it has learned."""
+        """What the detector has learned."""
         return {"noise": math.nan if self.noise is None else self.noise, "seen": list(self._seen)}
 
     def load_state(self, state) -> None:
-        """Takes over what another one has learned."""
+        """Continues with what another detector has learned; see `state_dict`."""
         noise = float(state["noise"])
         self.noise = None if math.isnan(noise) else noise
         self._seen = [float(x) for x in state["seen"]]
 
     def _differences(self, frame: np.ndarray, accepted: np.ndarray) -> np.ndarray:
-        """Absolute differences `(height, width, channels)`, or of one channel for luminance."""
+        """Absolute differences `(height, width, channels)`; with luminance there is one channel."""
         if not self.luminance:
             return distance(frame, accepted)
         return np.abs(_difference(frame, accepted) @ _LUMA)[..., None]
@@ -166,11 +170,11 @@ class Detector:
 
 
 def distance(frame: np.ndarray, accepted: np.ndarray) -> np.ndarray:
-    """How far two frames are from each other, number by number.
+    """The absolute difference of two frames, value by value.
 
     Returns:
-        Absolute differences: of frames of whole numbers without sign in their own type, which is
-        several times quicker, else in float32.
+        The differences; for frames of unsigned integers in their own type, which is several times
+        faster, and in float32 otherwise.
     """
     if frame.dtype == accepted.dtype and frame.dtype.kind == "u":
         return np.maximum(frame, accepted) - np.minimum(frame, accepted)
@@ -179,28 +183,28 @@ def distance(frame: np.ndarray, accepted: np.ndarray) -> np.ndarray:
 
 
 def _difference(frame: np.ndarray, accepted: np.ndarray) -> np.ndarray:
-    """One frame less another, in float32, whatever numbers they hold."""
+    """`frame - accepted` in float32."""
     frame, accepted = (x.astype("float32", copy=False) for x in (frame, accepted))
     return frame - accepted
 
 
 def _limit(threshold, dtype: np.dtype) -> np.ndarray:
-    """A threshold in the type of what is compared with it, so that nothing else is converted."""
+    """A threshold in the type of the differences, so that these need no conversion."""
     if dtype.kind == "u":
         threshold = np.minimum(np.floor(threshold), np.iinfo(dtype).max)
     return np.asarray(threshold).astype(dtype)
 
 
 def grow(changed: np.ndarray, by: int | tuple[int, int]) -> np.ndarray:
-    """A map with every true position grown to a rectangle around it.
+    """Grows every true position of a map to a rectangle.
 
     Args:
         changed: boolean `(height, width)`.
-        by: positions in all 8 directions, or `(rows, columns)`.
+        by: positions by which it grows in all 8 directions, or `(rows, columns)`.
     """
     for axis, steps in enumerate(by if isinstance(by, tuple) else (by, by)):
         steps, reached = min(steps, changed.shape[axis] - 1), 0
-        while reached < steps:  # what reaches so far to both sides may be moved by that twice
+        while reached < steps:  # each pass can move what has grown so far by its own width
             step = min(2 * reached + 1, steps - reached)
             ahead, behind = (
                 (slice(None),) * axis + (part,) for part in (slice(step, None), slice(-step))
@@ -213,26 +217,27 @@ def grow(changed: np.ndarray, by: int | tuple[int, int]) -> np.ndarray:
 
 
 def neighbors(changed: np.ndarray) -> np.ndarray:
-    """How many positions are true in the 3x3 positions around each, itself included."""
+    """The number of true positions among the 3x3 positions around each one, itself included."""
     padded = np.pad(changed.astype(np.uint8), 1)
     rows = padded[:-2] + padded[1:-1] + padded[2:]
     return rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]
 
 
-def region(given, shape: Sequence[int], name: str) -> np.ndarray:
-    """A region as a boolean map.
+def region_map(given, shape: Sequence[int], name: str) -> np.ndarray:
+    """A boolean map of a region that a user has passed as a map or as boxes.
 
     Args:
         given: a boolean `(height, width)` array, or boxes `(top, left, bottom, right)` in
-            pixels, the last row and column left out.
+            pixels; bottom and right are excluded.
         shape: `(height, width)` of the frames.
-        name: what it is called, for messages.
+        name: name of the argument, for messages.
 
     Returns:
         Boolean `(height, width)`.
 
     Raises:
-        ValueError: neither, of another size, or a box that is empty or outside.
+        ValueError: `given` is neither, the map has another size, or a box is empty or outside of
+            the frame.
     """
     array = np.asarray(given)
     if array.dtype == bool and array.shape == tuple(shape):
@@ -245,31 +250,31 @@ def region(given, shape: Sequence[int], name: str) -> np.ndarray:
     ):
         raise ValueError(
             f"{name} must be a boolean array of shape {tuple(shape)} or a list of boxes "
-            f"(top, left, bottom, right), got {_short(given, array)}."
+            f"(top, left, bottom, right), got {_describe(given, array)}."
         )
     found = np.zeros(shape, bool)
     for top, left, bottom, right in array.tolist():
         if not (0 <= top < bottom <= shape[0] and 0 <= left < right <= shape[1]):
             raise ValueError(
                 f"The box {(top, left, bottom, right)} of {name} is empty or outside of frames of "
-                f"{shape[0]}x{shape[1]}; boxes are (top, left, bottom, right) in pixels."
+                f"{shape[0]}x{shape[1]}. Boxes are (top, left, bottom, right) in pixels."
             )
         found[top:bottom, left:right] = True
     return found
 
 
 def _any_channel(found: np.ndarray) -> np.ndarray:
-    """Where any channel is true: several times quicker than `any(-1)`."""
+    """The positions at which any channel is true: several times faster than `found.any(-1)`."""
     changed = np.zeros(found.shape[:2], bool)
     rows = np.flatnonzero(found.reshape(len(found), -1).any(1))
-    if len(rows):  # the frame beside them needs no look at single positions
+    if len(rows):  # rows without any true value need no work
         some = slice(rows[0], rows[-1] + 1)
         changed[some] = functools.reduce(np.logical_or, np.moveaxis(found[some], -1, 0))
     return changed
 
 
 def _tile_means(differences: np.ndarray) -> np.ndarray:
-    """Means over tiles of `TILE` pixels; those at the right and bottom may be smaller."""
+    """Means over tiles of `TILE` x `TILE` pixels; the last ones of an axis may be smaller."""
     height, width = differences.shape[:2]
     rows, cols = np.arange(0, height, TILE), np.arange(0, width, TILE)
     sums = np.add.reduceat(np.add.reduceat(differences.mean(-1), rows, 0), cols, 1)
@@ -277,5 +282,6 @@ def _tile_means(differences: np.ndarray) -> np.ndarray:
     return sums / np.outer(*sizes)
 
 
-def _short(given, array: np.ndarray) -> str:
+def _describe(given, array: np.ndarray) -> str:
+    """What a user has passed, for messages: in full only where it is short."""
     return f"an array of {array.dtype} of shape {array.shape}" if array.size > 8 else repr(given)

@@ -1,4 +1,4 @@
-"""Frames as they come in, and stored states: checked before anything of a stream is touched."""
+"""Checks of frames and of saved states, made before a stream changes anything."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,24 +8,26 @@ import numpy as np
 from keras_seqpar.selective.change_maps.program import Program
 
 
-def check(
+def check_frames(
     given, program: Program, count: int, dtype: np.dtype | None
 ) -> tuple[np.ndarray, list[np.ndarray]]:
-    """The frames with a batch axis and the other inputs, or an error.
+    """Checks what a stream was called with.
 
     Args:
-        given: `(height, width, channels)` or a batch of them; for a network with more inputs a
-            list: that, then the others.
+        given: `(height, width, channels)` or a batch of frames. For a network with several inputs
+            a list: the frame or batch, then the other inputs.
         program: the network.
-        count: the size of batches so far; 0 before the first.
-        dtype: the type of frames so far.
+        count: the batch size so far; 0 before the first frame.
+        dtype: the type of the frames so far; `None` before the first frame.
 
     Returns:
-        `(batch, height, width, channels)` in the type given, and the other inputs in float32.
+        The frames as `(batch, height, width, channels)` in their own type, and the other inputs
+        in float32.
 
     Raises:
-        TypeError: no numbers, or another type than so far.
-        ValueError: another size or batch, NaN or infinite values.
+        TypeError: the frame is not numeric, or has another type than before.
+        ValueError: the size of the frame or of the batch is wrong, or there are NaN or infinite
+            values.
     """
     inputs = len(program.inputs)
     parts = list(given) if isinstance(given, (list, tuple)) and inputs > 1 else [given]
@@ -37,57 +39,57 @@ def check(
         frames = frames[None]
     if frames.shape[1:] != shape:
         raise ValueError(
-            f"Frames of this stream have the shape {shape}, or with a batch axis in front, got "
-            f"{frames.shape}. A stream keeps one size; make another for another."
+            f"Frames of this stream must have the shape {shape}, with or without a batch axis in "
+            f"front, got {frames.shape}. For another size make another stream."
         )
     if not len(frames):
-        raise ValueError("The batch is empty; give at least one frame.")
+        raise ValueError("The batch is empty; pass at least one frame.")
     if count and len(frames) != count:
         raise ValueError(
-            f"This stream has had batches of {count}, now one of {len(frames)}. "
-            "Call reset() to start anew, or keep the batch."
+            f"This stream has got batches of {count} so far, now one of {len(frames)}. "
+            "Keep the batch size, or call reset() to start again."
         )
     if dtype is not None and frames.dtype != dtype:
         raise TypeError(
             f"Frames were {dtype} so far, now {frames.dtype}. Convert them, or call reset() to "
-            "start anew."
+            "start again."
         )
     extras = [np.atleast_2d(x).astype("float32") for x in extras]
     for x, i in zip(extras, program.inputs[1:], strict=True):
         wanted = (len(frames), *program.shapes[i])
         if x.shape != wanted:
-            raise ValueError(f"An input beside the frame has shape {x.shape}, not {wanted}.")
+            raise ValueError(f"An input other than the frame has shape {x.shape}, not {wanted}.")
     for x in (frames, *extras):
         if x.dtype.kind == "f" and not np.isfinite(x).all():
             raise ValueError(
-                "The frame has NaN or infinite values. The stream is as it was before; give "
-                "frames of finite numbers."
+                "The frame has NaN or infinite values. It was ignored; pass frames of finite "
+                "numbers."
             )
     return frames, extras
 
 
-def stored(state: Mapping, name: str, shape: Sequence[int]) -> np.ndarray:
-    """An array of a stored state.
+def read_array(state: Mapping, name: str, shape: Sequence[int]) -> np.ndarray:
+    """A copy of an array of a saved state.
 
     Args:
         state: see `Stream.state_dict`.
-        name: of the array.
-        shape: that it must have.
-
-    Returns:
-        A copy.
+        name: name of the array.
+        shape: shape that it must have.
 
     Raises:
-        KeyError: it is missing.
-        ValueError: another shape.
+        KeyError: the array is missing.
+        ValueError: the array has another shape.
     """
     array = np.array(state[name])
     if array.shape != tuple(shape):
-        raise ValueError(f"The state is damaged: {name} is {array.shape}, not {tuple(shape)}.")
+        raise ValueError(
+            f"The state is damaged: {name} is of shape {array.shape}, not {tuple(shape)}."
+        )
     return array
 
 
 def _array(x) -> np.ndarray:
+    """A NumPy array of an array or tensor of any backend."""
     if not isinstance(x, np.ndarray) and keras.ops.is_tensor(x):
         x = keras.ops.convert_to_numpy(x)
     array = np.asarray(x)

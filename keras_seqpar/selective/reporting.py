@@ -1,4 +1,4 @@
-"""What a stream of a network can gain at most, before anything is run."""
+"""How much a stream of a network can save at most, found without running the network."""
 
 import dataclasses
 import math
@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from keras_seqpar.selective.axis import RECEPTIVE_FIELD, check_number
+from keras_seqpar.selective.arguments import RECEPTIVE_FIELD, check_number
 from keras_seqpar.selective.change_maps.flattening import flatten
 from keras_seqpar.selective.change_maps.program import compile_program
-from keras_seqpar.selective.change_maps.propagation import patch
+from keras_seqpar.selective.change_maps.propagation import centered_rectangle
 
 SHARES = (0.01, 0.05, 0.10, 0.25)
 
@@ -20,13 +20,13 @@ class LayerReport:
     """How changes spread to one layer.
 
     Args:
-        name: of the layer.
-        shape: `(height, width)` of its output, or `None`.
-        reach: side of the square of outputs that are computed for one changed pixel in the
-            middle of the frame, in positions of this layer.
-        shares: for each share of the frame, the share of outputs to compute.
+        name: name of the layer.
+        shape: `(height, width)` of its output; `None` where it has no positions.
+        reach: side of the square of outputs that are computed when one pixel in the middle of
+            the frame changes, in positions of this layer.
+        shares: for each share of the frame that changes, the share of outputs to compute.
         macs: multiply-accumulates of a dense pass.
-        barrier: why everything behind it is computed anew, or `""`.
+        barrier: why every output behind this layer must be computed for any change, or `""`.
     """
 
     name: str
@@ -39,20 +39,20 @@ class LayerReport:
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """What `report` finds; `print` shows it as a table.
+    """The result of `report`; `print` shows it as a table.
 
     Args:
-        name: of the network.
+        name: name of the network.
         input_shape: `(height, width, channels)` of a frame.
-        shares: of the frame that change, as one square in the middle.
-        reach: pixels that changes are followed for, or `"receptive_field"`.
-        bounds: for each share, the multiply-accumulates of a dense pass over those to be done:
-            no stream is faster by more, whatever the machine.
+        shares: shares of the frame's area that change, each as one square in the middle.
+        reach: pixels up to which changes are followed, or `"receptive_field"`.
+        bounds: for each share, the multiply-accumulates of a dense pass divided by those that
+            are necessary. A stream cannot be faster by more than this factor on any machine.
         macs: multiply-accumulates of a dense pass.
-        layers: in the order of computation.
-        barriers: layers behind which everything is computed anew -> why.
-        unsupported: layers that no rule is known for -> why.
-        state_bytes: size of the maps that a stream keeps.
+        layers: the layers in order of computation.
+        barriers: name of a layer behind which everything is computed for any change -> why.
+        unsupported: name of a layer without a rule -> why.
+        state_bytes: size of the maps that a stream keeps from frame to frame.
     """
 
     name: str
@@ -73,7 +73,10 @@ class Report:
             f"{share:>7.1%}" for share in self.shares
         )
         limit = "" if isinstance(self.reach, str) else f", followed for {self.reach} pixels"
-        lines = [f"{self.name} at {size}; columns: share computed when so much changes{limit}"]
+        lines = [
+            f"{self.name} at {size}; columns: share of outputs computed when this share of the "
+            f"frame changes{limit}"
+        ]
         lines.append(head)
         lines.append("-" * len(head))
         for x in self.layers:
@@ -91,7 +94,7 @@ class Report:
             f"{self.state_bytes / 1e6:.1f} MB."
         )
         for name, why in self.barriers.items():
-            lines.append(f"Barrier {name!r}: {why}; all behind it is computed for every change.")
+            lines.append(f"Barrier {name!r}: {why}; all behind it is computed for any change.")
         for name, why in self.unsupported.items():
             lines.append(f'Unsupported {name!r}: {why}; needs unsupported="dense".')
         return "\n".join(lines)
@@ -104,24 +107,25 @@ def report(
     reach: int | str = RECEPTIVE_FIELD,
     input_shape: Sequence[int] | None = None,
 ) -> Report:
-    """Says what a stream of this network can gain at most; nothing is run.
+    """Tells how much a stream of this network can save at most; nothing is run.
 
-    The bound counts multiply-accumulates when one square in the middle of the frame changes:
-    real streams have gathering, scattering and everything else on top. Changes at the border
-    spread less, several small ones more.
+    The bounds count the multiply-accumulates that are necessary when one square in the middle of
+    the frame changes. Real streams also gather and scatter positions, so they gain less. A change
+    at the border affects fewer outputs, several small changes affect more.
 
     Args:
-        model: a functional Keras model of images.
+        model: a functional Keras model whose input is an image.
         shares: shares of the frame's area that change, above 0 and up to 1.
-        reach: of the stream, as for `stream`.
-        input_shape: `(height, width, channels)`, where the model leaves it open.
+        reach: as for `stream`.
+        input_shape: `(height, width, channels)`; needed where the model leaves sizes open.
 
     Returns:
         The report; `print` it.
 
     Raises:
-        TypeError: `model` is no Keras model, or `reach` no number.
-        ValueError: no functional model of images, or a share or `reach` out of range.
+        TypeError: `model` is not a Keras model, or `reach` is not a number.
+        ValueError: the model is not a functional model of images, or a share or `reach` is out of
+            range.
 
     Example:
 
@@ -130,12 +134,12 @@ def report(
     shares = tuple(float(share) for share in shares)
     if not shares or not all(0 < share <= 1 for share in shares):
         raise ValueError(f"shares must be numbers above 0 and up to 1, got {shares}.")
-    check_number("reach", reach, 0, words=True)
+    check_number("reach", reach, 0, allow_receptive_field=True)
     flat = flatten(model, input_shape)
     program = compile_program(flat, fold=False)
     maps = program.maps
     frame = flat.shapes[flat.inputs[0]]
-    all_changes = [maps.evaluate(patch(frame[:2], share), reach) for share in shares]
+    all_changes = [maps.evaluate(centered_rectangle(frame[:2], share), reach) for share in shares]
     pixel = np.zeros(frame[:2], bool)
     pixel[frame[0] // 2, frame[1] // 2] = True
     of_pixel = maps.evaluate(pixel, reach)
@@ -144,7 +148,7 @@ def report(
     for step in program.steps:
         macs_of[step.name] = macs_of.get(step.name, 0) + step.macs * total[step.map]
 
-    def done(changes) -> int:
+    def necessary(changes) -> int:
         counts = {step.map: int(changes[step.map].sum()) for step in program.steps}
         return sum(step.macs * counts[step.map] for step in program.steps)
 
@@ -165,14 +169,15 @@ def report(
         input_shape=frame,
         shares=shares,
         reach=reach,
-        bounds=tuple(macs / done(c) if done(c) else math.inf for c in all_changes),
+        bounds=tuple(macs / n if n else math.inf for n in map(necessary, all_changes)),
         macs=macs,
         layers=layers,
-        barriers={k: v for k, v in program.barriers.items() if k not in program.unknown},
-        unsupported=dict(program.unknown),
+        barriers={k: v for k, v in program.barriers.items() if k not in program.unsupported},
+        unsupported=dict(program.unsupported),
         state_bytes=program.state_bytes,
     )
 
 
 def _side(changed: np.ndarray) -> int:
+    """The number of rows with a true position; 0 for a map without positions."""
     return int(changed.any(1).sum()) if changed.ndim == 2 else 0

@@ -1,4 +1,4 @@
-"""What a stream gives: the output, and what it took."""
+"""What a stream returns: the output, and statistics about how it was computed."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -10,20 +10,20 @@ from keras_seqpar.selective.change_maps.program import Program
 
 @dataclasses.dataclass(frozen=True)
 class Stats:
-    """What one frame took.
+    """Statistics about one frame.
 
     Args:
-        mode: `"dense"` (everything computed), `"rectangle"`, `"positions"`, `"tiles"` or
-            `"cached"` (nothing changed, nothing computed); `"mixed"` where parts of the network,
-            or items of a batch, differ.
+        mode: `"dense"` (everything was computed), `"rectangle"`, `"positions"`, `"tiles"` (see
+            `stream`) or `"cached"` (nothing changed, nothing was computed); `"mixed"` where runs
+            of the network, or images of a batch, differ.
         changed: share of the frame's positions that changed.
-        macs: multiply-accumulates done; one is one MAC.
-        macs_dense: what a dense pass does.
-        milliseconds: from frame to output.
-        drift: largest absolute difference between the frame and what the output stands for,
-            in the frame's units: 0 where every difference is accepted. What `prune` and
-            `reach` leave as it was inside the network is not in it.
-        state_bytes: size of everything that is kept from frame to frame.
+        macs: multiply-accumulates that were computed.
+        macs_dense: multiply-accumulates of a dense pass.
+        milliseconds: time from frame to output.
+        drift: largest absolute difference between the frame and the frame that the output
+            belongs to, in the units of the frames; 0 where every difference counts as a change.
+            It does not include what `prune` and `reach` leave out inside the network.
+        state_bytes: size of all that the stream keeps from frame to frame.
         traces: how often anything was compiled for this network so far.
         layers: name of a layer -> share of its positions that had to be computed.
     """
@@ -40,18 +40,18 @@ class Stats:
 
     @property
     def saved(self) -> float:
-        """Share of the multiply-accumulates of a dense pass that were not done."""
+        """Share of a dense pass's multiply-accumulates that were saved."""
         return 1 - self.macs / self.macs_dense if self.macs_dense else 0.0
 
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """What a stream gives for a frame.
+    """What a stream returns for a frame.
 
     Args:
-        output: the model's output as arrays, with a batch axis, in the model's structure.
-        stats: what it took; for a batch, summed or averaged over its items.
-        items: what each item of the batch took.
+        output: the model's output in the model's structure, as arrays with a batch axis.
+        stats: statistics; of a batch, sums or means over its images.
+        items: statistics of each image of the batch.
     """
 
     output: object
@@ -59,14 +59,19 @@ class Result:
     items: tuple[Stats, ...]
 
 
-class Shares(Mapping):
-    """Layer -> share of positions to compute, each worked out when it is asked for."""
+class LayerShares(Mapping):
+    """Name of a layer -> share of its positions that had to be computed, found on first use.
 
-    def __init__(self, program: Program, find: Callable[[str], np.ndarray]):
-        self._program, self._find = program, find
+    Args:
+        program: the network.
+        change_map: gives the boolean change map of a layer, by its name.
+    """
+
+    def __init__(self, program: Program, change_map: Callable[[str], np.ndarray]):
+        self._program, self._change_map = program, change_map
 
     def __getitem__(self, name: str) -> float:
-        return float(self._find(name).mean())
+        return float(self._change_map(name).mean())
 
     def __iter__(self):
         return iter(self._program.layers)
@@ -75,8 +80,8 @@ class Shares(Mapping):
         return len(self._program.layers)
 
 
-def together(items: Sequence[Stats]) -> Stats:
-    """The statistics of a batch: sums of what was done, means of shares."""
+def of_batch(items: Sequence[Stats]) -> Stats:
+    """The statistics of a batch: sums of numbers and times, means of shares."""
     if len(items) == 1:
         return items[0]
     modes = {x.mode for x in items}

@@ -1,8 +1,7 @@
-"""Streams: a network run on frame after frame, computing only what changed."""
+"""Streams: a network that runs on frame after frame and computes only what changed."""
 
 import dataclasses
 import functools
-import math
 import threading
 import time
 import weakref
@@ -11,17 +10,18 @@ from collections.abc import Mapping, Sequence
 import keras
 import numpy as np
 
-from keras_seqpar.selective.axis import RECEPTIVE_FIELD, check_number, check_refresh
+from keras_seqpar.selective.arguments import RECEPTIVE_FIELD, check_stream
 from keras_seqpar.selective.change_maps.flattening import fingerprint, flatten
 from keras_seqpar.selective.change_maps.program import Program, compile_program
 from keras_seqpar.selective.change_maps.propagation import Changes
-from keras_seqpar.selective.detector import Detector, distance, region
-from keras_seqpar.selective.frames import check
-from keras_seqpar.selective.keras_engine import schedule as passes
+from keras_seqpar.selective.detector import Detector, distance, region_map
+from keras_seqpar.selective.frames import check_frames
+from keras_seqpar.selective.keras_engine import schedule
+from keras_seqpar.selective.keras_engine.backend import check_freeze
 from keras_seqpar.selective.keras_engine.engine import Engine
-from keras_seqpar.selective.keras_engine.runs import MODES, PRUNED, WHOLE
-from keras_seqpar.selective.keras_engine.state import Item, load_item
-from keras_seqpar.selective.results import Result, Shares, Stats, together
+from keras_seqpar.selective.keras_engine.runs import MIN_SHARE_PRUNED, MODES, ONE_RUN
+from keras_seqpar.selective.keras_engine.state import StreamState, load_stream_state
+from keras_seqpar.selective.results import LayerShares, Result, Stats, of_batch
 from keras_seqpar.utils.names import unknown_name
 
 _engines: weakref.WeakValueDictionary = weakref.WeakValueDictionary()
@@ -48,57 +48,59 @@ def stream(
 ) -> "Stream":
     """Makes a stream: a network that computes again only what changed from frame to frame.
 
-    With a threshold of 0 every output equals the dense network's, up to the rounding of float32:
-    batch normalization is folded into convolutions, and sums are formed in another order; `prune`
-    and `reach` ask for less. The weights are taken as they are now; after more training make a
-    new stream. Streams of one model share its weights and compiled code, those that prune apart
-    from those that do not.
+    With a threshold of 0 every output equals the dense network's, up to rounding in float32:
+    batch normalization is folded into convolutions, and sums are computed in another order.
+    `prune` and `reach` trade exactness for speed. The weights are those at the time of the call:
+    make a new stream after more training. Streams of one model share its weights and compiled
+    code, but streams that prune do not share with those that do not.
 
-    A network of less than about 10 ms per frame gains nothing: it is quicker dense. See `report`
-    for what can be gained at all.
+    A network that takes less than about 10 ms per frame gains nothing: run it dense. `report`
+    tells how much a stream of a network can save.
 
     Args:
-        model: a functional Keras model of images `(height, width, channels)`, channels last,
-            in float32: networks of this package, cutouts, nets of `keras.applications`. Further
-            inputs, such as gains, are vectors.
-        threshold: from which difference on a position counts as changed, in the frame's units;
-            one number, one per channel, or `"auto"`; see `Detector`.
-        luminance: compare luminance instead of channels.
+        model: a functional Keras model of images `(height, width, channels)`, channels last, in
+            float32: networks of this package, cutouts, networks of `keras.applications`. Further
+            inputs, such as gains, must be vectors.
+        threshold: a position changed if a channel differs by more than this, in the units of the
+            frames: one number, one per channel, or `"auto"`; see `Detector`.
+        luminance: compare the luminance instead of each channel.
         dilate: positions by which changes are grown.
-        drop_single: leave out changed positions without a changed neighbor.
-        learn: frames of a still scene that `threshold="auto"` learns from.
+        drop_single: ignore changed positions that have no changed neighbor.
+        learn: number of frames of a still scene from which `threshold="auto"` learns the noise.
         only: look for changes only here: a boolean `(height, width)` map, or boxes
             `(top, left, bottom, right)` in pixels.
-        never: look for no changes here; likewise.
-        prune: 0 is exact. With a share above 0, changes that have become small stop inside the
-            network: between its segments (blocks of a trunk), positions where no channel
-            differs from what is stored by more than this share of the stored map's root mean
-            square keep what is stored, and nothing that follows from them is computed. What is
-            stored is what was last let through, so a slow drift adds up until it passes.
-        reach: `"receptive_field"` is exact: a change is followed to everything that reads it. With
-            a number, maps are computed again only where the change lies in them and up to so
-            many pixels of the frame around; what it does farther away stays as it was, so that
-            it adds up: see `refresh`.
-        refresh: compute the whole frame every so many frames; `None` for never.
-        input_shape: `(height, width, channels)`, where the model leaves it open.
-        unsupported: `"error"` refuses a model with layers that no rule is known for, `"dense"`
-            computes them, and all that follows them, anew for every frame that changed.
-        mode: `"auto"` chooses for every frame, and with `prune` for every segment; `"dense"`
-            (everything), `"rectangle"` (one around what changed), `"positions"` (just those that
-            changed) and `"tiles"` (those of 8 x 8 positions in which something changed) force
-            one.
-        calibrate: seconds that measuring this machine may take at the first frame; 0 for none.
-            Modes that were not measured within them are not chosen.
-        freeze: make the weights constants of the compiled graphs (TensorFlow only): quicker for
-            large changes, and larger by many copies of the weights (some 30 of ResNet-50's).
+        never: do not look for changes here; same types as `only`.
+        prune: with 0 the stream is exact. With a share above 0, small changes stop between the
+            runs of the network (blocks of a trunk): a position of a stored map keeps its old
+            value, and nothing behind it is computed, if no channel differs from the old value by
+            more than this share of the map's root mean square. A slow drift adds up until it
+            exceeds this limit.
+        reach: with `"receptive_field"` the stream is exact: a change is followed to all outputs
+            that read it. With a number, a map is computed only where the change itself is and up
+            to so many pixels of the frame around it. Farther away the old values stay, so that
+            errors add up; see `refresh`.
+        refresh: compute the full frame every so many frames; `None` for never.
+        input_shape: `(height, width, channels)`; needed where the model leaves sizes open.
+        unsupported: what to do with layers for which no rule is known. `"error"` refuses the
+            model. `"dense"` computes them, and everything behind them, for every frame that
+            changed.
+        mode: how changes are computed. `"auto"` selects the fastest mode for every frame, and
+            with `prune` for every run. To force one: `"dense"` (everything), `"rectangle"` (one
+            rectangle around the change), `"positions"` (the changed positions only) or `"tiles"`
+            (tiles of 8 x 8 positions that contain a change).
+        calibrate: seconds that measuring the modes on this machine may take at the first frame;
+            with 0 they are not measured. Modes that were not measured in that time are not
+            selected.
+        freeze: make the weights constants of the compiled graphs (TensorFlow only). Large changes
+            are computed faster, but many copies of the weights are kept (about 30 for ResNet-50).
 
     Returns:
-        The stream: call it with frames.
+        The stream; call it with frames.
 
     Raises:
-        TypeError: no Keras model, or an argument of the wrong type.
-        ValueError: no functional model of images in float32, an unsupported layer, or an
-            argument out of range.
+        TypeError: `model` is not a Keras model, or an argument has the wrong type.
+        ValueError: the model is not a functional model of images in float32, has an unsupported
+            layer, or an argument is out of range.
 
     Example:
 
@@ -110,44 +112,33 @@ def stream(
     detector = Detector(threshold, luminance, dilate, drop_single, learn)
     if mode not in ("auto", *MODES):
         raise ValueError(unknown_name("mode", mode, ("auto", *MODES)))
-    if unsupported not in ("error", "dense"):
-        raise ValueError(unknown_name("value of unsupported", unsupported, ("error", "dense")))
-    if isinstance(calibrate, bool) or not isinstance(calibrate, (int, float)) or calibrate < 0:
-        raise ValueError(f"calibrate must be a number of seconds of 0 or more, got {calibrate!r}.")
-    if isinstance(prune, bool) or not isinstance(prune, (int, float)) or not 0 <= prune < math.inf:
-        raise ValueError(f"prune must be a finite share of 0 or more, got {prune!r}.")
-    if freeze and keras.backend.backend() != "tensorflow":
-        raise ValueError(
-            f"freeze=True is for the TensorFlow backend, this is {keras.backend.backend()}: leave "
-            "it out."
-        )
-    check_number("reach", reach, 0, words=True)
-    check_refresh(refresh)
+    check_stream(unsupported, calibrate, prune, reach, refresh)
+    check_freeze(freeze)
     flat = flatten(model, input_shape)
     for call in flat.calls:
         dtype = getattr(call.layer, "compute_dtype", None) or "float32"
         if dtype != "float32":
             raise ValueError(
-                f"The layer {call.name!r} computes in {dtype}; streams compute in float32. Build "
-                'the model again under keras.config.set_dtype_policy("float32") and copy its '
-                "weights."
+                f"The layer {call.name!r} computes in {dtype}, but streams compute in float32. "
+                'Build the model again after keras.config.set_dtype_policy("float32") and copy '
+                "its weights."
             )
     detector.check(flat.shapes[flat.inputs[0]])
     hash_ = fingerprint(flat)
-    share = PRUNED if prune else WHOLE
-    key = id(model), hash_, bool(freeze), share
+    min_share = MIN_SHARE_PRUNED if prune else ONE_RUN
+    key = id(model), hash_, bool(freeze), min_share
     engine = _engines.get(key)
     program = compile_program(flat) if engine is None else engine.program
-    if program.unknown and unsupported == "error":
-        reasons = "; ".join(f"{name!r}: {why}" for name, why in program.unknown.items())
+    if program.unsupported and unsupported == "error":
+        reasons = "; ".join(f"{name!r}: {why}" for name, why in program.unsupported.items())
         raise ValueError(
             f"Changes cannot be followed through all layers of {model.name!r} ({reasons}). "
-            'With unsupported="dense" these layers, and what follows them, are computed '
-            "anew for every frame that changed."
+            'With unsupported="dense" these layers, and everything behind them, are computed for '
+            "every frame that changed."
         )
     if engine is None:
-        engine = _engines[key] = Engine(program, freeze=freeze, share=share)
-        engine.model = model  # kept alive, so that no other model gets its id
+        engine = _engines[key] = Engine(program, freeze=freeze, min_share=min_share)
+        engine.model = model  # keeps the model alive, so that no other one gets its id
     return Stream(
         engine,
         hash_,
@@ -163,7 +154,9 @@ def stream(
 
 
 class Stream:
-    """A network with what it has seen; made by `stream`. Not to be used by two threads at once.
+    """A network with its state from frame to frame; made by `stream`.
+
+    A stream must not be used by two threads at once.
 
     Example:
 
@@ -187,69 +180,68 @@ class Stream:
         self._prune = prune
         self._reach = reach
         self._refresh = refresh
-        self._items: list[Item] = []
+        self._states: list[StreamState] = []
         self._dtype: np.dtype | None = None
         self._busy = threading.Lock()
         self.look(only=only, never=never)
 
     @property
     def program(self) -> Program:
-        """The network as it is run."""
+        """The network as a list of steps."""
         return self._engine.program
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the network with its weights and size of frames."""
+        """A hash of the network: its layers, weights and size of frames."""
         return self._key
 
     @property
     def state_bytes(self) -> int:
-        """Size of everything that is kept from frame to frame."""
-        kept = self.program.state_bytes * len(self._items)
-        return kept + sum(x.accepted.nbytes for x in self._items)
+        """Size in bytes of all that is kept from frame to frame."""
+        kept = self.program.state_bytes * len(self._states)
+        return kept + sum(x.accepted.nbytes for x in self._states)
 
     def look(self, *, only=None, never=None) -> None:
-        """Sets where changes are looked for from now on; `None` takes a limit away.
+        """Sets where changes are looked for from now on; `None` removes a limit.
 
-        What lies outside keeps the value it had when it was last looked at. The first frame is
-        taken as a whole.
+        Outside, a position keeps its last accepted value. The first frame is accepted as a whole.
 
         Args:
             only: only here, as for `stream`.
             never: not here.
 
         Raises:
-            ValueError: no map or boxes of the frame's size.
+            ValueError: an argument is not a map or boxes of the frame's size.
         """
         shape = self._shape[:2]
-        wanted = np.ones(shape, bool) if only is None else region(only, shape, "only").copy()
+        wanted = np.ones(shape, bool) if only is None else region_map(only, shape, "only").copy()
         if never is not None:
-            wanted &= ~region(never, shape, "never")
+            wanted &= ~region_map(never, shape, "never")
         self._wanted = None if wanted.all() else wanted
 
     def __call__(self, frame, *, mask=None) -> Result:
-        """Takes a frame.
+        """Runs the network on a frame.
 
         Args:
-            frame: `(height, width, channels)`, or with a batch axis: then every item of the
-                batch is a stream of its own. For models with more inputs a list: the frame, then
-                the others.
-            mask: the positions to take from this frame, found by the caller, instead of looking
-                for changes: as `only` of `stream`.
+            frame: `(height, width, channels)`, or a batch of frames: each image of the batch is
+                a stream of its own. For models with several inputs a list: the frame, then the
+                other inputs.
+            mask: the positions to accept from this frame, if the caller knows them; no changes
+                are looked for then. Same types as `only` of `stream`.
 
         Returns:
-            The output and what it took.
+            The output and statistics.
 
         Raises:
-            TypeError: no numbers, or other types of numbers than before.
-            ValueError: another size than the model's, another batch than before, NaN or
-                infinite values, or a mask of another size.
+            TypeError: the frame is not numeric, or has another type than before.
+            ValueError: the frame has another size than the model's input, NaN or infinite
+                values, the batch has another size than before, or the mask has another size.
             RuntimeError: another thread is using this stream.
         """
         if not self._busy.acquire(blocking=False):
             raise RuntimeError(
-                "This stream is in use by another thread. Frames of one stream come one after "
-                "the other; make one stream per thread, they share the weights."
+                "This stream is in use by another thread, but its frames must be processed one "
+                "after the other. Make one stream per thread; they share the weights."
             )
         try:
             return self._run(frame, mask)
@@ -257,136 +249,146 @@ class Stream:
             self._busy.release()
 
     def change_map(self, layer: str | None = None, *, item: int = 0) -> np.ndarray:
-        """The positions that the last frame made necessary to compute.
+        """The positions that had to be computed for the last frame.
 
         Args:
             layer: name of a layer; by default the frame itself.
-            item: which item of the batch.
+            item: index of the image in the batch.
 
         Returns:
-            Boolean `(height, width)` of the layer's output, `()` for what has no positions.
+            Boolean `(height, width)` of the layer's output; `()` where it has no positions.
 
         Raises:
-            ValueError: no frame was seen yet, an unknown layer or item.
+            ValueError: there was no frame yet, the layer is unknown, or the batch has no such
+                image.
         """
-        if not 0 <= item < len(self._items) or not self._items[item].complete:
-            raise ValueError(f"No frame was seen yet for item {item} of the batch.")
+        if not 0 <= item < len(self._states) or not self._states[item].complete:
+            raise ValueError(f"No frame was seen yet for image {item} of the batch.")
         if layer is not None and layer not in self.program.layers:
             raise ValueError(unknown_name("layer", layer, list(self.program.layers)))
-        return self._found(self._items[item].changes, layer).copy()
+        return self._map_of_layer(self._states[item].changes, layer).copy()
 
     def reset(self) -> None:
-        """Forgets all frames; the next one may have another batch or another type."""
-        self._items, self._dtype = [], None
+        """Forgets all frames; the next one may have another batch size or type."""
+        self._states, self._dtype = [], None
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """Everything that is kept from frame to frame, as arrays for `numpy.savez`."""
-        state = {"fingerprint": np.array(self._key), "items": np.array(len(self._items))}
-        for i, item in enumerate(self._items):
-            if not item.complete:
+        """All that is kept from frame to frame, as arrays for `numpy.savez`."""
+        state = {"fingerprint": np.array(self._key), "items": np.array(len(self._states))}
+        for i, kept in enumerate(self._states):
+            if not kept.complete:
                 raise ValueError("The last frame failed, so there is no state. Call reset().")
-            state |= item.state_dict(f"item{i}_", self._engine.backend)
+            state |= kept.state_dict(f"item{i}_", self._engine.backend)
         return state
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
-        """Takes over a state, on any backend; the frames go on where it was taken.
+        """Continues from a saved state, which may come from another backend.
 
         Args:
-            state: from `state_dict`, or what `numpy.load` reads of it.
+            state: the result of `state_dict`, or of `numpy.load` for a file of it.
 
         Raises:
-            ValueError: the state of another network, or one that is incomplete or damaged.
+            ValueError: the state belongs to another network, or is incomplete or damaged.
         """
         if "fingerprint" not in state or str(state["fingerprint"]) != self._key:
-            theirs = str(state["fingerprint"]) if "fingerprint" in state else "no fingerprint"
+            found = str(state["fingerprint"]) if "fingerprint" in state else "no fingerprint"
             raise ValueError(
-                f"This state belongs to another network ({theirs}, not {self._key}): structure, "
-                "weights or size of the frames differ. Load it into a stream of its own model."
+                f"This state belongs to another network ({found}, not {self._key}): the structure, "
+                "the weights or the size of the frames differ. Load it into a stream of its own "
+                "model."
             )
         try:
-            items = [
-                load_item(state, f"item{i}_", self._detector, self._engine)
+            states = [
+                load_stream_state(state, f"item{i}_", self._detector, self._engine)
                 for i in range(int(state["items"]))
             ]
         except KeyError as error:
             raise ValueError(f"The state is not complete: {error} is missing.") from None
-        self._items = items
-        self._dtype = items[0].accepted.dtype if items else None
+        self._states = states
+        self._dtype = states[0].accepted.dtype if states else None
 
-    def _found(self, changes: Sequence[Changes] | None, layer: str | None) -> np.ndarray:
-        """Where a layer, or the frame, was computed; `changes` as in `Item`."""
+    def _map_of_layer(self, changes: Sequence[Changes] | None, layer: str | None) -> np.ndarray:
+        """Where a layer, or with `None` the frame, was computed; `changes` as in `StreamState`."""
         program = self.program
-        map_ = program.maps.SOURCE if layer is None else program.layers[layer][0]
+        map_ = program.maps.FRAME if layer is None else program.layers[layer][0]
         if changes is None:
             return np.ones(program.maps.shape(map_) or (), bool)
-        return changes[0 if layer is None else self._engine.segment_of[layer]][map_]
+        return changes[0 if layer is None else self._engine.run_of_layer[layer]][map_]
 
     @property
     def _shape(self) -> tuple[int, ...]:
+        """`(height, width, channels)` of a frame."""
         return self.program.shapes[self.program.inputs[0]]
 
     def _run(self, given, mask) -> Result:
-        frames, extras = check(given, self.program, len(self._items), self._dtype)
-        mask = None if mask is None else region(mask, self._shape[:2], "mask")
-        if not self._items:
-            self._items = [
-                Item(self._engine.new_buffers(), dataclasses.replace(self._detector, _seen=[]))
+        frames, extras = check_frames(given, self.program, len(self._states), self._dtype)
+        mask = None if mask is None else region_map(mask, self._shape[:2], "mask")
+        if not self._states:
+            self._states = [
+                StreamState(
+                    self._engine.new_buffers(), dataclasses.replace(self._detector, _seen=[])
+                )
                 for _ in frames
             ]
             self._dtype = frames.dtype
         stats = tuple(
-            self._advance(item, frame, [x[i : i + 1] for x in extras], mask)
-            for i, (item, frame) in enumerate(zip(self._items, frames, strict=True))
+            self._advance(state, frame, [x[i : i + 1] for x in extras], mask)
+            for i, (state, frame) in enumerate(zip(self._states, frames, strict=True))
         )
-        arrays = [np.concatenate(x) for x in zip(*(i.outputs for i in self._items), strict=True)]
+        outputs = (state.outputs for state in self._states)
+        arrays = [np.concatenate(x) for x in zip(*outputs, strict=True)]
         output = keras.tree.pack_sequence_as(self.program.outputs, arrays)
-        return Result(output, together(stats), stats)
+        return Result(output, of_batch(stats), stats)
 
-    def _advance(self, item: Item, frame: np.ndarray, extras: list, mask) -> Stats:
-        """Brings one item of the batch to its next frame."""
+    def _advance(self, state: StreamState, frame: np.ndarray, extras: list, mask) -> Stats:
+        """Processes the next frame of one image of the batch."""
         start = time.perf_counter()
         engine = self._engine
-        dense = sum(segment.macs for segment in engine.segments)
-        same = item.complete and all(map(np.array_equal, extras, item.extras))
-        exact = item.detector.is_exact and mask is None and self._wanted is None
-        due = self._refresh is not None and item.since_full + 1 >= self._refresh
-        if not same or item.detector.is_learning or due:
-            if item.complete and item.detector.is_learning:
-                item.detector.observe(frame, item.accepted)
-            item.complete, item.changes = False, None
-            item.accepted, item.extras = frame.copy(), [x.copy() for x in extras]
-            mode, macs, share, item.since_full = "dense", dense, 1.0, 0
-            passes.renew(engine, item, self._mode, self._calibrate, self._prune)
+        macs_dense = sum(run.macs for run in engine.runs)
+        same_inputs = state.complete and all(map(np.array_equal, extras, state.extras))
+        exact = state.detector.is_exact and mask is None and self._wanted is None
+        due = self._refresh is not None and state.since_full + 1 >= self._refresh
+        if not same_inputs or state.detector.is_learning or due:
+            if state.complete and state.detector.is_learning:
+                state.detector.observe(frame, state.accepted)
+            state.complete, state.changes = False, None
+            state.accepted, state.extras = frame.copy(), [x.copy() for x in extras]
+            mode, macs, share, state.since_full = "dense", macs_dense, 1.0, 0
+            schedule.compute_all(engine, state, self._mode, self._calibrate, self._prune)
         else:
-            changed = item.detector(frame, item.accepted) if mask is None else mask
+            changed = state.detector(frame, state.accepted) if mask is None else mask
             if self._wanted is not None and mask is None:
                 changed = changed & self._wanted
             share = float(np.count_nonzero(changed) / changed.size)
             mode, macs = "cached", 0
-            item.since_full += 1
-            found = engine.program.maps.evaluate(changed, self._reach)
-            item.changes = [found] * len(engine.segments)
+            state.since_full += 1
+            changes = engine.program.maps.evaluate(changed, self._reach)
+            state.changes = [changes] * len(engine.runs)
             if share:
-                item.complete = False
+                state.complete = False
                 if exact or share == 1:
-                    item.accepted[:] = frame
+                    state.accepted[:] = frame
                 else:
-                    rows = np.flatnonzero(changed)  # much quicker than with the map itself
-                    accepted, new = (x.reshape(changed.size, -1) for x in (item.accepted, frame))
+                    rows = np.flatnonzero(changed)  # much faster than indexing with the map
+                    accepted, new = (x.reshape(changed.size, -1) for x in (state.accepted, frame))
                     accepted[rows] = new[rows]
-                mode, macs = passes.update(engine, item, found, self._mode, self._prune)
-        item.complete = True
+                mode, macs = schedule.compute_changes(
+                    engine, state, changes, self._mode, self._prune
+                )
+        state.complete = True
         drift = 0.0
-        if not exact and item.changes is not None:
-            drift = float(distance(frame, item.accepted).max())
+        if not exact and state.changes is not None:
+            drift = float(distance(frame, state.accepted).max())
         return Stats(
             mode=mode,
             changed=share,
             macs=macs,
-            macs_dense=dense,
+            macs_dense=macs_dense,
             milliseconds=1000 * (time.perf_counter() - start),
             drift=drift,
             state_bytes=self.state_bytes,
             traces=engine.traces,
-            layers=Shares(engine.program, functools.partial(self._found, item.changes)),
+            layers=LayerShares(
+                engine.program, functools.partial(self._map_of_layer, state.changes)
+            ),
         )

@@ -1,7 +1,7 @@
 import keras
 import numpy as np
 
-from keras_seqpar.networks.graph import functional, leaf_layers, replay
+from keras_seqpar.networks.graph import functional, internal_class, leaf_layers, replay
 from tests import harness
 
 
@@ -65,3 +65,22 @@ def test_what_can_be_replayed():
     assert graph.layers[-1] is row.layers[-1]
     assert np.array_equal(harness.array(graph(X)), harness.array(row(X)))
     assert functional(row.layers[-1]) is None
+
+
+def test_operations_and_private_layers_of_keras_are_told_by_their_class_names():
+    """The modules are internals of Keras: `keras.src.ops` and `keras.src.applications`."""
+    inputs = keras.Input((8, 8, 3))
+    model = keras.Model(inputs, keras.ops.relu(inputs + 1.0))
+    found = [internal_class(layer) for layer in model.operations]
+    assert found == [None, ("ops", "Add"), ("ops", "Relu")], (
+        "Keras has moved or renamed the operations of functional models (keras.src.ops). Adapt "
+        "internal_class and the names in selective/change_maps/rules.py."
+    )
+    convnext = keras.applications.ConvNeXtTiny(
+        weights=None, include_top=False, input_shape=(32, 32, 3)
+    )
+    found = {internal_class(layer) for layer in convnext.layers}
+    assert {("applications", "LayerScale"), ("applications", "StochasticDepth")} <= found, (
+        "Keras has moved or renamed the layers of keras.applications (keras.src.applications). "
+        "Adapt internal_class and the names in selective/change_maps/rules.py."
+    )

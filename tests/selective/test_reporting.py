@@ -101,7 +101,7 @@ def test_unsupported_layers_are_named_and_nothing_is_run():
 
 def test_arguments_are_checked():
     model = keras.Sequential([keras.Input((None, None, 3)), layers.Conv2D(2, 1)])
-    with pytest.raises(ValueError, match="Give input_shape"):
+    with pytest.raises(ValueError, match="Pass input_shape"):
         selective.report(model)
     assert selective.report(model, input_shape=(8, 8, 3)).input_shape == (8, 8, 3)
     for shares in ((), (0.0,), (1.5,), (float("nan"),)):

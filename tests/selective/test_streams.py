@@ -85,7 +85,7 @@ def test_stored_maps_have_memory_of_their_own():
         streams.append(selective.stream(model, calibrate=0))
         streams[-1](frame)
         before = streams[-1].state_dict()
-        streams[-1]._items[0].accepted += 1
+        streams[-1]._states[0].accepted += 1
         for name, array in streams[-1].state_dict().items():
             assert "buffer" not in name or np.array_equal(array, before[name])
 
@@ -94,7 +94,7 @@ def test_unchanged_frames_compute_nothing(net, monkeypatch):
     stream = selective.stream(net, calibrate=0)
     frame = np.ones((12, 12, 3), "float32")
     first = stream(frame)
-    monkeypatch.setattr(stream._engine, "run", None)  # any pass would fail
+    monkeypatch.setattr(stream._engine, "compute", None)  # any pass would fail
     result = stream(frame.copy())
     assert result.stats.mode == "cached"
     assert result.stats.macs == 0
@@ -218,7 +218,7 @@ def test_nothing_is_traced_again_for_other_changes(net, backend):
     for i in range(30):
         frame = rn.next_frame(frame, rng.random((12, 12)) < rng.choice([0.01, 0.1, 0.8]), i)
         traces = stream(frame).stats.traces
-    once = len(ALL_MODES) * len(stream._engine.segments)
+    once = len(ALL_MODES) * len(stream._engine.runs)
     assert traces <= (once if backend == "tensorflow" else 0)
 
 
@@ -227,7 +227,7 @@ def test_nothing_is_traced_again_for_other_changes(net, backend):
 def test_size_classes_are_few_and_large_enough(net, backend, of):
     coarse = 1.25, 50  # times as large; sizes
     most, few = (1.5, 30) if backend == "jax" else coarse if of == "crops" else (1.0625, 170)
-    fit = selective.stream(net)._engine.backend.fit
+    fit = selective.stream(net)._engine.backend.size_class
     sizes = {fit(n, 10_000, of) for n in range(1, 10_001)}
     padded = range(5, 97) if backend == "tensorflow" and of == "positions" else ()
     others = [n for n in range(1, 10_001) if n not in padded]
@@ -265,7 +265,7 @@ def test_calibration_measures_and_keeps_the_state(net, prune, pieces):
     frame = np.random.default_rng(0).normal(size=(12, 12, 3)).astype("float32")
     stream(frame)
     engine = stream._engine
-    assert len(engine.cost_model.points) == len(engine.segments) == pieces
+    assert len(engine.cost_model.points) == len(engine.runs) == pieces
     for index, curves in enumerate(engine.cost_model.points):
         assert set(curves) == {"dense", "rectangle", "positions", "tiles"}
         for mode, curve in curves.items():
@@ -311,7 +311,7 @@ def test_statistics_count_what_is_done(net):
 def test_memory_is_borders_and_what_is_read_with_another_reach():
     model = sp.build_plain(5, family="resnet50", input_shape=(64, 64, 3), width=0.125, seed=0)
     program = selective.stream(model).program
-    kept = sum(4 * np.prod(layout.shape) for layout in program.layouts)
+    kept = sum(4 * np.prod(layout.shape) for layout in program.stored_maps)
     everything = sum(4 * np.prod(s) for s in program.shapes if len(s) == 3)
     assert program.state_bytes < 1.5 * kept  # borders of small maps are large
     assert kept < 0.45 * everything

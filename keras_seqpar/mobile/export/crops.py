@@ -15,9 +15,10 @@ from keras_seqpar.mobile.format.files import Converted, check_path
 from keras_seqpar.mobile.network import parts_of
 from keras_seqpar.mobile.runtime.crop_plan import FULL, Layout, Size, signature_of
 from keras_seqpar.mobile.runtime.reading import Contents, read_tflite
-from keras_seqpar.selective.axis import RECEPTIVE_FIELD, Axis, check_number
+from keras_seqpar.selective.arguments import RECEPTIVE_FIELD, check_number
 from keras_seqpar.selective.change_maps.flattening import graph_of
-from keras_seqpar.selective.regions.geometry import Geometry, geometry, open_sizes
+from keras_seqpar.selective.regions.axis import Axis
+from keras_seqpar.selective.regions.geometry import Geometry, crop_geometry, open_sizes
 
 
 def convert_crops(
@@ -88,8 +89,8 @@ def convert_crops(
             "ones only. Give image_size=(height, width) of the frames."
         )
     shape = None if image_size is None else (*_pair(image_size, "image_size"), channels)
-    found = geometry(model, shape)
-    check_number("margin", margin, 0, words=True)
+    found = crop_geometry(model, shape)
+    check_number("margin", margin, 0, allow_receptive_field=True)
     sizes = _check_sizes(model, found, crops, margin)
     layout = Layout(found.shape, found.rows, found.cols, sizes, found.barrier)  # type: ignore[arg-type]
     network = open_sizes(model)
@@ -116,7 +117,7 @@ def convert_crops(
 
 def _check_sizes(model: keras.Model, found: Geometry, crops, margin) -> tuple[Size, ...]:
     """The sizes of crops; refuses those that cannot be."""
-    frame, axes = found.shape[:2], (found.rows.within(margin), found.cols.within(margin))
+    frame, axes = found.shape[:2], (found.rows.limited(margin), found.cols.limited(margin))
     stride = tuple(axis.stride for axis in axes)
     if any(side % step for side, step in zip(frame, stride, strict=True)):
         fitting = tuple(side // step * step for side, step in zip(frame, stride, strict=True))

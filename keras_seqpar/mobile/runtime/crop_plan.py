@@ -6,9 +6,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from keras_seqpar.selective.axis import Axis
-from keras_seqpar.selective.regions import crops as regions
-from keras_seqpar.selective.regions.crops import Box, Crop
+from keras_seqpar.selective.regions.axis import Axis
+from keras_seqpar.selective.regions.crops import Box, Crop, make_crop, merged_boxes, needed_spans
 
 Size = tuple[int, int]  # height, width
 FULL = "full"  # the signature of whole frames
@@ -94,7 +93,7 @@ class FixedPlanner:
             The crops, or `None` where a whole frame is better, or no crop is large enough.
         """
         found: list[Crop] = []
-        for box in regions.joined(changed, self.price, least):
+        for box in merged_boxes(changed, self.price, least):
             crops = self.crops(box, thrifty=True)
             if crops is None:
                 return None
@@ -146,7 +145,7 @@ class FixedPlanner:
             _placed(axis, *span, side)
             for axis, span, side in zip((self.rows, self.cols), needed, size, strict=True)
         )
-        return regions.cut(box, (top, left, bottom, right), self.rows, self.cols)
+        return make_crop(box, (top, left, bottom, right), self.rows, self.cols)
 
     def _halves(self, box: Box, needed, halvings: int, thrifty: bool) -> list[Crop] | None:
         """The crops of both halves, along the side that is longer in crops."""
@@ -170,7 +169,7 @@ class FixedPlanner:
     def _needed(self, box: Box) -> list[tuple[int, int]] | None:
         """The rows and columns that a changed box needs, from stride to stride."""
         axes = self.rows, self.cols
-        spans = regions.needed(box, axes, (self.reach_rows, self.reach_cols))
+        spans = needed_spans(box, axes, (self.reach_rows, self.reach_cols))
         if spans is None:
             return None
         found = []

@@ -20,7 +20,7 @@ from keras_seqpar.mobile.runtime.crop_plan import (
     size_of,
 )
 from keras_seqpar.mobile.runtime.runner import Runner
-from keras_seqpar.selective.axis import RECEPTIVE_FIELD, check_crops
+from keras_seqpar.selective.arguments import RECEPTIVE_FIELD, check_crops
 from keras_seqpar.selective.detector import AUTO, Detector
 from keras_seqpar.selective.regions.crops import Box, Crop, area
 
@@ -148,8 +148,8 @@ class CropStream:
         self._calibrate = calibrate
         self.prices: dict[Size, float] = {size: float(size[0] * size[1]) for size in layout.sizes}
         self._planner = FixedPlanner(
-            layout.rows.within(margin), layout.cols.within(margin),
-            layout.rows.within(reach), layout.cols.within(reach), self.prices,
+            layout.rows.limited(margin), layout.cols.limited(margin),
+            layout.rows.limited(reach), layout.cols.limited(reach), self.prices,
         )  # fmt: skip
         y, x = layout.rows.size // 2, layout.cols.size // 2
         if self._planner.crops((y, x, y + 1, x + 1)) is None:

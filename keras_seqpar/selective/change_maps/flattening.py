@@ -1,4 +1,4 @@
-"""A functional Keras model, nested ones included, as one list of layer calls."""
+"""A functional Keras model as one list of layer calls, those of nested models included."""
 
 import dataclasses
 import hashlib
@@ -18,11 +18,11 @@ class Call:
 
     Args:
         layer: the layer, or another Keras operation.
-        name: its name, made unique where a layer is called twice.
-        inputs: numbers of the values it takes.
-        outputs: numbers of the values it gives.
-        args: its positional arguments, with a `Value` in place of each tensor.
-        kwargs: its named arguments, likewise.
+        name: name of the layer; for further calls of the same layer with `:2`, `:3`, ...
+        inputs: numbers of the values that it takes.
+        outputs: numbers of the values that it gives.
+        args: positional arguments, with a `Value` in place of each tensor.
+        kwargs: named arguments, likewise.
     """
 
     layer: keras.Operation
@@ -34,14 +34,14 @@ class Call:
 
     @property
     def constants(self) -> list:
-        """The arrays and variables among its arguments."""
+        """The arrays and variables among the arguments."""
         given = keras.tree.flatten((self.args, self.kwargs))
         return [x for x in given if hasattr(x, "shape")]
 
 
 @dataclasses.dataclass(frozen=True)
 class Value:
-    """Stands for the tensor of this number."""
+    """Takes the place of the tensor with this number."""
 
     number: int
 
@@ -51,11 +51,11 @@ class Flat:
     """A model as a list of calls.
 
     Args:
-        calls: in an order in which they can be made.
+        calls: the calls; each comes after those whose outputs it takes.
         inputs: numbers of the model's inputs.
         outputs: the model's output structure, with numbers in place of tensors.
-        shapes: of every value, without the batch.
-        dtypes: of every value.
+        shapes: shape of every value, without the batch axis.
+        dtypes: type of every value.
     """
 
     calls: tuple[Call, ...]
@@ -66,19 +66,16 @@ class Flat:
 
 
 def flatten(model: keras.Model, input_shape: Sequence[int] | None = None) -> Flat:
-    """Lists a functional model's layer calls; those of nested models are in the list.
+    """Lists the layer calls of a functional model, those of nested models included.
 
     Args:
-        model: a functional or sequential model; its first input is the frame.
+        model: a functional or sequential model whose first input is the frame.
         input_shape: `(height, width, channels)` of the frame; by default the model's own.
 
-    Returns:
-        The list.
-
     Raises:
-        TypeError: `model` is no Keras model.
-        ValueError: it is no functional one, its first input is no image, or a size is not
-            known or does not fit.
+        TypeError: `model` is not a Keras model.
+        ValueError: the model is not functional, its first input is not an image, the size of the
+            frame is unknown, or `input_shape` contradicts the model.
     """
     if not isinstance(model, keras.Model):
         raise TypeError(f"Expected a keras.Model, got {model!r} of type {type(model).__name__}.")
@@ -90,11 +87,11 @@ def flatten(model: keras.Model, input_shape: Sequence[int] | None = None) -> Fla
         if len(x.shape) > 2 or None in x.shape[1:]:
             raise ValueError(
                 f"The model {model.name!r} has a second input {x.name!r} of shape {x.shape[1:]}. "
-                "Beside the frame, a stream takes inputs of shape (numbers,) only, such as gains."
+                "In addition to the frame, a stream takes only vectors, such as gains."
             )
         specs.append(keras.KerasTensor((1, *x.shape[1:]), x.dtype))
 
-    tensors: list = []  # kept alive, so that their ids stay theirs
+    tensors: list = []  # kept alive, so that no other object gets one of their ids
     numbers: dict[int, int] = {}
     calls: list[Call] = []
     names: dict[str, int] = {}
@@ -143,15 +140,16 @@ def flatten(model: keras.Model, input_shape: Sequence[int] | None = None) -> Fla
 def fingerprint(flat: Flat) -> str:
     """A hash of layers, settings, connections, sizes and weights: equal for equal networks.
 
-    Names, which Keras counts up from model to model, and how weights began do not matter.
+    Names are left out, since Keras numbers them anew in every model, and so are `trainable` and
+    the initializers of weights.
     """
     digest = hashlib.blake2b(digest_size=16)
     digest.update(repr((flat.shapes, flat.inputs, flat.outputs)).encode())
     for call in flat.calls:
         try:
-            config = {k: v for k, v in call.layer.get_config().items() if not _aside(k)}
+            config = {k: v for k, v in call.layer.get_config().items() if not _is_left_out(k)}
             config = json.dumps(config, sort_keys=True, default=str)
-        except Exception:  # a layer that cannot say what it is: its class must do
+        except Exception:  # a layer without get_config: its class has to be enough
             config = ""
         given = keras.tree.flatten((call.args, call.kwargs))
         plain = [x for x in given if isinstance(x, (bool, int, float, str, Value))]
@@ -165,17 +163,21 @@ def fingerprint(flat: Flat) -> str:
     return digest.hexdigest()
 
 
-def _aside(setting: str) -> bool:
+def _is_left_out(setting: str) -> bool:
     return setting in ("name", "trainable") or setting.endswith("_initializer")
 
 
 def graph_of(model: keras.Model) -> keras.Model:
-    """A model as a functional one, or a `ValueError` that says why that cannot be."""
+    """A functional or sequential model as a functional model.
+
+    Raises:
+        ValueError: the model is of another kind.
+    """
     graph = functional(model)
     if graph is None:
         raise ValueError(
-            f"The model {model.name!r} of class {type(model).__name__} is no functional model, so "
-            "its layers cannot be listed. Build it with keras.Model(inputs, outputs)."
+            f"The model {model.name!r} of class {type(model).__name__} is not a functional model, "
+            "so its layers cannot be listed. Build it with keras.Model(inputs, outputs)."
         )
     return graph
 
@@ -183,19 +185,20 @@ def graph_of(model: keras.Model) -> keras.Model:
 def _frame_shape(model, own: tuple, given: Sequence[int] | None) -> tuple[int, ...]:
     if len(own) != 3:
         raise ValueError(
-            f"The model {model.name!r} takes inputs of shape {own}. A stream needs a model of "
-            "images: its first input must be (height, width, channels)."
+            f"The model {model.name!r} takes inputs of shape {own}. A stream needs a model "
+            "whose first input is an image of shape (height, width, channels)."
         )
     shape = tuple(own if given is None else given)
     fits = len(shape) == 3 and all(mine in (None, n) for mine, n in zip(own, shape, strict=True))
     if not fits:
         raise ValueError(
-            f"input_shape {shape} does not fit the model {model.name!r}, which takes {own}."
+            f"input_shape {shape} does not fit the model {model.name!r}, whose inputs have the "
+            f"shape {own}."
         )
     if not all(isinstance(n, int) and n > 0 for n in shape):
         raise ValueError(
             f"The size of a frame must be known, but it is {shape}. "
-            "Give input_shape=(height, width, channels)."
+            "Pass input_shape=(height, width, channels)."
         )
     return shape
 
@@ -205,5 +208,5 @@ def _is_tensor(x) -> bool:
 
 
 def positions(shape: Sequence[int]) -> int:
-    """How many positions a value of shape `(height, width, channels)` has; else 1."""
+    """The number of positions of a value: `height * width` for a map, 1 for other shapes."""
     return math.prod(shape[:2]) if len(shape) == 3 else 1

@@ -1,8 +1,8 @@
-"""What a layer reads: for every output position the input positions, as two small tables.
+"""Which input positions a layer reads for each output position, as two small tables.
 
-Pure NumPy. For every output row the input rows that it reads, and the same for columns.
-Convolutions, pooling, padding, cropping and upsampling differ in these tables only. An output
-must be computed again exactly if one of the positions it reads changed:
+Imports NumPy only. One table has, for every output row, the input rows that it reads; the other
+has the same for columns. Convolution, pooling, padding, cropping and upsampling differ in these
+tables only. An output must be computed again if, and only if, a position that it reads changed:
 `out[y, x] = any(changed[r, c] for r in rows[y] for c in cols[x])`.
 """
 
@@ -14,15 +14,17 @@ import numpy as np
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Taps:
-    """The positions that each output position reads: rows times columns.
+class InputPositions:
+    """The input positions that each output position reads: all of its rows times its columns.
 
     Args:
-        rows: `(output height, taps)` input rows; numbers outside `[0, height)` are border.
-        cols: `(output width, taps)` input columns.
+        rows: `(output height, rows per window)` input rows; numbers outside of `[0, height)`
+            are the border.
+        cols: `(output width, columns per window)` input columns, likewise.
         shape: `(height, width)` of the input.
-        affine: whether the tables come from one stride, offset and dilation, so that a
-            rectangle of outputs reads one rectangle of inputs. Clipped and repeated ones do not.
+        affine: whether the tables follow from one stride, offset and dilation, so that a
+            rectangle of outputs reads a rectangle of inputs. False where numbers are clipped or
+            repeated.
     """
 
     rows: np.ndarray
@@ -37,7 +39,7 @@ class Taps:
 
     @functools.cached_property
     def is_identity(self) -> bool:
-        """Whether every output reads the input of its own position and nothing else."""
+        """Whether every output reads only the input at its own position."""
         return self.output_shape == self.shape and all(
             table.shape[1] == 1 and np.array_equal(table[:, 0], np.arange(len(table)))
             for table in (self.rows, self.cols)
@@ -45,19 +47,19 @@ class Taps:
 
     @functools.cached_property
     def key(self) -> tuple:
-        """Equal for taps that read the same positions."""
+        """A hashable value that is equal for objects with equal input positions."""
         return (
             self.shape,
             *((t.shape, t.tobytes()) for t in (self._inside(0), self._inside(1))),
         )
 
     def _inside(self, axis: int) -> np.ndarray:
-        """A table with the border as one number: the size of the input."""
+        """A table in which all border positions have the same number, the size of the input."""
         table, size = (self.rows, self.cols)[axis], self.shape[axis]
         return np.where((table >= 0) & (table < size), table, size).astype(np.int32)
 
     def __call__(self, changed: np.ndarray) -> np.ndarray:
-        """The outputs that read a changed position.
+        """The outputs that read at least one changed position.
 
         Args:
             changed: boolean `(height, width)` of the input.
@@ -84,47 +86,54 @@ class Taps:
         return _reads(self.cols, self.shape[1])
 
     def span(self, axis: int, first: int, last: int) -> tuple[int, int, bool] | None:
-        """The outputs that read something of `first..last`, on one axis.
+        """The outputs along one axis that read any input from `first` to `last`.
+
+        Args:
+            axis: 0 for rows, 1 for columns.
+            first: first input.
+            last: last input.
 
         Returns:
-            The first and the last row (axis 0) or column (axis 1), and whether all between them
-            do; `None` where none does.
+            The first and the last such output, and whether all outputs between them read some of
+            these inputs too; `None` where no output reads them.
         """
-        run = self._runs[axis]
-        if run is None:
+        progression = self._progressions[axis]
+        if progression is None:
             table = (self.rows, self.cols)[axis]
             hit = np.flatnonzero(((table >= first) & (table <= last)).any(1))
             if not len(hit):
                 return None
             return int(hit[0]), int(hit[-1]), len(hit) == int(hit[-1] - hit[0]) + 1
-        start, taps, stride = run
-        low = max(0, -((start + taps - 1 - first) // stride))  # rounded up
+        start, count, stride = progression
+        low = max(0, -((start + count - 1 - first) // stride))  # rounded up
         high = min(len((self.rows, self.cols)[axis]) - 1, (last - start) // stride)
         return (low, high, True) if low <= high else None
 
     @functools.cached_property
-    def _runs(self) -> list[tuple[int, int, int] | None]:
-        """Per axis, where outputs read runs of neighbors at equal distances.
+    def _progressions(self) -> list[tuple[int, int, int] | None]:
+        """Per axis, how the windows follow each other where each reads adjacent inputs.
 
-        The first tap of the first output, the number of taps, and the stride.
+        An entry has the first input of the first window, the inputs per window, and the stride.
+        It is `None` where the windows have gaps or unequal distances.
         """
         found: list[tuple[int, int, int] | None] = []
         for table in (self.rows, self.cols):
-            run = np.arange(table.shape[1])
+            inside = np.arange(table.shape[1])
             stride = int(table[1, 0] - table[0, 0]) if len(table) > 1 else 1
-            ideal = table[0, 0] + stride * np.arange(len(table))[:, None] + run
+            ideal = table[0, 0] + stride * np.arange(len(table))[:, None] + inside
             even = stride > 0 and np.array_equal(table, ideal)
-            found.append((int(table[0, 0]), len(run), stride) if even else None)
+            found.append((int(table[0, 0]), len(inside), stride) if even else None)
         return found
 
     @functools.cached_property
-    def home(self) -> "Taps":
-        """The same layer as if every output read what lies where it lies, and nothing around.
+    def nearest(self) -> "InputPositions":
+        """The same layer as if every output read only the inputs nearest to it.
 
-        An output has the input in the middle of its window, and the inputs to which no other
-        output is nearer. Behind these taps a change is as large as it was. Halfway between two
-        outputs is the second one's, as for windows of 3 and strides of 2; windows smaller than
-        their stride have the positions up to the next one.
+        Behind this layer a change keeps its size relative to the frame: it does not spread. An
+        output reads the input in the middle of its window, and those that are nearer to its own
+        middle than to that of any other output. An input halfway between two outputs belongs to
+        the second one, as for windows of 3 with a stride of 2. A window smaller than the stride
+        is taken to extend to the next window.
         """
         tables = []
         for table, size in zip((self.rows, self.cols), self.shape, strict=True):
@@ -138,23 +147,23 @@ class Taps:
             inside = low[:, None] + np.arange((high - low).max())
             tables.append(np.where(inside < high[:, None], inside, -1))
         rows, cols = tables
-        return Taps(rows, cols, self.shape, affine=False)
+        return InputPositions(rows, cols, self.shape, affine=False)
 
-    def after(self, pads: Sequence[Sequence[int]]) -> "Taps":
-        """The same reads of an input that is padded first.
+    def without_padding(self, pads: Sequence[Sequence[int]]) -> "InputPositions":
+        """The same positions, numbered in the input before it was padded.
 
         Args:
-            pads: `((top, bottom), (left, right))`, as the padding that goes before it.
+            pads: `((top, bottom), (left, right))`, what a padding layer added to this input.
 
         Returns:
-            Taps on the input without the padding.
+            Positions of the unpadded input; what the padding added is border.
         """
         (top, bottom), (left, right) = pads
         shape = self.shape[0] - top - bottom, self.shape[1] - left - right
-        return Taps(self.rows - top, self.cols - left, shape, self.affine)
+        return InputPositions(self.rows - top, self.cols - left, shape, self.affine)
 
-    def within(self, other: "Taps") -> bool:
-        """Whether every output reads no other position than with `other`."""
+    def is_subset_of(self, other: "InputPositions") -> bool:
+        """Whether every output reads only positions that it reads in `other` too."""
         if (self.shape, self.output_shape) != (other.shape, other.output_shape):
             return False
         for axis in (0, 1):
@@ -166,17 +175,17 @@ class Taps:
 
 
 def _reads(table: np.ndarray, size: int) -> list:
-    """Per tap the outputs that read inside, and what they read, as slices where possible."""
+    """Per column of a table, which outputs read an input there, and which; slices if possible."""
     pairs = []
-    for tap in table.T:
-        outputs = np.flatnonzero((tap >= 0) & (tap < size))
+    for inputs in table.T:
+        outputs = np.flatnonzero((inputs >= 0) & (inputs < size))
         if len(outputs):
-            pairs.append((_slice(outputs), _slice(tap[outputs])))
+            pairs.append((_slice(outputs), _slice(inputs[outputs])))
     return pairs
 
 
 def _slice(index: np.ndarray):
-    """Evenly spaced, increasing indices as a slice, which is a view and quick."""
+    """Indices as a slice where they increase in equal steps: slicing copies nothing."""
     if len(index) == 1:
         return slice(int(index[0]), int(index[0]) + 1)
     steps = np.diff(index)
@@ -185,19 +194,16 @@ def _slice(index: np.ndarray):
     return index
 
 
-def window(shape, kernel, strides=(1, 1), dilation=(1, 1), padding="valid") -> Taps:
-    """What a convolution or pooling of a window reads.
+def window(shape, kernel, strides=(1, 1), dilation=(1, 1), padding="valid") -> InputPositions:
+    """The positions that a convolution or a pooling layer reads.
 
     Args:
         shape: `(height, width)` of the input.
-        kernel: `(height, width)` of the window, in taps.
-        strides: steps between windows, in positions.
-        dilation: steps between taps, in positions.
-        padding: `"valid"` or `"same"`, as Keras and TensorFlow define them: `ceil(size / stride)`
-            outputs, the odd position of border at the end.
-
-    Returns:
-        The taps.
+        kernel: `(height, width)` of the window.
+        strides: distance between windows, in positions.
+        dilation: distance between the positions that one window reads.
+        padding: `"valid"` or `"same"`, as Keras and TensorFlow define them. With `"same"` there
+            are `ceil(size / stride)` outputs, and the larger half of the border is at the end.
 
     Example:
 
@@ -205,55 +211,54 @@ def window(shape, kernel, strides=(1, 1), dilation=(1, 1), padding="valid") -> T
     array([-1,  1,  3])
     """
     tables = []
-    for size, taps, stride, step in zip(shape, kernel, strides, dilation, strict=True):
-        reach = (taps - 1) * step + 1
+    for size, count, stride, step in zip(shape, kernel, strides, dilation, strict=True):
+        extent = (count - 1) * step + 1
         if padding == "same":
-            count = -(-size // stride)
-            first = -(max((count - 1) * stride + reach - size, 0) // 2)
+            outputs = -(-size // stride)
+            first = -(max((outputs - 1) * stride + extent - size, 0) // 2)
         else:
-            count, first = (size - reach) // stride + 1, 0
-        tables.append(np.arange(count)[:, None] * stride + first + np.arange(taps) * step)
+            outputs, first = (size - extent) // stride + 1, 0
+        tables.append(np.arange(outputs)[:, None] * stride + first + np.arange(count) * step)
     rows, cols = tables
-    return Taps(rows, cols, tuple(shape))
+    return InputPositions(rows, cols, tuple(shape))
 
 
-def identity(shape) -> Taps:
-    """Every output reads its own position."""
+def identity(shape) -> InputPositions:
+    """The positions of a layer whose every output reads its own position only."""
     return window(shape, (1, 1))
 
 
-def pad(shape, pads) -> Taps:
-    """What padding reads, and with negative numbers cropping.
+def pad(shape, pads) -> InputPositions:
+    """The positions that padding reads, or cropping where the numbers are negative.
 
     Args:
         shape: `(height, width)` of the input.
-        pads: `((top, bottom), (left, right))` positions to add.
-
-    Returns:
-        The taps; what was added reads border.
+        pads: `((top, bottom), (left, right))` positions to add. Added outputs read the border.
     """
     tables = [
         np.arange(-before, size + after)[:, None]
         for size, (before, after) in zip(shape, pads, strict=True)
     ]
     rows, cols = tables
-    return Taps(rows, cols, tuple(shape))
+    return InputPositions(rows, cols, tuple(shape))
 
 
-def repeat(shape, factors) -> Taps:
-    """What nearest-neighbor upsampling by whole factors reads."""
+def repeat(shape, factors) -> InputPositions:
+    """The positions that nearest-neighbor upsampling by integer factors reads."""
     tables = [
         (np.arange(n * factor) // factor)[:, None] for n, factor in zip(shape, factors, strict=True)
     ]
     rows, cols = tables
-    return Taps(rows, cols, tuple(shape), affine=False)
+    return InputPositions(rows, cols, tuple(shape), affine=False)
 
 
-def bilinear(shape, factors) -> tuple[Taps, list[np.ndarray]]:
-    """What bilinear upsampling by whole factors reads (half-pixel centers), and the weights.
+def bilinear(shape, factors) -> tuple[InputPositions, list[np.ndarray]]:
+    """The positions that bilinear upsampling by integer factors reads, and their weights.
+
+    Centers are at half pixels.
 
     Returns:
-        Taps, two per axis, and for each axis the weights `(outputs, 2)` of the two.
+        Two positions per axis and output, and for each axis their weights `(outputs, 2)`.
     """
     tables, weights = [], []
     for size, factor in zip(shape, factors, strict=True):
@@ -264,4 +269,4 @@ def bilinear(shape, factors) -> tuple[Taps, list[np.ndarray]]:
         tables.append(np.stack([low, high], 1))
         weights.append(np.stack([1 - upper, upper], 1).astype("float32"))
     rows, cols = tables
-    return Taps(rows, cols, tuple(shape), affine=False), weights
+    return InputPositions(rows, cols, tuple(shape), affine=False), weights

@@ -1,7 +1,8 @@
 """Change maps: which outputs of each layer must be computed again when some inputs changed.
 
-Pure NumPy. A change map is a boolean array with one cell per position. Each follows from those
-before it by what its layer reads (`Taps`).
+Imports NumPy only. A change map is a boolean array with one cell per position. The map of a layer
+follows from the maps of its inputs and from the positions that the layer reads
+(`InputPositions`).
 """
 
 import dataclasses
@@ -10,177 +11,202 @@ from typing import Any
 
 import numpy as np
 
-from keras_seqpar.selective.axis import RECEPTIVE_FIELD
-from keras_seqpar.selective.boxes import Box, Filled, around, common, slices, through, union
-from keras_seqpar.selective.change_maps.input_positions import Taps, identity
-from keras_seqpar.selective.change_maps.reach import Near
+from keras_seqpar.selective.arguments import RECEPTIVE_FIELD
+from keras_seqpar.selective.change_maps.boxes import (
+    Box,
+    FilledBox,
+    box_behind,
+    filled_box,
+    intersection,
+    slices,
+    union,
+)
+from keras_seqpar.selective.change_maps.input_positions import InputPositions, identity
+from keras_seqpar.selective.change_maps.reach import ReachLimit
 
 
 @dataclasses.dataclass(frozen=True)
-class _Map:
-    """How one map follows from others; see `Maps`."""
+class _ChangeMap:
+    """How one change map follows from others; see `ChangeMaps`."""
 
-    kind: str  # "never", "source", "taps", "union" or "whole"
+    kind: str  # "never", "frame", "window", "union" or "global"
     shape: Any = None
     sources: tuple[int, ...] = ()
-    taps: Any = None
+    reads: Any = None
 
 
-class Maps:
-    """All change maps of one network, each distinct one only once.
+class ChangeMaps:
+    """The change maps of one network, without the values that they have for a frame.
 
-    A map is a number. Layers that always have equal maps share one: everything that works
-    position by position has its input's, and a sum has that of the input whose map contains the
-    others' whatever changes. The map 0 never has a change, 1 is the frame's.
+    A map is identified by a number. Layers whose maps are always equal share one number: a layer
+    that works position by position has the map of its input, and a sum has the map of one input
+    if that map always contains those of the other inputs. Map 0 never changes; map 1 is the
+    frame's.
 
     Args:
         shape: `(height, width)` of the frame.
     """
 
-    NEVER, SOURCE = 0, 1
+    NEVER, FRAME = 0, 1
 
     def __init__(self, shape):
-        self._maps = [_Map("never"), _Map("source", tuple(shape))]
-        self._known: dict = {}
+        self._maps = [_ChangeMap("never"), _ChangeMap("frame", tuple(shape))]
+        self._numbers: dict = {}
         self._contains: dict[tuple[int, int], bool] = {}
 
     def __len__(self) -> int:
         return len(self._maps)
 
     def shape(self, map_: int) -> Any:
-        """`(height, width)`, or `None` for what has no positions."""
+        """`(height, width)`, or `None` for values without positions."""
         return self._maps[map_].shape
 
-    def is_whole(self, map_: int) -> bool:
-        """Whether everything changes as soon as anything does."""
-        return self._maps[map_].kind == "whole"
+    def is_global(self, map_: int) -> bool:
+        """Whether all of the map is true as soon as any position of the frame changed."""
+        return self._maps[map_].kind == "global"
 
     def has_positions(self, map_: int) -> bool:
-        """Whether single positions can change: not so for `NEVER` and whole maps."""
-        return self._maps[map_].kind not in ("never", "whole")
+        """Whether single positions can change: false for `NEVER` and for global maps."""
+        return self._maps[map_].kind not in ("never", "global")
 
-    def taps(self, source: int, taps: Taps) -> int:
-        """The map behind a layer that reads `taps` of something with the map `source`."""
+    def window(self, source: int, reads: InputPositions) -> int:
+        """The map behind a layer with a window.
+
+        Args:
+            source: the map of the layer's input.
+            reads: the input positions that the layer reads.
+        """
         if source == self.NEVER:
             return source
-        if self.is_whole(source):
-            return self.whole([source], taps.output_shape)
-        if taps.is_identity:
+        if self.is_global(source):
+            return self.global_map([source], reads.output_shape)
+        if reads.is_identity:
             return source
-        made = _Map("taps", taps.output_shape, (source,), taps)
-        return self._once(("taps", source, taps.key), made)
+        made = _ChangeMap("window", reads.output_shape, (source,), reads)
+        return self._add(("window", source, reads.key), made)
 
     def union(self, sources: Iterable[int]) -> int:
         """The map behind a layer that combines inputs of equal size position by position."""
-        ids = sorted(set(sources) - {self.NEVER})
-        whole = [i for i in ids if self.is_whole(i)]
-        if whole:
-            return self.whole(ids, self.shape(whole[0]))
+        numbers = sorted(set(sources) - {self.NEVER})
+        global_maps = [i for i in numbers if self.is_global(i)]
+        if global_maps:
+            return self.global_map(numbers, self.shape(global_maps[0]))
         kept: list[int] = []
-        for i in ids:
+        for i in numbers:
             if not any(self.contains(k, i) for k in kept):
                 kept = [k for k in kept if not self.contains(i, k)] + [i]
         if len(kept) < 2:
             return kept[0] if kept else self.NEVER
         key = tuple(sorted(kept))
-        return self._once(("union", key), _Map("union", self.shape(key[0]), key))
+        return self._add(("union", key), _ChangeMap("union", self.shape(key[0]), key))
 
-    def whole(self, sources: Iterable[int], shape: tuple[int, int] | None) -> int:
+    def global_map(self, sources: Iterable[int], shape: tuple[int, int] | None) -> int:
         """The map behind a layer whose every output depends on every input."""
-        ids = tuple(sorted(set(sources) - {self.NEVER}))
-        if not ids:
+        numbers = tuple(sorted(set(sources) - {self.NEVER}))
+        if not numbers:
             return self.NEVER
-        return self._once(("whole", ids, shape), _Map("whole", shape, ids))
+        return self._add(("global", numbers, shape), _ChangeMap("global", shape, numbers))
 
     def contains(self, a: int, b: int) -> bool:
-        """Whether map `a` has a change wherever `b` has one, whatever the frame does."""
-        if (a, b) not in self._contains:  # else a dense network would ask exponentially often
-            self._contains[a, b] = self._has(a, b)
+        """Whether map `a` is true wherever map `b` is, for every possible change of the frame."""
+        # Remembered: a network of many concatenations would ask exponentially often otherwise.
+        if (a, b) not in self._contains:
+            self._contains[a, b] = self._find_contains(a, b)
         return self._contains[a, b]
 
-    def _has(self, a: int, b: int) -> bool:
+    def _find_contains(self, a: int, b: int) -> bool:
         if a == b or b == self.NEVER:
             return True
-        big, small = self._maps[a], self._maps[b]
-        if big.shape != small.shape or not (self.has_positions(a) and self.has_positions(b)):
+        large, small = self._maps[a], self._maps[b]
+        if large.shape != small.shape or not (self.has_positions(a) and self.has_positions(b)):
             return False
         if small.kind == "union":
             return all(self.contains(a, i) for i in small.sources)
-        if big.kind == "union":
-            return any(self.contains(i, b) for i in big.sources)
-        if big.taps is None:
+        if large.kind == "union":
+            return any(self.contains(i, b) for i in large.sources)
+        if large.reads is None:
             return False
-        (source,) = big.sources
-        if small.taps is not None and small.taps.within(big.taps):
+        (source,) = large.sources
+        if small.reads is not None and small.reads.is_subset_of(large.reads):
             if self.contains(source, small.sources[0]):
                 return True
-        same = big.taps.shape == big.shape
-        return same and identity(big.shape).within(big.taps) and self.contains(source, b)
+        same_size = large.reads.shape == large.shape
+        return (
+            same_size
+            and identity(large.shape).is_subset_of(large.reads)
+            and self.contains(source, b)
+        )
 
     def evaluate(self, changed: np.ndarray, reach: int | str = RECEPTIVE_FIELD) -> "Changes":
-        """All maps for one change of the frame, each worked out when it is asked for.
+        """The values of all maps for one change of the frame, each computed on first use.
 
         Args:
             changed: boolean `(height, width)` of the frame.
             reach: pixels of the frame up to which the change is followed, or
-                `"receptive_field"`: as far as the layers read.
+                `"receptive_field"` for as far as the layers read.
 
         Returns:
-            What gives, for the number of a map, its boolean array, `()` for those without
-            positions, and a box around it.
+            An object that gives, for the number of a map, the boolean array, which has the shape
+            `()` for values without positions, and its bounding box.
         """
         changed = np.asarray(changed, bool)
-        box = around(changed)
-        near = None
+        box = filled_box(changed)
+        limit = None
         if not isinstance(reach, str):
-            near = Near(self._maps, self.SOURCE, changed, box, reach)
-        return Changes(self._maps, self.SOURCE, changed, box, near)
+            limit = ReachLimit(self._maps, self.FRAME, changed, box, reach)
+        return Changes(self._maps, self.FRAME, changed, box, limit)
 
-    def _once(self, key, made: _Map) -> int:
-        if key not in self._known:
+    def _add(self, key, made: _ChangeMap) -> int:
+        """The number of a map; equal maps have equal keys and are stored once."""
+        if key not in self._numbers:
             self._maps.append(made)
-            self._known[key] = len(self._maps) - 1
-        return self._known[key]
+            self._numbers[key] = len(self._maps) - 1
+        return self._numbers[key]
 
 
 class Changes:
-    """The maps of one frame; see `Maps.evaluate`."""
+    """The values of the change maps for one frame; see `ChangeMaps.evaluate`."""
 
     def __init__(
-        self, maps: Sequence[_Map], start: int, changed: np.ndarray, box: Filled, near: Near | None
+        self,
+        maps: Sequence[_ChangeMap],
+        start: int,
+        changed: np.ndarray,
+        box: FilledBox,
+        limit: ReachLimit | None,
     ):
         self._maps = tuple(maps)
-        self._found = {Maps.NEVER: np.zeros((), bool), start: changed}
-        self._boxes: dict[int, Filled] = {Maps.NEVER: (None, False), start: box}
-        self._near = near
+        self._values = {ChangeMaps.NEVER: np.zeros((), bool), start: changed}
+        self._boxes: dict[int, FilledBox] = {ChangeMaps.NEVER: (None, False), start: box}
+        self._limit = limit
 
-    def after(self, number: int, changed: np.ndarray) -> "Changes":
-        """The maps that follow when one of them turns out to be another.
+    def restarted_at(self, number: int, changed: np.ndarray) -> "Changes":
+        """The maps that follow when one map has another value than the frame implies.
 
         Args:
-            number: of that map.
-            changed: what it is.
+            number: the map.
+            changed: its value.
 
         Returns:
-            What gives the maps that follow from that one, and no others.
+            The values of that map and of those that follow from it alone; no others.
         """
-        return Changes(self._maps, number, changed, around(changed), self._near)
+        return Changes(self._maps, number, changed, filled_box(changed), self._limit)
 
     def __getitem__(self, number: int) -> np.ndarray:
-        if number not in self._found:
-            self._found[number] = self._evaluate(number, self._maps[number])
-        return self._found[number]
+        if number not in self._values:
+            self._values[number] = self._evaluate(number, self._maps[number])
+        return self._values[number]
 
-    def _evaluate(self, number: int, m: _Map) -> np.ndarray:
+    def _evaluate(self, number: int, m: _ChangeMap) -> np.ndarray:
         box, filled = self._box(number)
         if filled and box is not None:
-            found = np.zeros(m.shape, bool)
-            found[slices(box)] = True
-            return found
+            value = np.zeros(m.shape, bool)
+            value[slices(box)] = True
+            return value
         sources = [self[i] for i in m.sources]
-        if m.kind == "taps":
-            found = m.taps(sources[0])
-            return found if self._near is None else found & self._near.map(number)
+        if m.kind == "window":
+            value = m.reads(sources[0])
+            return value if self._limit is None else value & self._limit.map(number)
         if m.kind == "union":
             return np.logical_or.reduce(sources)
         return np.full(m.shape or (), any(s.any() for s in sources))
@@ -193,34 +219,35 @@ class Changes:
         return int(np.count_nonzero(self[number]))
 
     def box(self, number: int) -> Box | None:
-        """A rectangle around a map: the frame's bounding box, led through the layers.
+        """A box that contains all that is true in a map.
 
-        That takes no arrays of positions.
+        It is the frame's bounding box, followed through the layers: no array is computed. It can
+        be larger than the map's own bounding box.
 
         Args:
-            number: of the map.
+            number: the map.
 
         Returns:
-            `(first row, last row, first column, last column)`, or `None` without change.
+            `(first row, last row, first column, last column)`, or `None` where nothing changed.
         """
         return self._box(number)[0]
 
-    def _box(self, number: int) -> Filled:
-        """The rectangle of `box`, and whether the map is known to be true in all of it.
+    def _box(self, number: int) -> FilledBox:
+        """The result of `box`, and whether the map is known to be true everywhere in it.
 
-        So it is behind a change that fills its own, but for layers that skip positions.
+        It is behind a change that fills its own box, unless a layer skips positions.
         """
         if number not in self._boxes:
             m = self._maps[number]
-            found = self._around(m, [self._box(i) for i in m.sources])
-            if self._near is not None and m.kind == "taps":
-                found = common(found, self._near.box(number))
+            found = self._box_from(m, [self._box(i) for i in m.sources])
+            if self._limit is not None and m.kind == "window":
+                found = intersection(found, self._limit.box(number))
             self._boxes[number] = found
         return self._boxes[number]
 
-    def _around(self, m: _Map, sources: list[Filled]) -> Filled:
-        if m.kind == "taps":
-            return through(m.taps, sources[0])
+    def _box_from(self, m: _ChangeMap, sources: list[FilledBox]) -> FilledBox:
+        if m.kind == "window":
+            return box_behind(m.reads, sources[0])
         if m.kind == "union":
             return union(sources)
         if all(box is None for box, _ in sources):
@@ -228,8 +255,13 @@ class Changes:
         return ((0, m.shape[0] - 1, 0, m.shape[1] - 1) if m.shape else (0, 0, 0, 0)), False
 
 
-def patch(shape, share: float) -> np.ndarray:
-    """A map in which a rectangle in the middle changed, of this share of the area."""
+def centered_rectangle(shape, share: float) -> np.ndarray:
+    """A map that is true in a rectangle in its middle, of a given share of the area.
+
+    Args:
+        shape: `(height, width)`.
+        share: share of the area, above 0 and up to 1.
+    """
     changed = np.zeros(shape, bool)
     sides = [max(1, round(size * share**0.5)) for size in shape]
     top, left = ((size - side) // 2 for size, side in zip(shape, sides, strict=True))

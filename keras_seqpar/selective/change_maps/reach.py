@@ -1,8 +1,8 @@
-"""How far a change is followed: limits to change maps, for streams that need not be exact.
+"""Limits to how far a change is followed, for streams that need not be exact.
 
-What changes in a frame changes, by the receptive field, much more in the maps behind it, most of
-it little. With a reach, every map has the change where it lies in that map (`Taps.home`) and in
-what is at most so many pixels away, whatever else the layers before it have read.
+The receptive field of a deep network is large: a small change in a frame makes large parts of the
+maps behind it change, most of them only a little. With a limited reach, a map is computed again
+only where the change itself is (`InputPositions.nearest`) and up to `reach` pixels around.
 """
 
 from collections.abc import Sequence
@@ -10,38 +10,43 @@ from typing import Any
 
 import numpy as np
 
-from keras_seqpar.selective.boxes import Filled, through, union
+from keras_seqpar.selective.change_maps.boxes import FilledBox, box_behind, union
 from keras_seqpar.selective.detector import grow
 
 
-class Near:
-    """Where the change of one frame may be followed to.
+class ReachLimit:
+    """For one frame, the positions of every map up to which its change is followed.
 
     Args:
-        maps: all change maps, with `kind`, `shape`, `sources` and `taps`.
-        source: number of the frame's.
+        maps: all change maps, each with `kind`, `shape`, `sources` and `reads`.
+        frame_map: number of the frame's change map.
         changed: boolean `(height, width)` of the frame.
-        box: around it, `None` without change, and whether the change fills it.
+        box: the bounding box of `changed`.
         reach: pixels of the frame.
     """
 
     def __init__(
-        self, maps: Sequence[Any], source: int, changed: np.ndarray, box: Filled, reach: int
+        self,
+        maps: Sequence[Any],
+        frame_map: int,
+        changed: np.ndarray,
+        box: FilledBox,
+        reach: int,
     ):
-        self._maps, self._frame, self._reach = maps, changed.shape, reach
-        self._places: dict[int, np.ndarray] = {source: changed}
-        self._boxes: dict[int, Filled] = {source: box}
-        self._grown: dict[int, np.ndarray] = {}  # by identity of the place: layers share them
+        self._maps, self._frame_size, self._reach = maps, changed.shape, reach
+        self._centers: dict[int, np.ndarray] = {frame_map: changed}
+        self._boxes: dict[int, FilledBox] = {frame_map: box}
+        self._grown: dict[int, np.ndarray] = {}  # keys are ids of `_centers`: layers share them
 
     def map(self, number: int) -> np.ndarray:
-        """The limit of a map with positions: boolean, of its shape."""
-        place = self._place(number)
-        if id(place) not in self._grown:
-            self._grown[id(place)] = grow(place, self._steps(place.shape))
-        return self._grown[id(place)]
+        """The positions of a map that may be computed: boolean, of the map's shape."""
+        center = self._center(number)
+        if id(center) not in self._grown:
+            self._grown[id(center)] = grow(center, self._steps(center.shape))
+        return self._grown[id(center)]
 
-    def box(self, number: int) -> Filled:
-        """A rectangle around it, `None` where it is empty, and whether all in it is true."""
+    def box(self, number: int) -> FilledBox:
+        """The bounding box of the positions of a map that may be computed."""
         box, filled = self._box(number)
         if box is None:
             return None, False
@@ -54,23 +59,29 @@ class Near:
         return grown, filled
 
     def _steps(self, shape: tuple[int, ...]) -> tuple[int, int]:
-        """How many rows and columns of a map the reach is."""
-        rows, cols = (self._reach * n // of for n, of in zip(shape, self._frame, strict=True))
+        """The reach in rows and in columns of a map of this shape."""
+        rows, cols = (self._reach * n // of for n, of in zip(shape, self._frame_size, strict=True))
         return rows, cols
 
-    def _place(self, number: int) -> np.ndarray:
-        if number not in self._places:
+    def _center(self, number: int) -> np.ndarray:
+        """Where the change of the frame is in a map, without anything around it."""
+        if number not in self._centers:
             m = self._maps[number]
-            places = list({id(x): x for x in map(self._place, m.sources)}.values())
-            if m.kind == "taps" and not m.taps.home.is_identity:
-                places = [m.taps.home(places[0])]
-            self._places[number] = places[0] if len(places) == 1 else np.logical_or.reduce(places)
-        return self._places[number]
+            centers = list({id(x): x for x in map(self._center, m.sources)}.values())
+            if m.kind == "window" and not m.reads.nearest.is_identity:
+                centers = [m.reads.nearest(centers[0])]
+            self._centers[number] = (
+                centers[0] if len(centers) == 1 else np.logical_or.reduce(centers)
+            )
+        return self._centers[number]
 
-    def _box(self, number: int) -> Filled:
+    def _box(self, number: int) -> FilledBox:
+        """The bounding box of `_center`."""
         if number not in self._boxes:
             m = self._maps[number]
             boxes = [self._box(i) for i in m.sources]
-            is_layer = m.kind == "taps"
-            self._boxes[number] = through(m.taps.home, boxes[0]) if is_layer else union(boxes)
+            is_layer = m.kind == "window"
+            self._boxes[number] = (
+                box_behind(m.reads.nearest, boxes[0]) if is_layer else union(boxes)
+            )
         return self._boxes[number]

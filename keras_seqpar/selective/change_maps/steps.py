@@ -1,4 +1,4 @@
-"""The operations of a network as it is run, and those of them that melt into others."""
+"""The operations that a stream computes, and the folding of some of them into others."""
 
 import collections
 import dataclasses
@@ -18,30 +18,33 @@ class Step:
     """One operation.
 
     Args:
-        name: of the layer.
-        kind: `"conv"`, `"depthwise"`, `"max"`, `"average"`, `"copy"`, `"bilinear"`, `"lay"`
-            (blocks of a transposed convolution, see `transposed`),
-            `"pointwise"` (a layer applied to each position) or `"call"` (a layer applied to
-            everything).
-        inputs: the values it takes.
-        outputs: the values it gives.
+        name: name of the layer.
+        kind: `"conv"`, `"depthwise"`, `"max"`, `"average"`, `"copy"`, `"bilinear"`,
+            `"depth_to_space"` (the second half of a transposed convolution, see `transposed`),
+            `"pointwise"` (a layer applied to each position) or `"call"` (a layer applied to the
+            whole map).
+        inputs: numbers of the values that it takes.
+        outputs: numbers of the values that it gives.
         map: number of its output's change map.
-        taps: the `Taps` that it reads; `None` where it reads only its own position, or everything.
-        fill: what the border holds that it reads.
-        layer: what to call for whole maps, where that is not a convolution.
-        arguments: the layer's arguments, with `Value` in place of tensors.
-        kernel: of a convolution, folded.
-        bias: of a convolution, folded.
-        activation: of a convolution, or of what lays the blocks of one.
-        strides: of a convolution or pooling; outputs per block where blocks are laid.
+        reads: the `InputPositions` that it reads; `None` where an output reads its own position
+            only, or everything.
+        fill: the value of the border that it reads.
+        layer: the layer to call, where the step is not a convolution.
+        arguments: the layer's arguments, with a `Value` in place of each tensor.
+        kernel: of a convolution, after folding.
+        bias: of a convolution, after folding.
+        activation: of a convolution, or of the second half of a transposed one.
+        strides: of a convolution or pooling layer; of `"depth_to_space"`, outputs per block.
         dilation: of a convolution.
-        padding: `"same"` or `"valid"`, of a convolution or pooling.
-        pads: `((top, bottom), (left, right))` that a padding layer before it adds, if any.
+        padding: `"same"` or `"valid"`, of a convolution or pooling layer.
+        pads: `((top, bottom), (left, right))` that a padding layer before it adds, if there is
+            one.
         groups: of a convolution.
-        weights: of bilinear upsampling, per axis; where blocks are laid, which row and which
-            column of its block each output is.
+        weights: of bilinear upsampling, the weights per axis; of `"depth_to_space"`, the row and
+            the column of each output in its block.
         macs: multiply-accumulates per output position.
-        order: which layer of `Program.layers` it is, the last one of those folded into it.
+        order: index of its layer in `Program.layers`; where layers were folded into the step, of
+            the last one of them.
     """
 
     name: str
@@ -49,7 +52,7 @@ class Step:
     inputs: list[int]
     outputs: list[int]
     map: int
-    taps: Any = None
+    reads: Any = None
     fill: float = 0.0
     layer: Any = None
     arguments: tuple = ((), {})
@@ -70,11 +73,11 @@ def fold(steps: Sequence[Step], outputs: Collection[int]) -> list[Step]:
     """Folds constant gains and batch normalization into the convolution before them.
 
     Args:
-        steps: in order; they are changed in place.
-        outputs: values that must stay.
+        steps: the steps in order; they are changed in place.
+        outputs: values that other steps or the user still need, so that they are not folded away.
 
     Returns:
-        Those that are left, their weights in float32.
+        The steps that remain, with weights in float32.
     """
     maker = {value: step for step in steps for value in step.outputs}
     readers = collections.Counter(value for step in steps for value in step.inputs)
@@ -87,42 +90,45 @@ def fold(steps: Sequence[Step], outputs: Collection[int]) -> list[Step]:
             and before.activation is None
             and readers[step.inputs[0]] == 1
             and step.inputs[0] not in outputs
-            and (linear := _linear(step)) is not None
+            and (affine := _scale_and_shift(step)) is not None
         ):
-            _scale(before, *linear)
+            _fold_into(before, *affine)
             before.outputs, before.order = step.outputs, step.order
             maker[step.outputs[0]] = before
         else:
             kept.append(step)
-    for step in kept:  # float32 from here on: what was folded was folded in float64
+    for step in kept:  # folding was done in float64
         if step.kernel is not None:
             step.kernel = step.kernel.astype("float32")
             step.bias = None if step.bias is None else step.bias.astype("float32")
     return kept
 
 
-def array(weight) -> np.ndarray:
-    """A weight in float64."""
+def weight_array(weight) -> np.ndarray:
+    """A weight as a float64 array."""
     return keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(weight)).astype("float64")
 
 
-def _linear(step: Step) -> tuple | None:
-    """Scale and shift per channel of a layer that does nothing else, at inference."""
+def _scale_and_shift(step: Step) -> tuple | None:
+    """The factor and the summand per channel of a layer that only scales and shifts.
+
+    `None` for layers that do anything else at inference.
+    """
     layer = step.layer
     if step.kind != "pointwise":
         return None
     if type(layer) is TopDownGain:
         return np.float64(layer.gain), np.float64(0)
     if type(layer) is kl.BatchNormalization:
-        scale = 1 / np.sqrt(array(layer.moving_variance) + layer.epsilon)
-        scale = scale * array(layer.gamma) if layer.scale else scale
-        shift = -array(layer.moving_mean) * scale
-        return scale, shift + array(layer.beta) if layer.center else shift
+        scale = 1 / np.sqrt(weight_array(layer.moving_variance) + layer.epsilon)
+        scale = scale * weight_array(layer.gamma) if layer.scale else scale
+        shift = -weight_array(layer.moving_mean) * scale
+        return scale, shift + weight_array(layer.beta) if layer.center else shift
     return None
 
 
-def _scale(step: Step, scale, shift) -> None:
-    """Lets a convolution do a multiplication and an addition that follow it."""
+def _fold_into(step: Step, scale, shift) -> None:
+    """Changes a convolution's weights so that it also scales and shifts its output."""
     kernel = step.kernel
     channels = kernel.shape[2:] if step.kind == "depthwise" else kernel.shape[3:]
     step.kernel = kernel * np.broadcast_to(scale, math.prod(channels)).reshape(channels)

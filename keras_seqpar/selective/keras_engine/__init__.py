@@ -1,1 +1,1 @@
-"""The engine of streams on Keras: stored maps, and the parts of them that are computed again."""
+"""The engine of streams on Keras: it stores maps and computes parts of them again."""

@@ -1,6 +1,5 @@
-"""Runs a network's steps on whole images of any size, with nothing kept in between."""
+"""Runs a network on full images or crops of any size, without storing anything in between."""
 
-import importlib
 from typing import Any
 
 import keras
@@ -8,37 +7,33 @@ import numpy as np
 
 from keras_seqpar.selective.change_maps.program import Program
 from keras_seqpar.selective.keras_engine import kernels
+from keras_seqpar.selective.keras_engine.backend import check_freeze, load_backend
 
 
-class Whole:
-    """A program as a function of one image; batch normalization is folded.
+class DensePath:
+    """A program as a function of one image.
 
     Args:
-        program: the network, of one input and one output.
-        finish: what is done to the output before it leaves the backend.
-        freeze: make the weights constants of what is compiled.
+        program: the network, with one input and one output.
+        output_function: applied to the output before it becomes an array.
+        freeze: make the weights constants of what is compiled (TensorFlow only).
     """
 
-    def __init__(self, program: Program, finish, *, freeze: bool = False):
-        if freeze and keras.backend.backend() != "tensorflow":
-            raise ValueError(
-                f"freeze=True is for the TensorFlow backend, this is {keras.backend.backend()}: "
-                "leave it out."
-            )
-        name = f"keras_seqpar.selective._{keras.backend.backend()}"
-        self.backend: Any = importlib.import_module(name)
-        self._program, self._finish = program, finish
+    def __init__(self, program: Program, output_function, *, freeze: bool = False):
+        check_freeze(freeze)
+        self.backend: Any = load_backend()
+        self._program, self._output_function = program, output_function
         self._weights = [kernels.weights_of(step, freeze) for step in program.steps]
         channels = program.shapes[program.inputs[0]][2]
-        self._caller = self.backend.Caller(self._walk, channels)
+        self._runner = self.backend.DenseRunner(self._compute, channels)
 
     @property
     def traces(self) -> int:
         """How often anything was compiled."""
-        return self._caller.traces
+        return self._runner.traces
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        """Runs it.
+        """Runs the network.
 
         Args:
             image: `(height, width, channels)`.
@@ -46,15 +41,16 @@ class Whole:
         Returns:
             The output without a batch axis.
         """
-        return self._caller(np.ascontiguousarray(image[None], "float32"))[0]
+        return self._runner(np.ascontiguousarray(image[None], "float32"))[0]
 
-    def _walk(self, image):
-        env = {self._program.inputs[0]: image}
+    def _compute(self, image):
+        """All steps; called, or traced, by the backend."""
+        values = {self._program.inputs[0]: image}
         for step, weights in zip(self._program.steps, self._weights, strict=True):
-            inputs = [env[value] for value in step.inputs]
+            inputs = [values[value] for value in step.inputs]
             if step.kind == "bilinear":
-                made = [self.backend.enlarge(inputs[0], step.layer.size)]
+                outputs = [self.backend.upsample_bilinear(inputs[0], step.layer.size)]
             else:
-                made = kernels.on_whole(step, weights, inputs)
-            env.update(zip(step.outputs, made, strict=True))
-        return self._finish(env[keras.tree.flatten(self._program.outputs)[0]])
+                outputs = kernels.on_full_maps(step, weights, inputs)
+            values.update(zip(step.outputs, outputs, strict=True))
+        return self._output_function(values[keras.tree.flatten(self._program.outputs)[0]])

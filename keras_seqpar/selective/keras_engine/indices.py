@@ -1,8 +1,8 @@
-"""Regions as rows of stored maps: which a region is, and which a layer reads for it.
+"""The rows of a stored map that belong to a region, or that a layer reads to compute a region.
 
-A region is given as in `segments.Region`, by tensors of rows and columns, and `mode` says what
-they mean: a rectangle is all rows times all columns, positions go in pairs, and of tiles those
-are the first ones.
+A region is given as in `runs.Region`, by tensors of rows `ys` and columns `xs`. What they mean
+depends on the mode. `"rectangle"`: every row is combined with every column. `"positions"`: row and
+column `i` are one position. `"tiles"`: row and column `i` are the first position of a tile.
 """
 
 from collections.abc import Sequence
@@ -10,29 +10,33 @@ from collections.abc import Sequence
 import numpy as np
 from keras import ops
 
-from keras_seqpar.selective.change_maps.input_positions import Taps
-from keras_seqpar.selective.change_maps.program import Layout
+from keras_seqpar.selective.change_maps.input_positions import InputPositions
+from keras_seqpar.selective.change_maps.program import StoredMap
 from keras_seqpar.selective.keras_engine.runs import tile_sides
 
 
-def own(layout: Layout, mode: str, ys, xs):
-    """The rows of a stored map that belong to a region, as flat numbers."""
-    (top, _), (left, _) = layout.pads
+def region_rows(stored: StoredMap, mode: str, ys, xs):
+    """The rows of a stored map that belong to a region, as a vector."""
+    (top, _), (left, _) = stored.pads
     if mode == "tiles":
-        ys, xs = _spread(ys, xs, layout.shape)
-    a, b = (ys + top) * layout.padded[1], xs + left
+        ys, xs = _tile_positions(ys, xs, stored.shape)
+    a, b = (ys + top) * stored.padded[1], xs + left
     return ops.reshape(a[:, None] + b[None, :], (-1,)) if mode == "rectangle" else a + b
 
 
 def as_map(rows, mode: str, ys, xs, shape: Sequence[int]):
-    """Rows of a region as `(1, height, width, channels)`, of tiles with their number in front.
+    """Arranges the values of a region as a map.
 
     Args:
         rows: `(positions, channels)`.
         mode: see above.
         ys: rows of the region.
-        xs: columns.
-        shape: `(height, width, ...)` of the map.
+        xs: columns of the region.
+        shape: `(height, width, ...)` of the full map.
+
+    Returns:
+        `(1, height, width, channels)` for a rectangle, `(tiles, height, width, channels)` for
+        tiles, `(1, positions, 1, channels)` for positions.
     """
     if mode == "rectangle":
         return ops.reshape(rows, (1, ops.shape(ys)[0], ops.shape(xs)[0], rows.shape[-1]))
@@ -41,76 +45,82 @@ def as_map(rows, mode: str, ys, xs, shape: Sequence[int]):
     return rows[None, :, None]
 
 
-def windows(layout: Layout, mode: str, ys, xs, shape: Sequence[int], taps: Taps, strides):
-    """The rows of a stored map that affine taps read for a region, as flat numbers.
+def window_rows(
+    stored: StoredMap, mode: str, ys, xs, shape: Sequence[int], reads: InputPositions, strides
+):
+    """The rows of a stored map that affine windows read for a region.
 
     Args:
-        layout: of the stored map.
+        stored: the stored map.
         mode: see above.
         ys: rows of the region.
-        xs: columns.
+        xs: columns of the region.
         shape: `(height, width)` of the output.
-        taps: what each output reads.
-        strides: of the layer.
+        reads: the input positions that each output reads; affine.
+        strides: strides of the layer.
 
     Returns:
-        `(positions, taps of rows, taps of columns)`; of a rectangle and of tiles, whose windows
-        overlap, `(1 or tiles, rows, columns)`.
+        For positions `(positions, window height, window width)`. For a rectangle and tiles, whose
+        windows overlap, everything that they read once: `(1 or tiles, height, width)`.
     """
-    (top, _), (left, _) = layout.pads
-    width = layout.padded[1]
-    first = (int(taps.rows[0, 0]) + top) * width + int(taps.cols[0, 0]) + left
+    (top, _), (left, _) = stored.pads
+    width = stored.padded[1]
+    first = (int(reads.rows[0, 0]) + top) * width + int(reads.cols[0, 0]) + left
     if mode == "rectangle":
         ys, xs, sides = ys[:1], xs[:1], (ops.shape(ys)[0], ops.shape(xs)[0])
     else:
         sides = tile_sides(shape)
     if mode == "positions":
-        inside = [table[0] - table[0, 0] for table in (taps.rows, taps.cols)]
+        inside = [table[0] - table[0, 0] for table in (reads.rows, reads.cols)]
     else:
         inside = [
             ops.arange((side - 1) * stride + int(table[0, -1] - table[0, 0]) + 1, dtype="int32")
-            for side, stride, table in zip(sides, strides, (taps.rows, taps.cols), strict=True)
+            for side, stride, table in zip(sides, strides, (reads.rows, reads.cols), strict=True)
         ]
     offsets = inside[0][:, None] * width + inside[1][None, :]
     corners = ys * (strides[0] * width) + (xs * strides[1] + first)
     return corners[:, None, None] + ops.cast(offsets, "int32")[None]
 
 
-def tables(both: Sequence[np.ndarray], mode: str, ys, xs, shape: Sequence[int], take) -> tuple:
-    """The rows of two constant tables, one per output row and one per column, for a region.
+def table_rows(
+    tables: Sequence[np.ndarray], mode: str, ys, xs, shape: Sequence[int], take
+) -> tuple:
+    """The rows, for a region, of two constant tables: one per output row, one per output column.
 
     Args:
-        both: `(height, taps)` and `(width, taps)` numbers.
+        tables: arrays of shape `(height, n)` and `(width, m)`.
         mode: see above.
         ys: rows of the region.
-        xs: columns.
+        xs: columns of the region.
         shape: `(height, width)` of the output.
-        take: gathers rows of a tensor.
+        take: a function that gathers rows of a tensor.
 
     Returns:
-        Two tensors, of as many rows as the region has, or for tiles and positions as many as it
-        has positions.
+        Two tensors. For a rectangle they have one row per row and per column of the region,
+        otherwise one row per position.
     """
     if mode == "tiles":
-        ys, xs = _spread(ys, xs, shape)
+        ys, xs = _tile_positions(ys, xs, shape)
     found = []
-    for table, index in zip(both, (ys, xs), strict=True):
-        kind = "float32" if table.dtype.kind == "f" else "int32"
-        found.append(take(ops.convert_to_tensor(table.astype(kind)), index))
+    for table, index in zip(tables, (ys, xs), strict=True):
+        dtype = "float32" if table.dtype.kind == "f" else "int32"
+        found.append(take(ops.convert_to_tensor(table.astype(dtype)), index))
     return tuple(found)
 
 
-def pairs(rows, cols, mode: str, width: int | None = None):
-    """Rows and columns of `tables` combined: per position and tap, flat numbers or products.
+def combine(rows, cols, mode: str, width: int | None = None):
+    """Combines the two results of `table_rows` into one value per position and window element.
 
     Args:
-        rows: `(outputs, taps)` per row of the region.
-        cols: `(outputs, taps)` per column.
-        mode: `"rectangle"`: every row with every column; else they go in pairs.
-        width: of the stored map, for flat numbers; `None` for products.
+        rows: values per row, `(outputs, n)`.
+        cols: values per column, `(outputs, m)`.
+        mode: with `"rectangle"` every row is combined with every column, otherwise row and
+            column `i` are one position.
+        width: width of the stored map, where the values are rows and columns of it; `None` where
+            they are factors to multiply.
 
     Returns:
-        `(positions, taps of rows times taps of columns)`.
+        `(positions, n * m)` rows of the stored map, or products.
     """
     if mode == "rectangle":
         a, b = rows[:, None, :, None], cols[None, :, None, :]
@@ -120,8 +130,8 @@ def pairs(rows, cols, mode: str, width: int | None = None):
     return ops.reshape(both, (-1, rows.shape[-1] * cols.shape[-1]))
 
 
-def _spread(ys, xs, shape: Sequence[int]):
-    """The rows and columns of all positions of tiles, in pairs."""
+def _tile_positions(ys, xs, shape: Sequence[int]):
+    """The rows and the columns of all positions of tiles, from those of their first positions."""
     high, wide = tile_sides(shape)
     down, right = np.divmod(np.arange(high * wide, dtype="int32"), np.int32(wide))
     return (

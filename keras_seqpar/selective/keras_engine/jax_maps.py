@@ -1,6 +1,6 @@
-"""Stored maps in JAX: each kind of step is compiled once per size class, and takes over buffers.
+"""Stored maps in JAX: equal steps are compiled once per size class, and buffers are donated.
 
-Beside `keras_seqpar.mobile`, these three files are the only place with code of one backend.
+The three files `*_maps.py` define the same functions, one file per backend.
 """
 
 import functools
@@ -11,79 +11,77 @@ import numpy as np
 
 
 def new(array):
-    """A stored map."""
+    """A buffer for a stored map, from an array."""
     return jnp.array(array)
 
 
 def numpy(buffer):
-    """A stored map as an array."""
+    """A copy of a buffer as an array."""
     return np.array(buffer)
 
 
 def wait(buffers) -> None:
-    """Returns when stored maps are complete: JAX computes while Python goes on."""
+    """Waits until buffers are computed: JAX computes while Python goes on."""
     jax.block_until_ready(buffers)
 
 
-def fit(count: int, most: int, of: str) -> int:
-    """The size in which so many positions, tiles, rows or columns are computed.
-
-    1, 2, 3, 4, 6, 8, 12, 16, ... or all: each size is compiled.
+def size_class(count: int, limit: int, kind: str) -> int:
+    """Rounds a number up to 1, 2, 3, 4, 6, 8, 12, 16, ..., since every size is compiled.
 
     Args:
-        count: of them.
-        most: how many there are.
-        of: what they are; here they are all alike.
+        count: number of positions, tiles, rows or columns.
+        limit: the largest result.
+        kind: what is counted; all kinds are rounded alike here.
     """
     size = 1
     while size < count:
         size = size * 3 // 2 if size > 1 and size & (size - 1) == 0 else -(-size * 4 // 3)
-    return min(size, most)
+    return min(size, limit)
 
 
 def take(table, index):
-    """Rows of a tensor."""
+    """Gathers rows of a tensor."""
     return jnp.take(table, index, axis=0, mode="clip")
 
 
 def read(buffer, index, channels: int):
-    """Rows of a stored map."""
+    """Gathers rows of a buffer."""
     return jnp.take(buffer, index, axis=0, mode="clip")
 
 
 def read_all(buffer, channels: int):
-    """All rows of a stored map: a copy, since steps take over their buffers."""
+    """All rows of a buffer: a copy, since the buffer is donated to a later step."""
     return jnp.array(buffer)
 
 
 def write(buffer, index, rows):
-    """Puts rows into a stored map."""
+    """Scatters rows into a buffer and returns the buffer."""
     return buffer.at[index].set(rows, mode="promise_in_bounds")
 
 
 def replace(buffer, rows):
-    """Puts all rows, border included, into a stored map."""
-    return buffer.at[:].set(rows)  # not just `rows`: the old memory is to be used again
+    """Replaces all rows of a buffer, border included, and returns the buffer."""
+    return buffer.at[:].set(rows)  # not just `rows`, so that the donated memory is reused
 
 
 class Runner:
-    """Segments of an engine: one compiled function per kind of step and mode."""
+    """Computes the runs of an engine; each group of equal steps is compiled once per mode."""
 
     def __init__(self, engine):
         self._engine = engine
         self._compiled = {}
         self.traces = 0
 
-    def __call__(self, index, mode, places, block, extras, buffers, limit):
-        """Runs a segment; see `Engine.walk`."""
+    def __call__(self, index, mode, regions, block, extras, buffers, limit):
+        """Computes a run; see `Engine.compute_steps`."""
         block = None if block is None else jnp.asarray(block)
-        results, buffers = self._engine.walk(
-            index, mode, places, block, list(extras), buffers, limit, self._do
+        results, buffers = self._engine.compute_steps(
+            index, mode, regions, block, list(extras), buffers, limit, self._do
         )
         return [np.asarray(x) for x in results], buffers
 
     def _do(self, index, mode, weights, where, sources, stores, limit):
-        index = index if index < 0 else self._engine.alike[index]
+        index = index if index < 0 else self._engine.equal_steps[index]
         if (index, mode) not in self._compiled:
             self._compiled[index, mode] = jax.jit(
                 functools.partial(self._trace, index, mode), donate_argnums=3
@@ -95,24 +93,24 @@ class Runner:
         return self._engine.do_step(*arguments)
 
 
-class Caller:
-    """A whole network on images of any size, compiled for each size; see `whole`."""
+class DenseRunner:
+    """Runs a full network on images of any size, compiled for each size; see `DensePath`."""
 
-    def __init__(self, walk, channels: int):
+    def __init__(self, compute, channels: int):
         self.traces = 0
 
         def run(image):
-            self.traces += 1
-            return walk(image)
+            self.traces += 1  # only when it is compiled
+            return compute(image)
 
         self._run = jax.jit(run)
 
     def __call__(self, image):
-        """Runs it on `(1, height, width, channels)`."""
+        """Runs the network on an image `(1, height, width, channels)`."""
         return np.asarray(self._run(jnp.asarray(image)))
 
 
-def enlarge(x, factors):
+def upsample_bilinear(x, factors):
     """Bilinear upsampling."""
     size = x.shape[1] * factors[0], x.shape[2] * factors[1]
     return jax.image.resize(x, (x.shape[0], *size, x.shape[3]), "bilinear")

@@ -1,4 +1,4 @@
-"""A network cut into pieces that one stored map connects; each is run in the way that suits it."""
+"""The runs of a network: pieces between two stored maps, each of which is computed in one mode."""
 
 import collections
 import dataclasses
@@ -13,201 +13,214 @@ from keras_seqpar.selective.change_maps.propagation import Changes
 
 MODES = ("dense", "rectangle", "positions", "tiles")
 
-Fit = Callable[[int, int, str], int]  # `fit` of a backend
+SizeClass = Callable[[int, int, str], int]  # `size_class` of a backend
 
-# Side of a tile. A 3x3 convolution of a tile of 8x8 reads 100 positions, of 64 positions 576.
+# Side of a tile. A 3x3 convolution reads 100 positions for a tile of 8x8, and 576 positions for 64
+# single positions.
 TILE = 8
 
-# Share of the multiply-accumulates of which a piece has at least this much. A network in one piece
-# runs in one mode. In pieces with a mode each it took longer, ResNet-50 in 4 up to 10 % (2 cores,
-# TensorFlow): what follows a run finds the processor's caches full of other things. Where changes
-# may stop between pieces, many save more than they cost: ResNet-18 on a video took 36 ms in 9
-# pieces, 39 in 5 and 41 in 4.
-WHOLE, PRUNED = 1.0, 0.05
+# The smallest share of a network's multiply-accumulates that one run may have. Without pruning, a
+# network is one run: with several runs ResNet-50 took up to 10 % longer (4 runs, 2 cores,
+# TensorFlow), because at the start of each run the processor's caches hold other data. With
+# pruning, changes can stop between runs, which saves more: ResNet-18 on a video took 36 ms in 9
+# runs, 39 ms in 5 and 41 ms in 4.
+ONE_RUN, MIN_SHARE_PRUNED = 1.0, 0.05
 
 
 @dataclasses.dataclass(frozen=True)
 class Region:
-    """Where a map is computed: pairs of row and column, or all rows times all columns.
+    """Where a map is computed.
+
+    The mode determines what it means: every row combined with every column for a rectangle, pairs
+    of row and column for positions and for the first positions of tiles.
 
     Args:
-        ys: rows, int32; of tiles the first.
-        xs: columns, int32; of tiles the first.
+        ys: rows, int32.
+        xs: columns, int32.
     """
 
     ys: np.ndarray
     xs: np.ndarray
 
-    def spread(self, shape: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-        """Rows and columns of tiles as index arrays: `(tiles, height, 1)`, `(tiles, 1, width)`."""
+    def tile_indices(self, shape: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """The rows `(tiles, height, 1)` and the columns `(tiles, 1, width)` of all tiles.
+
+        Args:
+            shape: `(height, width, ...)` of the map.
+        """
         high, wide = (np.arange(side) for side in tile_sides(shape))
         return self.ys[:, None, None] + high[:, None], self.xs[:, None, None] + wide
 
 
 @dataclasses.dataclass(frozen=True)
-class Segment:
-    """Steps that follow each other.
+class Run:
+    """A series of steps between two stored maps.
 
     Args:
-        first: number of the first step.
-        last: number after the last step's.
-        entry: the value that it starts from: the frame, or what the segment before it made.
-        made: the only value that later segments take from this or earlier ones; `None` for the
-            last segment.
-        maps: the change maps with positions of the entry and of all steps -> `(height, width)`.
-        takes_entry: whether a step takes the entry just where it changed, and so not with a
-            window from the stored map.
+        first: index of the first step.
+        last: index after the last step.
+        input: number of the value that it starts from: the frame, or the output of the run before.
+        output: number of the only value that later runs need from this one or from earlier ones;
+            `None` for the last run.
+        maps: the change maps with positions of the input and of all steps -> `(height, width)`.
+        needs_input: whether a step reads the input at its own positions only. Such a step does
+            not read the stored map, so the input has to be loaded first.
         macs: multiply-accumulates when everything is computed.
-        rates: map -> multiply-accumulates per position.
+        macs_per_position: number of a change map -> multiply-accumulates per position.
     """
 
     first: int
     last: int
-    entry: int
-    made: int | None
+    input: int
+    output: int | None
     maps: Mapping[int, tuple[int, int]]
-    takes_entry: bool
+    needs_input: bool
     macs: int
-    rates: Mapping[int, int]
+    macs_per_position: Mapping[int, int]
 
-    def regions(self, mode: str, changes: Changes, fit: Fit) -> dict[int, Region]:
+    def regions(self, mode: str, changes: Changes, size_class: SizeClass) -> dict[int, Region]:
         """Where each map is computed.
 
         Args:
             mode: one of `MODES`.
-            changes: what must be computed.
-            fit: in which size so many of so many are computed, see the backends.
+            changes: the positions that must be computed.
+            size_class: rounds a number of positions up, see the backends.
 
         Returns:
-            Map -> region; nothing where the mode is dense.
+            Number of a change map -> region; empty for the dense mode.
         """
         if mode == "dense":
             return {}
         if mode == "positions":
-            return {m: _positions(changes[m], fit) for m in self.maps}
+            return {m: _positions(changes[m], size_class) for m in self.maps}
         if mode == "tiles":
-            return {m: _tiles(changes[m], fit) for m in self.maps}
-        return {m: _rectangle(shape, changes.box(m), fit) for m, shape in self.maps.items()}
+            return {m: _tiles(changes[m], size_class) for m in self.maps}
+        return {m: _rectangle(shape, changes.box(m), size_class) for m, shape in self.maps.items()}
 
-    def count(self, mode: str, changes: Changes, fit: Fit) -> int:
-        """How many multiply-accumulates it takes; arguments as for `regions`."""
+    def macs_of(self, mode: str, changes: Changes, size_class: SizeClass) -> int:
+        """The number of multiply-accumulates that it takes; arguments as for `regions`."""
         if mode == "dense":
             return self.macs
         macs = self.macs
         for m, (height, width) in self.maps.items():
-            if not self.rates[m]:
-                continue  # the frame, for example: looking at it costs time on every frame
+            if not self.macs_per_position[m]:
+                continue  # the frame, for example; counting its changes would take time
             if mode == "positions":
-                done = fit(max(changes.count(m), 1), height * width, mode)
+                done = size_class(max(changes.count(m), 1), height * width, mode)
             elif mode == "tiles":
-                touched = _touched(changes[m])
-                tiles = fit(max(int(np.count_nonzero(touched)), 1), touched.size, mode)
+                changed_tiles = _changed_tiles(changes[m])
+                count = max(int(np.count_nonzero(changed_tiles)), 1)
+                tiles = size_class(count, changed_tiles.size, mode)
                 done = tiles * math.prod(tile_sides((height, width)))
             else:
-                rows, cols = _sides((height, width), changes.box(m) or _CORNER, fit)
+                rows, cols = _sides((height, width), changes.box(m) or _CORNER, size_class)
                 done = rows * cols
-            macs -= self.rates[m] * (height * width - done)
+            macs -= self.macs_per_position[m] * (height * width - done)
         return macs
 
 
-def split(program: Program, share: float = WHOLE) -> tuple[Segment, ...]:
-    """Cuts a network.
+def split(program: Program, min_share: float = ONE_RUN) -> tuple[Run, ...]:
+    """Splits a network into runs.
 
-    A cut goes behind a step whose output is stored and all that later steps need, beside the
-    network's other inputs: the blocks of a trunk, but nothing inside of them.
+    A run can end after a step whose output is stored and is all that later steps need, except for
+    the network's other inputs: between the blocks of a trunk, but not inside of them.
 
     Args:
         program: the network.
-        share: of the multiply-accumulates that each has at least.
+        min_share: the smallest share of the multiply-accumulates that a run may have.
 
     Returns:
-        Its segments, one or more, in order.
+        One or more runs, in order.
     """
     rest = program.macs(program.all_positions())
-    least = share * rest
-    segments, first, entry = [], 0, program.inputs[0]
-    for i, value in _cuts(program).items():
-        segment = _segment(program, first, i + 1, entry, value)
-        if 0 < least <= segment.macs <= rest - least:
-            segments.append(segment)
-            first, entry, rest = i + 1, value, rest - segment.macs
-    return (*segments, _segment(program, first, len(program.steps), entry, None))
+    min_macs = min_share * rest
+    runs, first, input_ = [], 0, program.inputs[0]
+    for i, value in _possible_ends(program).items():
+        run = _make_run(program, first, i + 1, input_, value)
+        if 0 < min_macs <= run.macs <= rest - min_macs:
+            runs.append(run)
+            first, input_, rest = i + 1, value, rest - run.macs
+    return (*runs, _make_run(program, first, len(program.steps), input_, None))
 
 
-def _cuts(program: Program) -> dict[int, int]:
-    """Step -> its output, where that alone is needed behind it."""
-    stored = {layout.value for layout in program.layouts}
+def _possible_ends(program: Program) -> dict[int, int]:
+    """Index of a step after which a run can end -> the value that it leaves to later steps."""
+    stored = {x.value for x in program.stored_maps}
     last_use = {v: i for i, step in enumerate(program.steps) for v in step.inputs}
     outputs = set(tree.flatten(program.outputs))
-    known, cuts = {program.inputs[0]}, {}
+    known, ends = {program.inputs[0]}, {}
     for i, step in enumerate(program.steps[:-1]):
         known |= set(step.outputs)
         if any(v in outputs and not _has_positions(program, v) for v in step.outputs):
-            break  # the head: what is behind it belongs to the last segment
+            break  # an output of the head; what follows belongs to the last run
         if program.steps[i + 1].order == step.order:
-            continue  # inside a layer, whose map follows from that of what it reads
+            continue  # both steps belong to one layer
         needed = [v for v in known if last_use.get(v, -1) > i]
         if len(needed) == 1 and needed[0] in step.outputs and needed[0] in stored:
-            cuts[i] = needed[0]
-    return cuts
+            ends[i] = needed[0]
+    return ends
 
 
 def _has_positions(program: Program, value: int) -> bool:
     return program.maps.has_positions(program.map_of_value[value])
 
 
-def _segment(program: Program, first: int, last: int, entry: int, made: int | None) -> Segment:
+def _make_run(program: Program, first: int, last: int, input_: int, output: int | None) -> Run:
     steps = program.steps[first:last]
-    map_ = program.map_of_value[entry]
+    map_ = program.map_of_value[input_]
     used = sorted({map_} | {step.map for step in steps})
     counts = program.all_positions()
-    rates: collections.Counter[int] = collections.Counter()
+    macs_per_position: collections.Counter[int] = collections.Counter()
     for step in steps:
-        rates[step.map] += step.macs
-    return Segment(
+        macs_per_position[step.map] += step.macs
+    return Run(
         first,
         last,
-        entry,
-        made,
+        input_,
+        output,
         maps={m: program.maps.shape(m) for m in used if program.maps.has_positions(m)},
-        takes_entry=any(
-            entry in step.inputs
+        needs_input=any(
+            input_ in step.inputs
             and step.map == map_
-            and (step.taps is None or step.taps.is_identity)
+            and (step.reads is None or step.reads.is_identity)
             for step in steps
         ),
-        macs=sum(rate * counts[m] for m, rate in rates.items()),
-        rates=rates,
+        macs=sum(macs * counts[m] for m, macs in macs_per_position.items()),
+        macs_per_position=macs_per_position,
     )
 
 
-_CORNER = (0, 0, 0, 0)  # where nothing changed: computing a position again does no harm
+# The region of a map without changes. A region cannot be empty; computing an unchanged position
+# again gives the same value.
+_CORNER = (0, 0, 0, 0)
 
 
-def _positions(changed: np.ndarray, fit, of: str = "positions") -> Region:
-    flat = np.flatnonzero(changed).astype(np.int32)  # quicker than of rows and columns
+def _positions(changed: np.ndarray, size_class: SizeClass, kind: str = "positions") -> Region:
+    """The true positions of a map; the last one is repeated up to the size class."""
+    flat = np.flatnonzero(changed).astype(np.int32)  # faster than np.nonzero
     if not len(flat):
         flat = np.zeros(1, np.int32)
-    spread = np.full(fit(len(flat), changed.size, of), flat[-1])
-    spread[: len(flat)] = flat
-    return Region(*np.divmod(spread, np.int32(changed.shape[1])))
+    padded = np.full(size_class(len(flat), changed.size, kind), flat[-1])
+    padded[: len(flat)] = flat
+    return Region(*np.divmod(padded, np.int32(changed.shape[1])))
 
 
 def tile_sides(shape: Sequence[int]) -> tuple[int, int]:
-    """Height and width of the tiles of a map."""
+    """Height and width of the tiles of a map of this shape."""
     return min(TILE, shape[0]), min(TILE, shape[1])
 
 
-def _touched(changed: np.ndarray) -> np.ndarray:
-    """Which tiles have a true position; the last ones of a row or column may be smaller."""
+def _changed_tiles(changed: np.ndarray) -> np.ndarray:
+    """Which tiles have a true position; the last tile of a row or column may be smaller."""
     for axis, side in enumerate(tile_sides(changed.shape)):
         changed = np.logical_or.reduceat(changed, range(0, changed.shape[axis], side), axis)
     return changed
 
 
-def _tiles(changed: np.ndarray, fit) -> Region:
+def _tiles(changed: np.ndarray, size_class: SizeClass) -> Region:
+    """The tiles that have a true position; the last tile of an axis is moved inside the map."""
     sides = tile_sides(changed.shape)
-    tiles = _positions(_touched(changed), fit, "tiles")
+    tiles = _positions(_changed_tiles(changed), size_class, "tiles")
     return Region(
         *(
             np.minimum(first * side, size - side).astype(np.int32)
@@ -216,19 +229,20 @@ def _tiles(changed: np.ndarray, fit) -> Region:
     )
 
 
-def _sides(shape: Sequence[int], box: Sequence[int], fit) -> list[int]:
-    """Height and width in which a box is computed."""
+def _sides(shape: Sequence[int], box: Sequence[int], size_class: SizeClass) -> list[int]:
+    """Height and width of a box, rounded up to size classes."""
     spans = box[1] - box[0] + 1, box[3] - box[2] + 1
-    return [fit(span, size, "sides") for span, size in zip(spans, shape, strict=True)]
+    return [size_class(span, size, "sides") for span, size in zip(spans, shape, strict=True)]
 
 
-def _rectangle(shape: Sequence[int], box: Sequence[int] | None, fit) -> Region:
+def _rectangle(shape: Sequence[int], box: Sequence[int] | None, size_class: SizeClass) -> Region:
+    """A box of a map of this shape, grown to size classes."""
     box = box or _CORNER
-    sides = _sides(shape, box, fit)
-    return Region(*(_run_of(box[2 * i], sides[i], shape[i]) for i in (0, 1)))
+    sides = _sides(shape, box, size_class)
+    return Region(*(_span(box[2 * i], sides[i], shape[i]) for i in (0, 1)))
 
 
-def _run_of(first: int, count: int, size: int) -> np.ndarray:
-    """`count` whole numbers from `first`, or from earlier where they would pass `size`."""
+def _span(first: int, count: int, size: int) -> np.ndarray:
+    """`count` successive integers below `size`, from `first` or, if they do not fit, earlier."""
     first = min(first, size - count)
     return np.arange(first, first + count, dtype=np.int32)

@@ -1,63 +1,69 @@
-"""A frame goes through the segments of a network: everything anew, or what changed."""
+"""One frame through the runs of a network: all of it, or what changed."""
 
 from keras_seqpar.selective.change_maps.propagation import Changes
-from keras_seqpar.selective.keras_engine import cost_model as choice
+from keras_seqpar.selective.keras_engine import cost_model
 from keras_seqpar.selective.keras_engine.engine import Engine
-from keras_seqpar.selective.keras_engine.state import Item
+from keras_seqpar.selective.keras_engine.state import StreamState
 
 
-def renew(engine: Engine, item: Item, mode: str, calibrate: float, prune: float) -> None:
-    """Computes everything.
+def compute_all(
+    engine: Engine, state: StreamState, mode: str, calibrate: float, prune: float
+) -> None:
+    """Computes the accepted frame in full.
 
     Args:
-        engine: the network; the first time it gets its cost model, where one is wanted.
-        item: what is kept; its accepted frame is computed.
+        engine: the network. At the first frame its cost model is measured, if `mode` is `"auto"`
+            and `calibrate` is not 0.
+        state: holds the accepted frame; gets the stored maps and outputs.
         mode: as for `stream`.
         calibrate: seconds, as for `stream`.
         prune: as for `stream`.
     """
-    for i in range(len(engine.segments)):  # the last one gives the outputs
-        item.outputs = engine.run(i, "dense", {}, item.accepted, item.extras, item.buffers)
-    item.scales = engine.scales(item.buffers) if prune else []
+    for i in range(len(engine.runs)):  # the last run gives the outputs
+        state.outputs = engine.compute(i, "dense", {}, state.accepted, state.extras, state.buffers)
+    state.scales = engine.scales(state.buffers) if prune else []
     if mode == "auto" and calibrate and engine.cost_model is None:
-        engine.cost_model = choice.calibrate(
-            engine, item.accepted, item.extras, item.buffers, calibrate, prune=prune > 0
+        engine.cost_model = cost_model.calibrate(
+            engine, state.accepted, state.extras, state.buffers, calibrate, prune=prune > 0
         )
 
 
-def update(
-    engine: Engine, item: Item, changes: Changes, mode: str, prune: float
+def compute_changes(
+    engine: Engine, state: StreamState, changes: Changes, mode: str, prune: float
 ) -> tuple[str, int]:
     """Computes what changed.
 
     Args:
         engine: the network.
-        item: what is kept; its accepted frame has the change.
-        changes: what the frame makes necessary to compute.
+        state: holds the accepted frame with its changes, and the stored maps.
+        changes: the positions to compute, as the frame implies.
         mode: as for `stream`.
         prune: as for `stream`.
 
     Returns:
-        In which mode, `"mixed"` for several, and with how many multiply-accumulates.
+        The mode that was used, `"mixed"` where runs differ, and the number of
+        multiply-accumulates.
     """
     map_of = engine.program.map_of_value
-    if prune and not item.scales:  # the state of a stream that does not prune
-        item.scales = engine.scales(item.buffers)
-    found, modes, done = [], set(), 0
-    for i, segment in enumerate(engine.segments):
-        found.append(changes)
-        if not changes[map_of[segment.entry]].any():
-            continue  # all that changed was let go of before
-        chosen, macs = choice.choose(engine, i, changes, mode)
-        limit = prune * item.scales[i] if prune and segment.made is not None else None
-        regions = segment.regions(chosen, changes, engine.backend.fit)
-        made = engine.run(i, chosen, regions, item.accepted, item.extras, item.buffers, limit)
-        if segment.made is None:
-            item.outputs = made
+    if prune and not state.scales:  # a saved state of a stream that does not prune
+        state.scales = engine.scales(state.buffers)
+    changes_of_runs, modes, macs = [], set(), 0
+    for i, run in enumerate(engine.runs):
+        changes_of_runs.append(changes)
+        if not changes[map_of[run.input]].any():
+            continue  # pruning has stopped all changes in earlier runs
+        run_mode, run_macs = cost_model.choose_mode(engine, i, changes, mode)
+        limit = prune * state.scales[i] if prune and run.output is not None else None
+        regions = run.regions(run_mode, changes, engine.backend.size_class)
+        result = engine.compute(
+            i, run_mode, regions, state.accepted, state.extras, state.buffers, limit
+        )
+        if run.output is None:
+            state.outputs = result
         elif limit is not None:
-            map_ = map_of[segment.made]
-            changes = changes.after(map_, changes[map_] & made)
-        modes.add(chosen)
-        done += macs
-    item.changes = found
-    return modes.pop() if len(modes) == 1 else "mixed", done
+            map_ = map_of[run.output]
+            changes = changes.restarted_at(map_, changes[map_] & result)
+        modes.add(run_mode)
+        macs += run_macs
+    state.changes = changes_of_runs
+    return modes.pop() if len(modes) == 1 else "mixed", macs

@@ -1,4 +1,4 @@
-"""What a stream keeps from frame to frame, and how that is stored."""
+"""What a stream keeps from frame to frame, and how it is saved."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping
@@ -9,25 +9,26 @@ import numpy as np
 
 from keras_seqpar.selective.change_maps.propagation import Changes
 from keras_seqpar.selective.detector import Detector
-from keras_seqpar.selective.frames import stored
+from keras_seqpar.selective.frames import read_array
 from keras_seqpar.selective.keras_engine.engine import Engine
 
 
 @dataclasses.dataclass
-class Item:
-    """What is kept for one item of the batch.
+class StreamState:
+    """What is kept from frame to frame for one image of the batch.
 
     Args:
         buffers: the stored maps, see `Engine.new_buffers`.
-        detector: what finds changes, with what it has learned.
+        detector: finds changes, and holds what it has learned.
         accepted: the last accepted frame.
-        extras: the other inputs that went with it.
-        outputs: the network's, in order.
-        changes: per segment what the last frame made necessary to compute; `None` where that was
-            everything.
+        extras: the other inputs of the network, from the same frame.
+        outputs: the outputs of the network, in order.
+        changes: for each run, the positions that were computed for the last frame; `None` where
+            all were.
         scales: see `Engine.scales`.
-        since_full: frames since the last one that was computed as a whole.
-        complete: whether buffers and outputs belong to `accepted` and `extras`.
+        since_full: number of frames since the full frame was computed.
+        complete: whether buffers and outputs belong to `accepted` and `extras`; false after a
+            frame that failed.
     """
 
     buffers: list
@@ -41,11 +42,11 @@ class Item:
     complete: bool = False
 
     def state_dict(self, prefix: str, backend: Any) -> dict[str, np.ndarray]:
-        """Everything as arrays.
+        """The state as arrays.
 
         Args:
-            prefix: of their names.
-            backend: of the buffers, see `Engine`.
+            prefix: prefix of their names.
+            backend: the module that made the buffers, see `Engine`.
         """
         learned = self.detector.state_dict()
         state = {
@@ -65,19 +66,16 @@ class Item:
         return {prefix + name: value for name, value in state.items()}
 
 
-def load_item(
+def load_stream_state(
     state: Mapping[str, np.ndarray], prefix: str, detector: Detector, engine: Engine
-) -> Item:
-    """An item from its arrays.
+) -> StreamState:
+    """Makes a state from its arrays.
 
     Args:
-        state: as `Item.state_dict` gives it.
-        prefix: of the names.
-        detector: the settings; what it has learned comes from the state.
-        engine: of the same network.
-
-    Returns:
-        The item, complete.
+        state: arrays as `StreamState.state_dict` returns them.
+        prefix: prefix of their names.
+        detector: has the settings of the new detector; what it has learned is in the arrays.
+        engine: an engine of the same network.
 
     Raises:
         KeyError: an array is missing.
@@ -86,23 +84,23 @@ def load_item(
     program = engine.program
 
     def all_of(name: str, shapes: Iterable[tuple[int, ...]]) -> list:
-        return [stored(state, f"{prefix}{name}{i}", shape) for i, shape in enumerate(shapes)]
+        return [read_array(state, f"{prefix}{name}{i}", shape) for i, shape in enumerate(shapes)]
 
     def with_batch(values: Iterable[int]) -> list:
         return [(1, *program.shapes[value]) for value in values]
 
-    item = Item(
+    loaded = StreamState(
         [
             engine.backend.new(x)
-            for x in all_of("buffer", ((x.rows, x.shape[2]) for x in program.layouts))
+            for x in all_of("buffer", ((x.rows, x.shape[2]) for x in program.stored_maps))
         ],
         dataclasses.replace(detector),
-        stored(state, f"{prefix}accepted", program.shapes[program.inputs[0]]),
+        read_array(state, f"{prefix}accepted", program.shapes[program.inputs[0]]),
         all_of("extra", with_batch(program.inputs[1:])),
         all_of("output", with_batch(keras.tree.flatten(program.outputs))),
         scales=np.array(state[f"{prefix}scales"]).tolist(),
         since_full=int(state[f"{prefix}since_full"]),
         complete=True,
     )
-    item.detector.load_state({name: state[prefix + name] for name in ("noise", "seen")})
-    return item
+    loaded.detector.load_state({name: state[prefix + name] for name in ("noise", "seen")})
+    return loaded

@@ -1,10 +1,10 @@
-"""Stored maps in TensorFlow: variables, read by gathering rows and changed by scattering them.
+"""Stored maps in TensorFlow: variables, which are read by gathering and changed by scattering rows.
 
-A segment is one graph, traced once per mode for frames of any change. Variables come in as
-arguments, so that the streams of a network share the graphs. After a sparse write every read of a
-whole variable copies it, so that only what is wanted whole is read that way.
+A run is one graph per mode, traced once for changes of any size. Variables are arguments of the
+graph, so that all streams of a network share it. After a sparse write, reading a full variable
+copies it, so full variables are read only where all of their rows are needed.
 
-Beside `keras_seqpar.mobile`, these three files are the only place with code of one backend.
+The three files `*_maps.py` define the same functions, one file per backend.
 """
 
 import functools
@@ -13,143 +13,145 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-_FEW_ROWS, _MANY_ROWS = 4, 96  # up to, and from which products take weights in one order
+# oneDNN's matrix products order the weights in one way up to the first and from the second number
+# of rows, and in another way in between; see `size_class`.
+_FEW_ROWS, _MANY_ROWS = 4, 96
 
-# Operations that hold such, or may, in functions of their own.
+# Control flow, and calls of functions that may contain control flow.
 _CONTROL_FLOW = ("Case", "If", "PartitionedCall", "StatefulPartitionedCall", "StatelessCase",
                  "StatelessIf", "StatelessWhile", "While")  # fmt: skip
 
 
 def new(array):
-    """A stored map."""
+    """A buffer for a stored map, from an array."""
     return tf.Variable(array, trainable=False)
 
 
 def numpy(buffer):
-    """A stored map as an array."""
+    """A buffer as an array."""
     return buffer.numpy()
 
 
 def wait(buffers) -> None:
-    """Returns when stored maps are complete, which they always are."""
+    """Waits until buffers are computed; here they always are."""
 
 
-def fit(count: int, most: int, of: str) -> int:
-    """The size in which so many are computed.
+def size_class(count: int, limit: int, kind: str) -> int:
+    """Rounds a number up to a size class.
 
-    Sizes come in classes: oneDNN prepares a convolution or product anew for each size that it
-    has not seen, or not lately, which takes longer than a small convolution itself (0.6 ms
-    against 0.5 ms for 3x3 taps and 64 channels on 12x12 positions; 2 cores). There are 16 to an
-    octave: ResNet-50 at 512 pixels took 2 to 3 % longer with 8, and no less with 32. Crops go
-    through small networks, where new sizes cost most of the time: there are 4 of them.
+    oneDNN prepares a convolution or matrix product anew for every size that it has not seen
+    recently. This takes longer than a small convolution itself (0.6 ms against 0.5 ms for a 3x3
+    kernel with 64 channels on 12x12 positions, 2 cores). So there are 16 sizes per power of two:
+    with 8 sizes ResNet-50 at 512 pixels took 2 to 3 % longer, with 32 as long. There are 4 for
+    crops, since segmentation networks are small, and preparing new sizes takes most of the time.
 
-    Lists of positions, but the shortest, have at least as many as oneDNN's products of many rows:
-    those of fewer want the weights in another order, a graph keeps them in the order that its
-    first call wanted, and every call that wants the other one has them reordered (512 x 2048
-    weights, 160 rows: 1.8 ms instead of 1.3; 2 cores).
+    Lists of more than 4 positions are padded to at least 96. For fewer rows, oneDNN's matrix
+    products need the weights in another order. A graph keeps them in the order of its first call,
+    and calls that need the other order reorder them every time (512 x 2048 weights and 160 rows:
+    1.8 ms instead of 1.3 ms, 2 cores).
 
     Args:
-        count: of positions, tiles, or rows or columns of rectangles (sides) or crops.
-        most: how many there are.
-        of: `"positions"`, `"tiles"`, `"sides"` or `"crops"`.
+        count: number of positions, of tiles, or of rows or columns of a rectangle or crop.
+        limit: the largest result.
+        kind: `"positions"`, `"tiles"`, `"sides"` (of a rectangle) or `"crops"` (sides of a crop).
     """
-    if of == "positions" and most >= _MANY_ROWS and count > _FEW_ROWS:
+    if kind == "positions" and limit >= _MANY_ROWS and count > _FEW_ROWS:
         count = max(count, _MANY_ROWS)
-    step = 1 << max(count.bit_length() - (3 if of == "crops" else 5), 0)
-    return min(-(-count // step) * step, most)
+    step = 1 << max(count.bit_length() - (3 if kind == "crops" else 5), 0)
+    return min(-(-count // step) * step, limit)
 
 
 def take(table, index):
-    """Rows of a tensor."""
+    """Gathers rows of a tensor."""
     return tf.gather(table, index)
 
 
 def read(buffer, index, channels: int):
-    """Rows of a stored map."""
+    """Gathers rows of a buffer."""
     rows = tf.raw_ops.ResourceGather(resource=buffer, indices=index, dtype=tf.float32)
     return tf.ensure_shape(rows, (None, channels))
 
 
 def read_all(buffer, channels: int):
-    """All rows of a stored map."""
+    """All rows of a buffer."""
     rows = tf.raw_ops.ReadVariableOp(resource=buffer, dtype=tf.float32)
     return tf.ensure_shape(rows, (None, channels))
 
 
 def write(buffer, index, rows):
-    """Puts rows into a stored map."""
+    """Scatters rows into a buffer and returns the buffer."""
     tf.raw_ops.ResourceScatterUpdate(resource=buffer, indices=index, updates=rows)
     return buffer
 
 
 def replace(buffer, rows):
-    """Puts all rows, border included, into a stored map."""
+    """Replaces all rows of a buffer, border included, and returns the buffer."""
     tf.raw_ops.AssignVariableOp(resource=buffer, value=rows)
     return buffer
 
 
 class Runner:
-    """Segments of an engine, one graph per segment and mode."""
+    """Computes the runs of an engine with one graph per run and mode."""
 
     def __init__(self, engine):
         self._engine = engine
         self._operations: dict[tuple, Callable] = {}
         self.traces = 0
 
-    def __call__(self, index, mode, places, block, extras, buffers, limit):
-        """Runs a segment; see `Engine.walk`."""
+    def __call__(self, index, mode, regions, block, extras, buffers, limit):
+        """Computes a run; see `Engine.compute_steps`."""
         key = index, mode, limit is None
         if key not in self._operations:
             self._operations[key] = _operation(self._trace(*key))
-        flat = [x for pair in places for x in pair]
+        flat = [x for pair in regions for x in pair]
         sizes = np.array([len(x) for x in flat], np.int32)
         arrays = [np.concatenate([*flat, sizes]), *([block] if index == 0 else []), *extras]
         arrays += [] if limit is None else [np.asarray(limit, np.float32)]
-        handles = [buffers[i].handle for i in self._engine.touched[index]]
+        handles = [buffers[i].handle for i in self._engine.used_buffers[index]]
         return self._operations[key]([*arrays, *handles]), buffers
 
     def _trace(self, index, mode, exact):
         engine = self._engine
         shapes, (frame, *others) = engine.program.shapes, engine.program.inputs
-        count = 0 if mode == "dense" else 2 * len(engine.segments[index].maps)
+        count = 0 if mode == "dense" else 2 * len(engine.runs[index].maps)
         size = shapes[frame][:2] if mode == "dense" else (None, None)
         signature = [
             tf.TensorSpec([None], tf.int32),
             *([tf.TensorSpec([None, *size, shapes[frame][2]], tf.float32)] if index == 0 else []),
             *(tf.TensorSpec([1, *shapes[i]], tf.float32) for i in others),
             *([] if exact else [tf.TensorSpec([], tf.float32)]),
-            *(tf.TensorSpec([], tf.resource) for _ in engine.touched[index]),
+            *(tf.TensorSpec([], tf.resource) for _ in engine.used_buffers[index]),
         ]
 
         @tf.function(autograph=False)
         def run(flat, *rest):
             self.traces += 1
-            left = iter(rest)  # as in the signature
+            left = iter(rest)  # in the order of the signature
             block = next(left) if index == 0 else None
             extras = [next(left) for _ in others]
             limit = None if exact else next(left)
-            places = []
+            regions = []
             if count:
                 parts = tf.split(flat[:-count], flat[-count:], num=count)
-                places = list(zip(parts[::2], parts[1::2], strict=True))
-            buffers = dict(zip(engine.touched[index], left, strict=True))
-            results, _ = engine.walk(
-                index, mode, places, block, extras, buffers, limit, engine.do_step
+                regions = list(zip(parts[::2], parts[1::2], strict=True))
+            buffers = dict(zip(engine.used_buffers[index], left, strict=True))
+            results, _ = engine.compute_steps(
+                index, mode, regions, block, extras, buffers, limit, engine.do_step
             )
             return results
 
         return run.get_concrete_function(*signature)
 
 
-class Caller:
-    """A whole network on images of any size, one graph for all of them; see `whole`."""
+class DenseRunner:
+    """Runs a full network on images of any size with one graph; see `DensePath`."""
 
-    def __init__(self, walk, channels: int):
-        self._walk, self._channels = walk, channels
+    def __init__(self, compute, channels: int):
+        self._compute, self._channels = compute, channels
         self.traces = 0
 
     def __call__(self, image):
-        """Runs it on `(1, height, width, channels)`."""
+        """Runs the network on an image `(1, height, width, channels)`."""
         return self._operation([image])[0]
 
     @functools.cached_property
@@ -157,23 +159,23 @@ class Caller:
         @tf.function(autograph=False)
         def run(image):
             self.traces += 1
-            return self._walk(image)
+            return self._compute(image)
 
         signature = tf.TensorSpec([1, None, None, self._channels], tf.float32)
         return _operation(run.get_concrete_function(signature))
 
 
 def _operation(function) -> Callable:
-    """A traced function as an operation, from a list of tensors or arrays to a list of arrays.
+    """A traced function as a function from a list of tensors or arrays to a list of arrays.
 
-    Calling the function itself checks every argument anew, which takes 0.25 ms (2 cores). Its
-    operations follow each other: most are spread over all cores themselves, and run beside each
-    other they took 4 % longer (ResNet-50 at 512 pixels, 2 cores). Loops and conditions cannot be
-    run that way.
+    To call the traced function itself checks every argument again, which takes 0.25 ms (2 cores).
+    The operations of the graph are executed one after the other: most of them use all cores
+    themselves, and executed in parallel they took 4 % longer (ResNet-50 at 512 pixels, 2 cores).
+    The single-threaded executor has no control flow, so graphs with control flow use the default.
     """
     types = [x.dtype for x in function.outputs]
-    branches = any(op.type in _CONTROL_FLOW for op in function.graph.get_operations())
-    executor = "" if branches else "SINGLE_THREADED_EXECUTOR"
+    control_flow = any(op.type in _CONTROL_FLOW for op in function.graph.get_operations())
+    executor = "" if control_flow else "SINGLE_THREADED_EXECUTOR"
 
     def call(tensors):
         results = tf.raw_ops.StatefulPartitionedCall(
@@ -187,6 +189,6 @@ def _operation(function) -> Callable:
     return call
 
 
-def enlarge(x, factors):
-    """Bilinear upsampling; Keras's needs sizes that are known when a graph is made."""
+def upsample_bilinear(x, factors):
+    """Bilinear upsampling. Keras's needs sizes that are known when the graph is traced."""
     return tf.image.resize(x, tf.shape(x)[1:3] * factors, "bilinear")

@@ -1,6 +1,6 @@
-"""Stored maps in torch: changed in place, nothing compiled.
+"""Stored maps in PyTorch: tensors that are changed in place. Nothing is compiled.
 
-Beside `keras_seqpar.mobile`, these three files are the only place with code of one backend.
+The three files `*_maps.py` define the same functions, one file per backend.
 """
 
 import keras
@@ -8,57 +8,57 @@ import torch
 
 
 def new(array):
-    """A stored map."""
+    """A buffer for a stored map, from an array."""
     return keras.ops.convert_to_tensor(array).clone()
 
 
 def numpy(buffer):
-    """A stored map as an array."""
+    """A copy of a buffer as an array."""
     return keras.ops.convert_to_numpy(buffer).copy()
 
 
 def wait(buffers) -> None:
-    """Returns when stored maps are complete, which they always are."""
+    """Waits until buffers are computed; here they always are."""
 
 
-def fit(count: int, most: int, of: str) -> int:
-    """The size in which so many positions, tiles, rows or columns are computed: any will do.
+def size_class(count: int, limit: int, kind: str) -> int:
+    """Rounds a number up to a size class; here every size is as good, so it stays as it is.
 
     Args:
-        count: of them.
-        most: how many there are.
-        of: what they are.
+        count: number of positions, tiles, rows or columns.
+        limit: the largest result.
+        kind: what is counted.
     """
     return count
 
 
 def take(table, index):
-    """Rows of a tensor."""
+    """Gathers rows of a tensor."""
     return torch.index_select(table, 0, index)
 
 
 def read(buffer, index, channels: int):
-    """Rows of a stored map."""
+    """Gathers rows of a buffer."""
     return torch.index_select(buffer, 0, index)
 
 
 def read_all(buffer, channels: int):
-    """All rows of a stored map."""
+    """A copy of all rows of a buffer."""
     return buffer.clone()
 
 
 def write(buffer, index, rows):
-    """Puts rows into a stored map."""
+    """Scatters rows into a buffer and returns the buffer."""
     return buffer.index_copy_(0, index.long(), rows)
 
 
 def replace(buffer, rows):
-    """Puts all rows, border included, into a stored map."""
+    """Replaces all rows of a buffer, border included, and returns the buffer."""
     return buffer.copy_(rows)
 
 
 class Runner:
-    """Segments of an engine, step by step."""
+    """Computes the runs of an engine step by step."""
 
     traces = 0
 
@@ -66,34 +66,34 @@ class Runner:
         self._engine = engine
 
     @torch.no_grad()
-    def __call__(self, index, mode, places, block, extras, buffers, limit):
-        """Runs a segment; see `Engine.walk`."""
+    def __call__(self, index, mode, regions, block, extras, buffers, limit):
+        """Computes a run; see `Engine.compute_steps`."""
         tensor = keras.ops.convert_to_tensor
-        places = [(tensor(ys), tensor(xs)) for ys, xs in places]
+        regions = [(tensor(ys), tensor(xs)) for ys, xs in regions]
         extras = [tensor(x) for x in extras]
         block = None if block is None else tensor(block)
         engine = self._engine
-        results, buffers = engine.walk(
-            index, mode, places, block, extras, buffers, limit, engine.do_step
+        results, buffers = engine.compute_steps(
+            index, mode, regions, block, extras, buffers, limit, engine.do_step
         )
         return [keras.ops.convert_to_numpy(x) for x in results], buffers
 
 
-class Caller:
-    """A whole network on images of any size, nothing compiled; see `whole`."""
+class DenseRunner:
+    """Runs a full network on images of any size; see `DensePath`."""
 
     traces = 0
 
-    def __init__(self, walk, channels: int):
-        self._walk = walk
+    def __init__(self, compute, channels: int):
+        self._compute = compute
 
     @torch.no_grad()
     def __call__(self, image):
-        """Runs it on `(1, height, width, channels)`."""
-        return keras.ops.convert_to_numpy(self._walk(keras.ops.convert_to_tensor(image)))
+        """Runs the network on an image `(1, height, width, channels)`."""
+        return keras.ops.convert_to_numpy(self._compute(keras.ops.convert_to_tensor(image)))
 
 
-def enlarge(x, factors):
+def upsample_bilinear(x, factors):
     """Bilinear upsampling."""
     size = x.shape[1] * factors[0], x.shape[2] * factors[1]
     return keras.ops.image.resize(x, size, data_format="channels_last")

@@ -1,8 +1,8 @@
-"""How crops of a frame relate to the outputs of a model: alignment and receptive field.
+"""How crops of a frame correspond to the output of a network: alignment and receptive field.
 
-Cut at the right places, a crop gives the same numbers as the whole frame, except near its own
-borders. The right places are multiples of the total stride; how near is the receptive field.
-Both follow from the taps of the model's layers.
+A crop gives the same numbers as the full frame, except near its own borders, if it begins at
+multiples of the network's total stride. How near is determined by the receptive field. Both
+follow from the input positions that the layers read.
 """
 
 import dataclasses
@@ -14,21 +14,22 @@ import keras
 import numpy as np
 
 from keras_seqpar.networks.graph import replay
-from keras_seqpar.selective.axis import Axis
 from keras_seqpar.selective.change_maps.flattening import Flat, flatten, graph_of
-from keras_seqpar.selective.change_maps.program import Program, Step, compile_program
+from keras_seqpar.selective.change_maps.program import Program, compile_program
+from keras_seqpar.selective.change_maps.steps import Step
+from keras_seqpar.selective.regions.axis import Axis
 
 
 @dataclasses.dataclass(frozen=True)
 class Geometry:
-    """How the outputs of a model lie over its frames.
+    """How the output of a network corresponds to its frames.
 
     Args:
         shape: `(height, width, channels)` of a frame.
         output_shape: `(height, width, channels)` of the output.
-        rows: of the frame.
-        cols: of the frame.
-        barrier: why no crop gives what the whole frame gives, or `""`.
+        rows: axis of the rows.
+        cols: axis of the columns.
+        barrier: why no crop gives the same output as the full frame; `""` where crops do.
     """
 
     shape: tuple[int, ...]
@@ -38,24 +39,21 @@ class Geometry:
     barrier: str
 
 
-def geometry(model: keras.Model, input_shape: Sequence[int] | None = None) -> Geometry:
-    """Finds alignment and receptive field of a model that gives a map.
+def crop_geometry(model: keras.Model, input_shape: Sequence[int] | None = None) -> Geometry:
+    """Determines the alignment and the receptive field of a network whose output is a map.
 
     Args:
-        model: a functional model from a frame to a map of scores.
-        input_shape: `(height, width, channels)`, where the model leaves it open.
-
-    Returns:
-        The geometry.
+        model: a functional model from an image to a map of scores.
+        input_shape: `(height, width, channels)`; needed where the model leaves sizes open.
 
     Raises:
-        TypeError: no Keras model.
-        ValueError: no functional model, other inputs or outputs than one image and one map,
-            or layers that pad crops otherwise than frames of this size.
+        TypeError: `model` is not a Keras model.
+        ValueError: the model is not functional, does not take one image and give one map, or has
+            a layer that pads crops differently from frames of this size.
 
     Example:
 
-    >>> rows = geometry(model, (360, 480, 3)).rows
+    >>> rows = crop_geometry(model, (360, 480, 3)).rows
     >>> rows.stride, rows.before, rows.after
     """
     flat = flatten(model, input_shape)
@@ -63,17 +61,19 @@ def geometry(model: keras.Model, input_shape: Sequence[int] | None = None) -> Ge
     program = compile_program(flat, fold=False)
     shape = flat.shapes[flat.inputs[0]]
     output = keras.tree.flatten(program.outputs)[0]
-    strange = {**program.unknown, **program.barriers}
-    barrier = "; ".join(f"{name!r}: {why}" for name, why in strange.items())
+    reasons = {**program.unsupported, **program.barriers}
+    barrier = "; ".join(f"{name!r}: {why}" for name, why in reasons.items())
     if barrier or not program.maps.has_positions(program.map_of_value[output]):
-        barrier = barrier or "its output does not follow positions of the frame"
+        barrier = barrier or "its output has no positions of the frame"
     axes = []
     for axis in (0, 1):
         scales = _scales(program, axis)
         stride = math.lcm(*(scale.numerator for scale in scales.values()))
         size, outputs = shape[axis], flat.shapes[output][axis]
         scale = scales[output]
-        before, after = (0, 0) if barrier else _reach(program, output, axis, scale, stride)
+        before = after = 0
+        if not barrier:
+            before, after = _receptive_field(program, output, axis, scale, stride)
         axes.append(Axis(size, outputs, stride, scale, before, after))
     found = Geometry(shape, flat.shapes[output], axes[0], axes[1], barrier)
     _check_crops(model, program, found)
@@ -81,20 +81,20 @@ def geometry(model: keras.Model, input_shape: Sequence[int] | None = None) -> Ge
 
 
 def _only_map(model: keras.Model, flat: Flat) -> int:
-    """The number of the one output, which must be a map."""
+    """The number of the model's only output, which must be a map."""
     outputs = keras.tree.flatten(flat.outputs)
     shapes = [flat.shapes[i] for i in outputs]
     if len(flat.inputs) != 1 or len(outputs) != 1 or len(shapes[0]) != 3:
         raise ValueError(
-            f"A segmentation model takes one image and gives one map (height, width, classes); "
-            f"{model.name!r} takes {len(flat.inputs)} inputs and gives {shapes}. Make a model of "
-            "the map alone with keras.Model(model.inputs, output)."
+            f"A segmentation model takes one image and gives one map (height, width, classes), but "
+            f"{model.name!r} takes {len(flat.inputs)} inputs and gives outputs of the shapes "
+            f"{shapes}. Make a model of the map alone with keras.Model(model.inputs, output)."
         )
     return outputs[0]
 
 
 def _scales(program: Program, axis: int) -> dict[int, Fraction]:
-    """Value -> inputs per position of it, of all that has positions."""
+    """Value -> rows (or columns) of the frame per position, for all values with positions."""
     scales = {program.inputs[0]: Fraction(1)}
     for step in program.steps:
         known = [scales[i] for i in step.inputs if i in scales]
@@ -105,72 +105,74 @@ def _scales(program: Program, axis: int) -> dict[int, Fraction]:
 
 
 def _ratio(step: Step, axis: int) -> Fraction:
-    """Inputs per output of one step."""
-    if step.taps is None:
+    """Inputs per output of one step, along one axis."""
+    if step.reads is None:
         return Fraction(1)
     if step.kind in ("conv", "depthwise", "max", "average"):
         return Fraction(step.strides[axis])
-    if step.kind == "lay":
+    if step.kind == "depth_to_space":
         return Fraction(1, step.strides[axis])
-    if step.taps.affine:  # padding and cropping
+    if step.reads.affine:  # padding and cropping
         return Fraction(1)
-    return Fraction(step.taps.shape[axis], step.taps.output_shape[axis])
+    return Fraction(step.reads.shape[axis], step.reads.output_shape[axis])
 
 
-def _reach(program: Program, output: int, axis: int, scale: Fraction, stride: int):
-    """How far the output reads before and behind its own place, in inputs.
+def _receptive_field(program: Program, output: int, axis: int, scale: Fraction, stride: int):
+    """How many inputs the output can read before and after its own position.
 
-    Whole rows, or columns, are changed one by one: at both ends, where the other end is far
-    away, and in the middle, in every phase of the stride.
+    This is measured: one full row (or column) after the other is changed, and the change is
+    followed to the output. At both ends and in the middle of the frame, as many rows as the
+    stride has are tried; the ends show what is not cut off by the other end.
     """
     shape = program.shapes[program.inputs[0]][:2]
     size = shape[axis]
     middle = size // 2
-    places = {*range(min(stride, size)), *range(max(size - stride, 0), size)}
-    places |= {i for i in range(middle, middle + stride) if i < size}
+    tried = {*range(min(stride, size)), *range(max(size - stride, 0), size)}
+    tried |= {i for i in range(middle, middle + stride) if i < size}
     before = after = 0
-    for place in sorted(places):
+    for position in sorted(tried):
         changed = np.zeros(shape, bool)
-        changed[(slice(None),) * axis + (place,)] = True
+        changed[(slice(None),) * axis + (position,)] = True
         box = program.maps.evaluate(changed).box(program.map_of_value[output])
         if box is not None:
             low, high = box[2 * axis : 2 * axis + 2]
-            before = max(before, math.ceil(high * scale) - place)
-            after = max(after, place - math.floor(low * scale))
+            before = max(before, math.ceil(high * scale) - position)
+            after = max(after, position - math.floor(low * scale))
     return before, after
 
 
 def _check_crops(model: keras.Model, program: Program, found: Geometry) -> None:
-    """Refuses sizes of frames whose crops some layer would pad at other places."""
+    """Raises a `ValueError` where some layer pads crops differently from frames of this size."""
     crop = [axis.size // axis.stride * axis.stride for axis in (found.rows, found.cols)]
     if not all(crop):
         raise ValueError(
             f"Frames of {found.shape[0]}x{found.shape[1]} are smaller than the total stride of "
-            f"{model.name!r}, {found.rows.stride}x{found.cols.stride}: no crop would be smaller."
+            f"{model.name!r}, {found.rows.stride}x{found.cols.stride}, so no crop can be smaller."
         )
     if tuple(crop) == found.shape[:2]:
         return
     other = compile_program(flatten(open_sizes(model), (*crop, found.shape[2])), fold=False)
     for mine, theirs in zip(program.steps, other.steps, strict=True):
-        if mine.taps is None or not mine.taps.affine or mine.taps.is_identity:
+        if mine.reads is None or not mine.reads.affine or mine.reads.is_identity:
             continue
         if any(
-            getattr(mine.taps, of)[0, 0] != getattr(theirs.taps, of)[0, 0]
+            getattr(mine.reads, of)[0, 0] != getattr(theirs.reads, of)[0, 0]
             for of in ("rows", "cols")
         ):
             raise ValueError(
                 f"The layer {mine.name!r} pads crops of frames of {found.shape[0]}x"
-                f"{found.shape[1]} at another place than the frames. Take frames whose height is "
-                f"a multiple of {found.rows.stride} and whose width is one of "
-                f"{found.cols.stride}, or padding='valid' behind a ZeroPadding2D."
+                f"{found.shape[1]} differently from the full frame. Use frames whose height is a "
+                f"multiple of {found.rows.stride} and whose width is a multiple of "
+                f"{found.cols.stride}, or replace the padding by a ZeroPadding2D layer and "
+                f"padding='valid'."
             )
 
 
 def open_sizes(model: keras.Model) -> keras.Model:
-    """The same network, layers shared, for frames of any size.
+    """The same network for frames of any size; it shares the layers of `model`.
 
     Args:
-        model: a functional model of one image.
+        model: a functional model with one image as its input.
     """
     shape = model.inputs[0].shape
     if shape[1] is None and shape[2] is None:

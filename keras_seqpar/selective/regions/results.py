@@ -1,4 +1,4 @@
-"""What a segmentation stream gives: the map, and what it took."""
+"""What a segmentation stream returns: the map, and statistics about how it was computed."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -6,30 +6,30 @@ from collections.abc import Sequence
 import numpy as np
 from keras import ops
 
-from keras_seqpar.selective.regions import crops as regions
+from keras_seqpar.selective.regions.crops import Box
 from keras_seqpar.selective.regions.geometry import Geometry
 
 
 @dataclasses.dataclass(frozen=True)
 class SegmentationStats:
-    """What one frame took.
+    """Statistics about one frame.
 
     Args:
-        mode: `"full"`, `"regions"`, or `"cached"` (nothing changed, nothing computed); `"mixed"`
-            for a batch whose items differ.
+        mode: `"full"` (the full frame was computed), `"regions"` (only crops were) or `"cached"`
+            (nothing changed, nothing was computed); `"mixed"` for a batch whose images differ.
         changed: share of the frame's positions that changed.
-        recomputed: share of the frame's area that went through the network; overlapping crops
-            count twice.
+        recomputed: share of the frame's area that went through the network; where crops overlap,
+            the area counts twice.
         regions: number of crops.
-        milliseconds: from frame to output, without the comparison.
-        agreement: share of positions with the same class as in a run of the whole frame, where
-            that was asked for; else `None`. What the threshold lets pass, noise in the first
-            place, and narrow margins both cost of it.
-        crop_agreement: the same with a run of the frame as it was accepted, without what the
-            threshold lets pass: what narrow margins alone cost.
-        since_full: frames since the whole frame was computed.
+        milliseconds: time from frame to output, without the comparison.
+        agreement: with `compare=True`, the share of positions with the same class as in a full
+            run of the frame; else `None`. Both small differences below the threshold (noise,
+            mostly) and margins narrower than the receptive field reduce it.
+        crop_agreement: the same, compared with a full run of the accepted frame, in which
+            differences below the threshold are left out: only narrow margins reduce it.
+        since_full: number of frames since the full frame was computed.
         traces: how often anything was compiled for this stream so far.
-        state_bytes: size of everything that is kept from frame to frame.
+        state_bytes: size of all that the stream keeps from frame to frame.
     """
 
     mode: str
@@ -46,29 +46,34 @@ class SegmentationStats:
 
 @dataclasses.dataclass(frozen=True)
 class SegmentationResult:
-    """What a segmentation stream gives for a frame.
+    """What a segmentation stream returns for a frame.
 
     Args:
-        output: `(batch, height, width)` classes, or scores with one more axis.
-        stats: what it took; for a batch, summed or averaged over its items.
-        items: what each item of the batch took.
-        crops: per item the boxes `(top, left, bottom, right)` that went through the network, in
-            pixels.
-        reference: where a comparison was asked for, what a run of the whole frame gives.
+        output: `(batch, height, width)` classes; with `scores=True`, scores with one more axis.
+        stats: statistics; of a batch, sums or means over its images.
+        items: statistics of each image of the batch.
+        crops: for each image of the batch, the boxes `(top, left, bottom, right)` in pixels that
+            went through the network.
+        reference: with `compare=True`, the output of a full run of the frame; else `None`.
     """
 
     output: np.ndarray
     stats: SegmentationStats
     items: tuple[SegmentationStats, ...]
-    crops: tuple[tuple[regions.Box, ...], ...]
+    crops: tuple[tuple[Box, ...], ...]
     reference: np.ndarray | None = None
 
 
-def finish(found: Geometry, scores: bool):
-    """What turns a model's output into what is kept: classes, or the scores as they are."""
+def output_function(geometry: Geometry, scores: bool):
+    """A function that turns the network's output into what a stream keeps.
+
+    Args:
+        geometry: of the network.
+        scores: keep the scores; else the classes.
+    """
     if scores:
         return lambda output: output
-    classes = found.output_shape[2]
+    classes = geometry.output_shape[2]
     if classes == 1:
         return lambda output: ops.cast(output[..., 0] > 0.5, "uint8")
     kind = "uint8" if classes <= 256 else "int32"
@@ -76,7 +81,13 @@ def finish(found: Geometry, scores: bool):
 
 
 def agreement(maps, others, item: int) -> float | None:
-    """Share of positions of the same class in an item of two batches; `None` without a second."""
+    """The share of positions that have the same class in two batches of maps.
+
+    Args:
+        maps: classes or scores.
+        others: the maps to compare with; with `None`, the result is `None`.
+        item: index of the image in the batch.
+    """
     if others is None:
         return None
     mine, theirs = maps[item], others[item]
@@ -86,8 +97,8 @@ def agreement(maps, others, item: int) -> float | None:
     return float((mine == theirs).mean())
 
 
-def together(items: Sequence[SegmentationStats]) -> SegmentationStats:
-    """The statistics of a batch: sums of what was done, means of shares."""
+def of_batch(items: Sequence[SegmentationStats]) -> SegmentationStats:
+    """The statistics of a batch: sums of numbers and times, means of shares."""
     if len(items) == 1:
         return items[0]
     modes = {x.mode for x in items}

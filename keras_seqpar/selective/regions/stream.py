@@ -1,4 +1,4 @@
-"""Segmentation of a stream: only regions that changed go through the network."""
+"""Segmentation of a stream: only crops around changed regions go through the network."""
 
 import dataclasses
 import threading
@@ -9,80 +9,93 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_seqpar.selective.axis import RECEPTIVE_FIELD, check_crops
+from keras_seqpar.selective.arguments import RECEPTIVE_FIELD, check_crops
 from keras_seqpar.selective.change_maps.flattening import fingerprint, flatten
 from keras_seqpar.selective.change_maps.program import compile_program
-from keras_seqpar.selective.detector import Detector, region
-from keras_seqpar.selective.frames import check, stored
-from keras_seqpar.selective.keras_engine.dense_path import Whole
-from keras_seqpar.selective.regions import crops as regions
-from keras_seqpar.selective.regions.geometry import geometry
+from keras_seqpar.selective.detector import Detector, region_map
+from keras_seqpar.selective.frames import check_frames, read_array
+from keras_seqpar.selective.keras_engine.dense_path import DensePath
+from keras_seqpar.selective.regions.crops import Box, CropPlanner, area, plan_crops
+from keras_seqpar.selective.regions.geometry import crop_geometry
 from keras_seqpar.selective.regions.results import (
     SegmentationResult,
     SegmentationStats,
     agreement,
-    finish,
-    together,
+    of_batch,
+    output_function,
 )
 
-_FIXED = 0.02  # of a frame's pixels: what a crop costs beside its area, without a calibration
+# Cost of a crop in addition to its area, as a share of a frame's pixels, without calibration.
+_FIXED_COST = 0.02
 
 
 @dataclasses.dataclass
-class _Item:
-    """What is kept for one item of the batch; `accepted` is what `output` stands for."""
+class _State:
+    """What is kept from frame to frame for one image of the batch.
+
+    Args:
+        detector: finds changes, and holds what it has learned.
+        accepted: the frame that `output` belongs to.
+        output: the map; `None` before the first frame and after a failed one.
+        since_full: number of frames since the full frame was computed.
+        changed: which positions changed in the last frame; `None` where all was computed.
+    """
 
     detector: Detector
     accepted: np.ndarray
     output: Any = None
     since_full: int = 0
-    changed: np.ndarray | None = None  # in the last frame; None where everything was computed
+    changed: np.ndarray | None = None
 
 
 class SegmentationStream:
-    """Segments frame after frame, computing only crops around what changed.
+    """Segments frame after frame; only crops around changed regions are computed.
 
-    Changed positions are joined to regions. A region grows by `reach`, as far as its change
-    matters, and by `margin`, what the network has to see around; that crop goes through the
-    network, and what it says without its margin is put into the map of the frame before. With
-    both as wide as the receptive field, the map equals that of a full run of what was accepted:
-    of the frame itself with a threshold of 0, else of one in which positions that did not change
-    keep their last value. Narrower ones are faster, and not exact. Ask for `compare=True` to see
-    what both cost.
+    Changed positions are grouped into regions. A region is grown by `reach`, the distance up to
+    which its change has an effect, and by `margin`, the context that the network needs around it.
+    This crop goes through the network. The result without the margin replaces that part of the
+    stored map.
 
-    Crops begin at multiples of the model's total stride, so that they are computed as the frame
-    is. After more training make a new stream. Not to be used by two threads at once.
+    With both `margin` and `reach` as wide as the receptive field (the default), the map equals
+    that of a full run of the accepted frame. With a threshold of 0 this is the frame itself;
+    otherwise unchanged positions have their last accepted value in it. Smaller numbers are
+    faster, but not exact; `compare=True` shows the difference.
+
+    Crops begin at multiples of the network's total stride, so that they are computed like the
+    full frame. The weights are those at the time of construction: make a new stream after more
+    training. A stream must not be used by two threads at once.
 
     Args:
         model: a functional Keras model from an image `(height, width, channels)` to a map
             `(height, width, classes)` of scores, of any resolution. With one class, positions
-            above 0.5 have it.
-        margin: pixels of context around what is renewed, or `"receptive_field"`.
-        reach: pixels around a change that are renewed, or `"receptive_field"`; by default as
-            `margin`.
-        threshold: from which difference on a position counts as changed, in the frame's units:
-            one number, one per channel, or `"auto"`; see `Detector`.
-        luminance: compare luminance instead of channels.
+            with a score above 0.5 have the class 1.
+        margin: pixels of context around what a crop renews, or `"receptive_field"`.
+        reach: pixels around a change that are renewed, or `"receptive_field"`; by default the
+            same as `margin`.
+        threshold: a position changed if a channel differs by more than this, in the units of the
+            frames: one number, one per channel, or `"auto"`; see `Detector`.
+        luminance: compare the luminance instead of each channel.
         dilate: positions by which changes are grown.
-        drop_single: leave out changed positions without a changed neighbor.
-        learn: frames of a still scene that `threshold="auto"` learns from.
-        least: positions that a region must have; smaller ones wait until they are larger.
+        drop_single: ignore changed positions that have no changed neighbor.
+        learn: number of frames of a still scene from which `threshold="auto"` learns the noise.
+        least: changed positions that a region must have; smaller regions wait until they grow.
         only: look for changes only here: a boolean `(height, width)` map, or boxes
             `(top, left, bottom, right)` in pixels.
-        never: look for no changes here; likewise.
-        refresh: compute the whole frame every so many frames; `None` for never.
-        most: share of a frame's cost from which on the whole frame is computed instead.
-        scores: give the model's scores instead of classes.
-        input_shape: `(height, width, channels)`, where the model leaves it open.
-        calibrate: measure at the first frame what a crop costs beside its area, to know which
-            regions to join; takes a few runs.
-        freeze: make the weights constants of the compiled graph (TensorFlow only): quicker, and
-            larger by a copy or two of the weights.
+        never: do not look for changes here; same types as `only`.
+        refresh: compute the full frame every so many frames; `None` for never.
+        most: share of a full frame's cost from which on the full frame is computed instead.
+        scores: return the network's scores instead of classes.
+        input_shape: `(height, width, channels)`; needed where the model leaves sizes open.
+        calibrate: measure at the first frame what a crop costs in addition to its area, which
+            decides which regions are merged; takes 7 runs of the network.
+        freeze: make the weights constants of the compiled graph (TensorFlow only): faster, but
+            takes one or two more copies of the weights in memory.
 
     Raises:
-        TypeError: no Keras model, or an argument of the wrong type.
-        ValueError: no functional model of one image and one map, a layer that looks at all
-            positions (with `"receptive_field"`), or an argument out of range.
+        TypeError: `model` is not a Keras model, or an argument has the wrong type.
+        ValueError: the model is not functional, does not take one image and give one map, or has
+            a layer that reads all positions while `margin` or `reach` is `"receptive_field"`; or
+            an argument is out of range.
 
     Example:
 
@@ -117,87 +130,87 @@ class SegmentationStream:
         reach = margin if reach is None else reach
         check_crops(margin, reach, least, refresh, most)
         flat = flatten(model, input_shape)
-        self.geometry = geometry(model, input_shape)
+        self.geometry = crop_geometry(model, input_shape)
         if self.geometry.barrier and RECEPTIVE_FIELD in (margin, reach):
             raise ValueError(
-                f"No crop gives what a full run of {model.name!r} gives "
-                f"({self.geometry.barrier}). Give margin as a number of pixels: predictions then "
-                "differ from a full run's, see compare=True."
+                f"No crop gives the same output as a full run of {model.name!r} "
+                f"({self.geometry.barrier}). Pass margin as a number of pixels: predictions then "
+                "differ from a full run's, by how much compare=True shows."
             )
         self._program = compile_program(flat)
         self._detector.check(self.geometry.shape)
         self._fingerprint = fingerprint(flat)
         self._least, self._refresh, self._most = least, refresh, float(most)
         self._scores, self._calibrate = scores, calibrate
-        self._full = Whole(self._program, finish(self.geometry, scores), freeze=freeze)
+        self._full = DensePath(self._program, output_function(self.geometry, scores), freeze=freeze)
         rows, cols = self.geometry.rows, self.geometry.cols
-        self._planner = regions.Planner(
-            rows.within(margin), cols.within(margin),
-            rows.within(reach), cols.within(reach), self._full.backend.fit,
+        self._planner = CropPlanner(
+            rows.limited(margin), cols.limited(margin),
+            rows.limited(reach), cols.limited(reach), self._full.backend.size_class,
         )  # fmt: skip
-        self._fixed = _FIXED * rows.size * cols.size
-        self._items: list[_Item] = []
+        self._fixed_cost = _FIXED_COST * rows.size * cols.size
+        self._states: list[_State] = []
         self._dtype: np.dtype | None = None
         self._busy = threading.Lock()
         self.look(only=only, never=never)
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the model with its weights and size of frames."""
+        """A hash of the network: its layers, weights and size of frames."""
         return self._fingerprint
 
     @property
     def margin(self) -> tuple[int, int, int, int]:
-        """Pixels of context above, left, below and right of what a crop renews."""
+        """Pixels of context above, left of, below and right of what a crop renews."""
         rows, cols = self._planner.rows, self._planner.cols
         return rows.before, cols.before, rows.after, cols.after
 
     @property
     def state_bytes(self) -> int:
-        """Size of everything that is kept from frame to frame."""
-        arrays = [a for x in self._items for a in (x.accepted, x.output) if a is not None]
+        """Size in bytes of all that is kept from frame to frame."""
+        arrays = [a for x in self._states for a in (x.accepted, x.output) if a is not None]
         return sum(a.nbytes for a in arrays)
 
     def look(self, *, only=None, never=None) -> None:
-        """Sets where changes are looked for from now on; `None` takes a limit away.
+        """Sets where changes are looked for from now on; `None` removes a limit.
 
         Args:
             only: only here, as for the constructor.
             never: not here.
 
         Raises:
-            ValueError: no map or boxes of the frame's size.
+            ValueError: an argument is not a map or boxes of the frame's size.
         """
         shape = self.geometry.shape[:2]
-        wanted = np.ones(shape, bool) if only is None else region(only, shape, "only").copy()
+        wanted = np.ones(shape, bool) if only is None else region_map(only, shape, "only").copy()
         if never is not None:
-            wanted &= ~region(never, shape, "never")
+            wanted &= ~region_map(never, shape, "never")
         self._wanted = None if wanted.all() else wanted
 
     def __call__(self, frame, *, mask=None, compare: bool = False) -> SegmentationResult:
-        """Takes a frame.
+        """Segments a frame.
 
         Args:
-            frame: `(height, width, channels)`, or with a batch axis: then every item of the
-                batch is a stream of its own.
-            mask: the positions that changed, found by the caller, instead of looking for them:
-                as `only` of the constructor.
-            compare: run the whole frame as well, as it came and as it was accepted, and say how
-                many positions agree; `milliseconds` leaves those runs out.
+            frame: `(height, width, channels)`, or a batch of frames: each image of the batch is
+                a stream of its own.
+            mask: the positions that changed, if the caller knows them; no changes are looked for
+                then. Same types as `only` of the constructor.
+            compare: also run the full frame, and the full accepted frame, and count the
+                positions that agree. `milliseconds` does not include these runs.
 
         Returns:
-            The map and what it took.
+            The map and statistics.
 
         Raises:
-            TypeError: no numbers, or other types of numbers than before.
-            ValueError: another size than the model's, another batch than before, NaN or infinite
-                values, or a mask of another size.
+            TypeError: the frame is not numeric, or has another type than before.
+            ValueError: the frame has another size than the network's input, NaN or infinite
+                values, the batch has another size than before, or the mask has another size.
             RuntimeError: another thread is using this stream.
         """
         if not self._busy.acquire(blocking=False):
             raise RuntimeError(
-                "This stream is in use by another thread. Frames of one stream come one after "
-                "the other; make one stream per thread."
+                "This stream is in use by another thread, but its frames must be processed one "
+                "after the other. Make one stream per thread."
             )
         try:
             return self._run(frame, mask, compare)
@@ -205,72 +218,72 @@ class SegmentationStream:
             self._busy.release()
 
     def change_map(self, *, item: int = 0) -> np.ndarray:
-        """The positions that were taken as changed in the last frame.
+        """The positions that changed in the last frame.
 
         Args:
-            item: which item of the batch.
+            item: index of the image in the batch.
 
         Returns:
-            Boolean `(height, width)`; all true where the whole frame was computed.
+            Boolean `(height, width)`; all true where the full frame was computed.
 
         Raises:
-            ValueError: no frame was seen yet, or an unknown item.
+            ValueError: there was no frame yet, or the batch has no such image.
         """
-        if not 0 <= item < len(self._items):
-            raise ValueError(f"No frame was seen yet for item {item} of the batch.")
-        changed = self._items[item].changed
+        if not 0 <= item < len(self._states):
+            raise ValueError(f"No frame was seen yet for image {item} of the batch.")
+        changed = self._states[item].changed
         return np.ones(self.geometry.shape[:2], bool) if changed is None else changed.copy()
 
     def reset(self) -> None:
-        """Forgets all frames; the next one may have another batch or another type."""
-        self._items, self._dtype = [], None
+        """Forgets all frames; the next one may have another batch size or type."""
+        self._states, self._dtype = [], None
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """Everything that is kept from frame to frame, as arrays for `numpy.savez`."""
-        state = {"fingerprint": np.array(self._key), "items": np.array(len(self._items))}
-        for i, item in enumerate(self._items):
-            learned = item.detector.state_dict()
+        """All that is kept from frame to frame, as arrays for `numpy.savez`."""
+        state = {"fingerprint": np.array(self._key), "items": np.array(len(self._states))}
+        for i, kept in enumerate(self._states):
+            learned = kept.detector.state_dict()
             state |= {
-                f"item{i}_accepted": item.accepted.copy(),
-                f"item{i}_output": np.array(item.output),
-                f"item{i}_since_full": np.array(item.since_full),
+                f"item{i}_accepted": kept.accepted.copy(),
+                f"item{i}_output": np.array(kept.output),
+                f"item{i}_since_full": np.array(kept.since_full),
                 f"item{i}_noise": np.array(learned["noise"]),
                 f"item{i}_seen": np.array(learned["seen"]),
             }
         return state
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
-        """Takes over a state, on any backend; the frames go on where it was taken.
+        """Continues from a saved state, which may come from another backend.
 
         Args:
-            state: from `state_dict`, or what `numpy.load` reads of it.
+            state: the result of `state_dict`, or of `numpy.load` for a file of it.
 
         Raises:
-            ValueError: the state of another model, or one that is incomplete or damaged.
+            ValueError: the state belongs to another network, or is incomplete or damaged.
         """
-        theirs = str(state["fingerprint"]) if "fingerprint" in state else "no fingerprint"
-        if theirs != self._key:
+        found = str(state["fingerprint"]) if "fingerprint" in state else "no fingerprint"
+        if found != self._key:
             raise ValueError(
-                f"This state belongs to another model ({theirs}, not {self._key}): structure, "
-                "weights, size of the frames or kind of output differ."
+                f"This state belongs to another model ({found}, not {self._key}): the structure, "
+                "the weights, the size of the frames or the kind of output differ."
             )
         output = self.geometry.output_shape[: None if self._scores else 2]
-        items = []
+        states = []
         try:
             for i in range(int(state["items"])):
-                item = _Item(
+                item_state = _State(
                     dataclasses.replace(self._detector, _seen=[]),
-                    stored(state, f"item{i}_accepted", self.geometry.shape),
-                    stored(state, f"item{i}_output", output),
+                    read_array(state, f"item{i}_accepted", self.geometry.shape),
+                    read_array(state, f"item{i}_output", output),
                     int(state[f"item{i}_since_full"]),
                 )
                 learned = {key: state[f"item{i}_{key}"] for key in ("noise", "seen")}
-                item.detector.load_state(learned)
-                items.append(item)
+                item_state.detector.load_state(learned)
+                states.append(item_state)
         except KeyError as error:
             raise ValueError(f"The state is not complete: {error} is missing.") from None
-        self._items = items
-        self._dtype = items[0].accepted.dtype if items else None
+        self._states = states
+        self._dtype = states[0].accepted.dtype if states else None
 
     @property
     def _key(self) -> str:
@@ -278,89 +291,93 @@ class SegmentationStream:
 
     def _run(self, given, mask, compare: bool) -> SegmentationResult:
         start = time.perf_counter()
-        frames, _ = check(given, self._program, len(self._items), self._dtype)
-        mask = None if mask is None else region(mask, self.geometry.shape[:2], "mask")
+        frames, _ = check_frames(given, self._program, len(self._states), self._dtype)
+        mask = None if mask is None else region_map(mask, self.geometry.shape[:2], "mask")
         self._dtype = frames.dtype
-        if not self._items:
-            self._items = [
-                _Item(dataclasses.replace(self._detector, _seen=[]), frame.copy())
+        if not self._states:
+            self._states = [
+                _State(dataclasses.replace(self._detector, _seen=[]), frame.copy())
                 for frame in frames
             ]
         checked = 1000 * (time.perf_counter() - start) / len(frames)
         done = []
-        for item, frame in zip(self._items, frames, strict=True):
+        for state, frame in zip(self._states, frames, strict=True):
             start = time.perf_counter()
-            mode, crops = self._advance(item, frame, mask)
+            mode, crops = self._advance(state, frame, mask)
             done.append((mode, crops, checked + 1000 * (time.perf_counter() - start)))
-        output = np.stack([item.output for item in self._items])
-        accepted = [item.accepted for item in self._items]
-        whole, of_accepted = (
+        output = np.stack([state.output for state in self._states])
+        accepted = [state.accepted for state in self._states]
+        full, full_of_accepted = (
             np.stack([self._full(x) for x in images]) if compare else None
             for images in (frames, accepted)
         )
-        items = []
+        items, pixels = [], frames[0, ..., 0].size
         for i, (mode, crops, milliseconds) in enumerate(done):
-            item = self._items[i]
-            shares = [regions.area(box) for box in crops]
+            state = self._states[i]
             items.append(
                 SegmentationStats(
                     mode=mode,
-                    changed=1.0 if item.changed is None else float(item.changed.mean()),
-                    recomputed=1.0 if mode == "full" else sum(shares) / frames[i, ..., 0].size,
+                    changed=1.0 if state.changed is None else float(state.changed.mean()),
+                    recomputed=1.0 if mode == "full" else sum(map(area, crops)) / pixels,
                     regions=len(crops),
                     milliseconds=milliseconds,
-                    agreement=agreement(output, whole, i),
-                    crop_agreement=agreement(output, of_accepted, i),
-                    since_full=item.since_full,
+                    agreement=agreement(output, full, i),
+                    crop_agreement=agreement(output, full_of_accepted, i),
+                    since_full=state.since_full,
                     traces=self._full.traces,
                     state_bytes=self.state_bytes,
                 )
             )
         crops = tuple(crops for _, crops, _ in done)
-        return SegmentationResult(output, together(items), tuple(items), crops, whole)
+        return SegmentationResult(output, of_batch(items), tuple(items), crops, full)
 
-    def _advance(self, item: _Item, frame: np.ndarray, mask) -> tuple[str, tuple]:
-        """Brings one item of the batch to its next frame; returns mode and boxes."""
-        first = item.output is None
-        learning = item.detector.is_learning
-        due = self._refresh is not None and item.since_full + 1 >= self._refresh
+    def _advance(self, state: _State, frame: np.ndarray, mask) -> tuple[str, tuple]:
+        """Processes the next frame of one image of the batch; returns the mode and the crops."""
+        first = state.output is None
+        learning = state.detector.is_learning
+        due = self._refresh is not None and state.since_full + 1 >= self._refresh
         if first or learning or due:
             if learning and not first:
-                item.detector.observe(frame, item.accepted)
-            self._take_all(item, frame)
+                state.detector.observe(frame, state.accepted)
+            self._compute_full(state, frame)
             if first and self._calibrate:
                 self._measure(frame)
                 self._calibrate = False
             return "full", ()
-        changed = item.detector(frame, item.accepted) if mask is None else mask
+        changed = state.detector(frame, state.accepted) if mask is None else mask
         if self._wanted is not None and mask is None:
             changed = changed & self._wanted
-        crops = regions.plan(changed, self._planner, self._fixed, self._least)
-        if sum(self._fixed + crop.area for crop in crops) >= self._most * changed.size:
-            self._take_all(item, frame)
+        crops = plan_crops(changed, self._planner, self._fixed_cost, self._least)
+        if sum(self._fixed_cost + crop.area for crop in crops) >= self._most * changed.size:
+            self._compute_full(state, frame)
             return "full", ()
         for crop in crops:
             part = _slices(crop.changed)
-            item.accepted[part] = frame[part]
-        output, item.output = item.output, None  # where a crop fails, the next frame runs whole
+            state.accepted[part] = frame[part]
+        output, state.output = state.output, None  # if a crop fails, the next frame runs in full
         for crop in crops:
-            made = self._full(item.accepted[_slices(crop.box)])[_slices(crop.inside)]
-            top, left = crop.known[:2]  # a narrow margin may promise more than there is
+            made = self._full(state.accepted[_slices(crop.box)])[_slices(crop.inside)]
+            top, left = crop.known[:2]  # with a narrow margin, `known` may exceed the crop
             output[top : top + made.shape[0], left : left + made.shape[1]] = made
-        item.output, item.changed = output, changed
-        item.since_full += 1
+        state.output, state.changed = output, changed
+        state.since_full += 1
         return ("regions" if crops else "cached"), tuple(crop.box for crop in crops)
 
-    def _take_all(self, item: _Item, frame: np.ndarray) -> None:
-        item.accepted[:] = frame
-        item.output = np.array(self._full(frame))  # of its own: JAX's may not be changed
-        item.changed, item.since_full = None, 0
+    def _compute_full(self, state: _State, frame: np.ndarray) -> None:
+        state.accepted[:] = frame
+        state.output = np.array(self._full(frame))  # a copy: JAX's arrays are read-only
+        state.changed, state.since_full = None, 0
 
     def _measure(self, frame: np.ndarray) -> None:
-        """Finds what a crop costs beside its area: a line through a frame and a small crop."""
+        """Measures what a crop costs in addition to its area, in pixels.
+
+        The time of a run is taken to be linear in the area: a line through the times of a full
+        frame and of a small crop gives both.
+        """
         rows, cols = self.geometry.rows, self.geometry.cols
         strides = [(a.stride, -(-a.size // a.stride)) for a in (rows, cols)]
-        sides = [step * self._planner.fit(-(-most // 4), most, "crops") for step, most in strides]
+        size_class = self._planner.size_class
+        sides = [step * size_class(-(-most // 4), most, "crops") for step, most in strides]
         crop = frame[: sides[0], : sides[1]]
         self._full(crop)
         times = []
@@ -371,11 +388,11 @@ class SegmentationStream:
                 self._full(image)
                 runs.append(time.perf_counter() - start)
             times.append(min(runs))
-        whole, part = rows.size * cols.size, crop[..., 0].size
-        slope = (times[0] - times[1]) / max(whole - part, 1)
+        full, part = rows.size * cols.size, crop[..., 0].size
+        slope = (times[0] - times[1]) / max(full - part, 1)
         if slope > 0:
-            self._fixed = float(np.clip(times[1] / slope - part, 0, whole / 8))
+            self._fixed_cost = float(np.clip(times[1] / slope - part, 0, full / 8))
 
 
-def _slices(box: regions.Box) -> tuple[slice, slice]:
+def _slices(box: Box) -> tuple[slice, slice]:
     return slice(box[0], box[2]), slice(box[1], box[3])

@@ -19,7 +19,7 @@ def test_an_unsupported_layer_is_named_and_can_be_dense():
     with pytest.raises(ValueError, match=r"'odd' \('turned': no rule.*unsupported=\"dense\""):
         selective.stream(model)
     (stream,) = play(model, rn.lone_pixels((8, 8))[:2], ["positions"], unsupported="dense")
-    assert list(stream.program.unknown) == ["turned"]
+    assert list(stream.program.unsupported) == ["turned"]
 
 
 def test_layers_of_the_users_own_are_not_taken_for_their_parents():
@@ -35,7 +35,7 @@ def test_layers_of_the_users_own_are_not_taken_for_their_parents():
     x = layers.Conv2D(2, 3, activation=mirrored, name="conv")(x)
     model = keras.Model(inputs, Mirrored(name="relu")(x))
     (stream,) = play(model, rn.lone_pixels((8, 8))[:1], ["positions"], unsupported="dense")
-    assert list(stream.program.unknown) == ["conv"]  # behind it any layer will do
+    assert list(stream.program.unsupported) == ["conv"]  # behind it any layer will do
     with pytest.raises(ValueError, match="'relu'.*Mirrored"):
         selective.stream(keras.Model(x, Mirrored(name="relu")(x)))
 
@@ -85,7 +85,7 @@ def with_operation(operation):
 def test_operations_that_models_call_by_themselves(operation):
     model = with_operation(operation)
     (stream,) = play(model, rn.lone_pixels((9, 11))[:3], ["positions"])
-    assert not stream.program.unknown and not stream.program.barriers
+    assert not stream.program.unsupported and not stream.program.barriers
     assert stream.change_map("behind").sum() < stream.change_map("behind").size
 
 
@@ -135,10 +135,12 @@ def test_models_that_cannot_be_streamed_are_refused():
     with pytest.raises(TypeError, match="Expected a keras.Model, got 3"):
         selective.stream(3)
     vector = keras.Sequential([keras.Input((4,)), layers.Dense(2)])
-    with pytest.raises(ValueError, match="must be .height, width, channels"):
+    with pytest.raises(
+        ValueError, match="first input is an image of shape .height, width, channels"
+    ):
         selective.stream(vector)
     open_size = keras.Sequential([keras.Input((None, None, 3)), layers.Conv2D(2, 1)])
-    with pytest.raises(ValueError, match="Give input_shape"):
+    with pytest.raises(ValueError, match="Pass input_shape"):
         selective.stream(open_size)
     assert selective.stream(open_size, input_shape=(8, 9, 3)).program.shapes[0] == (8, 9, 3)
     with pytest.raises(ValueError, match="does not fit"):
@@ -150,5 +152,5 @@ def test_models_that_cannot_be_streamed_are_refused():
     class Subclass(keras.Model):
         pass
 
-    with pytest.raises(ValueError, match="is no functional model"):
+    with pytest.raises(ValueError, match="is not a functional model"):
         selective.stream(Subclass(name="sub"))

@@ -12,8 +12,8 @@ import keras_seqpar as sp
 from keras_seqpar.selective.change_maps.flattening import flatten
 from keras_seqpar.selective.change_maps.input_positions import window
 from keras_seqpar.selective.change_maps.program import compile_program
-from keras_seqpar.selective.change_maps.propagation import Maps
-from keras_seqpar.selective.keras_engine import runs as segments
+from keras_seqpar.selective.change_maps.propagation import ChangeMaps
+from keras_seqpar.selective.keras_engine import runs
 from keras_seqpar.selective.keras_engine.engine import Engine
 from tests.selective.random_nets import changes
 
@@ -22,53 +22,53 @@ from tests.selective.random_nets import changes
 @settings(max_examples=60)
 def test_regions_hold_what_changed(data):
     shape = data.draw(st.integers(1, 30)), data.draw(st.integers(1, 30))
-    maps = Maps(shape)
-    wide = maps.taps(maps.SOURCE, window(shape, (3, 3), padding="same"))
+    maps = ChangeMaps(shape)
+    wide = maps.window(maps.FRAME, window(shape, (3, 3), padding="same"))
     found = maps.evaluate(data.draw(changes(shape)))
-    sizes = {maps.SOURCE: shape, wide: shape}
-    rates = {maps.SOURCE: 0, wide: 10}
-    segment = segments.Segment(0, 1, 0, None, sizes, True, 10 * shape[0] * shape[1], rates)
+    sizes = {maps.FRAME: shape, wide: shape}
+    rates = {maps.FRAME: 0, wide: 10}
+    run = runs.Run(0, 1, 0, None, sizes, True, 10 * shape[0] * shape[1], rates)
 
-    def fit(count, most, of):  # size classes, as JAX has them
-        return min(-(-count // 4) * 4, most)
+    def size_class(count, limit, kind):  # size classes, as JAX has them
+        return min(-(-count // 4) * 4, limit)
 
-    for mode in segments.MODES[1:]:
+    for mode in runs.MODES[1:]:
         done = {}
-        for number, region in segment.regions(mode, found, fit).items():
+        for number, region in run.regions(mode, found, size_class).items():
             assert region.ys.dtype == region.xs.dtype == np.int32
             covered = np.zeros(shape, bool)
             if mode == "rectangle":
                 covered[np.ix_(region.ys, region.xs)] = True
                 done[number] = len(region.ys) * len(region.xs)
             elif mode == "tiles":
-                covered[region.spread(shape)] = True
-                done[number] = len(region.ys) * np.prod(segments.tile_sides(shape))
+                covered[region.tile_indices(shape)] = True
+                done[number] = len(region.ys) * np.prod(runs.tile_sides(shape))
             else:
                 covered[region.ys, region.xs] = True
                 done[number] = len(region.ys)
             assert region.ys.min() >= 0 and region.xs.min() >= 0
             assert not (found[number] & ~covered).any()
-        assert segment.count(mode, found, fit) == 10 * done[wide]
-    assert segment.regions("dense", found, fit) == {}
+        assert run.macs_of(mode, found, size_class) == 10 * done[wide]
+    assert run.regions("dense", found, size_class) == {}
 
 
 def test_what_has_nothing_to_share_stays_in_one_piece():
     inputs = keras.Input((8, 8, 1))
     x = keras.layers.MaxPooling2D(2)(keras.layers.MaxPooling2D(2)(inputs))
     program = compile_program(flatten(keras.Model(inputs, x), None))
-    for share in (segments.WHOLE, segments.PRUNED):
-        assert len(segments.split(program, share)) == 1
+    for share in (runs.ONE_RUN, runs.MIN_SHARE_PRUNED):
+        assert len(runs.split(program, share)) == 1
 
 
 def test_pieces_follow_each_other_and_have_their_share():
     network = sp.build_plain(2, family="resnet18", input_shape=(64, 64, 3), width=0.25)
     program = compile_program(flatten(network, None), fold=False)
     counts = []
-    for share in (segments.WHOLE, 0.2, segments.PRUNED):
-        pieces = segments.split(program, share)
+    for share in (runs.ONE_RUN, 0.2, runs.MIN_SHARE_PRUNED):
+        pieces = runs.split(program, share)
         assert [x.first for x in pieces] == [0, *(x.last for x in pieces[:-1])]
-        assert pieces[-1].last == len(program.steps) and pieces[-1].made is None
-        assert all(a.made == b.entry for a, b in itertools.pairwise(pieces))
+        assert pieces[-1].last == len(program.steps) and pieces[-1].output is None
+        assert all(a.output == b.input for a, b in itertools.pairwise(pieces))
         assert sum(x.macs for x in pieces) == program.macs(program.all_positions())
         least = share * sum(x.macs for x in pieces)
         assert all(x.macs >= least for x in pieces)
@@ -96,7 +96,7 @@ def test_only_steps_that_do_the_same_are_alike():
     engine = Engine(compile_program(flatten(keras.Model(frame, conv(x, "last")), None)))
     steps = engine.program.steps
     groups: dict[int, list[str]] = {}
-    for i, first in enumerate(engine.alike):
+    for i, first in enumerate(engine.equal_steps):
         groups.setdefault(first, []).append(steps[i].name.partition("clip")[0] or "clip")
     shared = [names for names in groups.values() if len(names) > 1]
     assert shared == [["one", "two", "three"], ["relu_one", "relu_two"], ["clip", "clip"]]

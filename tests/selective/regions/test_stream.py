@@ -10,8 +10,8 @@ from keras import layers
 
 import keras_seqpar as sp
 from keras_seqpar import selective
-from keras_seqpar.selective.regions import crops as regions
-from keras_seqpar.selective.regions.geometry import geometry
+from keras_seqpar.selective.regions import crops
+from keras_seqpar.selective.regions.geometry import crop_geometry
 from tests import harness
 
 SHAPE = (48, 64, 3)
@@ -106,7 +106,7 @@ def test_changed_corners_and_borders(network):
 
 def test_geometry_of_known_networks():
     def of(*stack, shape=(32, 32, 1)):
-        return geometry(keras.Sequential([keras.Input(shape), *stack])).rows
+        return crop_geometry(keras.Sequential([keras.Input(shape), *stack])).rows
 
     conv = layers.Conv2D
     rows = of(conv(1, 3, padding="same"), conv(1, 5, padding="same"))
@@ -196,7 +196,7 @@ def test_items_of_a_batch_are_streams_of_their_own(network):
     assert [x.mode for x in result.items] == ["cached", "regions"]
     assert result.stats.mode == "mixed" and result.stats.agreement == 1.0
     assert not stream.change_map(item=0).any() and stream.change_map(item=1).sum() == 1
-    with pytest.raises(ValueError, match="batches of 2, now one of 1"):
+    with pytest.raises(ValueError, match="batches of 2 so far, now one of 1"):
         stream(frame_like())
 
 
@@ -264,7 +264,7 @@ def test_frames_that_do_not_fit(network):
         stream(frame_like(np.nan))
     with pytest.raises(ValueError, match="mask must be"):
         stream(frame_like(), mask=np.zeros((3, 3), bool))
-    with pytest.raises(ValueError, match="No frame was seen yet for item 1"):
+    with pytest.raises(ValueError, match="No frame was seen yet for image 1"):
         stream.change_map(item=1)
     assert stream(frame_like()).stats.mode == "cached"
 
@@ -312,7 +312,7 @@ def test_boxes_hold_connected_changes():
     rng = np.random.default_rng(0)
     for share in (0.001, 0.01, 0.05):
         changed = rng.random((61, 83)) < share
-        boxes = regions.find(changed, cell=4)
+        boxes = crops.find_boxes(changed, cell=4)
         covered = np.zeros(changed.shape, bool)
         for top, left, bottom, right in boxes:
             covered[top:bottom, left:right] = True
@@ -321,19 +321,19 @@ def test_boxes_hold_connected_changes():
         assert not (changed & ~covered).any()
     two = np.zeros((40, 40), bool)
     two[2, 2] = two[9, 9] = two[30, 4] = True  # cells (0, 0) and (1, 1) touch at a corner
-    assert sorted(regions.find(two)) == [(2, 2, 10, 10), (30, 4, 31, 5)]
-    assert regions.find(two, least=2) == [(2, 2, 10, 10)]
+    assert sorted(crops.find_boxes(two)) == [(2, 2, 10, 10), (30, 4, 31, 5)]
+    assert crops.find_boxes(two, least=2) == [(2, 2, 10, 10)]
     ring = np.zeros((40, 40), bool)
     ring[[0, 39]] = ring[:, [0, 39]] = True
-    assert regions.find(ring) == [(0, 0, 40, 40)]
-    assert regions.find(np.zeros((5, 5), bool)) == []
+    assert crops.find_boxes(ring) == [(0, 0, 40, 40)]
+    assert crops.find_boxes(np.zeros((5, 5), bool)) == []
 
 
 def test_boxes_are_joined_where_that_is_cheaper():
     def price(box):
-        return 100 + regions.area(box)
+        return 100 + crops.area(box)
 
     apart = [(0, 0, 10, 10), (0, 60, 10, 70)]
-    assert sorted(regions.merge(apart, price)) == apart
+    assert sorted(crops.merge_boxes(apart, price)) == apart
     near = [(0, 0, 10, 10), (0, 12, 10, 22), (40, 40, 50, 50)]
-    assert sorted(regions.merge(near, price)) == [(0, 0, 10, 22), (40, 40, 50, 50)]
+    assert sorted(crops.merge_boxes(near, price)) == [(0, 0, 10, 22), (40, 40, 50, 50)]

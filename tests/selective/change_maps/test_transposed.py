@@ -34,7 +34,7 @@ def test_streams_equal_dense_runs(kernel, strides, padding):
     )
     model = between_convolutions(layer)
     streams = play(model, rn.lone_pixels((7, 6))[:4])
-    assert not streams[0].program.unknown
+    assert not streams[0].program.unsupported
     assert streams[0].change_map("up").shape == tuple(layer.output.shape[1:3])
     assert not streams[0].change_map("up").all()
 
@@ -42,8 +42,8 @@ def test_streams_equal_dense_runs(kernel, strides, padding):
 def test_networks_are_not_cut_between_blocks_and_what_lays_them():
     model = between_convolutions(layers.Conv2DTranspose(3, (1, 2), strides=2, name="up"))
     for stream in play(model, rn.lone_pixels((7, 6))[:4], prune=1e-9):
-        cut = [stream.program.steps[segment.last] for segment in stream._engine.segments[:-1]]
-        assert cut and "lay" not in [step.kind for step in cut]
+        cut = [stream.program.steps[segment.last] for segment in stream._engine.runs[:-1]]
+        assert cut and "depth_to_space" not in [step.kind for step in cut]
 
 
 @pytest.mark.parametrize(("kernel", "strides"), [(2, 2), (3, 3), (3, 1)])
@@ -51,7 +51,9 @@ def test_blocks_take_the_multiply_accumulates_of_the_layer(kernel, strides):
     layer = layers.Conv2DTranspose(5, kernel, strides=strides, padding="same", name="up")
     model = between_convolutions(layer)
     steps = [x for x in compile_program(flatten(model)).steps if x.name == "up"]
-    assert [step.kind for step in steps] == (["conv"] if strides == 1 else ["conv", "lay"])
+    assert [step.kind for step in steps] == (
+        ["conv"] if strides == 1 else ["conv", "depth_to_space"]
+    )
     assert steps[0].macs * 7 * 6 == 7 * 6 * kernel**2 * 4 * 5
     rates = {x.name: x.macs for x in selective.report(model).layers}
     assert rates["up"] == 7 * 6 * kernel**2 * 4 * 5

@@ -9,9 +9,9 @@ from keras import layers
 
 from keras_seqpar.networks.layers import GlobalResponseNorm
 from keras_seqpar.selective import spread
-from keras_seqpar.selective.boxes import bounds
-from keras_seqpar.selective.change_maps.input_positions import Taps, window
-from keras_seqpar.selective.change_maps.propagation import Maps
+from keras_seqpar.selective.change_maps.boxes import bounding_box
+from keras_seqpar.selective.change_maps.input_positions import InputPositions, window
+from keras_seqpar.selective.change_maps.propagation import ChangeMaps
 from tests.selective import random_nets as rn
 
 
@@ -112,8 +112,8 @@ def test_containment_and_rectangles_hold_whatever_changes(data):
     Every map is what its layers make of the one before, position by position, also where it
     was worked out from rectangles alone.
     """
-    maps = Maps((9, 8))
-    found, rules = [maps.SOURCE], [None]
+    maps = ChangeMaps((9, 8))
+    found, rules = [maps.FRAME], [None]
     for _ in range(data.draw(st.integers(2, 6))):
         a = data.draw(st.integers(0, len(found) - 1))
         source = found[a]
@@ -127,7 +127,7 @@ def test_containment_and_rectangles_hold_whatever_changes(data):
         stride = data.draw(st.sampled_from((1, 1, 2)))
         step = data.draw(st.sampled_from((1, 1, 2)))
         taps = window(maps.shape(source), kernel, (stride, stride), (step, step), "same")
-        found.append(maps.taps(source, taps))
+        found.append(maps.window(source, taps))
         rules.append(lambda of, a=a, taps=taps: taps(of[a]))
     for seed in range(8):
         rng = np.random.default_rng(seed)
@@ -143,7 +143,7 @@ def test_containment_and_rectangles_hold_whatever_changes(data):
         for a, array in zip(found, wanted, strict=True):
             assert of.count(a) == array.sum()
             assert np.array_equal(of[a], array)
-            inside = bounds(array)
+            inside = bounding_box(array)
             if inside is not None:
                 box = of.box(a)
                 assert box[0] <= inside[0] <= inside[1] <= box[1]
@@ -154,28 +154,28 @@ def test_containment_and_rectangles_hold_whatever_changes(data):
 
 
 def test_a_residual_block_has_the_map_of_its_convolution():
-    maps = Maps((8, 8))
-    wide = maps.taps(maps.SOURCE, window((8, 8), (3, 3), padding="same"))
-    assert maps.union([maps.SOURCE, wide]) == wide
+    maps = ChangeMaps((8, 8))
+    wide = maps.window(maps.FRAME, window((8, 8), (3, 3), padding="same"))
+    assert maps.union([maps.FRAME, wide]) == wide
     two = [
-        maps.taps(maps.SOURCE, window((8, 8), k, (2, 2), padding="same")) for k in ((3, 3), (4, 4))
+        maps.window(maps.FRAME, window((8, 8), k, (2, 2), padding="same")) for k in ((3, 3), (4, 4))
     ]
     assert maps.union(two) == two[1]
 
 
 def test_maps_of_a_long_chain_of_concatenations_are_soon_found(monkeypatch):
     """Without what is known already, each layer of a DenseNet doubles the questions."""
-    count, within, asked = 24, Taps.within, []
+    count, within, asked = 24, InputPositions.is_subset_of, []
 
     def counted(*taps):
         asked.append(taps)
         assert len(asked) <= count**3
         return within(*taps)
 
-    monkeypatch.setattr(Taps, "within", counted)
-    maps = Maps((16, 16))
-    known = [maps.SOURCE]
+    monkeypatch.setattr(InputPositions, "is_subset_of", counted)
+    maps = ChangeMaps((16, 16))
+    known = [maps.FRAME]
     for _ in range(count):
-        known.append(maps.taps(maps.union(known), window((16, 16), (3, 3), padding="same")))
+        known.append(maps.window(maps.union(known), window((16, 16), (3, 3), padding="same")))
         assert maps.union(known) == known[-1]
     assert asked

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from keras import layers
 
 from keras_seqpar.selective.change_maps.input_positions import (
-    Taps,
+    InputPositions,
     bilinear,
     identity,
     pad,
@@ -20,7 +20,7 @@ from tests import harness
 
 def test_padding_before_a_window_is_border():
     padded = window((8, 10), (3, 3), (2, 2))
-    taps = padded.after(((1, 1), (1, 1)))
+    taps = padded.without_padding(((1, 1), (1, 1)))
     assert taps.shape == (6, 8)
     assert taps.rows.min() == -1
     changed = np.random.default_rng(0).random((6, 8)) < 0.2
@@ -29,7 +29,7 @@ def test_padding_before_a_window_is_border():
 
 def test_taps_know_when_they_read_the_same():
     same = window((5, 5), (3, 3), padding="same")
-    assert same.key == Taps(same.rows.copy(), same.cols.copy(), (5, 5)).key
+    assert same.key == InputPositions(same.rows.copy(), same.cols.copy(), (5, 5)).key
     assert same.key != window((5, 5), (3, 5), padding="same").key
     assert identity((5, 5)).is_identity
     assert not repeat((5, 5), (1, 2)).is_identity
@@ -79,7 +79,7 @@ def test_bilinear_weights_are_those_of_keras():
 def test_where_a_change_lies_behind_a_layer(taps, wanted):
     for i, outputs in enumerate(wanted):
         changed = np.arange(taps.shape[1])[None] == i
-        assert np.flatnonzero(taps.home(changed)[0]).tolist() == outputs
+        assert np.flatnonzero(taps.nearest(changed)[0]).tolist() == outputs
 
 
 @given(st.data())
@@ -104,8 +104,8 @@ def test_a_rectangle_lies_in_a_rectangle(data):
     changed = np.zeros(shape, bool)
     changed[top : bottom + 1, left : right + 1] = True
     wanted = np.zeros(taps.output_shape, bool)
-    found = [taps.home.span(i, *span) for i, span in enumerate(spans)]
+    found = [taps.nearest.span(i, *span) for i, span in enumerate(spans)]
     (top, bottom, _), (left, right, _) = found
     wanted[top : bottom + 1, left : right + 1] = True
-    assert np.array_equal(taps.home(changed), wanted)
+    assert np.array_equal(taps.nearest(changed), wanted)
     assert all(filled for *_, filled in found)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keras_seqpar.selective import Detector
-from keras_seqpar.selective.detector import distance, grow, neighbors, region
+from keras_seqpar.selective.detector import distance, grow, neighbors, region_map
 
 
 def frame(height=20, width=30, channels=3, value=100.0):
@@ -133,16 +133,16 @@ def test_what_was_learned_can_be_stored():
 
 
 def test_regions_are_maps_or_boxes():
-    found = region([(0, 0, 2, 3), (4, 4, 5, 5)], (5, 6), "only")
+    found = region_map([(0, 0, 2, 3), (4, 4, 5, 5)], (5, 6), "only")
     assert found.sum() == 7
     mask = np.zeros((5, 6), bool)
-    assert region(mask, (5, 6), "only") is mask
+    assert region_map(mask, (5, 6), "only") is mask
     for bad in (np.zeros((6, 5), bool), np.zeros((5, 6)), [(0, 1, 2)], "here"):
         with pytest.raises(ValueError, match="only must be a boolean array"):
-            region(bad, (5, 6), "only")
+            region_map(bad, (5, 6), "only")
     for box in ((0, 0, 0, 3), (0, 0, 6, 6), (-1, 0, 2, 2), (3, 3, 2, 4)):
         with pytest.raises(ValueError, match="empty or outside of frames of 5x6"):
-            region([box], (5, 6), "only")
+            region_map([box], (5, 6), "only")
 
 
 def test_settings_are_checked():

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from keras import layers
 
 from keras_seqpar import selective
-from keras_seqpar.selective.boxes import bounds
+from keras_seqpar.selective.change_maps.boxes import bounding_box
 from keras_seqpar.selective.change_maps.input_positions import pad, window
-from keras_seqpar.selective.change_maps.propagation import Maps
+from keras_seqpar.selective.change_maps.propagation import ChangeMaps
 from keras_seqpar.selective.detector import grow
 from tests.selective import random_nets as rn
 from tests.selective.players import EXAMPLES, MODES, check, dense, play, small_net
@@ -35,9 +35,9 @@ def shifted(changed, by, axis):
 @settings(max_examples=60)
 def test_maps_end_where_their_limits_do(data):
     """Every map is what its layer reads of the one before, within reach of where the change is."""
-    maps = Maps((9, 8))
+    maps = ChangeMaps((9, 8))
     layers_of: dict[int, tuple] = {}
-    found = [maps.SOURCE]
+    found = [maps.FRAME]
     for _ in range(data.draw(st.integers(1, 6))):
         source = data.draw(st.sampled_from(found))
         shape = maps.shape(source)
@@ -50,20 +50,20 @@ def test_maps_end_where_their_limits_do(data):
             taps = window(shape, kernel, strides, padding="same")
             if data.draw(st.integers(0, 4)) == 4:
                 taps = pad(shape, ((1, 0), (0, 2)))
-            made, of = maps.taps(source, taps), (taps, source)
+            made, of = maps.window(source, taps), (taps, source)
         if made not in found:
             found.append(made)
             layers_of[made] = of
     reach = data.draw(st.integers(0, 4))
     changed = data.draw(rn.changes((9, 8)))
     limited, free = maps.evaluate(changed, reach), maps.evaluate(changed)
-    places, wanted = {maps.SOURCE: changed}, {maps.SOURCE: changed}
+    places, wanted = {maps.FRAME: changed}, {maps.FRAME: changed}
     for made, (taps, *sources) in layers_of.items():
         if taps is None:
             places[made], wanted[made] = (np.logical_or(*(x[i] for i in sources))
                                           for x in (places, wanted))  # fmt: skip
         else:
-            places[made] = taps.home(places[sources[0]])
+            places[made] = taps.nearest(places[sources[0]])
             near = places[made]
             for axis, (pixels, count) in enumerate(zip((9, 8), maps.shape(made), strict=True)):
                 steps = range(-int(reach * count / pixels), int(reach * count / pixels) + 1)
@@ -73,7 +73,7 @@ def test_maps_end_where_their_limits_do(data):
         assert np.array_equal(limited[made], wanted[made])
         assert limited.count(made) == wanted[made].sum()
         assert not (limited[made] & ~free[made]).any()
-        inside, box = bounds(wanted[made]), limited.box(made)
+        inside, box = bounding_box(wanted[made]), limited.box(made)
         if inside is not None:
             assert box[0] <= inside[0] <= inside[1] <= box[1]
             assert box[2] <= inside[2] <= inside[3] <= box[3]
@@ -85,13 +85,13 @@ def test_maps_end_where_their_limits_do(data):
 
 def test_limits_hold_where_part_of_a_change_goes_on():
     """As with `prune`: what goes on is a rectangle here, but the limits behind it are none."""
-    maps, wide = Maps((12, 12)), window((12, 12), (7, 7), padding="same")
-    first = maps.taps(maps.SOURCE, wide)
-    second = maps.taps(first, wide)
+    maps, wide = ChangeMaps((12, 12)), window((12, 12), (7, 7), padding="same")
+    first = maps.window(maps.FRAME, wide)
+    second = maps.window(first, wide)
     changed = np.eye(12, dtype=bool)
     part = np.zeros((12, 12), bool)
     part[4:7, 4:7] = True
-    of = maps.evaluate(changed, 1).after(first, part)
+    of = maps.evaluate(changed, 1).restarted_at(first, part)
     wanted = wide(part) & grow(changed, 1)
     assert np.array_equal(of[second], wanted)
     assert of.count(second) == wanted.sum()

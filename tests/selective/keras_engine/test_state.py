@@ -27,7 +27,7 @@ def test_bad_frames_leave_the_stream_as_it_was(net):
         (with_nan, ValueError, "NaN or infinite"),
         (frame[:11], ValueError, r"shape \(12, 12, 3\)"),
         (frame.astype("float64"), TypeError, "were float32 so far, now float64"),
-        (np.stack([frame, frame]), ValueError, r"batches of 1, now one of 2.*reset\(\)"),
+        (np.stack([frame, frame]), ValueError, r"batches of 1 so far, now one of 2.*reset\(\)"),
         ("frame", TypeError, "array of numbers, got str"),
     ):
         with pytest.raises(error, match=message):
@@ -45,7 +45,7 @@ def test_a_failed_pass_is_made_good_by_a_dense_one(net, monkeypatch):
     stream(frame)
     frame = frame + np.float32(1)
     with monkeypatch.context() as patch:
-        patch.setattr(stream._engine, "run", lambda *_: 1 / 0)
+        patch.setattr(stream._engine, "compute", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             stream(frame)
     result = stream(frame)
@@ -58,14 +58,14 @@ def test_two_threads_cannot_share_a_stream(net, monkeypatch):
     frame = np.zeros((12, 12, 3), "float32")
     stream(frame)
     entered, leave, errors = threading.Event(), threading.Event(), []
-    run = stream._engine.run
+    run = stream._engine.compute
 
     def slow(*arguments):
         entered.set()
         leave.wait(20)
         return run(*arguments)
 
-    monkeypatch.setattr(stream._engine, "run", slow)
+    monkeypatch.setattr(stream._engine, "compute", slow)
     thread = threading.Thread(target=lambda: stream(frame + 1))
     thread.start()
     assert entered.wait(20)
