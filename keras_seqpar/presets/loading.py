@@ -24,7 +24,7 @@ from keras_seqpar.networks.parts import find_parts
 from keras_seqpar.surgery.unknowns import Threshold, with_threshold
 from keras_seqpar.utils.names import unknown_name
 from keras_seqpar.weights import named_weights
-from keras_seqpar.weights.copies import refuse_difference
+from keras_seqpar.weights.differences import refuse_difference
 
 FOLDER = Path(__file__).parent
 FORMAT = 1  # of the JSON file

@@ -6,9 +6,10 @@ __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
         "copies": ["copy_weights", "named_weights"],
-        "filling": ["Filled"],
         "keras_applications": ["from_keras_applications"],
         "loading": ["load"],
+        "networks": ["from_network"],
+        "reports": ["Filled"],
         "timm": ["from_timm"],
     },
 )

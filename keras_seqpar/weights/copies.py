@@ -1,10 +1,19 @@
 """Strict copies of weights between networks, by name."""
 
-from collections.abc import Mapping, Sequence
-
 import keras
 
 from keras_seqpar.networks.graph import leaf_layers
+from keras_seqpar.networks.layers import CategoryScores
+from keras_seqpar.weights.differences import (
+    function_differences,
+    function_layers,
+    layer_differences,
+    refuse_difference,
+    shape_of,
+)
+from keras_seqpar.weights.reports import Filled
+
+CLASSIFIER = "logits"  # the layer of a plain network that has one output per category
 
 
 def named_weights(model: keras.Model) -> dict[str, keras.Variable]:
@@ -32,71 +41,81 @@ def named_weights(model: keras.Model) -> dict[str, keras.Variable]:
     return named
 
 
-def copy_weights(source: keras.Model, target: keras.Model, *, strict: bool = True) -> list[str]:
-    """Copies weights from one network to another by layer and weight name.
+def copy_weights(source: keras.Model, target: keras.Model, *, partial: bool = False) -> Filled:
+    """Copies all weights of one network to another of the same function, by name.
 
-    Never use `load_weights` between networks with different categories: Keras matches
-    layers by class and position there and puts the wrong branch's weights in silently.
+    The two must have weights of the same names and shapes, and layers that compute the same:
+    equal strides, epsilons, activations and so on. Plain networks must also have the same
+    categories in the same order, because all of them share one layer. What may differ are
+    gains, the activation over the logits, the rate of stochastic depth, and whether the
+    normalization of pixels is inside the network.
+
+    Never use `load_weights` between networks with different categories: Keras matches layers by
+    class and position there, and puts the weights of the wrong branch in without an error.
 
     Args:
-        source: where to take the weights.
-        target: where to put them.
-        strict: both must have the same names and shapes. Otherwise what fits is copied:
-            names that both have, with equal shapes.
+        source: the network to take the weights from.
+        target: the network to fill.
+        partial: copy every layer that fits and leave the others as they are.
 
     Returns:
-        The names that were copied.
+        What was copied; with `partial`, its `kept` lists the weights that were not filled.
 
     Raises:
-        TypeError: one of them is no Keras model.
-        ValueError: `strict`, and the two differ (the message shows how), or nothing fits.
+        TypeError: one of the two is no Keras model.
+        ValueError: the two differ (the message shows how), or, with `partial`, no layer fits.
 
     Example:
 
-    >>> copied = copy_weights(trained, cutout_with_new_branch, strict=False)
+    >>> print(copy_weights(trained, cutout_with_new_branch, partial=True))
     """
     have, want = named_weights(source), named_weights(target)
-    fitting = [key for key in want if key in have and _shape(have[key]) == _shape(want[key])]
-    if strict or not fitting:
-        refuse_difference(have, want, f"The weights of {source.name!r} do not fit {target.name!r}.")
-    for key in fitting:
-        want[key].assign(keras.ops.copy(have[key]))  # JAX would share, and `fit` frees, the array
-    return fitting
+    layers = function_layers(source), function_layers(target)
+    names = fitting(source, target) if partial else list(want)
+    if not names or not partial:
+        functions = [*function_differences(*layers), *_other_categories(source, target)]
+        title = f"The weights of {source.name!r} do not fit {target.name!r}."
+        refuse_difference(have, want, title, functions)
+    assign(have, want, names)
+    kept = tuple(key for key in want if key not in set(names))
+    ignored = tuple(key for key in have if key not in set(names))
+    return Filled(repr(source.name), tuple(names), kept, ignored)
 
 
-def refuse_difference(have: Mapping, want: Mapping, title: str) -> None:
-    """Compares two sets of named arrays or variables.
+def fitting(source: keras.Model, target: keras.Model) -> list[str]:
+    """Names of the target's weights that the source has too, in layers of the same function.
 
-    Args:
-        have: the source's.
-        want: the target's.
-        title: first line of the message.
-
-    Raises:
-        ValueError: they differ in names or shapes; the message lists how.
+    A layer fits with all of its weights or not at all.
     """
-    missing = [key for key in want if key not in have]
-    extra = [key for key in have if key not in want]
-    shapes = [
-        f"{key}: {_shape(have[key])} given, {_shape(want[key])} wanted"
-        for key in want
-        if key in have and _shape(have[key]) != _shape(want[key])
-    ]
-    if missing or extra or shapes:
-        raise ValueError(
-            title
-            + _listing("missing in the source", missing)
-            + _listing("without a place in the target", extra)
-            + _listing("of another shape", shapes)
-        )
+    have, names = {layer.name: layer for layer in leaf_layers(source)}, []
+    for layer in leaf_layers(target):
+        twin = have.get(layer.name)
+        if twin is None or layer_differences(twin, layer):
+            continue
+        if layer.name == CLASSIFIER and _other_categories(source, target):
+            continue
+        shapes = [{w.name: shape_of(w) for w in x.weights} for x in (twin, layer)]
+        if shapes[0] == shapes[1]:
+            names += [f"{layer.name}/{weight.name}" for weight in layer.weights]
+    return names
 
 
-def _shape(value) -> tuple[int, ...]:
-    return tuple(value.shape)
+def assign(have: dict[str, keras.Variable], want: dict[str, keras.Variable], names) -> None:
+    """Copies named variables."""
+    for key in names:
+        want[key].assign(keras.ops.copy(have[key]))  # JAX would share, and `fit` frees, the array
 
 
-def _listing(title: str, names: Sequence[str], most: int = 8) -> str:
-    if not names:
-        return ""
-    rest = [f"... and {len(names) - most} more"] if len(names) > most else []
-    return f"\n  {len(names)} {title}:" + "".join(f"\n    {n}" for n in [*names[:most], *rest])
+def _other_categories(source: keras.Model, target: keras.Model) -> list[str]:
+    """A line if the shared classifiers of two plain networks stand for other categories."""
+    ids = []
+    for model in (source, target):
+        layers = {layer.name: layer for layer in model.layers}
+        scores = [layer for layer in model.layers if isinstance(layer, CategoryScores)]
+        if CLASSIFIER not in layers or not scores:
+            return []  # branches have one logit each, and names of their own
+        ids.append(scores[-1].hierarchy.category_ids)
+    if ids[0] == ids[1]:
+        return []
+    shown = [", ".join(some[:5]) + (", ..." if len(some) > 5 else "") for some in ids]
+    return [f"{CLASSIFIER}: for {shown[0]} in the source, for {shown[1]} in the target"]

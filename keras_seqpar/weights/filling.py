@@ -1,4 +1,4 @@
-"""Filling a network, or its trunk, with named arrays that another package's net was read into."""
+"""Fills a network, or its trunk, with named arrays that were read from another library."""
 
 import dataclasses
 import re
@@ -10,34 +10,9 @@ import numpy as np
 from keras_seqpar.families import convnext_v2, resnet
 from keras_seqpar.networks.graph import leaf_layers
 from keras_seqpar.networks.layers import GlobalResponseNorm
-from keras_seqpar.weights.copies import named_weights, refuse_difference
-
-
-@dataclasses.dataclass(frozen=True)
-class Filled:
-    """What was filled from where; `print` shows it as a sentence.
-
-    Args:
-        source: where the weights came from.
-        names: the weights that were filled, as `layer/weight`.
-        kept: the weights of the model that were left as they are: branches, or a classifier.
-        ignored: what the source has beyond them, in its own names: later stages, a classifier.
-        notes: what one should know about the source, its license for example.
-    """
-
-    source: str
-    names: tuple[str, ...]
-    kept: tuple[str, ...] = ()
-    ignored: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        lines = [f"Filled {len(self.names)} weights from {self.source}."]
-        if self.kept:
-            lines.append(f"Left as they are: {_some(self.kept)}.")
-        if self.ignored:
-            lines.append(f"Not needed from the source: {_some(self.ignored)}.")
-        return "\n  ".join([*lines, *self.notes])
+from keras_seqpar.weights.copies import named_weights
+from keras_seqpar.weights.differences import refuse_difference, shape_of
+from keras_seqpar.weights.reports import Filled
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,6 +72,7 @@ def fill(
     classifier: bool,
     original: Mapping[str, str],
     notes: tuple[str, ...] = (),
+    partial: bool = False,
 ) -> Filled:
     """Fills a network strictly: all of it or, on a difference, nothing.
 
@@ -109,10 +85,15 @@ def fill(
         source: what to call the source.
         classifier: whether a plain network's layer `logits` is filled as well.
         original: this package's name -> the source's.
-        notes: passed on.
+        notes: for the report.
+        partial: fill every layer that fits and leave the others as they are.
+
+    Returns:
+        What was filled, what was left, and what of the source was not needed.
 
     Raises:
         ValueError: the source is of another architecture; the message shows the difference.
+            With `partial`: no layer fits.
     """
     want = named_weights(target.model if target.plain else target.trunk)
     if not classifier:
@@ -121,16 +102,34 @@ def fill(
     if not classifier:
         after |= {key for key in arrays if key.startswith("logits/")}
     have = {key: value for key, value in arrays.items() if key not in after}
-    refuse_difference(
-        {key if key in want else original.get(key, key): have[key] for key in have},
-        want,
-        f"The weights of {source} do not fit {target.model.name!r}.",
+    names = _fitting(have, want) if partial else list(want)
+    if not partial or not names:
+        refuse_difference(
+            {key if key in want else original.get(key, key): have[key] for key in have},
+            want,
+            f"The weights of {source} do not fit {target.model.name!r}.",
+        )
+    for key in names:
+        want[key].assign(have[key])
+    filled = set(names)
+    return Filled(
+        source,
+        tuple(names),
+        kept=tuple(key for key in named_weights(target.model) if key not in filled),
+        ignored=tuple(original.get(key, key) for key in arrays if key not in filled),
+        notes=notes,
+        unfilled=tuple(key for key in want if key not in filled),
     )
-    for key, value in have.items():
-        want[key].assign(value)
-    kept = [key for key in named_weights(target.model) if key not in have]
-    ignored = [original.get(key, key) for key in arrays if key in after]
-    return Filled(source, tuple(want), tuple(kept), tuple(ignored), notes)
+
+
+def _fitting(have: Mapping, want: Mapping) -> list[str]:
+    """The weights that both have with equal shapes, of layers of which all weights fit."""
+    odd = {
+        key.partition("/")[0]
+        for key in {**have, **want}
+        if key not in have or key not in want or shape_of(have[key]) != shape_of(want[key])
+    }
+    return [key for key in want if key.partition("/")[0] not in odd]
 
 
 def _after_trunk(target: Target, arrays: Mapping[str, np.ndarray]) -> set[str]:
@@ -161,9 +160,3 @@ def _place(name: str) -> tuple[int, int]:
     """The numbers of a trunk layer's stage and block, 0 where it has none."""
     found = re.match(r"stage(\d+)_(?:block(\d+)_)?", name)
     return (int(found[1]), int(found[2] or 0)) if found else (0, 0)
-
-
-def _some(names: tuple[str, ...], most: int = 3) -> str:
-    """The first names and how many more there are."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more

@@ -24,7 +24,8 @@ from keras_seqpar.networks.assembly import IMAGENET_MEAN, IMAGENET_STD
 from keras_seqpar.networks.graph import leaf_layers
 from keras_seqpar.utils.names import unknown_name
 from keras_seqpar.weights.copies import named_weights
-from keras_seqpar.weights.filling import Filled, fill, find_target
+from keras_seqpar.weights.filling import fill, find_target
+from keras_seqpar.weights.reports import Filled
 
 NAMES = ("ResNet50", "ResNet101", "ResNet152")
 # What keras.applications.resnet.preprocess_input subtracts, in the order red, green, blue.
@@ -33,7 +34,12 @@ _EPSILON = 1e-5  # of the families here
 
 
 def from_keras_applications(
-    model: keras.Model, source, *, classifier: bool = True, convert_input: bool = True
+    model: keras.Model,
+    source,
+    *,
+    classifier: bool = True,
+    convert_input: bool = True,
+    partial: bool = False,
 ) -> Filled:
     """Fills a plain network, or the trunk of a SeqPar network, with a ResNet of Keras.
 
@@ -50,6 +56,7 @@ def from_keras_applications(
         convert_input: change the first layer so that it takes ImageNet-normalized input, as
             all networks of this package do. `False` keeps the source's own input: BGR in
             0..255 minus the mean color.
+        partial: fill every layer that fits and leave the others as they are.
 
     Returns:
         What was filled, what was left, and what of the source was not needed.
@@ -82,7 +89,7 @@ def from_keras_applications(
     if convert_input:
         _convert_input(arrays, source)
     name = f"keras.applications:{source.name}"
-    return fill(target, arrays, name, classifier=classifier, original=original)
+    return fill(target, arrays, name, classifier=classifier, original=original, partial=partial)
 
 
 def _download(name: str, *, with_classifier: bool) -> keras.Model:

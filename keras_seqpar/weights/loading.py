@@ -6,29 +6,41 @@ from pathlib import Path
 import keras
 
 from keras_seqpar.networks.loading import load_model
-from keras_seqpar.weights.copies import copy_weights, named_weights
-from keras_seqpar.weights.filling import Filled
+from keras_seqpar.weights.copies import named_weights
 from keras_seqpar.weights.keras_applications import from_keras_applications
+from keras_seqpar.weights.networks import from_network
+from keras_seqpar.weights.reports import Filled
 from keras_seqpar.weights.timm import from_timm
 
 
-def load(model: keras.Model, source: str | os.PathLike, *, classifier: bool = True) -> Filled:
-    """Fills a network with what a string says.
+def load(
+    model: keras.Model,
+    source: str | os.PathLike,
+    *,
+    classifier: bool = True,
+    partial: bool = False,
+) -> Filled:
+    """Fills a network from the source that a string names.
+
+    All that the trunk of the network needs is filled, from a source of the same function, or
+    nothing.
 
     Args:
         model: a network of this package.
         source: `"timm:NAME"` or `"timm:PATH"` (see `from_timm`), `"keras:NAME"` (see
             `from_keras_applications`), or the path of a `.keras` file with a network of this
-            package, of which everything is taken that has the same name and shape.
+            package (see `from_network`).
         classifier: whether timm and Keras fill the layer `logits` of a plain network.
+        partial: fill every layer that fits and leave the others as they are; the report lists
+            those of the trunk.
 
     Returns:
         What was filled, what was left, and what of the source was not needed.
 
     Raises:
         TypeError: `model` is no Keras model, or `source` no string or path.
-        ValueError: what is given is not readable or does not fit.
-        ImportError: something that reading needs is not installed.
+        ValueError: the source is not readable or does not fit; the message lists how.
+        ImportError: a library that reading needs is not installed.
 
     Example:
 
@@ -39,17 +51,13 @@ def load(model: keras.Model, source: str | os.PathLike, *, classifier: bool = Tr
     text = os.fspath(source)
     origin, separator, rest = text.partition(":")
     if separator and origin == "timm":
-        return from_timm(model, rest, classifier=classifier)
+        return from_timm(model, rest, classifier=classifier, partial=partial)
     if separator and origin == "keras":
-        return from_keras_applications(model, rest, classifier=classifier)
+        return from_keras_applications(model, rest, classifier=classifier, partial=partial)
     if Path(text).suffix != ".keras":
         raise ValueError(
             f"Cannot tell what {text!r} is. Give timm:NAME, timm:PATH, keras:NAME, or the path "
             "of a .keras file."
         )
     named_weights(model)  # refuses what is no model before a file is read
-    saved = load_model(text)
-    names = copy_weights(saved, model, strict=False)
-    kept = tuple(name for name in named_weights(model) if name not in set(names))
-    ignored = tuple(name for name in named_weights(saved) if name not in set(names))
-    return Filled(text, tuple(names), kept, ignored)
+    return from_network(model, load_model(text), name=text, partial=partial)

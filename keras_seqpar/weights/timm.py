@@ -12,7 +12,8 @@ from keras import layers as kl
 
 from keras_seqpar.networks.graph import leaf_layers
 from keras_seqpar.utils.names import unknown_name
-from keras_seqpar.weights.filling import Filled, Target, fill, find_target
+from keras_seqpar.weights.filling import Target, fill, find_target
+from keras_seqpar.weights.reports import Filled
 
 # timm's architecture -> the family here
 ARCHITECTURES = {
@@ -58,7 +59,9 @@ _NORM_WEIGHTS = {
 }
 
 
-def from_timm(model: keras.Model, source, *, classifier: bool = True) -> Filled:
+def from_timm(
+    model: keras.Model, source, *, classifier: bool = True, partial: bool = False
+) -> Filled:
     """Fills a plain network, or the trunk of a SeqPar network, with weights of timm.
 
     Strictly by name: all of the trunk (of a plain network: everything) is filled, or, where
@@ -77,6 +80,7 @@ def from_timm(model: keras.Model, source, *, classifier: bool = True) -> Filled:
             weights timm downloads.
         classifier: whether the layer `logits` of a plain network is filled; `False` for
             other categories than the source's.
+        partial: fill every layer that fits and leave the others as they are.
 
     Returns:
         What was filled, what was left, and what of the source was not needed.
@@ -110,7 +114,15 @@ def from_timm(model: keras.Model, source, *, classifier: bool = True) -> Filled:
         array = _array(value, key)
         arrays[ours] = _to_keras_layout(array, layer in depthwise, layer in dense)
         original[ours] = key
-    return fill(target, arrays, name, classifier=classifier, original=original, notes=notes)
+    return fill(
+        target,
+        arrays,
+        name,
+        classifier=classifier,
+        original=original,
+        notes=notes,
+        partial=partial,
+    )
 
 
 def _our_name(key: str, target: Target) -> str:

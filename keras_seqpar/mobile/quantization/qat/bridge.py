@@ -21,7 +21,8 @@ from keras_seqpar.mobile.network import in_float32, parts_of
 from keras_seqpar.networks.graph import called_layers, functional, replay
 from keras_seqpar.networks.layers import CategoryScores, StochasticDepth, TopDownGain
 from keras_seqpar.surgery.unknowns import with_threshold
-from keras_seqpar.weights.copies import copy_weights, named_weights, refuse_difference
+from keras_seqpar.weights.copies import copy_weights, named_weights
+from keras_seqpar.weights.differences import refuse_difference
 
 # Keras layer -> which of its settings its namesake in tf_keras takes. Those with weights have them
 # in the same order. Activations of convolutions and dense layers become layers of their own.

@@ -1,11 +1,8 @@
-"""Filling networks from timm and keras.applications, and training on frozen trunks."""
+"""Filling networks with weights of timm."""
 
-import functools
-import json
 import pickle
 import sys
 import types
-from unittest import mock
 
 import keras
 import numpy as np
@@ -13,58 +10,17 @@ import pytest
 
 import keras_seqpar as sp
 from keras_seqpar import weights
-from keras_seqpar.families.base import Initializers, Stage
+from keras_seqpar.families.base import Stage
 from keras_seqpar.networks.plans import Plan
 from tests import harness
-from tests.references import timm_nets
+from tests.weights.sources import WIDTH, build, fails, fixed, skip_initial_values, state
 
 IN_STAGE_3 = Plan((None, None, 1), ((Stage(64, 1, 2, hidden=32),),))
-LABELS = [str(i) for i in range(timm_nets.CATEGORIES)]
-WIDTH = {"resnet18": 0.125, "resnet50": 0.125, "resnet101": 0.125, "convnextv2_atto": 0.2}
 
 
 @pytest.fixture(autouse=True)
 def _zeros(monkeypatch):
-    """No test needs initial values, and computing them takes long on JAX."""
-    for kind in ("he", "truncated"):
-        monkeypatch.setattr(Initializers, kind, lambda self, name: "zeros")
-
-
-@functools.cache
-def _state(name: str) -> dict:
-    with np.load(timm_nets.FILE, allow_pickle=False) as file:
-        shapes = json.loads(str(file["about"]))["shapes"][name]
-    shapes = {k: [round(n * WIDTH[name]) if n >= 40 else n for n in v] for k, v in shapes.items()}
-    return timm_nets.state_dict(shapes)
-
-
-def state(name: str) -> dict:
-    """A state dict with the names of a timm net, and fewer channels."""
-    return dict(_state(name))
-
-
-def build(name: str = "resnet18", *, plain: bool = False, **options) -> keras.Model:
-    """The network for `state`, with late split or as plain network."""
-    options = {"input_shape": (64, 64, 3), "width": WIDTH[name], "seed": 3, **options}
-    family = options.pop("family", timm_nets.NETS[name])
-    if plain:
-        return sp.build_plain(options.pop("categories", LABELS), family=family, **options)
-    return sp.build_phl(["a", "b"], family=family, **options)
-
-
-@functools.cache
-def fixed(name: str = "resnet18", **options) -> keras.Model:
-    """A network for what is refused: nobody changes it."""
-    return build(name, **options)
-
-
-def fails(error, match, model, source, fill=weights.from_timm, **options) -> str:
-    """Checks that filling fails and leaves all weights as they were; returns the message."""
-    before = harness.values(model)
-    with pytest.raises(error, match=match) as caught:
-        fill(model, source, **options)
-    assert harness.same_values(harness.values(model), before)
-    return str(caught.value)
+    skip_initial_values(monkeypatch)
 
 
 # What is filled.
@@ -79,7 +35,7 @@ def test_a_trunk_takes_its_stages_and_nothing_else(name):
     before = {k: harness.values(model.get_layer(f"branch_{k}")) for k in "ab"}
     report = weights.from_timm(model, state(name))
 
-    trunk, whole = model.get_layer("trunk"), plain.get_layer("trunk")
+    trunk, longer = model.get_layer("trunk"), plain.get_layer("trunk")
     assert report.names == tuple(weights.named_weights(trunk))
     assert set(report.kept) == set(weights.named_weights(model)) - set(report.names)
     used = {k for k in state(name) if not k.endswith("num_batches_tracked")}
@@ -88,8 +44,8 @@ def test_a_trunk_takes_its_stages_and_nothing_else(name):
     assert len(report.names) + len(report.ignored) == len(used)
 
     x = harness.images(model)
-    tap = keras.Model(whole.input, whole.get_layer(trunk.layers[-1].name).output)
-    assert np.array_equal(harness.predict(trunk, x), harness.predict(tap, x))
+    beginning = keras.Model(longer.input, longer.get_layer(trunk.layers[-1].name).output)
+    assert np.array_equal(harness.predict(trunk, x), harness.predict(beginning, x))
     for k, values in before.items():
         assert harness.same_values(harness.values(model.get_layer(f"branch_{k}")), values)
 
@@ -211,6 +167,25 @@ def test_other_models_are_refused():
         inputs = keras.Input((2,))
         with pytest.raises(ValueError, match="no network of this package: it has no sub-model"):
             fill(keras.Model(inputs, keras.layers.Dense(2)(inputs), name="other"), {})
+
+
+def test_partial_filling_takes_whole_layers_and_lists_the_others():
+    odd = state("resnet18")
+    del odd["layer2.0.conv1.weight"], odd["layer1.0.bn1.bias"]
+    odd["conv1.weight"] = odd["conv1.weight"][:4]
+    model, full = build(), build()
+    fails(ValueError, "2 missing in the source", model, odd)
+    report = weights.from_timm(model, odd, partial=True)
+    weights.from_timm(full, state("resnet18"))
+    layers = ["stem_conv", "stage1_block1_conv1_norm", "stage2_block1_conv1"]
+    assert {key.split("/")[0] for key in report.unfilled} == set(layers)
+    assert len(report.unfilled) == 1 + 4 + 1 and set(report.unfilled) <= set(report.kept)
+    assert f"6 weights do NOT fit and keep their values: {report.unfilled[0]}, " in str(report)
+    now, want = weights.named_weights(model), weights.named_weights(full)
+    for key in report.names:
+        assert np.array_equal(harness.array(now[key]), harness.array(want[key]))
+    assert not any(harness.array(now[f"{layer}/kernel"]).any() for layer in (layers[0], layers[2]))
+    fails(ValueError, "missing in the source", model, {}, partial=True)
 
 
 # Where timm's weights come from.
@@ -344,196 +319,3 @@ def test_unknown_names_are_refused_before_timm_is_asked(monkeypatch):
     text = fails(ValueError, "Unknown timm architecture 'resnet50d'", fixed(), "resnet50d.ra2_in1k")
     assert "Did you mean 'resnet50'?" in text and "convnextv2_huge" in text
     assert ".safetensors" in fails(ValueError, "Unknown timm", fixed(), "weights/net.h5")
-
-
-# keras.applications.
-
-
-def _zeros_of(self, shape, dtype=None):
-    return keras.ops.zeros(shape, dtype)
-
-
-@functools.cache
-def keras_net() -> keras.Model:
-    """keras.applications.ResNet50 with random weights; logits."""
-    with mock.patch.object(keras.initializers.GlorotUniform, "__call__", _zeros_of):
-        base = keras.applications.ResNet50(
-            weights=None, include_top=False, pooling="avg", input_shape=(None, None, 3)
-        )
-    logits = keras.layers.Dense(10, name="predictions")(base.output)
-    net = keras.Model(base.input, logits, name="resnet50")
-    harness.randomize(net)
-    return net
-
-
-@functools.cache
-def ours_from_keras(convert_input: bool) -> keras.Model:
-    """The plain network with the weights of `keras_net`; logits."""
-    model = build(
-        "resnet50",
-        family="resnet50_v1",
-        plain=True,
-        width=1.0,
-        input_shape=(None, None, 3),
-        classifier_activation=None,
-    )
-    report = weights.from_keras_applications(model, keras_net(), convert_input=convert_input)
-    assert report.source == "keras.applications:resnet50"
-    assert len(report.names) == len(model.weights) and not report.kept and not report.ignored
-    return model
-
-
-def taps(model, names):
-    return keras.Model(model.input, [model.get_layer(name).output for name in names])
-
-
-@pytest.mark.parametrize("size", [(64, 64), (71, 97)])
-def test_the_v1_network_computes_what_keras_computes(size):
-    model = ours_from_keras(False)
-    x = np.random.default_rng(0).normal(size=(2, *size, 3)).astype("float32") * 60
-    ends = [f"conv{i}_block{n}_out" for i, n in ((2, 3), (3, 4), (4, 6), (5, 3))]
-    want = taps(keras_net(), [*ends, "avg_pool", "predictions"])(x, training=False)
-    ends = [f"stage{i}_block{n}_relu" for i, n in ((1, 3), (2, 4), (3, 6), (4, 3))]
-    found = taps(model.get_layer("trunk"), ends)(x, training=False)
-    found += taps(model, ["pool", "logits"])(x, training=False)
-    for a, b in zip(found, want, strict=True):
-        assert harness.error(harness.array(a), harness.array(b)) < 1e-4
-
-
-def test_converted_input_differs_at_the_borders_only():
-    """What the mean colors differ by meets padding with zeros there, and nowhere else."""
-    pixels = np.random.default_rng(1).uniform(0, 255, (1, 64, 64, 3)).astype("float32")
-    theirs = keras.applications.resnet.preprocess_input(pixels.copy())
-    ours = (pixels / 255 - sp.assembly.IMAGENET_MEAN) / sp.assembly.IMAGENET_STD
-    want = harness.predict(taps(keras_net(), ["conv1_bn"]), theirs)
-    trunk = ours_from_keras(True).get_layer("trunk")
-    found = harness.predict(taps(trunk, ["stem_conv_norm"]), ours.astype("float32"))
-    inner = slice(2, -2)
-    assert harness.error(found[:, inner, inner], want[:, inner, inner]) < 1e-5
-    assert 1e-5 < harness.error(found, want) < 1e-2
-    logits = harness.predict(keras_net(), theirs)
-    assert (
-        harness.error(harness.predict(ours_from_keras(True), ours.astype("float32")), logits) < 0.01
-    )
-
-
-def test_the_place_of_the_stride_is_no_detail():
-    """Why the weights of Keras are refused by networks with timm's arithmetic."""
-    v1 = ours_from_keras(False)
-    timms = build("resnet50", plain=True, width=1.0, classifier_activation=None)
-    weights.copy_weights(v1, timms)
-    x = harness.images(timms)
-    assert harness.error(harness.predict(timms, x), harness.predict(v1, x)) > 0.1
-    text = fails(
-        ValueError, "strides in 3x3", timms, keras_net(), fill=weights.from_keras_applications
-    )
-    assert "Build the family resnet50_v1, resnet101_v1 or resnet152_v1" in text
-
-
-@pytest.mark.only_backend("tensorflow")  # names are the same everywhere
-def test_the_deeper_nets_of_keras_fit():
-    net = keras.applications.ResNet101(weights=None, include_top=False)
-    model = build("resnet101", family="resnet101_v1", width=1.0)
-    report = weights.from_keras_applications(model, net)
-    assert report.names == tuple(weights.named_weights(model.get_layer("trunk")))
-    assert all(name.startswith("conv5_block") for name in report.ignored)
-
-
-def test_counts_of_v1_are_those_of_timms_arithmetic_with_fewer_macs():
-    v1, ours = (
-        sp.cost(build("resnet50", plain=True, family=f)) for f in ("resnet50_v1", "resnet50")
-    )
-    assert v1.params == ours.params
-    assert v1.macs < ours.macs
-
-
-def test_other_networks_of_keras_are_refused():
-    def refused(match, source):
-        model = fixed("resnet50", family="resnet50_v1")
-        return fails(ValueError, match, model, source, fill=weights.from_keras_applications)
-
-    assert "Use from_timm" in refused("is a ConvNeXt of the first version", "ConvNeXtTiny")
-    assert "Use ResNet50," in refused("is a ResNet V2", "ResNet50V2")
-    assert "Did you mean 'ResNet50'" in refused("Unknown network", "resnet50")
-    inputs = keras.Input((8, 8, 3))
-    for name, match in (
-        ("convnext_base", "of the first version"),
-        ("resnet101v2", "is a ResNet V2"),
-        ("mine", r"'mine' is no ResNet of keras.applications: ResNet50, ResNet101, ResNet152 fit"),
-    ):
-        refused(match, keras.Model(inputs, keras.layers.ReLU()(inputs), name=name))
-    text = refused("do not fit", keras_net())  # of full width
-    assert "stem_conv/kernel: (7, 7, 3, 64) given, (7, 7, 3, 8) wanted" in text
-    with pytest.raises(TypeError, match=r"must be a keras\.Model or one of ResNet50, "):
-        weights.from_keras_applications(fixed("resnet50", family="resnet50_v1"), {})
-
-
-def test_names_of_keras_are_downloaded(monkeypatch):
-    asked = []
-
-    def create(include_top):
-        asked.append(include_top)
-        if len(asked) == 3:
-            raise OSError("no route to host")
-        return net
-
-    net = keras_net()
-    monkeypatch.setattr(keras.applications, "ResNet50", create)
-    model = build("resnet50", family="resnet50_v1", width=1.0)
-    assert weights.load(model, "keras:ResNet50").names[0] == "stem_conv/kernel"
-    plain = build("resnet50", family="resnet50_v1", width=1.0, plain=True)
-    weights.from_keras_applications(plain, "ResNet50")
-    assert asked == [False, True]
-    fails(ValueError, "cannot load the ImageNet weights of ResNet50: no route", model,
-          "ResNet50", fill=weights.from_keras_applications)  # fmt: skip
-
-
-def test_only_color_input_is_converted():
-    net = types.SimpleNamespace(name="gray")
-    from keras_seqpar.weights.keras_applications import _convert_input
-
-    with pytest.raises(ValueError, match="'gray' takes 1 channels.*Give convert_input=False"):
-        _convert_input({"stem_conv/kernel": np.zeros((7, 7, 1, 64))}, net)
-
-
-# One string for everything.
-
-
-def test_a_file_of_this_package_gives_what_fits(tmp_path):
-    source, model = harness.network(["cat", "dog"]), harness.build(["dog", "cow"])
-    path = tmp_path / "net.keras"
-    source.save(path)
-    for given in (path, str(path)):
-        report = weights.load(model, given)
-        assert report.source == str(path)
-        assert "stem_conv/kernel" in report.names and "dog_logit/bias" in report.names
-        assert all(name.startswith("cow_") for name in report.kept)
-        assert all(name.startswith("cat_") for name in report.ignored)
-    path.write_bytes(path.read_bytes()[:3000])
-    fails(ValueError, r"net\.keras is no readable \.keras file", model, path, fill=weights.load)
-
-
-def test_strings_that_say_nothing_are_refused():
-    model = harness.network(["a"])
-    fails(ValueError, "Cannot tell what 'resnet50' is. Give timm:NAME", model, "resnet50",
-          fill=weights.load)  # fmt: skip
-    fails(TypeError, "must be a string or a path, got 3", model, 3, fill=weights.load)
-
-
-# Frozen trunks.
-
-
-@pytest.mark.parametrize("family", ["resnet18", "convnext_v2_atto"])
-def test_a_frozen_trunk_stays_as_it_is_while_branches_train(family):
-    model = harness.build(["a", "b"], family=family, width=0.2, drop_path_rate=0.5)
-    harness.randomize(model)
-    trunk = model.get_layer("trunk")
-    trunk.trainable = False
-    before, branch = harness.values(trunk), harness.values(model.get_layer("branch_a"))
-    x = harness.images(model, 4)
-    features = harness.predict(trunk, x)
-    assert np.array_equal(harness.array(trunk(x, training=True)), features)
-    model.compile("sgd", "categorical_crossentropy")
-    model.fit(x, np.eye(2, dtype="float32")[[0, 1, 1, 0]], batch_size=2, epochs=2, verbose=0)
-    assert harness.same_values(harness.values(trunk), before)
-    assert not harness.same_values(harness.values(model.get_layer("branch_a")), branch)
