@@ -1,67 +1,67 @@
-"""Streams that are not exact, on videos: how much faster they get, how often they say the same.
+"""Streams that are not exact, on videos: how much faster they are, how often they agree.
 
-    python recipes/bench_pruning.py NET.keras --videos highway.avi,mall.mpg
-    python recipes/bench_pruning.py preset:imagenette_small --videos highway.avi --size 192x192 \
+    python benchmarks/pruning.py NET.keras --videos highway.avi,mall.mpg
+    python benchmarks/pruning.py preset:imagenette_small --videos highway.avi --size 192x192 \
         --thresholds 20 --luminance --drop_single --dilate 6 --prunes 0,0.5 --reaches 16,0
 
 For every threshold, reach and share of pruning (see `keras_seqpar.selective.stream`) the frames
 of a video go through a stream, and through Keras (compiled where the backend compiles), in turns of
---turn frames. The table has medians of both, their quotient and that of their sums, how much of
-the network's arithmetic was done, and the share of frames whose most likely category is that of
-the dense run of the frame as it came; besides, how often dense runs agree from one frame to the
-next.
+--turn frames. The table has the medians of both, their quotient and that of their sums, the share
+of the network's arithmetic that was done, and the share of frames with the same predicted category
+as the dense run of the original frame. Below it is how often dense runs of successive frames
+predict the same category.
 """
+
+from keras_seqpar.utils.commands import EXPECTED_ERRORS, flag_group, run
 
 import itertools
 import statistics
-import sys
 
-import bench_selective
 import keras
 import numpy as np
-import video
-import watch
-from bench_segmentation import pixels
-from bench_selective import timed
-from options import Options
-from watchers import detection_flags
+from absl import flags
 
 from keras_seqpar import selective
+from keras_seqpar.data.video import open_video, parse_size
+from keras_seqpar.presets.sources import load_source
+from keras_seqpar.selective.command_flags import (
+    define_detection_flags,
+    define_freeze_flag,
+    read_detection,
+)
+from keras_seqpar.selective.measuring import can_freeze, compile_dense, timed
+from keras_seqpar.selective.settings import parse_extent
 
-DETECTION = detection_flags(drop_single=False)
-FIRST = 5  # frames that do not count: threshold="auto" learns from them
+WARM_UP = 5  # frames that are not counted: threshold="auto" learns from them
+HEAD = (
+    "| threshold | reach | prune | changed | computed | dense ms | ms | times faster "
+    "| in all | agreement |\n|" + "---|" * 10
+)
 
-
-def make_options() -> Options:
-    """All flags."""
-    options = Options(__doc__, first="model")
-    options.group(
-        "Data",
-        ("list", "videos", [], "Videos of a camera that stands still."),
-        ("string", "size", "512x512", "Frames are resized to it."),
-        ("integer", "frames", 100, "Per video.", 1),
+args = flags.FLAGS
+with flag_group("Data"):
+    flags.DEFINE_list("videos", [], "Videos of a camera that stands still.")
+    flags.DEFINE_string("size", "512x512", "Frames are resized to it.")
+    flags.DEFINE_integer("frames", 100, "Per video.", lower_bound=1)
+with flag_group("Stream"):
+    flags.DEFINE_list(
+        "thresholds", ["10", "20", "auto"], "Difference from which on a pixel counts as changed."
     )
-    options.group(
-        "Stream",
-        ("list", "thresholds", ["10", "20", "auto"], "From which difference on a pixel changed."),
-        ("list", "reaches", ["receptive_field", "0"], "Pixels that changes are followed for."),
-        ("list", "prunes", ["0", "0.2", "0.5"], "Shares up to which changes stop inside."),
-        ("integer", "refresh", None, "Frames from one full run to the next.", 1),
-        *DETECTION,
-        bench_selective.FREEZE,
-        ("integer", "turn", 8, "Frames that one of the two runs before the other does.", 1),
+    flags.DEFINE_list(
+        "reaches", ["receptive_field", "0"], "Pixels around a change that are computed again."
     )
-    return options
+    flags.DEFINE_list("prunes", ["0", "0.2", "0.5"], "Shares up to which changes stop inside.")
+    flags.DEFINE_integer("refresh", None, "Frames from one full run to the next.", lower_bound=1)
+    define_detection_flags(drop_single=False)
+    define_freeze_flag()
+    flags.DEFINE_integer("turn", 8, "Frames that one network runs before the other.", lower_bound=1)
 
 
-def read(source: str, size: str, count: int) -> np.ndarray:
-    """The first frames of a video, `(count, height, width, 3)` uint8."""
-    clip = video.open_video(source, watch.size_of(size))
-    try:
-        frames = list(clip.frames(FIRST + count))
-    finally:
-        clip.close()
-    if len(frames) <= FIRST:
+def read_frames(source: str, size: tuple[int, int], count: int) -> np.ndarray:
+    """The first frames of a video, `(WARM_UP + count, height, width, 3)` uint8."""
+    with open_video(source, size) as clip:
+        frames = list(clip.frames(WARM_UP + count))
+    if len(frames) <= WARM_UP:
         raise ValueError(f"{source} has {len(frames)} frames that can be decoded: too few.")
     return np.stack(frames)
 
@@ -70,98 +70,81 @@ def measure(dense, stream: selective.Stream, frames: np.ndarray, turn: int) -> d
     """Runs a video.
 
     Args:
-        dense: what computes a whole frame, see `bench_selective.compiled`.
+        dense: computes a full frame, see `compile_dense`.
         stream: a new one.
-        frames: from `read`.
-        turn: frames.
+        frames: from `read_frames`.
+        turn: frames that one of the two runs before the other does.
 
     Returns:
         Medians in milliseconds, and shares.
     """
-    for frame in frames[:FIRST]:
+    for frame in frames[:WARM_UP]:
         stream(frame)
-    times: dict[str, list[float]] = {"dense ms": [], "ms": []}
-    results, said = [], []
-    for start in range(FIRST, len(frames), turn):
-        some = frames[start : start + turn]
-        said += [
-            timed(dense, frame.astype("float32"), times["dense ms"])[0].argmax() for frame in some
-        ]
-        results += [timed(stream, frame, times["ms"]) for frame in some]
-    heard = [result.output[0].argmax() for result in results]
+    dense_ms: list[float] = []
+    stream_ms: list[float] = []
+    results, expected = [], []
+    for start in range(WARM_UP, len(frames), turn):
+        batch = frames[start : start + turn]
+        expected += [timed(dense, x.astype("float32"), dense_ms)[0].argmax() for x in batch]
+        results += [timed(stream, x, stream_ms) for x in batch]
+    predicted = [result.output[0].argmax() for result in results]
+    steady = np.mean(np.equal(expected[1:], expected[:-1])) if len(expected) > 1 else 1.0
     return {
-        **{name: statistics.median(values) for name, values in times.items()},
-        "in all": sum(times["dense ms"]) / sum(times["ms"]),
+        "dense ms": statistics.median(dense_ms),
+        "ms": statistics.median(stream_ms),
+        "in all": sum(dense_ms) / sum(stream_ms),
         "changed": statistics.median(result.stats.changed for result in results),
         "computed": statistics.median(1 - result.stats.saved for result in results),
-        "agreement": float(np.mean(np.equal(said, heard))),
-        "steady": float(np.mean(np.equal(said[1:], said[:-1]))) if len(said) > 1 else 1.0,
+        "agreement": float(np.mean(np.equal(expected, predicted))),
+        "steady": float(steady),
     }
 
 
-def sweep(model: keras.Model, chosen) -> list[dict]:
-    """Measures every video with every threshold and every share; prints each row."""
+def sweep(model: keras.Model, thresholds, reaches, prunes) -> None:
+    """Measures every video with every setting; prints each row."""
     model = selective.open_sizes(model)
-    prunes = list(map(float, chosen.prunes))
-    reaches = [pixels("reaches", text) for text in chosen.reaches]
-    rows = []
-    for source in chosen.videos:
-        frames = read(source, chosen.size, chosen.frames)
-        dense = bench_selective.compiled(model)
+    size = parse_size(args.size)
+    for source in args.videos:
+        frames = read_frames(source, size, args.frames)
+        dense = compile_dense(model)
         dense(frames[0].astype("float32"))
         options = {
             "input_shape": frames.shape[1:],
-            "refresh": chosen.refresh,
-            **{name: getattr(chosen, name) for _, name, *_ in DETECTION},
-            "freeze": bench_selective.frozen(chosen),
+            "refresh": args.refresh,
+            "freeze": can_freeze(args.freeze),
         }
+        # One stream with and one without pruning stay alive, and with them the compiled code.
         kept = [selective.stream(model, prune=p, **options) for p in {float(p > 0) for p in prunes}]
-        for stream in kept:  # with and without pruning: keeps what is compiled for those below
+        for stream in kept:
             stream(frames[0])
-        print(f"\n{source}: {len(frames) - FIRST} frames\n\n{HEAD}", flush=True)
-        for threshold in map(_threshold, chosen.thresholds):
-            for reach, prune in itertools.product(reaches, prunes):
-                about = {"threshold": threshold, "reach": reach, "prune": prune}
-                stream = selective.stream(model, **about, **options)
-                found = measure(dense, stream, frames, chosen.turn)
-                rows.append({"video": source, **about, **found})
-                print(line(rows[-1]), flush=True)
-        print(f"\nFrom one frame to the next, dense runs agree in {rows[-1]['steady']:.1%}.")
-    return rows
+        print(f"\n{source}: {len(frames) - WARM_UP} frames\n\n{HEAD}", flush=True)
+        for threshold, reach, prune in itertools.product(thresholds, reaches, prunes):
+            detection = read_detection(threshold).arguments()
+            stream = selective.stream(model, reach=reach, prune=prune, **detection, **options)
+            found = measure(dense, stream, frames, args.turn)
+            print(format_row(threshold, reach, prune, found), flush=True)
+        print(f"\nDense runs of successive frames agree in {found['steady']:.1%}.")
 
 
-HEAD = (
-    "| threshold | reach | prune | changed | computed | dense ms | ms | times faster "
-    "| in all | agreement |\n|" + "---|" * 10
-)
-
-
-def line(row: dict) -> str:
+def format_row(threshold, reach, prune, found: dict[str, float]) -> str:
     """A row of the table in Markdown."""
     return (
-        f"| {row['threshold']} | {row['reach']} | {row['prune']:g} | {row['changed']:.1%} "
-        f"| {row['computed']:.1%} | {row['dense ms']:.1f} | {row['ms']:.1f} "
-        f"| {row['dense ms'] / row['ms']:.2f} | {row['in all']:.2f} "
-        f"| {row['agreement']:.1%} |"
+        f"| {threshold} | {reach} | {prune:g} | {found['changed']:.1%} "
+        f"| {found['computed']:.1%} | {found['dense ms']:.1f} | {found['ms']:.1f} "
+        f"| {found['dense ms'] / found['ms']:.2f} | {found['in all']:.2f} "
+        f"| {found['agreement']:.1%} |"
     )
 
 
-def _threshold(text: str) -> float | str:
-    return text if text == "auto" else float(text)
-
-
-def main(argv: list[str]) -> int:
-    """Runs the command line; returns the exit status."""
-    try:
-        chosen, _ = make_options().parse(argv)
-        if not chosen.videos:
-            raise ValueError("Give --videos: one or more files.")
-        sweep(watch.load(chosen.model), chosen)
-    except (ValueError, TypeError, ImportError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+def main(argv: list[str]) -> None:
+    """Checks the flags and measures."""
+    if not args.videos:
+        raise ValueError("Give --videos: one or more files.")
+    thresholds = [text if text == "auto" else float(text) for text in args.thresholds]
+    reaches = [parse_extent("reaches", text) for text in args.reaches]
+    prunes = [float(text) for text in args.prunes]
+    sweep(load_source(argv[1]), thresholds, reaches, prunes)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run(main, positional=["model"], errors=(*EXPECTED_ERRORS, TypeError))

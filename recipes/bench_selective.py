@@ -236,14 +236,14 @@ def earlier(folders: list[str]) -> list[dict]:
 def draw(runs: list[dict], path: Path) -> None:
     """Draws how many times faster each run was, and its bound, if matplotlib is installed."""
     try:
-        from keras_seqpar.plots import figure as figures
+        from keras_seqpar.plots import drawing
 
-        figure = figures.new(7, 4.5)
+        figure = drawing.new_figure(7, 4.5)
     except ImportError:
         print(f"No {path.name}: the package matplotlib is not installed.")
         return
     axes = figure.subplots()
-    for run, (color, marker, _) in zip(runs, itertools.cycle(figures.STYLES)):
+    for run, (color, marker, _) in zip(runs, itertools.cycle(drawing.STYLES)):
         shares = [100 * row["share"] for row in run["rows"]]
         faster = [row["dense ms"] / row["selective ms"] for row in run["rows"]]
         axes.plot(shares, faster, marker=marker, color=color, label=title(run["flags"]))
@@ -253,8 +253,8 @@ def draw(runs: list[dict], path: Path) -> None:
     axes.set(xscale="log", xlabel="pixels that changed (%)", ylabel="times faster than dense")
     axes.xaxis.set_major_formatter("{x:g}")
     axes.grid(color="0.9")
-    figures.legend(axes)
-    figures.finish(figure, path)
+    drawing.legend(axes)
+    drawing.finish(figure, path)
 
 
 def main(argv: list[str]) -> int:

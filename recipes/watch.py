@@ -174,25 +174,25 @@ def write(folder: Path, rows: list[dict]) -> None:
     with run_folder.replacing(folder / "watch.csv") as temporary:
         temporary.write_text(text.getvalue(), "utf-8")
     try:
-        from keras_seqpar.plots import figure as figures
+        from keras_seqpar.plots import drawing
 
-        figure = figures.new(8, 5)
+        figure = drawing.new_figure(8, 5)
     except ImportError:
         print("No watch.png: the package matplotlib is not installed.")
         return
     top, bottom = figure.subplots(2, 1, sharex=True)
-    of_time = (("ms", "selective", figures.BLUE), ("dense_ms", "dense", figures.VERMILION))
+    of_time = (("ms", "selective", drawing.BLUE), ("dense_ms", "dense", drawing.VERMILION))
     for key, label, color in of_time:
         if rows[-1][key] != "":
             top.plot([row[key] for row in rows], color=color, label=label, lw=1)
     top.set(ylabel="ms per frame", yscale="log")
-    figures.legend(top)
+    drawing.legend(top)
     if rows[-1]["changed"] != "":
-        for key, color in (("changed", figures.GREEN), ("computed", figures.ORANGE)):
+        for key, color in (("changed", drawing.GREEN), ("computed", drawing.ORANGE)):
             bottom.plot([100 * row[key] for row in rows], color=color, label=key, lw=1)
-        figures.legend(bottom)
+        drawing.legend(bottom)
     bottom.set(ylabel="% of a dense run", xlabel="frame")
-    figures.finish(figure, folder / "watch.png")
+    drawing.finish(figure, folder / "watch.png")
 
 
 def summary(rows: list[dict]) -> str:

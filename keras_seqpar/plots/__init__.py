@@ -1,7 +1,7 @@
 """Figures. matplotlib is imported only in here, and only when a figure is drawn.
 
-Each function returns a `matplotlib.figure.Figure` and, given a path, saves it whole or not at
-all. Colors are told apart by color-blind people too, and lines differ in more than color.
+Each function returns a `matplotlib.figure.Figure` and, given a path, saves it: a complete file or
+none. The colors can be told apart by color-blind readers; lines also differ in marker or dash.
 """
 
 from keras_seqpar.utils.lazy import lazy_names
@@ -9,10 +9,11 @@ from keras_seqpar.utils.lazy import lazy_names
 __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
-        "accuracy": ["attention", "confusion", "pareto"],
+        "accuracy": ["attention", "confusion", "pareto", "rejection"],
         "costs": ["cost_curve"],
         "features": ["feature_maps"],
         "latencies": ["latency"],
+        "streams": ["stream_costs", "stream_speedups", "stream_timeline"],
         "trees": ["topology", "tree"],
     },
 )

@@ -1,10 +1,11 @@
-"""Measured accuracy: against cost, against the gain of top-down attention, category by category."""
+"""Measured accuracy: against cost, against the gain, per category, and of rejection."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from keras_seqpar.plots import figure as figures
+from keras_seqpar.plots import drawing
 
 MOST_NUMBERS = 20  # beyond so many categories a confusion matrix shows colors only
 
@@ -47,17 +48,17 @@ def pareto(
             raise ValueError(f"cost must be above 0 and top1 from 0 to 1, got {dict(point)}.")
     from matplotlib.ticker import EngFormatter
 
-    figure = figures.new(6.5, 4.2)
+    figure = drawing.new_figure(6.5, 4.2)
     axes = figure.subplots()
     middle = (min(p["cost"] for p in points) + max(p["cost"] for p in points)) / 2
     for i, group in enumerate(dict.fromkeys(point["group"] for point in points)):
-        color, marker, line = figures.STYLES[i % len(figures.STYLES)]
-        own = [point for point in points if point["group"] == group]
-        best = _frontier(own)
+        color, marker, line = drawing.STYLES[i % len(drawing.STYLES)]
+        in_group = [point for point in points if point["group"] == group]
+        best = _frontier(in_group)
         axes.plot([p["cost"] for p in best], _percent(p["top1"] for p in best), line, color=color)
-        costs, top1 = [p["cost"] for p in own], _percent(p["top1"] for p in own)
+        costs, top1 = [p["cost"] for p in in_group], _percent(p["top1"] for p in in_group)
         axes.plot(costs, top1, marker, color=color, label=str(group))
-        for point in own:
+        for point in in_group:
             left = point["cost"] <= middle  # names reach inwards
             axes.annotate(
                 str(point["name"]),
@@ -73,8 +74,8 @@ def pareto(
     axes.xaxis.set_major_formatter(EngFormatter())
     axes.margins(0.12)
     axes.grid(color="0.9")
-    figures.legend(axes)
-    return figures.finish(figure, path, title)
+    drawing.legend(axes)
+    return drawing.finish(figure, path, title)
 
 
 def attention(sweeps: Mapping | Sequence[Mapping], path=None, *, title: str | None = None):
@@ -83,7 +84,7 @@ def attention(sweeps: Mapping | Sequence[Mapping], path=None, *, title: str | No
     Args:
         sweeps: one sweep, or several that are drawn side by side, as `recipes/attention.py`
             writes them. Each has `"gains"`, `"right"` and `"wrong"` (top-1 from 0 to 1 at each
-            gain), `"neutral"` (top-1 without gains), and if it likes `"name"`, `"peak"` and
+            gain), `"neutral"` (top-1 without gains), and optionally `"name"`, `"peak"` and
             `"inhibition"` with `"gains"`, `"top1"` and `"absent"`, the number of categories
             inhibited.
         path: file to save the figure to (.png, .svg or .pdf); `None` for none.
@@ -109,7 +110,7 @@ def attention(sweeps: Mapping | Sequence[Mapping], path=None, *, title: str | No
         _need(sweep, ("gains", "neutral", "right", "wrong"), "A sweep")
     columns = min(len(sweeps), 3)
     rows = -(-len(sweeps) // columns)
-    figure = figures.new(5 * columns + 0.5, 4 * rows)
+    figure = drawing.new_figure(5 * columns + 0.5, 4 * rows)
     panels = figure.subplots(rows, columns, sharey=True, squeeze=False)
     for row in panels:
         row[0].set_ylabel("top-1 accuracy (%)")
@@ -122,7 +123,7 @@ def attention(sweeps: Mapping | Sequence[Mapping], path=None, *, title: str | No
         if inhibition := sweep.get("inhibition"):
             text = f"{inhibition['absent']} absent inhibited"
             lines.append((text, inhibition["gains"], inhibition["top1"]))
-        for (label, x, y), (color, marker, line) in zip(lines, figures.STYLES, strict=False):
+        for (label, x, y), (color, marker, line) in zip(lines, drawing.STYLES, strict=False):
             if any(value is not None for value in y):
                 (drawn,) = axes.plot(x, _percent(y), line, color=color, label=label)
                 drawn.set(marker=marker, markersize=3)
@@ -142,8 +143,8 @@ def attention(sweeps: Mapping | Sequence[Mapping], path=None, *, title: str | No
         axes.set_xlabel("gain (factor on the features)")
         axes.margins(y=0.12)
         axes.grid(color="0.9")
-        figures.legend(axes)
-    return figures.finish(figure, path, title)
+        drawing.legend(axes)
+    return drawing.finish(figure, path, title)
 
 
 def confusion(matrix, labels: Sequence[str], path=None, *, title: str | None = None):
@@ -151,7 +152,7 @@ def confusion(matrix, labels: Sequence[str], path=None, *, title: str | None = N
 
     Args:
         matrix: `(categories, categories)` counts; a row per true category, a column per
-            category named by the network. Colors and numbers show each row's shares in %.
+            predicted category. Colors and numbers show each row's shares in %.
         labels: the categories' labels, in the same order.
         path: file to save the figure to (.png, .svg or .pdf); `None` for none.
         title: text above the figure.
@@ -177,7 +178,7 @@ def confusion(matrix, labels: Sequence[str], path=None, *, title: str | None = N
         raise ValueError("The matrix must hold counts of 0 or more.")
     shares = 100 * counts / np.maximum(counts.sum(-1, keepdims=True), 1e-30)
     size = min(14.0, 2.5 + 0.42 * len(labels))
-    figure = figures.new(size + 1, size)
+    figure = drawing.new_figure(size + 1, size)
     axes = figure.subplots()
     image = axes.imshow(shares, cmap="cividis", vmin=0, vmax=100)
     if len(labels) <= MOST_NUMBERS:
@@ -188,10 +189,53 @@ def confusion(matrix, labels: Sequence[str], path=None, *, title: str | None = N
     style = {"fontsize": 8 if len(labels) <= 50 else 3, "parse_math": False}
     axes.set_xticks(ticks, names, rotation=90, **style)
     axes.set_yticks(ticks, names, **style)
-    axes.set_xlabel("category named by the network")
+    axes.set_xlabel("predicted category")
     axes.set_ylabel("true category")
     figure.colorbar(image, ax=axes, label="share of the true category's images (%)")
-    return figures.finish(figure, path, title)
+    return drawing.finish(figure, path, title)
+
+
+def rejection(
+    curves: Mapping[str, tuple],
+    points: Mapping[str, tuple[float, float]] | None = None,
+    path=None,
+    *,
+    title: str | None = None,
+):
+    """Draws ROC curves of scores that tell in-distribution from out-of-distribution images.
+
+    Args:
+        curves: score -> two arrays of the same length: the shares of out-of-distribution and
+            of in-distribution images that are kept, threshold by threshold.
+        points: score -> the same two shares at the chosen threshold.
+        path: file to save the figure to (.png, .svg or .pdf); `None` for none.
+        title: text above the figure.
+
+    Returns:
+        The `matplotlib.figure.Figure`.
+
+    Raises:
+        ValueError: a kind of file that matplotlib does not know.
+        ImportError: matplotlib is not installed.
+
+    Example:
+
+    >>> figure = rejection({"energy": ([0, 0.2, 1], [0, 0.9, 1])}, {"energy": (0.2, 0.9)})
+    """
+    figure = drawing.new_figure(4.8, 4.5)
+    axes = figure.subplots()
+    for (score, curve), (color, marker, line) in zip(
+        curves.items(), itertools.cycle(drawing.STYLES), strict=False
+    ):
+        axes.plot(*curve, line, color=color, label=score)
+        if points and score in points:
+            axes.plot(*points[score], marker, color=color)
+    axes.plot([0, 1], [0, 1], ":", color="0.6")
+    axes.set(xlabel="out-of-distribution images kept", ylabel="in-distribution images kept")
+    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
+    axes.grid(color="0.9")
+    drawing.legend(axes)
+    return drawing.finish(figure, path, title)
 
 
 def _frontier(points: Sequence[Mapping]) -> list[Mapping]:

@@ -5,7 +5,7 @@ import numpy as np
 
 from keras_seqpar.costs.counting import cost
 from keras_seqpar.networks.parts import find_parts
-from keras_seqpar.plots import figure as figures
+from keras_seqpar.plots import drawing
 
 DRAWS = 20  # random choices of categories, where it matters which are kept
 _AXES = {"params": "parameters", "macs": "multiply-accumulates (MACs) per image"}
@@ -23,7 +23,7 @@ def cost_curve(
     """Draws parameters and MACs of all cutouts against the number of kept categories.
 
     In nested networks they depend on which categories are kept: the line is the mean over 20
-    random choices, the band reaches from the cheapest to the dearest of them.
+    random choices, the band reaches from the cheapest to the most expensive of them.
 
     Args:
         model: a SeqPar network.
@@ -56,20 +56,20 @@ def cost_curve(
     ]
     rng = np.random.default_rng(seed)
     orders = [rng.permutation(len(paths)) for _ in range(DRAWS)]
-    figure = figures.new(9, 3.8)
+    figure = drawing.new_figure(9, 3.8)
     for axes, (key, label) in zip(figure.subplots(1, 2), _AXES.items(), strict=True):
         first, prices = getattr(trunk, key), {node.id: getattr(node, key) for node in nodes}
         sums = first + np.array([_sums(order, paths, prices) for order in orders])
         kept = np.arange(1, len(paths) + 1)
         marker = "o" if len(paths) <= 30 else ""
         axes.plot(
-            kept, sums.mean(0), marker=marker, markersize=4, color=figures.BLUE, label="cutouts"
+            kept, sums.mean(0), marker=marker, markersize=4, color=drawing.BLUE, label="cutouts"
         )
-        axes.fill_between(kept, sums.min(0), sums.max(0), color=figures.BLUE, alpha=0.2, lw=0)
+        axes.fill_between(kept, sums.min(0), sums.max(0), color=drawing.BLUE, alpha=0.2, lw=0)
         most = sums.max()
         if of_plain is not None:
             across = getattr(of_plain, key)
-            axes.axhline(across, color=figures.VERMILION, ls="--", label="plain network")
+            axes.axhline(across, color=drawing.VERMILION, ls="--", label="plain network")
             most = max(most, across)
         axes.set_xlabel("kept categories")
         axes.set_ylabel(label)
@@ -77,12 +77,12 @@ def cost_curve(
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.yaxis.set_major_formatter(_engineering())
         axes.grid(color="0.9")
-        figures.legend(axes)
-    return figures.finish(figure, path, model.name if title is None else title)
+        drawing.legend(axes)
+    return drawing.finish(figure, path, model.name if title is None else title)
 
 
 def _sums(order, paths, prices) -> list[float]:
-    """What the branches of the first 1, 2, ... categories in an order cost."""
+    """Costs of the branches of the first 1, 2, ... categories in an order."""
     paid, total, sums = set(), 0, []
     for category in order:
         new = [id_ for id_ in paths[category] if id_ not in paid]

@@ -1,7 +1,6 @@
 """What all figures share: colors, numbers with units, saving."""
 
-import os
-from pathlib import Path
+from keras_seqpar.utils.files import replacing
 
 # Colors that color-blind people tell apart: Okabe and Ito, "Color Universal Design" (2008).
 BLUE, ORANGE, GREEN, VERMILION, PURPLE = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"
@@ -22,8 +21,8 @@ def short(count: float) -> str:
     return EngFormatter(places=2)(count).strip()
 
 
-def new(width: float, height: float):
-    """An empty figure of so many inches that finds room for its labels by itself."""
+def new_figure(width: float, height: float):
+    """An empty figure, its size in inches, with automatic layout."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
@@ -34,21 +33,12 @@ def finish(figure, path, title: str | None = None):
     if title:
         figure.suptitle(title, fontsize=11, parse_math=False)
     if path is not None:
-        save(figure, Path(path))
+        with replacing(path) as temporary:
+            figure.savefig(temporary, dpi=120)
     return figure
 
 
-def save(figure, path: Path) -> None:
-    """Saves under a temporary name first: the file appears whole or not at all."""
-    part = path.with_name(f".{os.getpid()}.{path.name}")  # the ending says what kind it is
-    try:
-        figure.savefig(part, dpi=120)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
 def legend(axes) -> None:
-    """A legend whose labels are free text."""
+    """Adds a legend; its labels are plain text, without formulas."""
     for text in axes.legend(fontsize=8, framealpha=0.8).get_texts():
         text.set_parse_math(False)

@@ -1,4 +1,4 @@
-"""What each category's branch sees in an image."""
+"""The features of each category's branch on one image."""
 
 import keras
 import numpy as np
@@ -8,16 +8,16 @@ from keras_seqpar.mobile.network import from_pixels
 from keras_seqpar.networks.graph import replay
 from keras_seqpar.networks.layers import TopDownGain
 from keras_seqpar.networks.parts import Parts, find_parts
-from keras_seqpar.plots import figure as figures
+from keras_seqpar.plots import drawing
 
 MOST_MAPS, COLUMNS = 20, 6
-PLACES = ("gain", "last")
+LAYERS = ("gain", "last")
 
 
 def feature_maps(
     model: keras.Model, image, path=None, *, at: str = "gain", title: str | None = None
 ):
-    """Draws what each category's branch sees: its mean absolute features over the image.
+    """Draws the mean absolute features of each category's branch over the image.
 
     Figure 5 of arXiv 2308.05128 shows such maps. All have one scale, so that strengths can be
     compared. To choose categories, give a cutout; beyond 20 those with the highest scores are
@@ -26,7 +26,7 @@ def feature_maps(
     Args:
         model: a SeqPar network.
         image: `(height, width, channels)` uint8, pixels of 0 to 255, of the size that the
-            network takes; they are normalized here if the network wants that.
+            network takes; they are normalized here if the network needs it.
         path: file to save the figure to (.png, .svg or .pdf); `None` for none.
         at: `"gain"` for the features behind the branch's gain, `"last"` for those that it pools.
         title: text above the figure.
@@ -36,7 +36,7 @@ def feature_maps(
 
     Raises:
         TypeError: `model` is no Keras model, or the image no array of uint8.
-        ValueError: no SeqPar network, an image of another size, an unknown place, or a kind
+        ValueError: no SeqPar network, an image of another size, an unknown layer, or a kind
             of file that matplotlib does not know.
         ImportError: matplotlib is not installed.
 
@@ -45,8 +45,8 @@ def feature_maps(
     >>> figure = feature_maps(cutout(model, ["cat", "dog"]), image, "maps.png")
     """
     parts = find_parts(model)
-    if at not in PLACES:
-        raise ValueError(f"Unknown place {at!r}. Valid: {', '.join(PLACES)}.")
+    if at not in LAYERS:
+        raise ValueError(f"Unknown layer {at!r}. Valid: {', '.join(LAYERS)}.")
     image = _check(model, image)
     scores, maps = _look(model, parts, from_pixels(model, image[None]), at)
     labels = parts.hierarchy.categories
@@ -56,7 +56,7 @@ def feature_maps(
     panels = len(shown) + 1
     columns = min(COLUMNS, panels)
     rows = -(-panels // columns)
-    figure = figures.new(1.9 * columns + 1, 2.2 * rows + 0.3)
+    figure = drawing.new_figure(1.9 * columns + 1, 2.2 * rows + 0.3)
     axes = figure.subplots(rows, columns, squeeze=False).reshape(-1)
     height, width = image.shape[:2]
     extent = (-0.5, width - 0.5, height - 0.5, -0.5)
@@ -79,7 +79,7 @@ def feature_maps(
         )
         panel.set_title(f"{labels[i]}\n{scores[i]:.3g}", fontsize=9, parse_math=False)
     figure.colorbar(overlay, ax=list(axes), label="mean absolute feature", shrink=0.8)
-    return figures.finish(figure, path, title)
+    return drawing.finish(figure, path, title)
 
 
 def _look(model: keras.Model, parts: Parts, inputs: np.ndarray, at: str):

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from keras_seqpar.plots import figure as figures
+from keras_seqpar.plots import drawing
 
 
 def latency(benchmark, path=None, *, title: str | None = None):
@@ -36,7 +36,7 @@ def latency(benchmark, path=None, *, title: str | None = None):
         raise ValueError("There are no results of cutouts to draw: measure some first.")
     devices = list(dict.fromkeys(device for device, _ in panels))
     threads = sorted({count for _, count in panels})
-    figure = figures.new(1.5 + 3.2 * len(threads), 0.6 + 3.0 * len(devices))
+    figure = drawing.new_figure(1.5 + 3.2 * len(threads), 0.6 + 3.0 * len(devices))
     grid = figure.subplots(len(devices), len(threads), squeeze=False)
     for axes, (device, count) in zip(
         grid.flat, ((d, n) for d in devices for n in threads), strict=True
@@ -47,21 +47,21 @@ def latency(benchmark, path=None, *, title: str | None = None):
         _panel(axes, panels[device, count])
         text = f"{device}, {count} thread" + ("s" if count > 1 else "")
         axes.set_title(text, fontsize=9, parse_math=False)
-    figures.legend(next(axes for axes in grid.flat if axes.axison))
+    drawing.legend(next(axes for axes in grid.flat if axes.axison))
     usual = f"{benchmark.network}, {benchmark.quantization}"
-    return figures.finish(figure, path, usual if title is None else title)
+    return drawing.finish(figure, path, usual if title is None else title)
 
 
 def _panel(axes, rows: Sequence[dict]) -> None:
     cutouts = [row for row in rows if not row["plain"]]
     kept = [row["categories"] for row in cutouts]
     measured = [row["latency_ms"] for row in cutouts]
-    axes.plot(kept, measured, "o-", markersize=4, color=figures.BLUE, label="cutouts, measured")
+    axes.plot(kept, measured, "o-", markersize=4, color=drawing.BLUE, label="cutouts, measured")
     for row in rows:
         if row["plain"]:
             ideal = [cut["ideal_ms"] for cut in cutouts]
-            axes.plot(kept, ideal, ":", color=figures.GREEN, label="cutouts, by their MACs")
-            axes.axhline(row["latency_ms"], color=figures.VERMILION, ls="--", label="plain network")
+            axes.plot(kept, ideal, ":", color=drawing.GREEN, label="cutouts, by their MACs")
+            axes.axhline(row["latency_ms"], color=drawing.VERMILION, ls="--", label="plain network")
     axes.set_xlabel("kept categories")
     axes.set_ylabel("latency (ms)")
     axes.set_ylim(bottom=0)

@@ -7,7 +7,7 @@ import keras
 from keras_seqpar.costs.counting import cost
 from keras_seqpar.hierarchy.tree import Hierarchy, Node
 from keras_seqpar.networks.parts import find_parts
-from keras_seqpar.plots import figure as figures
+from keras_seqpar.plots import drawing
 
 MOST_LEAVES = 150  # beyond that, the categories of a superclass are drawn as one leaf
 ROW, CHARACTER, MARGIN = 0.24, 0.09, 0.25  # inches: a row, a character, left of the trunk's label
@@ -39,7 +39,7 @@ def tree(hierarchy: Hierarchy, path=None, *, title: str | None = None):
     """
     if not isinstance(hierarchy, Hierarchy):
         raise TypeError(f"Expected a Hierarchy, got {hierarchy!r}. Make one with Hierarchy.of.")
-    return figures.finish(_draw(hierarchy, "trunk", _name, title), path)
+    return drawing.finish(_draw(hierarchy, "trunk", _name, title), path)
 
 
 def topology(
@@ -75,7 +75,7 @@ def topology(
 
     def numbers(parts) -> str:
         params, macs = (sum(getattr(part, key) for part in parts) for key in ("params", "macs"))
-        return f"{figures.short(params)} / {figures.short(macs)}"
+        return f"{drawing.short(params)} / {drawing.short(macs)}"
 
     def describe(nodes: Sequence[Node]) -> str:
         return f"{_name(nodes)}  {numbers([by_id[node.id] for node in nodes])}"
@@ -87,7 +87,7 @@ def topology(
             f"in all {numbers(counted.nodes)}"
         )
     trunk = f"trunk  {numbers([first])}"
-    return figures.finish(_draw(hierarchy, trunk, describe, title), path)
+    return drawing.finish(_draw(hierarchy, trunk, describe, title), path)
 
 
 def _name(nodes: Sequence[Node]) -> str:
@@ -132,8 +132,8 @@ def _draw(hierarchy: Hierarchy, trunk: str, describe: _Describe, title: str | No
 
 _STYLES = {
     "trunk": ("0.2", "bold"),
-    "superclass": (figures.BLUE, "bold"),
-    "category": (figures.ORANGE, "normal"),
+    "superclass": (drawing.BLUE, "bold"),
+    "category": (drawing.ORANGE, "normal"),
 }
 
 

@@ -1,7 +1,6 @@
 """Watching a video: what is written, and what is kept when it breaks off."""
 
 import csv
-import itertools
 import pathlib
 import sys
 
@@ -14,8 +13,6 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "recipes"))
 pytest.importorskip("absl")
 pytest.importorskip("cv2")
 
-import bench_pruning
-import together
 import video
 import watch
 import watchers
@@ -163,29 +160,3 @@ def test_what_cannot_be_watched(clip, saved, tmp_path, capsys):
     ):
         assert watch.main([*flags, f"--output={tmp_path / 'out'}"]) == 1
         assert words in capsys.readouterr().err
-
-
-def test_everything_together(clip, tmp_path, capsys):
-    assert together.main([str(clip), "--keep=2,1", "--frames=3", f"--output={tmp_path}"]) == 0
-    assert (tmp_path / "together.png").is_file()
-    printed = capsys.readouterr().out
-    assert "2 categories: dense" in printed and "1 categories" in printed
-    assert together.main([str(clip), "--keep=11"]) == 1
-    assert "from 1 to 10" in capsys.readouterr().err
-
-
-def test_thresholds_and_pruning_side_by_side(clip, saved, capsys):
-    flags = [str(saved), f"--videos={clip}", "--size=48x32", "--frames=4"]
-    some = ["--thresholds=5,auto", "--reaches=receptive_field,1", "--prunes=0,0.5", "--dilate=1"]
-    assert bench_pruning.main([*flags, *some]) == 0
-    rows = [x.split(" | ") for x in capsys.readouterr().out.splitlines() if x.startswith("| ")]
-    wanted = itertools.product(("| 5.0", "| auto"), ("receptive_field", "1"), ("0", "0.5"))
-    assert [tuple(row[:3]) for row in rows[1:]] == list(wanted)
-    for flag, message in (
-        ("--videos=", "Give --videos"),
-        ("--videos=missing.avi", "There is no file missing.avi"),
-        ("--size=48", "WIDTHxHEIGHT"),
-        ("--reaches=far", "whole number or receptive_field, got 'far'"),
-    ):
-        assert bench_pruning.main([*flags, flag]) == 1
-        assert message in capsys.readouterr().err

@@ -1,0 +1,28 @@
+"""Models that a command is given: a `.keras` file, or a preset."""
+
+import keras
+
+from keras_seqpar.networks.loading import load_model
+from keras_seqpar.presets.loading import load_preset
+
+
+def load_source(source: str | None) -> keras.Model:
+    """Loads the model of a flag.
+
+    Args:
+        source: a `.keras` file, or `"preset:NAME"`.
+
+    Returns:
+        The model, not compiled.
+
+    Raises:
+        ValueError: nothing was given, an unknown preset, or no readable file.
+
+    Example:
+
+    >>> model = load_source("preset:imagenette_small")
+    """
+    if not source:
+        raise ValueError("Give --model: a .keras file, or preset:NAME.")
+    kind, _, name = source.partition(":")
+    return load_preset(name) if kind == "preset" else load_model(source)
