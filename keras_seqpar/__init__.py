@@ -11,7 +11,9 @@ __getattr__, __dir__, __all__ = lazy_names(
         "costs.comparing": ["compare"],
         "costs.counting": ["cost"],
         "hierarchy.tree": ["Hierarchy"],
-        "networks.builders": ["build_nhl", "build_one_branch", "build_phl", "build_plain"],
+        "networks.builders": [
+            *("build_nhl", "build_one_branch", "build_phl", "build_plain", "plain_twin"),
+        ],
         "networks.parts": ["with_activation"],
         "networks.thresholds": ["fit_threshold"],
         "presets.loading": ["load_preset", "preset_names"],

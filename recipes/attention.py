@@ -30,7 +30,7 @@ from options import Options
 
 import keras_seqpar as sp
 from keras_seqpar import data, plots
-from keras_seqpar.networks.layers import check_gain
+from keras_seqpar.families.layers import check_gain
 from keras_seqpar.networks.loading import load_network
 from keras_seqpar.networks.parts import find_parts
 

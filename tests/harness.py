@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from keras import ops
 
 import keras_seqpar as sp
-from keras_seqpar.families.base import Stage
+from keras_seqpar.families.base import Plan
+from keras_seqpar.families.resnet import Bottlenecks
 from keras_seqpar.networks.graph import called_layers as leaves
-from keras_seqpar.networks.plans import Plan
+from keras_seqpar.networks.plans import get_family
 
 LABELS = ("tench", "English springer", "cassette player", "chain saw", "church", "French horn")
 
@@ -28,9 +29,11 @@ HOSTILE = (
 )
 
 
-def plan(depth: int = 1) -> Plan:
+def plan(depth: int = 1, family: str = "resnet18") -> Plan:
     """A trunk of two blocks, then one block of stride 2 or 1 per split-point."""
-    levels = tuple((Stage(64, 1, stride=2 if i == 0 else 1, hidden=32),) for i in range(depth))
+    make = get_family(family).stage_type
+    more = {"hidden": 32} if make is Bottlenecks else {}
+    levels = tuple((make(64, 1, stride=2 if i == 0 else 1, **more),) for i in range(depth))
     return Plan(trunk=(1, 1), levels=levels)
 
 
@@ -39,7 +42,7 @@ def build(tree, *, family: str = "resnet18", size: int = 16, **options) -> keras
     hierarchy = sp.Hierarchy.of(tree)
     options = {
         "family": family,
-        "plan": plan(hierarchy.depth),
+        "plan": plan(hierarchy.depth, family),
         "input_shape": (size, size, 3),
         "width": 0.125,
         "stem": "small",

@@ -34,6 +34,7 @@ PUBLIC = [
     "load_preset",
     "merge",
     "none_of_these",
+    "plain_twin",
     "preset_names",
     "with_activation",
     "with_threshold",

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 import keras
 
-from keras_seqpar.families.base import Initializers, Stage
+from keras_seqpar.families.base import Initializers, Plan, Stage
 from keras_seqpar.hierarchy.tree import Hierarchy, Node
+from keras_seqpar.networks.build_config import BuildConfig
 from keras_seqpar.networks.layers import CategoryScores, GainSplit
-from keras_seqpar.networks.plans import Plan, get_family, get_plan
+from keras_seqpar.networks.plans import get_family, get_plan
 from keras_seqpar.networks.thresholds import Threshold
 from keras_seqpar.utils.names import unknown_name
 
@@ -25,6 +26,7 @@ def assemble(
     classifier_activation: str | None,
     *,
     threshold: Threshold | None = None,
+    build: BuildConfig | None,
     name: str,
 ) -> keras.Model:
     """Joins a trunk and branches to a network.
@@ -37,6 +39,7 @@ def assemble(
         hierarchy: says which branch feeds which.
         classifier_activation: what to apply to the joined logits.
         threshold: where "none of these" begins, if that is known.
+        build: how the network was built, if that is known.
         name: name of the model.
 
     Returns:
@@ -62,46 +65,52 @@ def assemble(
     features = trunk(image)
     for root in hierarchy.roots:
         run(root, features)
-    scores = make_scores(hierarchy, classifier_activation, threshold)
+    scores = make_scores(hierarchy, classifier_activation, threshold, build=build)
     outputs = scores([logits[id_] for id_ in hierarchy.category_ids])
     return keras.Model(inputs if gain_of else image, outputs, name=name)
 
 
 class Maker:
-    """Checks the arguments that all builders share, and makes sub-models from them."""
+    """Checks the arguments that all builders share, and makes sub-models from them.
 
-    def __init__(
-        self,
-        family,
-        input_shape,
-        width,
-        stem,
-        activation,
-        preprocessing,
-        drop_path_rate,
-        name,
-        seed,
-    ):
-        self.family = get_family(family)
+    Args:
+        build: how the network is built; the normalization is added here.
+        input_shape: `(height, width, channels)`.
+        activation: of the layer `categories`.
+        name: of the model.
+        seed: of the initial weights.
+    """
+
+    def __init__(self, build: BuildConfig, input_shape, activation, name, seed):
+        self.family = get_family(build.family)
         self.activation = activation
         keras.activations.get(activation)  # an unknown name fails here, not after the building
-        self.preprocessing = preprocessing
         self.name = name
-        self.width = _number("width", width, "above 0", lambda x: 0 < x < math.inf)
-        self.drop_path_rate = _number(
-            "drop_path_rate", drop_path_rate, "from 0 to below 1", lambda x: 0 <= x < 1
+        _check_number("width", build.width, "above 0", lambda x: 0 < x < math.inf)
+        _check_number(
+            "drop_path_rate", build.drop_path_rate, "from 0 to below 1", lambda x: 0 <= x < 1
         )
         if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
             raise TypeError(f"seed must be an integer or None, got {seed!r}.")
         self.init = Initializers(seed)
-        if stem not in self.family.stems:
-            raise ValueError(unknown_name("stem", stem, self.family.stems))
-        self.stem = stem
+        if build.stem not in self.family.stems:
+            raise ValueError(unknown_name("stem", build.stem, self.family.stems))
+        _check_shape(input_shape)
+        mean, std = normalization(input_shape[-1], build.include_preprocessing)
+        self.config = dataclasses.replace(build, mean=mean, std=std)
         self.input_shape = input_shape
         self.blocks = 1  # on the longest way through the network, known once it is planned
 
-    def seqpar(self, hierarchy: Hierarchy, plan: Plan) -> keras.Model:
+    def seqpar(self, hierarchy: Hierarchy) -> keras.Model:
         """Trunk and branches."""
+        points = self.config.split_points or hierarchy.depth
+        plan = get_plan(self.config.plan, self.family, split_points=points)
+        if len(plan.levels) < hierarchy.depth:
+            raise ValueError(
+                f"The hierarchy has {hierarchy.depth} split-points, but the plan has "
+                f"{len(plan.levels)} level(s). Give a plan with at least {hierarchy.depth} levels, "
+                "or leave split_points out."
+            )
         trunk_stages = self._trunk_stages(plan)
         self._check(trunk_stages, plan.levels)
         trunk = self._trunk(trunk_stages)
@@ -120,13 +129,15 @@ class Maker:
 
         for root in hierarchy.roots:
             add(root, trunk.output, 0, trunk_stages)
-        return assemble(trunk, branches, hierarchy, self.activation, name=self.name)
+        return assemble(
+            trunk, branches, hierarchy, self.activation, build=self.config, name=self.name
+        )
 
     def one_branch(self, hierarchy: Hierarchy) -> keras.Model:
         """The control: one branch for all categories, about as many parameters as all have."""
         plan = get_plan("late_sp", self.family, split_points=1)
         times = math.sqrt(len(hierarchy.categories))
-        stages = [stage.scaled(self.width * times) for stage in plan.levels[0]]
+        stages = [stage.scaled(self.config.width * times) for stage in plan.levels[0]]
         trunk_stages = self._trunk_stages(plan)
         self._check(trunk_stages, plan.levels)
         trunk = self._trunk(trunk_stages)
@@ -146,14 +157,15 @@ class Maker:
 
     def _classifier(self, image, features, hierarchy: Hierarchy) -> keras.Model:
         logits = self._logits(features, len(hierarchy.categories), "logits")
-        return keras.Model(image, make_scores(hierarchy, self.activation)(logits), name=self.name)
+        scores = make_scores(hierarchy, self.activation, build=self.config)
+        return keras.Model(image, scores(logits), name=self.name)
 
     def _trunk(self, stages: Sequence[Stage]) -> keras.Model:
         inputs = keras.Input(tuple(self.input_shape), name="trunk_input")
         x = inputs
-        if self.preprocessing:
+        if self.config.include_preprocessing:
             x = _preprocessing(self.input_shape[-1])(x)
-        x = self.family.stem(x, self.stem, self.width, self.init)
+        x = self.family.stem(x, self.config.stem, self.config.width, self.init)
         return keras.Model(inputs, self._stages(x, stages, "", []), name="trunk")
 
     def _stages(self, x, stages, prefix, above, gain=None):
@@ -170,13 +182,13 @@ class Maker:
         return x
 
     def _drop_rate(self, block: int) -> float:
-        return self.drop_path_rate * block / max(1, self.blocks - 1)
+        return self.config.drop_path_rate * block / max(1, self.blocks - 1)
 
     def _logits(self, x, count: int, name: str):
         return keras.layers.Dense(count, kernel_initializer=self.init.truncated(name), name=name)(x)
 
     def _scaled(self, stages: Sequence[Stage]) -> list[Stage]:
-        return [stage.scaled(self.width) for stage in stages]
+        return [stage.scaled(self.config.width) for stage in stages]
 
     def _trunk_stages(self, plan: Plan) -> list[Stage]:
         stages = [
@@ -189,11 +201,7 @@ class Maker:
         """Refuses an input that is too small, before anything is built."""
         stages = [*trunk, *(stage for level in levels for stage in level)]
         self.blocks = sum(stage.repeats for stage in stages)
-        shape, stem = self.input_shape, self.stem
-        if not isinstance(shape, (tuple, list)) or len(shape) != 3:
-            raise ValueError(f"input_shape must be (height, width, channels), got {shape!r}.")
-        if not isinstance(shape[2], int) or shape[2] < 1:
-            raise ValueError(f"input_shape needs a number of channels of 1 or more, got {shape!r}.")
+        shape, stem = self.input_shape, self.config.stem
         least = self.family.stems[stem] * math.prod(stage.stride for stage in stages)
         if all(size is None or (isinstance(size, int) and size >= least) for size in shape[:2]):
             return
@@ -205,15 +213,42 @@ class Maker:
         )
 
 
+def _check_shape(shape) -> None:
+    """Refuses what is no shape of an image."""
+    if not isinstance(shape, (tuple, list)) or len(shape) != 3:
+        raise ValueError(f"input_shape must be (height, width, channels), got {shape!r}.")
+    if not isinstance(shape[2], int) or shape[2] < 1:
+        raise ValueError(f"input_shape needs a number of channels of 1 or more, got {shape!r}.")
+
+
 def make_scores(
-    hierarchy: Hierarchy, activation: str | None, threshold: Threshold | None = None
+    hierarchy: Hierarchy,
+    activation: str | None,
+    threshold: Threshold | None = None,
+    *,
+    build: BuildConfig | None,
 ) -> CategoryScores:
     """The last layer of a network."""
-    return CategoryScores(hierarchy, activation, threshold, dtype="float32", name="categories")
+    return CategoryScores(
+        hierarchy, activation, threshold, build, dtype="float32", name="categories"
+    )
 
 
 def _input_like(trunk: keras.Model):
     return keras.Input(trunk.input.shape[1:], dtype=trunk.input.dtype, name="image")
+
+
+def normalization(
+    channels: int, included: bool
+) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
+    """Mean and deviation in pixels that a network's images are normalized with.
+
+    ImageNet's for 3 channels. Others go to -1..1 inside the network; outside the caller decides.
+    """
+    if channels == 3:
+        return tuple(255 * m for m in IMAGENET_MEAN), tuple(255 * s for s in IMAGENET_STD)
+    middle = (127.5,) * channels if included else None
+    return middle, middle
 
 
 def _preprocessing(channels: int) -> keras.layers.Layer:
@@ -226,9 +261,8 @@ def _preprocessing(channels: int) -> keras.layers.Layer:
     return keras.layers.Rescaling(scale, offset, name="preprocessing")
 
 
-def _number(name: str, value, allowed: str, fits: Callable[[float], bool]) -> float:
+def _check_number(name: str, value, allowed: str, fits: Callable[[float], bool]) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{name} must be a number, got {value!r}.")
     if not fits(value):
         raise ValueError(f"{name} must be a finite number {allowed}, got {value}.")
-    return value

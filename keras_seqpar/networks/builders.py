@@ -1,10 +1,17 @@
 """Builders of networks: from categories, a family and a plan to a `keras.Model`."""
 
+import contextlib
+import importlib
+import os
+from collections.abc import Callable, Iterator
+
 import keras
 
+from keras_seqpar.families.base import Plan
 from keras_seqpar.hierarchy.tree import Hierarchy
 from keras_seqpar.networks.assembly import Maker
-from keras_seqpar.networks.plans import Plan, get_plan
+from keras_seqpar.networks.build_config import BuildConfig
+from keras_seqpar.networks.parts import find_parts
 
 
 def build_phl(
@@ -18,6 +25,8 @@ def build_phl(
     classifier_activation: str | None = "softmax",
     include_preprocessing: bool = False,
     drop_path_rate: float = 0.0,
+    weights: str | os.PathLike | None = None,
+    dtype=None,
     name: str | None = None,
     seed: int | None = None,
 ) -> keras.Model:
@@ -31,7 +40,7 @@ def build_phl(
         categories: labels of the categories in the order of the logits, or a flat
             `Hierarchy`.
         family: name of the family, for example `"resnet50"` or `"convnext_v2_tiny"`.
-        plan: name of the plan, or a `keras_seqpar.networks.plans.Plan`.
+        plan: name of the plan, or a `keras_seqpar.families.base.Plan`.
         input_shape: `(height, width, channels)` of an image in pixels; height and width
             may be `None`.
         width: multiplies all channel counts; they stay multiples of 8.
@@ -43,6 +52,10 @@ def build_phl(
             takes pixels of 0 to 255. Otherwise it expects ImageNet-normalized input.
         drop_path_rate: rate of stochastic depth at the last block; it grows linearly with depth
             from 0 at the first.
+        weights: what to fill the trunk with, and of a plain network all but the classifier:
+            `"timm:NAME"`, `"keras:NAME"` or a `.keras` file, see `keras_seqpar.weights.load`.
+        dtype: a Keras dtype policy or its name, for example `"mixed_bfloat16"`; by default the
+            global one. The scores are float32 whatever it is.
         name: name of the model.
         seed: makes the initial weights repeatable. A branch's depend on the seed and its
             node id only, whatever its neighbors are.
@@ -53,7 +66,8 @@ def build_phl(
     Raises:
         TypeError: an argument of the wrong type.
         ValueError: an unknown family, plan or stem, an input too small for the strides,
-            a rate or width out of range, or categories that are no flat hierarchy.
+            a rate or width out of range, categories that are no flat hierarchy, or weights that
+            do not fit.
 
     Example:
 
@@ -68,11 +82,10 @@ def build_phl(
             f"A PHL network has one split-point, but this hierarchy has {hierarchy.depth}. "
             "Give build_phl a flat list of categories, or use build_nhl."
         )
-    maker = Maker(
-        family, input_shape, width, stem, classifier_activation, include_preprocessing,
-        drop_path_rate, name or f"phl_{family}", seed,
-    )  # fmt: skip
-    return maker.seqpar(hierarchy, get_plan(plan, maker.family, split_points=1))
+    config = BuildConfig(
+        "phl", family, plan, 1, width, stem, drop_path_rate, bool(include_preprocessing)
+    )
+    return _build(config, hierarchy, input_shape, classifier_activation, weights, dtype, name, seed)
 
 
 def build_nhl(
@@ -87,6 +100,8 @@ def build_nhl(
     classifier_activation: str | None = "softmax",
     include_preprocessing: bool = False,
     drop_path_rate: float = 0.0,
+    weights: str | os.PathLike | None = None,
+    dtype=None,
     name: str | None = None,
     seed: int | None = None,
 ) -> keras.Model:
@@ -108,6 +123,8 @@ def build_nhl(
         classifier_activation: as for `build_phl`.
         include_preprocessing: as for `build_phl`.
         drop_path_rate: as for `build_phl`.
+        weights: as for `build_phl`.
+        dtype: as for `build_phl`.
         name: name of the model.
         seed: as for `build_phl`.
 
@@ -125,24 +142,16 @@ def build_nhl(
     ['branch_pets', 'branch_vehicles']
     """
     hierarchy = Hierarchy.of(hierarchy)
-    maker = Maker(
-        family, input_shape, width, stem, classifier_activation, include_preprocessing,
-        drop_path_rate, name or f"nhl_{family}", seed,
-    )  # fmt: skip
     if split_points is None:
         split_points = hierarchy.depth
     elif isinstance(split_points, bool) or not isinstance(split_points, int) or split_points < 1:
         raise ValueError(
             f"split_points must be a whole number of 1 or more, or None, got {split_points!r}."
         )
-    plan = get_plan(plan, maker.family, split_points=split_points)
-    if len(plan.levels) < hierarchy.depth:
-        raise ValueError(
-            f"The hierarchy has {hierarchy.depth} split-points, but the plan has "
-            f"{len(plan.levels)} level(s). Give a plan with at least {hierarchy.depth} levels, "
-            "or leave split_points out."
-        )
-    return maker.seqpar(hierarchy, plan)
+    config = BuildConfig(
+        "nhl", family, plan, split_points, width, stem, drop_path_rate, bool(include_preprocessing)
+    )
+    return _build(config, hierarchy, input_shape, classifier_activation, weights, dtype, name, seed)
 
 
 def build_plain(
@@ -155,6 +164,8 @@ def build_plain(
     classifier_activation: str | None = "softmax",
     include_preprocessing: bool = False,
     drop_path_rate: float = 0.0,
+    weights: str | os.PathLike | None = None,
+    dtype=None,
     name: str | None = None,
     seed: int | None = None,
 ) -> keras.Model:
@@ -173,26 +184,29 @@ def build_plain(
         classifier_activation: as for `build_phl`.
         include_preprocessing: as for `build_phl`.
         drop_path_rate: as for `build_phl`.
+        weights: as for `build_phl`.
+        dtype: as for `build_phl`.
         name: name of the model.
-        seed: makes the initial weights repeatable.
+        seed: as for `build_phl`.
 
     Returns:
         A `keras.Model` from `(batch, height, width, channels)` to `(batch, categories)`.
 
     Raises:
         TypeError: an argument of the wrong type.
-        ValueError: an unknown family or stem, or an input too small for the strides.
+        ValueError: an unknown family or stem, an input too small for the strides, or weights that
+            do not fit.
 
     Example:
 
     >>> build_plain(10, family="resnet50").count_params()
     23581642
     """
-    maker = Maker(
-        family, input_shape, width, stem, classifier_activation, include_preprocessing,
-        drop_path_rate, name or f"plain_{family}", seed,
-    )  # fmt: skip
-    return maker.plain(_flat(categories))
+    config = BuildConfig(
+        "plain", family, None, None, width, stem, drop_path_rate, bool(include_preprocessing)
+    )
+    hierarchy = _numbered(categories)
+    return _build(config, hierarchy, input_shape, classifier_activation, weights, dtype, name, seed)
 
 
 def build_one_branch(
@@ -205,6 +219,8 @@ def build_one_branch(
     classifier_activation: str | None = "softmax",
     include_preprocessing: bool = False,
     drop_path_rate: float = 0.0,
+    weights: str | os.PathLike | None = None,
+    dtype=None,
     name: str | None = None,
     seed: int | None = None,
 ) -> keras.Model:
@@ -223,8 +239,10 @@ def build_one_branch(
         classifier_activation: as for `build_phl`.
         include_preprocessing: as for `build_phl`.
         drop_path_rate: as for `build_phl`.
+        weights: as for `build_phl`.
+        dtype: as for `build_phl`.
         name: name of the model.
-        seed: makes the initial weights repeatable.
+        seed: as for `build_phl`.
 
     Returns:
         A `keras.Model` from `(batch, height, width, channels)` to `(batch, categories)`.
@@ -238,23 +256,114 @@ def build_one_branch(
     >>> build_one_branch(["cat", "dog"], family="resnet18", width=0.25).output_shape
     (None, 2)
     """
-    hierarchy = _flat(categories)
+    hierarchy = _numbered(categories)
     if hierarchy.depth != 1:
         raise ValueError(
             "A network of one branch has no superclasses, but this hierarchy has "
             f"{hierarchy.depth} levels. Give build_one_branch a flat list of categories."
         )
-    maker = Maker(
-        family, input_shape, width, stem, classifier_activation, include_preprocessing,
-        drop_path_rate, name or f"one_branch_{family}", seed,
-    )  # fmt: skip
-    return maker.one_branch(hierarchy)
+    config = BuildConfig(
+        "one_branch", family, None, None, width, stem, drop_path_rate, bool(include_preprocessing)
+    )
+    return _build(config, hierarchy, input_shape, classifier_activation, weights, dtype, name, seed)
 
 
-def _flat(categories) -> Hierarchy:
+BUILDERS: dict[str, Callable[..., keras.Model]] = {
+    "phl": build_phl,
+    "nhl": build_nhl,
+    "plain": build_plain,
+    "one_branch": build_one_branch,
+}
+
+
+def plain_twin(
+    model: keras.Model, *, name: str | None = None, seed: int | None = None
+) -> keras.Model:
+    """Builds the plain network that a network is compared with; its weights are random.
+
+    It has the family, width, stem, preprocessing, input shape, categories and activation of the
+    given network.
+
+    Args:
+        model: a network of this package, a cutout for example.
+        name: name of the new model.
+        seed: makes the initial weights repeatable.
+
+    Returns:
+        A network as from `build_plain`.
+
+    Raises:
+        TypeError: `model` is no Keras model.
+        ValueError: it is no network of this package, or was saved before networks stored how
+            they were built.
+
+    Example:
+
+    >>> model = build_phl(["cat", "dog", "car"], family="resnet18", width=0.25)
+    >>> phone = cutout(model, ["cat"])
+    >>> print(compare(model, phone, plain_twin(phone)))
+    """
+    parts = find_parts(model, allow_plain=True)
+    build = parts.require_build(model.name)
+    tree = parts.hierarchy
+    return build_plain(
+        Hierarchy([tree.find(id_) for id_ in tree.category_ids]),
+        family=build.family,
+        input_shape=tuple(model.inputs[0].shape[1:]),
+        width=build.width,
+        stem=build.stem,
+        classifier_activation=parts.classifier_activation,
+        include_preprocessing=build.include_preprocessing,
+        drop_path_rate=build.drop_path_rate,
+        name=name,
+        seed=seed,
+    )
+
+
+def _numbered(categories) -> Hierarchy:
     """The hierarchy of labels, or of a number of categories."""
     if isinstance(categories, int) and not isinstance(categories, bool):
         if categories < 1:
             raise ValueError(f"The number of categories must be 1 or more, got {categories}.")
         categories = [str(i) for i in range(categories)]
     return Hierarchy.of(categories)
+
+
+def _build(
+    config: BuildConfig,
+    hierarchy: Hierarchy,
+    input_shape,
+    activation: str | None,
+    weights,
+    dtype,
+    name: str | None,
+    seed: int | None,
+) -> keras.Model:
+    """What all builders share."""
+    maker = Maker(
+        config, input_shape, activation, name or f"{config.builder}_{config.family}", seed
+    )
+    with _policy(dtype):
+        if config.builder == "plain":
+            model = maker.plain(hierarchy)
+        elif config.builder == "one_branch":
+            model = maker.one_branch(hierarchy)
+        else:
+            model = maker.seqpar(hierarchy)
+    if weights is not None:
+        # The room `weights` stands above this one, so it is imported only when asked for.
+        loading = importlib.import_module("keras_seqpar.weights.loading")
+        loading.load(model, weights, classifier=False)
+    return model
+
+
+@contextlib.contextmanager
+def _policy(dtype) -> Iterator[None]:
+    """Makes a dtype policy the global one for a while."""
+    before = keras.config.dtype_policy()
+    if dtype is not None:
+        keras.config.set_dtype_policy(dtype)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)

@@ -7,6 +7,7 @@ import keras
 
 from keras_seqpar.hierarchy.tree import Hierarchy
 from keras_seqpar.networks.assembly import assemble, make_scores
+from keras_seqpar.networks.build_config import BuildConfig
 from keras_seqpar.networks.layers import CategoryScores
 from keras_seqpar.networks.thresholds import Threshold
 
@@ -23,6 +24,7 @@ class Parts:
         hierarchy: the hierarchy.
         classifier_activation: the activation over the logits.
         threshold: where "none of these" begins, if the network stores it.
+        build: how the network was built; `None` for networks saved before they stored it.
     """
 
     trunk: keras.Model
@@ -30,6 +32,24 @@ class Parts:
     hierarchy: Hierarchy
     classifier_activation: str | None
     threshold: Threshold | None = None
+    build: BuildConfig | None = None
+
+    def require_build(self, name: str) -> BuildConfig:
+        """How the network was built.
+
+        Args:
+            name: the network's, for the message.
+
+        Raises:
+            ValueError: the network does not store it.
+        """
+        if self.build is None:
+            raise ValueError(
+                f"The network {name!r} does not say how it was built: it was saved by an earlier "
+                "version. Build it again with the same arguments, fill the new one with "
+                "keras_seqpar.copy_weights(old, new), and save that."
+            )
+        return self.build
 
 
 def find_parts(model: keras.Model, *, allow_plain: bool = False) -> Parts:
@@ -68,6 +88,7 @@ def find_parts(model: keras.Model, *, allow_plain: bool = False) -> Parts:
         scores.hierarchy,
         scores.classifier_activation,
         scores.threshold,
+        scores.build_config,
     )
 
 
@@ -92,6 +113,7 @@ def rebuild(
         tree,
         parts.classifier_activation if activation == SAME else activation,
         threshold=parts.threshold if same else None,
+        build=parts.build,
         name=name,
     )
 
@@ -127,7 +149,7 @@ def with_scores(
             parts, classifier_activation=classifier_activation, threshold=threshold
         )
         return rebuild(changed, name=model.name)
-    scores = make_scores(parts.hierarchy, classifier_activation, threshold)
+    scores = make_scores(parts.hierarchy, classifier_activation, threshold, build=parts.build)
     return keras.Model(model.inputs[0], scores(model.layers[-1].input), name=model.name)
 
 

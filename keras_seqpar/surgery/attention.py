@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 
 import keras
 
+from keras_seqpar.families.layers import TopDownGain, check_gain
 from keras_seqpar.networks.graph import replay
-from keras_seqpar.networks.layers import TopDownGain, check_gain
 from keras_seqpar.networks.parts import Parts, find_parts, rebuild
 from keras_seqpar.utils.names import unknown_name
 

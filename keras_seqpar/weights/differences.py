@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 import keras
 from keras import layers as kl
 
+from keras_seqpar.families.layers import StochasticDepth, TopDownGain
 from keras_seqpar.networks.graph import called_layers
-from keras_seqpar.networks.layers import CategoryScores, GainSplit, StochasticDepth, TopDownGain
+from keras_seqpar.networks.layers import CategoryScores, GainSplit
 
 # Layers without weights that two networks of the same function may differ in: what only training
 # uses, gains, the scores over the logits.

@@ -1,15 +1,15 @@
 """Fills a network, or its trunk, with named arrays that were read from another library."""
 
 import dataclasses
-import re
 from collections.abc import Mapping
 
 import keras
 import numpy as np
 
-from keras_seqpar.families import convnext_v2, resnet
+from keras_seqpar.families.base import Family, LayerNames, stage_and_block
+from keras_seqpar.networks.build_config import BuildConfig
 from keras_seqpar.networks.graph import leaf_layers
-from keras_seqpar.networks.layers import GlobalResponseNorm
+from keras_seqpar.networks.plans import FAMILIES
 from keras_seqpar.weights.copies import named_weights
 from keras_seqpar.weights.differences import refuse_difference, shape_of
 from keras_seqpar.weights.reports import Filled
@@ -23,24 +23,30 @@ class Target:
         model: the model that was given.
         trunk: its trunk.
         plain: the whole model is one conventional network and can be filled.
+        families: the family it was built with; where that is not stored, all with such blocks.
     """
 
     model: keras.Model
     trunk: keras.Model
     plain: bool
+    families: tuple[Family, ...]
 
-    @property
-    def is_convnext(self) -> bool:
-        """Whether the trunk is a ConvNeXt V2; otherwise it is a ResNet."""
-        return any(isinstance(layer, GlobalResponseNorm) for layer in leaf_layers(self.trunk))
+    def names(self, package: str) -> LayerNames:
+        """The layer names of a package that has a network of the same function.
 
-    @property
-    def strided_kernel(self) -> int | None:
-        """Size of the kernels with the strides of a ResNet's blocks; `None` without strides."""
-        for layer in leaf_layers(self.trunk):
-            if re.fullmatch(r"stage\d+_block1_conv\d", layer.name) and layer.strides != (1, 1):
-                return layer.kernel_size[0]
-        return None
+        Args:
+            package: `"timm"` or `"keras_applications"`.
+
+        Raises:
+            ValueError: it has none.
+        """
+        for family in self.families:
+            if names := getattr(family, package):
+                return names
+        why = [family.misfits[package] for family in self.families if package in family.misfits]
+        fitting = [name for name, family in FAMILIES.items() if getattr(family, package)]
+        reason = why[0] if why else f"has no weights in {package}. {', '.join(fitting)} have some."
+        raise ValueError(f"{self.model.name!r} {reason}")
 
 
 def find_target(model: keras.Model) -> Target:
@@ -53,15 +59,23 @@ def find_target(model: keras.Model) -> Target:
     if not isinstance(model, keras.Model):
         raise TypeError(f"Expected a keras.Model, got {model!r} of type {type(model).__name__}.")
     if model.name == "trunk":
-        return Target(model, model, plain=False)
+        return Target(model, model, False, _families(model, None))
     parts = [layer for layer in model.layers if isinstance(layer, keras.Model)]
     for part in parts:
         if part.name == "trunk":
-            return Target(model, part, plain=len(parts) == 1)
+            build = getattr(model.layers[-1], "build_config", None)
+            return Target(model, part, len(parts) == 1, _families(part, build))
     raise ValueError(
         f"The model {model.name!r} is no network of this package: it has no sub-model `trunk`. "
         "Build one with keras_seqpar.build_phl, build_nhl or build_plain."
     )
+
+
+def _families(trunk: keras.Model, build: BuildConfig | None) -> tuple[Family, ...]:
+    """The families that a trunk may be of."""
+    if build is not None and build.family in FAMILIES:
+        return (FAMILIES[build.family],)
+    return tuple(family for family in FAMILIES.values() if family.recognizes(trunk))
 
 
 def fill(
@@ -136,27 +150,20 @@ def _after_trunk(target: Target, arrays: Mapping[str, np.ndarray]) -> set[str]:
     """The names of what the source computes after the trunk's last block."""
     blocks: dict[int, int] = {}
     for layer in leaf_layers(target.trunk):
-        stage, block = _place(layer.name)
+        stage, block = stage_and_block(layer.name)
         if stage:
             blocks[stage] = max(blocks.get(stage, 0), block)
     last = max(blocks, default=0)
     # A trunk may end inside a stage. One that has all blocks of a family's stage does not: there
     # more blocks mean a deeper net.
-    families = convnext_v2.FAMILIES if target.is_convnext else resnet.FAMILIES
-    depths = [tuple(stage.repeats for stage in f.stages[:last]) for f in families.values()]
+    depths = [tuple(stage.repeats for stage in f.stages[:last]) for f in target.families]
     whole = tuple(blocks.values()) in depths
 
     def is_after(key: str) -> bool:
         layer = key.split("/")[0]
-        stage, block = _place(layer)
+        stage, block = stage_and_block(layer)
         if not stage:
             return layer in ("logits", "pool_norm")
         return stage > last or (stage == last and block > blocks[last] and not whole)
 
     return {key for key in arrays if is_after(key)}
-
-
-def _place(name: str) -> tuple[int, int]:
-    """The numbers of a trunk layer's stage and block, 0 where it has none."""
-    found = re.match(r"stage(\d+)_(?:block(\d+)_)?", name)
-    return (int(found[1]), int(found[2] or 0)) if found else (0, 0)

@@ -15,19 +15,21 @@ Their arithmetic is not timm's, and this is where it differs:
   as padding with zeros stands for another color there (logits off by 0.014 %, same setting).
 """
 
-import re
-
 import keras
 import numpy as np
 
+from keras_seqpar.families.base import LayerNames
 from keras_seqpar.networks.assembly import IMAGENET_MEAN, IMAGENET_STD
 from keras_seqpar.networks.graph import leaf_layers
+from keras_seqpar.networks.plans import FAMILIES
 from keras_seqpar.utils.names import unknown_name
 from keras_seqpar.weights.copies import named_weights
 from keras_seqpar.weights.filling import fill, find_target
 from keras_seqpar.weights.reports import Filled
 
-NAMES = ("ResNet50", "ResNet101", "ResNet152")
+NAMES = tuple(
+    family.keras_applications.network for family in FAMILIES.values() if family.keras_applications
+)
 # What keras.applications.resnet.preprocess_input subtracts, in the order red, green, blue.
 _MEAN_COLOR = (123.68, 116.779, 103.939)
 _EPSILON = 1e-5  # of the families here
@@ -72,12 +74,7 @@ def from_keras_applications(
     >>> print(from_keras_applications(model, "ResNet50"))
     """
     target = find_target(model)
-    if target.strided_kernel == 3:
-        raise ValueError(
-            f"{model.name!r} has its strides in 3x3 convolutions, the ResNets of "
-            "keras.applications in the 1x1: the weights would fit and compute something else. "
-            "Build the family resnet50_v1, resnet101_v1 or resnet152_v1."
-        )
+    names = target.names("keras_applications")
     if isinstance(source, str):
         source = _download(source, with_classifier=target.plain and classifier)
     if not isinstance(source, keras.Model):
@@ -85,7 +82,7 @@ def from_keras_applications(
             f"source must be a keras.Model or one of {', '.join(NAMES)}, got {source!r:.60}."
         )
     _refuse_others(source)
-    arrays, original = _translate(source)
+    arrays, original = _translate(source, names)
     if convert_input:
         _convert_input(arrays, source)
     name = f"keras.applications:{source.name}"
@@ -126,7 +123,9 @@ def _refuse_family(name: str) -> None:
         )
 
 
-def _translate(source: keras.Model) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+def _translate(
+    source: keras.Model, names: LayerNames
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """The source's weights under this package's names, and those names -> the source's."""
     arrays, original = {}, {}
     values = {
@@ -142,21 +141,9 @@ def _translate(source: keras.Model) -> tuple[dict[str, np.ndarray], dict[str, st
             value = value - values[f"{layer.removesuffix('_bn')}_conv/bias"]
         if weight == "moving_variance":
             value = value + np.float32(epsilons[layer] - _EPSILON)
-        ours = f"{_our_name(layer)}/{weight}"
+        ours = f"{names.find(layer) or layer}/{weight}"
         arrays[ours], original[ours] = value, key
     return arrays, original
-
-
-def _our_name(layer: str) -> str:
-    """This package's name of a layer, or its own where it has none."""
-    layer = {"predictions": "logits", "conv1_conv": "stem_conv", "conv1_bn": "stem_conv_norm"}.get(
-        layer, layer
-    )
-    if found := re.fullmatch(r"conv(\d)_block(\d+)_(\d)_(conv|bn)", layer):
-        stage, block, part, kind = found.groups()
-        name = f"conv{part}" if part != "0" else "shortcut"
-        return f"stage{int(stage) - 1}_block{block}_{name}{'_norm' if kind == 'bn' else ''}"
-    return layer
 
 
 def _convert_input(arrays: dict[str, np.ndarray], source: keras.Model) -> None:

@@ -1,7 +1,6 @@
 """Weights of PyTorch Image Models: its names, its layouts, its files."""
 
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,43 +9,17 @@ import keras
 import numpy as np
 from keras import layers as kl
 
+from keras_seqpar.families.base import LayerNames
 from keras_seqpar.networks.graph import leaf_layers
+from keras_seqpar.networks.plans import FAMILIES
 from keras_seqpar.utils.names import unknown_name
-from keras_seqpar.weights.filling import Target, fill, find_target
+from keras_seqpar.weights.filling import fill, find_target
 from keras_seqpar.weights.reports import Filled
 
-# timm's architecture -> the family here
-ARCHITECTURES = {
-    **{f"resnet{depth}": f"resnet{depth}" for depth in (18, 34, 50, 101, 152, 200)},
-    **{
-        f"convnextv2_{size}": f"convnext_v2_{size}"
-        for size in ("atto", "femto", "pico", "nano", "tiny", "base", "large", "huge")
-    },
-}
+# timm's names of the architectures that are families here
+ARCHITECTURES = tuple(family.timm.network for family in FAMILIES.values() if family.timm)
 _SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".npz")
 
-# A pattern of timm's module names -> ours; {0} is the stage from 1 and {1} the block from 1.
-_RESNET = {
-    r"conv1": "stem_conv",
-    r"bn1": "stem_conv_norm",
-    r"layer(\d+)\.(\d+)\.conv(\d)": "stage{0}_block{1}_conv{2}",
-    r"layer(\d+)\.(\d+)\.bn(\d)": "stage{0}_block{1}_conv{2}_norm",
-    r"layer(\d+)\.(\d+)\.downsample\.0": "stage{0}_block{1}_shortcut",
-    r"layer(\d+)\.(\d+)\.downsample\.1": "stage{0}_block{1}_shortcut_norm",
-    r"fc": "logits",
-}
-_CONVNEXT = {
-    r"stem\.0": "stem_conv",
-    r"stem\.1": "stem_conv_norm",
-    r"stages\.(\d+)\.downsample\.0": "stage{0}_down_norm",
-    r"stages\.(\d+)\.downsample\.1": "stage{0}_down",
-    r"stages\.(\d+)\.blocks\.(\d+)\.conv_dw": "stage{0}_block{1}_depthwise",
-    r"stages\.(\d+)\.blocks\.(\d+)\.norm": "stage{0}_block{1}_norm",
-    r"stages\.(\d+)\.blocks\.(\d+)\.mlp\.fc([12])": "stage{0}_block{1}_conv{2}",
-    r"stages\.(\d+)\.blocks\.(\d+)\.mlp\.grn": "stage{0}_block{1}_grn",
-    r"head\.norm": "pool_norm",
-    r"head\.fc": "logits",
-}
 _WEIGHTS = {
     "weight": "kernel",
     "bias": "bias",
@@ -97,11 +70,7 @@ def from_timm(
     >>> print(from_timm(model, "resnet50.a1_in1k"))
     """
     target = find_target(model)
-    if target.strided_kernel == 1:
-        raise ValueError(
-            f"{model.name!r} has its strides in 1x1 convolutions, timm's ResNets in the 3x3: the "
-            "weights would fit and compute something else. Build the family without _v1."
-        )
+    names = target.names("timm")
     state, name, notes = _read(source)
     arrays, original = {}, {}
     depthwise = {x.name for x in leaf_layers(target.trunk) if isinstance(x, kl.DepthwiseConv2D)}
@@ -109,7 +78,7 @@ def from_timm(
     for key, value in state.items():
         if key.endswith("num_batches_tracked"):  # counts steps; nothing computes with it
             continue
-        ours = _our_name(key, target)
+        ours = _our_name(key, names)
         layer = ours.split("/")[0]
         array = _array(value, key)
         arrays[ours] = _to_keras_layout(array, layer in depthwise, layer in dense)
@@ -125,17 +94,12 @@ def from_timm(
     )
 
 
-def _our_name(key: str, target: Target) -> str:
+def _our_name(key: str, names: LayerNames) -> str:
     """This package's name for a timm weight, or `key` where it has none."""
     module, _, weight = key.rpartition(".")
-    for pattern, template in (_CONVNEXT if target.is_convnext else _RESNET).items():
-        if found := re.fullmatch(pattern, module):
-            stage, block, *part = [*map(int, found.groups()), 0, 0][:3]
-            # timm counts blocks from 0, and so it does the stages of ConvNeXt
-            layer = template.format(stage + target.is_convnext, block + 1, *part)
-            kinds = _NORM_WEIGHTS if layer.endswith(("_norm", "_grn")) else _WEIGHTS
-            return f"{layer}/{kinds[weight]}" if weight in kinds else key
-    return key
+    layer = names.find(module)
+    kinds = _NORM_WEIGHTS if layer and layer.endswith(names.norms) else _WEIGHTS
+    return f"{layer}/{kinds[weight]}" if layer and weight in kinds else key
 
 
 def _to_keras_layout(array: np.ndarray, depthwise: bool, dense: bool) -> np.ndarray:

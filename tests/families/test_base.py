@@ -1,9 +1,13 @@
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keras_seqpar.families.base import Initializers, Stage, scale_channels
+from keras_seqpar.families import convnext_v2
+from keras_seqpar.families.base import Initializers, LayerNames, Plan, Stage, scale_channels
+from keras_seqpar.families.resnet import Bottlenecks
 from tests import harness
 
 
@@ -22,10 +26,31 @@ def test_width_1_leaves_odd_channels_alone():
 
 
 def test_scaling_a_stage():
-    stage = Stage(96, 3, stride=2, hidden=64)
-    assert stage.scaled(0.25) == Stage(24, 3, stride=2, hidden=16)
+    stage = Bottlenecks(96, 3, stride=2, hidden=64)
+    assert stage.scaled(0.25) == Bottlenecks(24, 3, stride=2, hidden=16)
     assert stage.scaled(1) == stage
-    assert Stage(96, 3).scaled(0.5) == Stage(48, 3)  # hidden stays "none of its own"
+    assert Stage(96, 3).scaled(0.5) == Stage(48, 3)
+    assert convnext_v2.Stage(96, 3, kernel=5).scaled(0.5) == convnext_v2.Stage(48, 3, kernel=5)
+
+
+@pytest.mark.parametrize("hidden", [0, True, 8.0])
+def test_bottlenecks_need_hidden_channels(hidden):
+    with pytest.raises(ValueError, match=f"a whole number of 1 or more, got {hidden!r}"):
+        Bottlenecks(96, 3, hidden=hidden)
+
+
+def test_a_plan_comes_back_from_its_configuration():
+    for stage in (Bottlenecks(96, 3, 2, hidden=64), convnext_v2.Stage(40, 1), Stage(8, 2)):
+        plan = Plan((None, 1), ((stage,), (stage, stage)))
+        assert Plan.from_config(json.loads(json.dumps(plan.get_config())), type(stage)) == plan
+
+
+def test_names_of_other_packages_become_ours():
+    pattern = r"layer(?P<stage>\d+)\.(?P<block>\d+)\.bn(?P<part>\d)"
+    patterns = {pattern: "stage{stage}_{block}_{part}"}
+    names = LayerNames("net", patterns, first_stage=0, first_block=0)
+    assert names.find("layer3.0.bn2") == "stage4_1_2"
+    assert names.find("layer3.0.bn2x") is None
 
 
 def draw(initializer, shape=(3, 3, 64, 128)):

@@ -7,9 +7,9 @@ from keras import ops
 from numpy.lib.stride_tricks import sliding_window_view
 
 import keras_seqpar as sp
-from keras_seqpar.families.base import Initializers, Stage
-from keras_seqpar.families.convnext_v2 import FAMILIES, ConvNeXtV2
-from keras_seqpar.networks.layers import GlobalResponseNorm, StochasticDepth
+from keras_seqpar.families.base import Initializers
+from keras_seqpar.families.convnext_v2 import FAMILIES, ConvNeXtV2, Stage
+from keras_seqpar.families.layers import GlobalResponseNorm, StochasticDepth
 from tests import harness
 
 # Millions of parameters and GMACs (called FLOPs there) at 224 pixels with 1,000 categories:

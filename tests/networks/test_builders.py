@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import keras_seqpar as sp
-from keras_seqpar.families.base import Stage
-from keras_seqpar.networks.plans import Plan
+from keras_seqpar.families.base import Plan
+from keras_seqpar.families.resnet import Bottlenecks
 from tests import harness
 
 TEN = [*harness.LABELS, "garbage truck", "gas pump", "golf ball", "parachute"]
@@ -436,7 +436,7 @@ def test_a_nested_hierarchy_is_no_phl():
 
 def test_too_few_levels_are_refused():
     text = r"hierarchy has 3 split-points, but the plan has 2 level\(s\). Give a plan with at least"
-    for options in ({"plan": harness.plan(2)}, {"split_points": 2}):
+    for options in ({"plan": harness.plan(2, "resnet50")}, {"split_points": 2}):
         with pytest.raises(ValueError, match=text):
             sp.build_nhl(NESTED, **options)
 
@@ -460,7 +460,10 @@ def test_bad_split_points_are_refused():
 
 
 def test_the_plan_is_the_users_too():
-    plan = Plan(trunk=(1, None), levels=((Stage(24, 2, hidden=8),), (Stage(40, 1, 2, hidden=8),)))
+    plan = Plan(
+        trunk=(1, None),
+        levels=((Bottlenecks(24, 2, hidden=8),), (Bottlenecks(40, 1, 2, hidden=8),)),
+    )
     model = sp.build_nhl(
         {"s": ["a", "b"], "c": None},
         family="resnet50",

@@ -3,14 +3,9 @@ import numpy as np
 import pytest
 from keras import ops
 
+from keras_seqpar.families.layers import StochasticDepth, TopDownGain, check_gain
 from keras_seqpar.hierarchy.tree import Hierarchy
-from keras_seqpar.networks.layers import (
-    CategoryScores,
-    GainSplit,
-    StochasticDepth,
-    TopDownGain,
-    check_gain,
-)
+from keras_seqpar.networks.layers import CategoryScores, GainSplit
 from tests import harness
 from tests.harness import array
 

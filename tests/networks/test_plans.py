@@ -4,17 +4,22 @@ import pytest
 
 import keras_seqpar as sp
 from keras_seqpar import hierarchy
-from keras_seqpar.families.base import Stage
-from keras_seqpar.networks.plans import FAMILIES, PLANS, Plan, get_family, get_plan
+from keras_seqpar.families import convnext_v2, resnet
+from keras_seqpar.families.base import Plan, Stage
+from keras_seqpar.networks.plans import get_family, get_plan
 from tests import harness
 
+PLANS = {
+    "resnet50": resnet.BOTTLENECK_PLANS,
+    "resnet18": resnet.BASIC_PLANS,
+    "convnext_v2_tiny": convnext_v2.PLANS,
+}
 ALL = [
-    (kind, name, points)
-    for kind, plans in PLANS.items()
+    (family, name, points)
+    for family, plans in PLANS.items()
     for name, of_name in plans.items()
     for points in range(1, len(of_name) + 1)
 ]
-FAMILY_OF = {"bottleneck": "resnet50", "basic": "resnet18", "convnext_v2": "convnext_v2_tiny"}
 
 
 def chain(points: int) -> sp.Hierarchy:
@@ -43,16 +48,16 @@ def totals(family, plan, superclasses, categories, size=224):
     )
 
 
-@pytest.mark.parametrize(("kind", "name", "points"), ALL)
-def test_every_plan_has_its_levels_and_fits_its_family(kind, name, points):
-    family = FAMILIES[FAMILY_OF[kind]]
-    plan = get_plan(name, family, split_points=points)
-    assert plan == PLANS[kind][name][points - 1]  # the family that plans are written for
+@pytest.mark.parametrize(("family", "name", "points"), ALL)
+def test_every_plan_has_its_levels_and_fits_its_family(family, name, points):
+    plan = get_plan(name, get_family(family), split_points=points)
+    assert plan == PLANS[family][name][points - 1]  # the family that plans are written for
+    family = get_family(family)
     assert len(plan.levels) == points
     assert len(plan.trunk) < len(family.stages)
     for stage in (stage for level in plan.levels for stage in level):
-        assert stage.channels % 8 == 0 and stage.hidden % 8 == 0
-        assert (stage.hidden > 0) == (kind == "bottleneck")
+        assert type(stage) is family.stage_type
+        assert stage.channels % 8 == 0 and getattr(stage, "hidden", 8) % 8 == 0
     # every plan ends at the resolution of the plain network
     trunk = family.stages[: len(plan.trunk)]
     stages = [*trunk, *(stage for level in plan.levels for stage in level)]
@@ -60,9 +65,9 @@ def test_every_plan_has_its_levels_and_fits_its_family(kind, name, points):
 
 
 @pytest.mark.only_backend("tensorflow")  # building is slow elsewhere and counts are the same
-@pytest.mark.parametrize(("kind", "name", "points"), ALL)
-def test_every_plan_builds_and_runs(kind, name, points):
-    model = harness.build(chain(points), family=FAMILY_OF[kind], plan=name, width=0.125, size=16)
+@pytest.mark.parametrize(("family", "name", "points"), ALL)
+def test_every_plan_builds_and_runs(family, name, points):
+    model = harness.build(chain(points), family=family, plan=name, width=0.125, size=16)
     harness.randomize(model)
     assert harness.logits(model, harness.images(model)).shape == (2, 1)
 
@@ -80,7 +85,7 @@ def test_plans_scale_with_the_family():
 
 @pytest.mark.only_backend("tensorflow")
 def test_phl_plans_stay_within_the_papers_figures():
-    counts = {name: totals("resnet50", name, 0, 10) for name in PLANS["bottleneck"]}
+    counts = {name: totals("resnet50", name, 0, 10) for name in resnet.BOTTLENECK_PLANS}
     for name, (params, macs, norms) in counts.items():
         if name != "big":
             assert params <= 19_986_506 and macs + norms <= 3.99e9
@@ -196,8 +201,9 @@ def test_an_incomplete_plan_is_refused(trunk, levels):
 
 
 def test_a_plan_is_taken_as_it_is():
-    plan = harness.plan(3)
-    assert get_plan(plan, get_family("convnext_v2_huge"), split_points=1) is plan
+    plan, family = harness.plan(3, "convnext_v2_huge"), get_family("convnext_v2_huge")
+    assert get_plan(plan, family, split_points=1) is plan
+    assert get_plan(plan.get_config(), family, split_points=1) == plan
 
 
 @pytest.mark.parametrize("trunk", [(1, 0), (-1,), (1.5,), ("all",), (1, 1, 1, 1, 1)])
@@ -208,6 +214,7 @@ def test_a_trunk_that_the_family_does_not_have_is_refused(trunk):
         Plan((1,), ((Stage(64, 0),),))
 
 
-def test_a_bottleneck_needs_a_width_inside():
-    with pytest.raises(ValueError, match=r"hidden"):
+def test_a_plan_needs_stages_of_the_familys_type():
+    text = r"The stages of this family are of the type Bottlenecks, got Stage\(channels=64"
+    with pytest.raises(ValueError, match=text):
         harness.build(["a"], family="resnet50", plan=Plan((1,), ((Stage(64, 1),),)))

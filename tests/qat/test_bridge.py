@@ -6,8 +6,8 @@ import pytest
 
 import keras_seqpar as sp
 from keras_seqpar import mobile
+from keras_seqpar.families.layers import StochasticDepth
 from keras_seqpar.mobile.network import takes_pixels
-from keras_seqpar.networks.layers import StochasticDepth
 from keras_seqpar.surgery.unknowns import threshold_of
 from tests import harness
 

@@ -29,10 +29,9 @@ COUNT = {"jax": 8, "tensorflow": 2, "torch": 2}
 
 SCRIPT = """
 import sys
-from keras_seqpar.families import base
-from keras_seqpar.networks import plans
-plans.PLANS["convnext_v2"]["tiny"] = (
-    plans.Plan(trunk=(1,), levels=((base.Stage(64, 1, 2),),)),
+from keras_seqpar.families import base, convnext_v2
+convnext_v2.PLANS["tiny"] = (
+    base.Plan(trunk=(1,), levels=((convnext_v2.Stage(64, 1, 2),),)),
 )
 import train
 sys.exit(train.main(sys.argv[1:]))

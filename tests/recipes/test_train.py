@@ -37,10 +37,9 @@ SIZE = 16
 
 # A plan of one trunk block and branches of one block, so that compiling takes little time.
 TINY = """
-from keras_seqpar.families import base
-from keras_seqpar.networks import plans
-plans.PLANS["basic"]["tiny"] = (
-    plans.Plan(trunk=(1,), levels=((base.Stage(64, 1, 2),),)),
+from keras_seqpar.families import base, resnet
+resnet.BASIC_PLANS["tiny"] = (
+    base.Plan(trunk=(1,), levels=((base.Stage(64, 1, 2),),)),
 )
 """
 
@@ -49,9 +48,9 @@ plans.PLANS["basic"]["tiny"] = (
 def _tiny():
     exec(TINY)  # subprocesses run the same lines
     yield
-    from keras_seqpar.networks import plans
+    from keras_seqpar.families import resnet
 
-    del plans.PLANS["basic"]["tiny"]
+    del resnet.BASIC_PLANS["tiny"]
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import numpy as np
 from hypothesis import strategies as st
 from keras import layers
 
-from keras_seqpar.networks.layers import GlobalResponseNorm, TopDownGain
+from keras_seqpar.families.layers import GlobalResponseNorm, TopDownGain
 from tests import harness
 
 WINDOWS = ("conv", "depthwise", "separable", "max", "average")

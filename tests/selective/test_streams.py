@@ -9,7 +9,7 @@ from keras import layers, ops
 
 import keras_seqpar as sp
 from keras_seqpar import selective
-from keras_seqpar.networks.layers import TopDownGain
+from keras_seqpar.families.layers import TopDownGain
 from keras_seqpar.selective.keras_engine import engine
 from keras_seqpar.selective.keras_engine.runs import MODES as ALL_MODES
 from tests import harness

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import keras_seqpar as sp
+from keras_seqpar.families.layers import TopDownGain
 from keras_seqpar.networks.graph import replay
-from keras_seqpar.networks.layers import TopDownGain
 from tests import harness
 
 NESTED = {"pets": ["cat", "dog"], "vehicles": {"road": ["car", "bus"], "ship": None}, "tree": None}

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 import keras_seqpar as sp
-from keras_seqpar.networks.plans import Plan
+from keras_seqpar.families.base import Plan
 from keras_seqpar.weights import copy_weights, from_network, named_weights
 from tests import harness
 

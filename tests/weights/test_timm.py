@@ -10,12 +10,12 @@ import pytest
 
 import keras_seqpar as sp
 from keras_seqpar import weights
-from keras_seqpar.families.base import Stage
-from keras_seqpar.networks.plans import Plan
+from keras_seqpar.families.base import Plan
+from keras_seqpar.families.resnet import Bottlenecks
 from tests import harness
 from tests.weights.sources import WIDTH, build, fails, fixed, skip_initial_values, state
 
-IN_STAGE_3 = Plan((None, None, 1), ((Stage(64, 1, 2, hidden=32),),))
+IN_STAGE_3 = Plan((None, None, 1), ((Bottlenecks(64, 1, 2, hidden=32),),))
 
 
 @pytest.fixture(autouse=True)
@@ -108,7 +108,7 @@ def test_a_deeper_net_is_refused():
 
 
 def test_stages_in_front_of_the_last_must_be_whole():
-    plan = Plan((1, None, None), ((Stage(64, 1, 2, hidden=32),),))
+    plan = Plan((1, None, None), ((Bottlenecks(64, 1, 2, hidden=32),),))
     text = fails(ValueError, "do not fit", fixed("resnet50", plan=plan), state("resnet50"))
     assert "without a place in the target:\n    layer1.1.conv1.weight" in text
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
+from keras_seqpar.families.layers import check_gain
 from keras_seqpar.mobile.export.compat import gain_limit, samples, to_tflite
 from keras_seqpar.mobile.format.files import Converted, check_options, check_path, write
 from keras_seqpar.mobile.images import check_spread
@@ -27,7 +28,6 @@ from keras_seqpar.mobile.quantization.post_training import (
 )
 from keras_seqpar.mobile.runtime.reading import Contents
 from keras_seqpar.mobile.runtime.runner import NONE
-from keras_seqpar.networks.layers import check_gain
 from keras_seqpar.networks.parts import Parts
 from keras_seqpar.surgery.unknowns import none_of_these
 

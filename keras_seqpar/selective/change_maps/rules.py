@@ -9,8 +9,8 @@ import keras
 import numpy as np
 from keras import layers as kl
 
+from keras_seqpar.families.layers import GlobalResponseNorm, StochasticDepth, TopDownGain
 from keras_seqpar.networks.graph import internal_class
-from keras_seqpar.networks.layers import GlobalResponseNorm, StochasticDepth, TopDownGain
 from keras_seqpar.selective.change_maps import input_positions, transposed
 from keras_seqpar.selective.change_maps.input_positions import InputPositions
 from keras_seqpar.selective.change_maps.propagation import ChangeMaps

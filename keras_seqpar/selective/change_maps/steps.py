@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import layers as kl
 
-from keras_seqpar.networks.layers import TopDownGain
+from keras_seqpar.families.layers import TopDownGain
 
 
 @dataclasses.dataclass

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import layers
 
-from keras_seqpar.networks.layers import GlobalResponseNorm
+from keras_seqpar.families.layers import GlobalResponseNorm
 from keras_seqpar.selective import spread
 from keras_seqpar.selective.change_maps.boxes import bounding_box
 from keras_seqpar.selective.change_maps.input_positions import InputPositions, window

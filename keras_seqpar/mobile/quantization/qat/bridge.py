@@ -17,9 +17,10 @@ import dataclasses
 import keras
 import numpy as np
 
+from keras_seqpar.families.layers import StochasticDepth, TopDownGain
 from keras_seqpar.mobile.network import in_float32, parts_of
 from keras_seqpar.networks.graph import called_layers, functional, replay
-from keras_seqpar.networks.layers import CategoryScores, StochasticDepth, TopDownGain
+from keras_seqpar.networks.layers import CategoryScores
 from keras_seqpar.surgery.unknowns import with_threshold
 from keras_seqpar.weights.copies import copy_weights, named_weights
 from keras_seqpar.weights.differences import refuse_difference
