@@ -1,16 +1,13 @@
-"""Rewrites a converted .tflite file: stable names, and nothing stored twice.
-
-A flatbuffer as in TensorFlow's schema.fbs, through the classes that LiteRT generates from it.
-"""
+"""Rewrites converted .tflite files: short names, nothing stored twice, integer inputs, outputs."""
 
 import collections
 import copy
 from collections.abc import Mapping, Sequence
 
-import flatbuffers
 import numpy as np
-from ai_edge_litert import schema_py_generated as schema
 
+from keras_seqpar.mobile.format import schema
+from keras_seqpar.mobile.format.schema import builtin_code, pack, unpack
 from keras_seqpar.mobile.runtime.reading import METADATA
 
 _MIN_RUNTIME = b"min_runtime_version"
@@ -24,22 +21,22 @@ def rewrite(
     metadata: bytes | None = None,
     ends: tuple[str, str] | None = None,
 ) -> tuple[bytes, dict[str, int]]:
-    """Names and shrinks a model; what it computes stays bit for bit the same.
+    """Renames and shrinks a model; what it computes stays the same, bit for bit.
 
-    Small networks with many branches consist of tensors by the hundred, and what surrounds
-    the weights weighs as much as they do. Two things go. Names: the converter's are paths of
-    100 characters that say everything twice; the layer's name stays. Zero points: per-channel
-    weights and biases carry one 8-byte zero per channel; equal vectors are written once and
-    shared, as the format allows. Measured on a ResNet-50 PHL of width 0.25 with 10 branches,
-    int8: 1,707,480 bytes before, 1,454,032 after (its float32 file: 5,047,152).
+    A small network with many branches has hundreds of tensors, and their names and scales take as
+    much space as the weights. So names get short: the converter's are paths of 100 characters, of
+    which the layer's name stays. And equal vectors are written once: the per-channel weights and
+    biases of int8 files have one zero point of 8 bytes per channel, all of them 0. Measured on a
+    ResNet-50 PHL of width 0.25 with 10 branches, int8: 1,707,480 bytes before, 1,454,032 after
+    (its float32 file: 5,047,152).
 
     Args:
         content: a model with one signature.
-        outputs: names for the outputs, in the order in which the network gives them; `None` for
-            a model that was rewritten before, whose names stay.
+        outputs: names for the outputs, in the order of the network's outputs; `None` keeps the
+            names of a model that was rewritten before.
         description: stored as the model's description.
         metadata: stored as TFLite metadata (`metadata.py`); `None` keeps what is there.
-        ends: types that images and scores get (`integer_ends`); `None` leaves them.
+        ends: dtypes of images and scores (`integer_ends`); `None` keeps them.
 
     Returns:
         The new file, and how often it uses each operation.
@@ -56,15 +53,13 @@ def rewrite(
     model.description = description.encode()
     if metadata is not None:
         _store(model, METADATA, metadata)
-    builder = _SharingBuilder(len(content) + 1024)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output()), used
+    return pack(model, share=True), used
 
 
 def merge(
     contents: Mapping[str, bytes], *, description: str, metadata: bytes
 ) -> tuple[bytes, dict[str, int]]:
-    """Joins models into one that holds what they have in common once.
+    """Joins models into one file that stores what they have in common once.
 
     Args:
         contents: key of the signature that a model becomes -> the model, of one graph and one
@@ -80,15 +75,15 @@ def merge(
     joined.buffers, joined.metadata = [schema.BufferT()], []
     joined.description = description.encode()
     codes: dict[tuple, int] = {}
-    places = {b"": 0}  # content of a buffer -> its number
+    numbers = {b"": 0}  # content of a buffer -> its number
     oldest = b""
 
-    def place(buffer: schema.BufferT) -> int:
+    def add_buffer(buffer: schema.BufferT) -> int:
         data = b"" if buffer.data is None else np.asarray(buffer.data, "uint8").tobytes()
-        if data not in places:
-            places[data] = len(joined.buffers)
+        if data not in numbers:
+            numbers[data] = len(joined.buffers)
             joined.buffers.append(schema.BufferT(data=np.frombuffer(data, "uint8")))
-        return places[data]
+        return numbers[data]
 
     for key, content in contents.items():
         model = unpack(content)
@@ -98,7 +93,7 @@ def merge(
                 oldest = max(oldest, version, key=_version)
         (graph,), (signature,) = model.subgraphs, model.signatureDefs
         for tensor in graph.tensors:
-            tensor.buffer = place(model.buffers[tensor.buffer])
+            tensor.buffer = add_buffer(model.buffers[tensor.buffer])
         for op in graph.operators:
             code = model.operatorCodes[op.opcodeIndex]
             same = (code.deprecatedBuiltinCode, code.builtinCode, code.customCode, code.version)
@@ -113,9 +108,7 @@ def merge(
     if oldest:
         _store(joined, _MIN_RUNTIME, oldest)
     _store(joined, METADATA, metadata)
-    builder = _SharingBuilder(sum(len(buffer.data) for buffer in joined.buffers[1:]) + 1024)
-    builder.Finish(joined.Pack(builder), b"TFL3")
-    return bytes(builder.Output()), operations(joined)
+    return pack(joined, share=True), operations(joined)
 
 
 def _version(text: bytes) -> tuple[int, ...]:
@@ -136,8 +129,8 @@ def operations(model: schema.ModelT) -> dict[str, int]:
         ValueError: the model needs operations that are not built into TFLite: custom ones, or
             TensorFlow's own ("flex").
     """
-    names = {code: name for name, code in vars(schema.BuiltinOperator).items()}
-    codes = [max(op.builtinCode, op.deprecatedBuiltinCode) for op in model.operatorCodes]
+    names = schema.operator_names()
+    codes = [builtin_code(code) for code in model.operatorCodes]
     if foreign := [
         (op.customCode or b"CUSTOM").decode()
         for op, code in zip(model.operatorCodes, codes, strict=True)
@@ -152,23 +145,11 @@ def operations(model: schema.ModelT) -> dict[str, int]:
     return dict(used.most_common())
 
 
-def unpack(content: bytes) -> schema.ModelT:
-    """The model as objects."""
-    return schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
-
-
-def pack(model: schema.ModelT) -> bytes:
-    """The model as a flatbuffer."""
-    builder = flatbuffers.Builder(1024)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
-
-
 def inline(content: bytes) -> bytes:
     """Moves weights that lie behind the flatbuffer into it.
 
-    ai-edge-quantizer writes them there (`Buffer.offset` of schema.fbs). Whoever unpacks and
-    packs such a model drops them, and nothing says so.
+    ai-edge-quantizer writes them there (`Buffer.offset` of schema.fbs). Unpacking and packing such
+    a model would lose them without an error.
 
     Args:
         content: a model.
@@ -178,7 +159,7 @@ def inline(content: bytes) -> bytes:
     """
     model = unpack(content)
     for buffer in model.buffers:
-        if buffer.offset > 1:  # 0 and 1 stand for no data outside
+        if buffer.offset > 1:  # 0 and 1: no data behind the flatbuffer
             end = buffer.offset + buffer.size
             buffer.data = np.frombuffer(content[buffer.offset : end], "uint8")
             buffer.offset = buffer.size = 0
@@ -186,21 +167,21 @@ def inline(content: bytes) -> bytes:
 
 
 def integer_ends(model: schema.ModelT, input_dtype: str, output_dtype: str) -> None:
-    """Makes the file take or give integers, in place.
+    """Makes a model take integer images or give integer scores, in place.
 
-    An image is quantized by a first operation, and scores are scaled back by a last one. The
-    same operation turns integers of one type into those of another.
+    A first operation quantizes the image and a last one scales the scores back to floats. They are
+    changed to convert integers of one dtype to those of another.
 
     Args:
-        model: an int8 one that takes and gives floats, its ends named `image` and `scores`.
-        input_dtype: of the images.
-        output_dtype: of the scores.
+        model: an int8 model that takes and gives floats, named `image` and `scores`.
+        input_dtype: dtype of the images.
+        output_dtype: dtype of the scores.
 
     Raises:
         ValueError: images or scores are floats inside as well.
     """
     graph, signature = model.subgraphs[0], model.signatureDefs[0]
-    codes = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes]
+    codes = [builtin_code(code) for code in model.operatorCodes]
     quantize, dequantize = schema.BuiltinOperator.QUANTIZE, schema.BuiltinOperator.DEQUANTIZE
     ends = [(signature.inputs, "image", input_dtype), (signature.outputs, "scores", output_dtype)]
     for entries, name, dtype in ends:
@@ -253,13 +234,13 @@ def _store(model: schema.ModelT, name: bytes, data: bytes) -> None:
 
 
 def without_ranges(content: bytes) -> bytes:
-    """Removes the calibrated ranges of what only the second output needs.
+    """Removes the calibrated ranges of all tensors that only the second output needs.
 
     Args:
         content: a calibrated model of two outputs.
 
     Returns:
-        The same model; what has no range stays in floats when it is quantized.
+        The same model; tensors without a range stay floats when it is quantized.
     """
     model = unpack(content)
     graph, signature = model.subgraphs[0], model.signatureDefs[0]
@@ -269,7 +250,7 @@ def without_ranges(content: bytes) -> bytes:
         found, waiting = set(), [index]
         while waiting:
             index = waiting.pop()
-            if index >= 0 and index not in found:  # -1 stands for an input that is left out
+            if index >= 0 and index not in found:  # -1: an optional input that is not there
                 found.add(index)
                 waiting.extend(inputs_of.get(index, ()))
         return found
@@ -285,24 +266,3 @@ def _short(name: bytes) -> bytes:
     """`net/branch/layer/Relu;net/branch/...` -> `layer`."""
     path = name.split(b";")[0].split(b"/")
     return path[-2] if len(path) > 1 else path[0]
-
-
-class _SharingBuilder(flatbuffers.Builder):
-    """Writes equal vectors once, and bytes (weights) at multiples of 16."""
-
-    def __init__(self, size: int):
-        super().__init__(size)
-        self._written: dict[tuple[str, bytes], int] = {}
-
-    def CreateNumpyVector(self, x):
-        key = (x.dtype.str, x.tobytes())
-        if key not in self._written:
-            if x.dtype == np.uint8:  # schema.fbs: data:[ubyte] (force_align: 16)
-                self.StartVector(1, x.size, 16)
-                self.head -= x.size
-                self.Bytes[self.head : self.head + x.size] = key[1]
-                self.vectorNumElems = x.size
-                self._written[key] = self.EndVector()
-            else:
-                self._written[key] = super().CreateNumpyVector(x)
-        return self._written[key]
