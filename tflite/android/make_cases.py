@@ -1,6 +1,6 @@
-"""Writes what the tests of the Kotlin core read: files, images, and what Python makes of them.
+"""Writes files, images and Python's results for them, which the tests of the Kotlin core read.
 
-python tflite/android/make_cases.py FOLDER, which must not exist. Takes about a minute.
+python tflite/android/make_cases.py FOLDER. The folder must not exist. Takes about a minute.
 """
 
 import json
@@ -16,7 +16,7 @@ import keras
 import numpy as np
 from PIL import Image, ImageDraw
 
-import keras_seqpar as ks
+import keras_seqpar as sp
 from keras_seqpar import data, mobile
 
 PRESET = "imagenette_small"  # comes with the package: no data set, no download
@@ -29,7 +29,7 @@ def main() -> None:
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True)
     keras.utils.set_random_seed(0)
-    net = ks.load_preset(PRESET)
+    net = sp.load_preset(PRESET)
     names = [f"image{i}.png" for i in range(len(SIZES))]
     for seed, (name, size) in enumerate(zip(names, SIZES, strict=True)):
         draw(size, seed).save(folder / name)
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def draw(size: tuple[int, int], seed: int) -> Image.Image:
-    """An image of shapes and noise: smooth parts, sharp edges, the full range of values."""
+    """Draws an image with smooth parts, sharp edges, noise and the full range of values."""
     rng = np.random.default_rng(seed)
     width, height = size
     noise = rng.integers(0, 256, (height, width, 3)).astype("uint8")
@@ -70,8 +70,8 @@ def draw(size: tuple[int, int], seed: int) -> Image.Image:
 
 
 def files(folder: Path, net: keras.Model, squares: np.ndarray) -> list[dict]:
-    """Files of the preset's cutout of each kind."""
-    cut = ks.cutout(net, KEPT)
+    """Converts a cutout of the preset to a file of each kind."""
+    cutout = sp.cutout(net, KEPT)
     kinds = {
         "float32": {"quantization": "float32"},
         "dynamic": {"quantization": "dynamic"},
@@ -82,7 +82,7 @@ def files(folder: Path, net: keras.Model, squares: np.ndarray) -> list[dict]:
     for kind, options in kinds.items():
         if options["quantization"] == "int8":
             options["calibration"] = squares
-        path = mobile.convert(cut, folder / f"{kind}.tflite", **options).path
+        path = mobile.convert(cutout, folder / f"{kind}.tflite", **options).path
         found.append(case(path, squares))
     return found
 
@@ -92,18 +92,18 @@ def nested_files(folder: Path, images: np.ndarray) -> list[dict]:
     normalized = nested(include_preprocessing=False)
     found = [case(mobile.convert(normalized, folder / "normalized.tflite").path, images)]
     pixels = nested()
-    logits = ks.with_activation(pixels, None).predict(images.astype("float32"), verbose=0)
-    halfway = float(np.median(logits.max(-1)))
-    with_none = ks.with_threshold(pixels, {"value": halfway, "score": "max_logit"})
+    logits = sp.with_activation(pixels, None).predict(images.astype("float32"), verbose=0)
+    median = float(np.median(logits.max(-1)))
+    with_none = sp.with_threshold(pixels, {"value": median, "score": "max_logit"})
     path = mobile.convert(with_none, folder / "none.tflite", quantization="float32").path
     found.append(case(path, images))
-    assert len(set(found[-1]["none"])) == 2, "the images should lie on both sides"
-    steerable = ks.attention_input(pixels)
+    assert len(set(found[-1]["none"])) == 2, "the images should be on both sides of the threshold"
+    steerable = sp.attention_input(pixels)
     path = mobile.convert(steerable, folder / "gains.tflite", quantization="float32").path
     rng = np.random.default_rng(0)
-    for gains in (None, rng.uniform(0, 3, len(ks.gain_names(steerable))).astype("float32")):
+    for gains in (None, rng.uniform(0, 3, len(sp.gain_names(steerable))).astype("float32")):
         found.append(case(path, images, gains))
-    found[-1]["gain_labels"] = list(ks.gain_names(steerable))
+    found[-1]["gain_labels"] = list(sp.gain_names(steerable))
     options = {"quantization": "int8", "calibration": images, "max_gain": 2}
     path = mobile.convert(steerable, folder / "gains_int8.tflite", **options).path
     found.append(case(path, images, np.array([3, 0, 1, 0.5, 2, 1, 1], "float32")))
@@ -115,14 +115,14 @@ def signatures(folder: Path) -> None:
     """A file of two signatures, and a file of each cutout alone."""
     net = nested()
     mobile.convert_signatures(net, folder / "signatures.tflite", {"pets": ["pets"], "all": None})
-    mobile.convert(ks.cutout(net, ["pets"]), folder / "pets.tflite")
+    mobile.convert(sp.cutout(net, ["pets"]), folder / "pets.tflite")
     mobile.convert(net, folder / "nested.tflite")
 
 
 def nested(**options) -> keras.Model:
-    """A small network of two levels with random weights whose scores differ."""
+    """A small network of two levels with random weights and different scores per category."""
     options = {"include_preprocessing": True, **options}
-    net = ks.build_nhl(
+    net = sp.build_nhl(
         TREE,
         family="resnet18",
         width=0.125,
@@ -139,11 +139,11 @@ def nested(**options) -> keras.Model:
 
 
 def case(path: Path, images: np.ndarray, gains: np.ndarray | None = None) -> dict:
-    """What Python's Runner makes of pixels."""
+    """The scores of Python's Runner for images."""
     runner = mobile.Runner(path)
     mean, std = (np.array(runner.about[key], "float32") for key in ("mean", "std"))
-    given = images if not mean.any() and (std == 1).all() else (images - mean) / std
-    scores, none = runner.decide(given, gains)
+    inputs = images if not mean.any() and (std == 1).all() else (images - mean) / std
+    scores, none = runner.decide(inputs, gains)
     return {
         "file": path.name,
         "labels": list(runner.labels),
@@ -155,9 +155,9 @@ def case(path: Path, images: np.ndarray, gains: np.ndarray | None = None) -> dic
 
 
 def packs(folder: Path, net: keras.Model, squares: np.ndarray, small: np.ndarray) -> list[dict]:
-    """Branch packs and what Python's PackRunner makes of choices of their categories."""
-    flat = ks.cutout(net, ["tench", "church", "parachute", "golf ball"])
-    flat = ks.with_threshold(flat, {"value": 2.0, "score": "energy", "temperature": 1.5})
+    """Branch packs, and the scores of Python's PackRunner for some of their categories."""
+    flat = sp.cutout(net, ["tench", "church", "parachute", "golf ball"])
+    flat = sp.with_threshold(flat, {"value": 2.0, "score": "energy", "temperature": 1.5})
     mobile.pack(flat, folder / "int8.pack", calibration=squares, input_dtype="uint8")
     deep = nested()
     mobile.pack(deep, folder / "nested.pack", quantization="float32")
@@ -194,7 +194,7 @@ def pack_case(folder: Path, images: np.ndarray, choices: list) -> dict:
 
 
 def crops(folder: Path) -> dict:
-    """A small segmentation network with crops, and what Python's CropStream makes of frames."""
+    """A small segmentation network with crops, and the results of Python's CropStream."""
     keras.utils.set_random_seed(0)
     shape, classes = (64, 80, 3), 4
     made = mobile.convert_crops(
@@ -213,13 +213,13 @@ def crops(folder: Path) -> dict:
             y, x = rng.integers(0, shape[0]), rng.integers(0, shape[1])
             height, width = rng.integers(1, 12, 2)
             frame[y : y + height, x : x + width] = rng.integers(0, 256, 3)
-    for box in ((10, 30, 40, 36), (20, 30, 40, 50)):  # two crops, one large crop
+    for box in ((10, 30, 40, 36), (20, 30, 40, 50)):  # needs two crops, then one large crop
         frame = frame.copy()
         frame[box[0] : box[2], box[1] : box[3]] = rng.integers(0, 256, 3)
         frames.append(frame)
-    frames.append(rng.integers(0, 256, shape).astype("uint8"))  # all of it changed
+    frames.append(rng.integers(0, 256, shape).astype("uint8"))  # everything changed
     (folder / "frames.bin").write_bytes(np.stack(frames).tobytes())
-    whole = mobile.Runner(made.path)(np.stack(frames)).argmax(-1)
+    dense = mobile.Runner(made.path)(np.stack(frames)).argmax(-1)
     streams = []
     for margin, threshold, refresh in ((None, 0, None), (3, 20, 5), (0, 60, None)):
         stream = mobile.CropStream(
@@ -232,9 +232,9 @@ def crops(folder: Path) -> dict:
         )
         results = [stream(x) for x in frames]
         if not threshold:
-            assert all((x.output == y).all() for x, y in zip(results, whole, strict=True))
+            assert all((x.output == y).all() for x, y in zip(results, dense, strict=True))
             assert len({x.mode for x in results}) == 3
-            assert len({s for x in results for s in x.signatures}) == 4, "each should be needed"
+            assert len({s for x in results for s in x.signatures}) == 4, "not all are used"
         streams.append(
             {
                 "margin": margin,
@@ -262,7 +262,7 @@ def crops(folder: Path) -> dict:
 
 
 def segmenter(classes: int) -> keras.Model:
-    """A small network from images of any size to a map of half their resolution."""
+    """A small network from frames of any size to a map of half their resolution."""
     layers = keras.layers
     frame = keras.Input((None, None, 3))
     x = layers.Rescaling(1 / 64, -2)(frame)

@@ -1,16 +1,17 @@
 #!/usr/bin/env bash
-# Compiles the core and tests it: LiteRT's C library must give it what Python gets.
+# Compiles the Kotlin core and compares its results with Python's. Both use LiteRT's C library.
 #
 #     tflite/android/test.sh PYTHON FOLDER
 #
-# PYTHON has the package with its [tensorflow,mobile] extras; FOLDER keeps the compiler (0.1 GB).
+# PYTHON is an interpreter that has the package with its extras tensorflow and mobile. FOLDER keeps
+# the compiler (0.1 GB).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
-KOTLIN=2.4.20 # of the package kotlin-compiler
+KOTLIN=2.4.20 # version of the npm package kotlin-compiler
 JNA=${JNA:-/usr/share/java/jna.jar}
 
 say() { echo "$@" >&2; }
-install() { # PACKAGE...: root gets Debian's; others are told
+install() { # PACKAGE...: root installs Debian packages, others get a message
     if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
         say "The tests of the Kotlin core need $1. On Debian: apt-get install $*"
         exit 1
@@ -38,13 +39,13 @@ say "Compiling ..."
 "$kotlin/bin/kotlinc" -Werror -jvm-target 17 -cp "$JNA" -d "$folder/tests.jar" \
     core/src/main/kotlin core/src/test/kotlin
 
-quietly() { # LOG COMMAND... : says what a command says only where it fails
+quietly() { # LOG COMMAND... : prints what a command printed only if it fails
     local log=$1
     shift
     "$@" 2>"$log" || { grep -v "^INFO" "$log" >&2; exit 1; }
 }
 
-say "Making files and what Python makes of them ..."
+say "Writing files and Python's results ..."
 rm -rf "$folder/cases"
 PYTHONPATH="$PWD/../.." KERAS_BACKEND=tensorflow TF_CPP_MIN_LOG_LEVEL=3 \
     quietly "$folder/cases.log" "$python" make_cases.py "$folder/cases" >"$folder/cases.out"

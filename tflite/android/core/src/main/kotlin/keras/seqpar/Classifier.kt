@@ -4,13 +4,13 @@ import java.io.File
 import java.io.FileNotFoundException
 
 /**
- * What an app has in a folder: a branch pack, or one .tflite file. Not for several threads at once.
+ * Classifies images with a branch pack or with a single .tflite file. Not thread-safe.
  *
- * @param folder a pack, or a folder with one .tflite file, perhaps with its label file.
+ * @param folder a pack, or a folder with one .tflite file and optionally its label file.
  * @param engines loads files; on Android, `LiteRtEngines`.
  * @param threads number of CPU threads.
- * @throws FileNotFoundException there is neither.
- * @throws IllegalArgumentException as of [PackRunner] and [Runner].
+ * @throws FileNotFoundException the folder has neither.
+ * @throws IllegalArgumentException as for [PackRunner] and [Runner].
  */
 class Classifier(folder: File, engines: Engines, threads: Int = 1) : AutoCloseable {
     private val pack: PackRunner?
@@ -22,26 +22,28 @@ class Classifier(folder: File, engines: Engines, threads: Int = 1) : AutoCloseab
         runner = if (isPack) null else Runner(onlyFile(folder), engines, threads)
     }
 
-    private var chosen: List<String>? = null // of a file
+    private var selected: List<String>? = null // for a single file
 
-    /** Labels of the categories to choose among; of a pack, those whose files are there. */
+    /** Labels of the categories that can be chosen; for a pack, those whose files are present. */
     val choices: List<String> get() = pack?.present() ?: runner!!.labels.orEmpty()
 
-    /** Labels of the nodes that take a gain; empty where none does. */
+    /** Labels of the nodes of the gains input; empty if there is none. */
     val gains: List<String> get() = runner?.gainLabels.orEmpty()
 
-    /** The largest gain that makes a difference; `null` where gains are not limited. */
+    /** The largest gain that has an effect; `null` if gains are not limited. */
     val maxGain: Float? get() = runner?.maxGain
 
     /** Side of the square images that the network takes, in pixels. */
     val side: Int get() = (pack?.inputShape ?: runner!!.inputShape)[1]
 
     /**
-     * Scores only these categories from now on. A pack computes no others; a file does, and its
-     * scores are taken among these.
+     * Chooses the categories that are scored. A pack computes only these. A file computes all, and
+     * its scores are reduced to these.
      *
-     * @throws FileNotFoundException a file of a pack is missing. The choice stays what it was.
-     * @throws IllegalArgumentException an unknown category, or none. The choice stays what it was.
+     * If this fails, the chosen categories do not change.
+     *
+     * @throws FileNotFoundException a file of a pack is missing.
+     * @throws IllegalArgumentException a category is unknown, or the list is empty.
      */
     fun choose(categories: List<String>) {
         if (pack != null) {
@@ -54,14 +56,14 @@ class Classifier(folder: File, engines: Engines, threads: Int = 1) : AutoCloseab
             }
         }
         require(categories.isNotEmpty()) { "Choose at least one category." }
-        chosen = categories.takeIf { it != choices }
+        selected = categories.takeIf { it != choices }
     }
 
     /** Scores an image of any size. */
     fun classify(image: Image, gains: FloatArray? = null): Answer {
         if (pack != null) return pack.classify(image)
         val answer = runner!!.classify(image, gains)
-        return chosen?.let { answer.among(it, runner.isSoftmax) } ?: answer
+        return selected?.let { answer.among(it, runner.isSoftmax) } ?: answer
     }
 
     override fun close() {

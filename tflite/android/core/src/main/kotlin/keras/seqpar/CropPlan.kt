@@ -1,6 +1,6 @@
 package keras.seqpar
 
-/** A part of a frame in pixels; the last row and column are left out. */
+/** A part of a frame in pixels; [bottom] and [right] are exclusive. */
 data class Box(val top: Int, val left: Int, val bottom: Int, val right: Int) {
     val height: Int get() = bottom - top
     val width: Int get() = right - left
@@ -8,17 +8,18 @@ data class Box(val top: Int, val left: Int, val bottom: Int, val right: Int) {
 }
 
 /**
- * How outputs lie along the rows, or columns, of a frame: `Axis` of keras_seqpar.
+ * Which inputs the outputs read, along the rows or the columns of a frame.
  *
- * Output `i` reads no input before `i * scale - before` and none behind `i * scale + after`.
+ * Counterpart of `Axis` in keras_seqpar. With `scale = numerator / denominator`, output `i` reads
+ * inputs from `i * scale - before` to `i * scale + after` only.
  *
- * @property size inputs.
- * @property outputs outputs.
- * @property stride crops must begin at a multiple of it.
- * @property numerator inputs per output, with [denominator].
+ * @property size number of inputs.
+ * @property outputs number of outputs.
+ * @property stride crops begin at multiples of it.
+ * @property numerator inputs per output, divided by [denominator].
  * @property denominator see [numerator].
- * @property before see above; in input positions.
- * @property after see above.
+ * @property before inputs before `i * scale` that an output reads.
+ * @property after inputs after `i * scale` that an output reads.
  */
 internal data class Axis(
     val size: Int,
@@ -29,7 +30,7 @@ internal data class Axis(
     val before: Int,
     val after: Int,
 ) {
-    /** The same with a receptive field that ends after so many pixels; as it is for `null`. */
+    /** A copy whose receptive field has this many pixels to both sides; unchanged for `null`. */
     fun within(pixels: Int?): Axis {
         if (pixels == null) return this
         return copy(before = pixels, after = pixels + ceilDiv(numerator, denominator) - 1)
@@ -42,55 +43,55 @@ internal data class Axis(
         return maxOf(low, 0)..minOf(high, outputs - 1)
     }
 
-    /** The inputs that outputs read. */
+    /** The inputs that these outputs read. */
     fun needed(outputs: IntRange): IntRange {
         val first = Math.floorDiv(outputs.first * numerator, denominator) - before
         val last = ceilDiv(outputs.last * numerator, denominator) + after
         return maxOf(first, 0)..minOf(last, size - 1)
     }
 
-    /** The outputs that a crop of these inputs gives as the whole frame does. */
+    /** The outputs for which a crop of these inputs gives the same values as the whole frame. */
     fun known(start: Int, end: Int): IntRange {
         val low = if (start == 0) 0 else ceilDiv((start + before) * denominator, numerator)
         val high = Math.floorDiv((end - 1 - after) * denominator, numerator)
         return low..(if (end == size) outputs - 1 else high)
     }
 
-    /** The output at which the outputs of a crop begin. */
+    /** The first output of a crop that begins at input [start]. */
     fun offset(start: Int): Int = start * denominator / numerator
 
     companion object {
         fun read(config: JsonObject): Axis {
             val (numerator, denominator) = config.numbers("scale").map { it.toInt() }
-            fun whole(key: String) = config.whole(key).toInt()
+            fun int(key: String) = config.integer(key).toInt()
             return Axis(
-                whole("size"), whole("outputs"), whole("stride"), numerator, denominator,
-                whole("before"), whole("after"),
+                int("size"), int("outputs"), int("stride"), numerator, denominator,
+                int("before"), int("after"),
             )
         }
     }
 }
 
 /**
- * What is computed together.
+ * A crop of a frame.
  *
- * @property changed what it is for.
- * @property box of the frame that goes through the network.
+ * @property changed box around the changed pixels that the crop is computed for.
+ * @property box part of the frame that goes through the network.
  */
 internal class Crop(val changed: Box, val box: Box) {
     val signature: String get() = "crop_${box.height}x${box.width}"
 }
 
-/** A signature's crops: their size, and what one costs in pixels of a whole frame. */
+/** The size of a signature's crops; [price] is the cost of one, in pixels of a whole frame. */
 internal class CropSize(val height: Int, val width: Int, var price: Double)
 
 /**
- * Turns changes into crops of fixed sizes: `FixedPlanner` of keras_seqpar.
+ * Chooses crops of fixed sizes for changes: counterpart of `FixedPlanner` in keras_seqpar.
  *
- * @property rows with the context that crops are to have.
- * @property cols likewise.
- * @property reachRows with how far a change matters.
- * @property reachCols likewise.
+ * @property rows rows of the frame, with the context that crops must have.
+ * @property cols columns of the frame, with the context that crops must have.
+ * @property reachRows rows, with the distance at which a change affects outputs.
+ * @property reachCols columns, with the distance at which a change affects outputs.
  */
 internal class CropPlanner(
     val rows: Axis,
@@ -102,44 +103,46 @@ internal class CropPlanner(
     private val framePrice = rows.size.toDouble() * cols.size
 
     /**
-     * The crops for a change; `null` where a whole frame is better, or no crop is large enough.
-     * Several may have one box, which is to be computed once.
+     * The crops for a change, or `null` if a whole frame is cheaper or no crop is large enough.
+     * Several crops may have the same box: compute it once ([distinctCrops]).
      *
-     * @param changed one per pixel, row by row.
-     * @param least changed pixels that a region must have.
-     * @param most share of a whole frame's cost that crops may have.
+     * @param changed one value per pixel, row by row.
+     * @param least the smallest number of changed pixels of a region.
+     * @param most the largest cost of all crops, as a share of a whole frame's cost.
      */
     fun plan(changed: BooleanArray, least: Int, most: Double): List<Crop>? {
         val boxes = joined(changed, cols.size, least, ::price)
-        val crops = boxes.flatMap { crops(it, thrifty = true) ?: return null }
+        val crops = boxes.flatMap { crops(it, saveCost = true) ?: return null }
         return crops.takeIf { cost(it) < most * framePrice }
     }
 
-    /** What the crops of a changed box cost; a whole frame's price at most. */
+    /** The cost of the crops for a changed box; at most the cost of a whole frame. */
     private fun price(box: Box): Double =
         crops(box)?.let { minOf(framePrice, cost(it)) } ?: framePrice
 
     private fun cost(crops: List<Crop>) =
-        crops.once().sumOf { size(it.box.height, it.box.width).price }
+        crops.distinctCrops().sumOf { size(it.box.height, it.box.width).price }
 
     /**
-     * The cheapest crop that holds a changed box, else those of its halves; none where no output
-     * reads it, `null` where no crop is large enough.
+     * The cheapest crop that holds a changed box, or the crops for its two halves.
      *
-     * @param halvings how often the box may be halved.
-     * @param thrifty halve it as well, twice at most, where that costs less.
+     * The list is empty if no output reads the box. It is `null` if no crop is large enough.
+     *
+     * @param halvings how many times the box may be halved.
+     * @param saveCost also halve it, at most twice, if that costs less than one crop.
      */
-    fun crops(box: Box, halvings: Int = HALVINGS, thrifty: Boolean = false): List<Crop>? {
+    fun crops(box: Box, halvings: Int = HALVINGS, saveCost: Boolean = false): List<Crop>? {
         val down = needed(rows, reachRows, box.top, box.bottom - 1)
         val across = needed(cols, reachCols, box.left, box.right - 1)
         if (down.isEmpty() || across.isEmpty()) return emptyList()
         val one = holding(box, down, across)?.let(::listOf)
-        val further = when {
+        val moreHalvings = when {
             one == null -> halvings
-            !thrifty || cost(one) <= 2 * sizes.minOf { it.price } -> 0
+            !saveCost || cost(one) <= 2 * sizes.minOf { it.price } -> 0
             else -> minOf(halvings, 2)
         }
-        val halves = if (further > 0) halves(box, down, across, further, thrifty) else null
+        if (moreHalvings == 0) return one
+        val halves = halves(box, down, across, moreHalvings, saveCost)
         return if (one == null || (halves != null && cost(halves) < cost(one))) halves else one
     }
 
@@ -152,13 +155,13 @@ internal class CropPlanner(
         return Crop(box, Box(top, left, top + size.height, left + size.width))
     }
 
-    /** The crops of both halves, along the side that is longer in crops. */
+    /** The crops for both halves of a box; it is halved along the side that needs more crops. */
     private fun halves(
         box: Box,
         down: IntRange,
         across: IntRange,
         halvings: Int,
-        thrifty: Boolean,
+        saveCost: Boolean,
     ): List<Crop>? {
         val tall = down.count().toDouble() / sizes.maxOf { it.height }
         val wide = across.count().toDouble() / sizes.maxOf { it.width }
@@ -170,15 +173,15 @@ internal class CropPlanner(
             Pair(box.copy(right = middle), box.copy(left = middle))
         }
         if (first.area == 0) return null
-        val one = crops(first, halvings - 1, thrifty) ?: return null
-        val other = crops(second, halvings - 1, thrifty) ?: return null
+        val one = crops(first, halvings - 1, saveCost) ?: return null
+        val other = crops(second, halvings - 1, saveCost) ?: return null
         return one + other
     }
 
     private fun size(height: Int, width: Int) =
         sizes.first { it.height == height && it.width == width }
 
-    /** What a change from [first] to [last] needs, from stride to stride. */
+    /** The inputs for a change from [first] to [last], extended to multiples of the stride. */
     private fun needed(axis: Axis, reach: Axis, first: Int, last: Int): IntRange {
         val outputs = reach.affected(first, last)
         if (outputs.isEmpty()) return IntRange.EMPTY
@@ -187,18 +190,18 @@ internal class CropPlanner(
         return inputs.first / axis.stride * axis.stride until minOf(end, axis.size)
     }
 
-    /** Where a crop around [inputs] begins, so that it lies inside of the frame. */
+    /** The start of a crop around [inputs] that is inside the frame. */
     private fun placed(axis: Axis, inputs: IntRange, side: Int): Int {
         val spare = (side - inputs.count()) / 2 / axis.stride * axis.stride
         return maxOf(0, minOf(inputs.first - spare, axis.size - side))
     }
 
     private companion object {
-        const val HALVINGS = 4 // a region of more than 16 parts is for the whole frame
+        const val HALVINGS = 4 // a region that needs more than 16 parts takes a whole frame
     }
 }
 
-/** Crops without those whose box another one has. */
-internal fun List<Crop>.once(): List<Crop> = distinctBy { it.box }
+/** One crop per box. */
+internal fun List<Crop>.distinctCrops(): List<Crop> = distinctBy { it.box }
 
 internal fun ceilDiv(a: Int, b: Int): Int = -Math.floorDiv(-a, b)

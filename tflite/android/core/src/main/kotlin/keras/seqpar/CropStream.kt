@@ -5,16 +5,16 @@ import java.io.FileNotFoundException
 import kotlin.math.abs
 
 /**
- * What a frame gave.
+ * The result for one frame.
  *
- * @property classes one per position of the output, row by row.
- * @property mode `full` where the whole frame was computed, `regions` where crops were, `cached`
- *   where nothing was.
- * @property changed share of the pixels that changed; 1 where nothing was compared.
- * @property recomputed pixels of the crops, as a share of the frame's.
- * @property signatures what was run, in order.
- * @property boxes of the crops.
- * @property milliseconds all that it took.
+ * @property classes one class index per position of the output, row by row.
+ * @property mode `full` if the whole frame was computed, `regions` if crops were, `cached` if
+ *   nothing was.
+ * @property changed share of the pixels that changed; 1 if frames were not compared.
+ * @property recomputed pixels of all crops divided by the pixels of the frame.
+ * @property signatures the signatures that were run, in order.
+ * @property boxes the boxes of the crops.
+ * @property milliseconds the time for the frame.
  */
 class CropResult(
     val classes: IntArray,
@@ -27,31 +27,32 @@ class CropResult(
 )
 
 /**
- * Segments frame after frame with a file of convert_crops, computing only crops around changes.
+ * Segments the frames of a stream, computing only crops around the changes.
  *
- * As keras_seqpar.mobile.CropStream. Not for several threads at once.
+ * Counterpart of keras_seqpar.mobile.CropStream. Not thread-safe.
  *
  *     CropStream(File("street.tflite"), engines, margin = 6, threshold = 24f).use { camera ->
  *         val result = camera.run(frame)
  *     }
  *
- * Signatures are loaded when they are needed first.
+ * Signatures are loaded when they are first needed.
  *
- * @param file of keras_seqpar.mobile.convert_crops.
+ * @param file a file from keras_seqpar.mobile.convert_crops.
  * @param engines loads files; on Android, `LiteRtEngines`.
- * @param margin pixels of context around what is renewed; `null` for the receptive field. With
- *   that, and a threshold of 0, a float file gives the classes of whole frames.
- * @param reach pixels around a change that are renewed; `null` for the receptive field.
- * @param threshold from which difference on a pixel counts as changed, in the frame's units.
- * @param least changed pixels that a region must have; smaller ones wait until they are larger.
- * @param most share of a whole frame's cost from which on that is computed instead.
- * @param refresh compute the whole frame every so many frames; `null` for never.
- * @param calibrate measure at the first frame what each signature costs. Else crops cost their
- *   pixels.
+ * @param margin pixels of context around recomputed outputs; `null` for the receptive field. With
+ *   the receptive field and threshold 0, a float file gives the classes of whole frames.
+ * @param reach pixels around a change that are recomputed; `null` for the receptive field.
+ * @param threshold a pixel counts as changed if a channel differs by more, in the frame's units.
+ * @param least the smallest number of changed pixels of a region; smaller regions wait until they
+ *   are larger.
+ * @param most the whole frame is computed if crops cost more than this share of it.
+ * @param refresh the whole frame is computed every `refresh` frames; `null` for never.
+ * @param calibrate measure the time of every signature at the first frame. Otherwise the cost of a
+ *   crop is its number of pixels.
  * @param threads number of CPU threads.
  * @throws FileNotFoundException there is no such file.
- * @throws IllegalArgumentException a file of another kind, no crop that holds even one changed
- *   pixel, or an argument out of range.
+ * @throws IllegalArgumentException the file has no crops, no crop is large enough for one changed
+ *   pixel, or an argument is out of range.
  */
 class CropStream(
     private val file: File,
@@ -65,7 +66,7 @@ class CropStream(
     private var calibrate: Boolean = true,
     private val threads: Int = 1,
 ) : AutoCloseable {
-    private val loaded = HashMap<String, Loaded>()
+    private val loaded = HashMap<String, LoadedFile>()
     private val sizes: List<CropSize>
     private val planner: CropPlanner
     private var accepted: FloatArray? = null
@@ -78,7 +79,7 @@ class CropStream(
     /** Height and width of the map of classes. */
     val outputSize: List<Int>
 
-    /** One per class in order, or `null`. */
+    /** One label per class, or `null`. */
     val labels: List<String>?
 
     init {
@@ -128,10 +129,10 @@ class CropStream(
     }
 
     /**
-     * Takes a frame.
+     * Segments the next frame.
      *
-     * @param frame height * width * channels values, in the range that the network takes.
-     * @throws IllegalArgumentException another number of values, or NaN and infinite ones.
+     * @param frame height * width * channels values, in the range of the network's input.
+     * @throws IllegalArgumentException the number of values is wrong, or some are not finite.
      */
     fun run(frame: FloatArray): CropResult {
         val start = System.nanoTime()
@@ -143,20 +144,20 @@ class CropStream(
         val before = accepted
         val changed = if (output == null || before == null || due) null else changes(frame, before)
         val crops = changed?.let { planner.plan(it, least, most) }
-        if (crops == null) takeAll(frame) else paste(frame, crops)
-        val once = crops.orEmpty().once()
+        if (crops == null) computeFrame(frame) else computeCrops(frame, crops)
+        val distinct = crops.orEmpty().distinctCrops()
         return CropResult(
             output!!.copyOf(),
             if (crops == null) "full" else if (crops.isEmpty()) "cached" else "regions",
             if (changed == null) 1.0 else changed.count { it }.toDouble() / changed.size,
-            if (crops == null) 1.0 else once.sumOf { it.box.area }.toDouble() / pixels,
-            if (crops == null) listOf(FULL) else once.map { it.signature },
-            once.map { it.box },
+            if (crops == null) 1.0 else distinct.sumOf { it.box.area }.toDouble() / pixels,
+            if (crops == null) listOf(FULL) else distinct.map { it.signature },
+            distinct.map { it.box },
             (System.nanoTime() - start) / 1e6,
         )
     }
 
-    /** Forgets all frames. */
+    /** Forgets all frames: the next one is computed as a whole. */
     fun reset() {
         accepted = null
         output = null
@@ -178,7 +179,7 @@ class CropStream(
         }
     }
 
-    private fun takeAll(frame: FloatArray) {
+    private fun computeFrame(frame: FloatArray) {
         val first = accepted == null
         accepted = frame.copyOf()
         sinceFull = 0
@@ -186,7 +187,7 @@ class CropStream(
         if (first && calibrate) measure(frame)
     }
 
-    private fun paste(frame: FloatArray, crops: List<Crop>) {
+    private fun computeCrops(frame: FloatArray, crops: List<Crop>) {
         val kept = accepted!!
         val (_, width, channels) = frameShape
         for (box in crops.map { it.changed }) {
@@ -196,9 +197,9 @@ class CropStream(
             }
         }
         val map = output!!
-        output = null // where a crop fails, the next frame runs whole
-        for (crop in crops.once()) {
-            val made = classes(crop.signature, cut(kept, crop.box))
+        output = null // if a crop fails, the next frame is computed as a whole
+        for (crop in crops.distinctCrops()) {
+            val computed = classes(crop.signature, cut(kept, crop.box))
             val (height, across) = network(crop.signature).output.shape.slice(1..2)
             val (top, left) =
                 Pair(planner.rows.offset(crop.box.top), planner.cols.offset(crop.box.left))
@@ -208,7 +209,7 @@ class CropStream(
                 if (y - top >= height || last < cols.first) break
                 val from = (y - top) * across - left
                 val to = y * outputSize[1] + cols.first
-                made.copyInto(map, to, from + cols.first, from + last + 1)
+                computed.copyInto(map, to, from + cols.first, from + last + 1)
             }
         }
         output = map
@@ -225,7 +226,7 @@ class CropStream(
         return crop
     }
 
-    /** The best class at every position; of one class, whether its score is above 0.5. */
+    /** The best class of every position; with a single class, 1 if its score exceeds 0.5. */
     private fun classes(signature: String, values: FloatArray): IntArray {
         val network = network(signature)
         network.set(values)
@@ -241,20 +242,20 @@ class CropStream(
         }
     }
 
-    private fun network(signature: String): Loaded =
+    private fun network(signature: String): LoadedFile =
         loaded.getOrPut(signature) { load(file, engines, threads, signature) }
 
-    /** Finds what the signatures cost: the quickest of a few runs, in pixels of a frame. */
+    /** Measures the cost of all signatures: the fastest of a few runs, in pixels of a frame. */
     private fun measure(frame: FloatArray) {
-        fun quickest(signature: String, values: FloatArray): Double = List(RUNS) {
+        fun fastest(signature: String, values: FloatArray): Double = List(RUNS) {
             val start = System.nanoTime()
             classes(signature, values)
             (System.nanoTime() - start).toDouble()
         }.min()
-        val pixel = quickest(FULL, frame) / pixels
+        val pixel = fastest(FULL, frame) / pixels
         for (size in sizes) {
             val values = cut(frame, Box(0, 0, size.height, size.width))
-            size.price = quickest("crop_${size.height}x${size.width}", values) / pixel
+            size.price = fastest("crop_${size.height}x${size.width}", values) / pixel
         }
         calibrate = false
     }

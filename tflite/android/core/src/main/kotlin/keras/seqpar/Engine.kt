@@ -5,11 +5,12 @@ import java.nio.ByteBuffer
 import java.nio.ByteOrder
 
 /**
- * What a file takes or gives; two files of a pack fit where these are equal.
+ * The shape, type and scale of an input or output. Two files of a pack fit together when the
+ * output of one equals the input of the other.
  *
- * @property shape all dimensions, the batch of 1 included.
+ * @property shape all dimensions, including the batch of 1.
  * @property dtype `float32`, `uint8` or `int8`.
- * @property scale an integer `q` stands for `scale * (q - zeroPoint)`; 0 for floats.
+ * @property scale an integer `q` means `scale * (q - zeroPoint)`; 0 for floats.
  * @property zeroPoint see [scale]; 0 for floats.
  */
 data class Tensor(val shape: List<Int>, val dtype: String, val scale: Double, val zeroPoint: Int) {
@@ -26,23 +27,22 @@ data class Tensor(val shape: List<Int>, val dtype: String, val scale: Double, va
 data class Port(val name: String, val tensor: Tensor)
 
 /**
- * A loaded .tflite file, in whatever runs such files here. Not for several threads at once.
- *
- * This is all that the rest of the package knows of LiteRT.
+ * A loaded .tflite file. Implementations adapt LiteRT or another interpreter; the rest of the
+ * package uses LiteRT through this interface only. Not thread-safe.
  */
 interface Engine : AutoCloseable {
-    /** In the order of the file's graph. */
+    /** All inputs, in the order of the file's graph. */
     val inputs: List<Port>
 
-    /** In the order of the file's graph. */
+    /** All outputs, in the order of the file's graph. */
     val outputs: List<Port>
 
     /**
      * Runs the file once.
      *
-     * @param inputs per input a direct buffer of `tensor.bytes` bytes in native byte order,
+     * @param inputs one direct buffer per input: `tensor.bytes` bytes in native byte order, at
      *   position 0.
-     * @return the same per output, valid until the next run.
+     * @return one such buffer per output, valid until the next run.
      */
     fun run(inputs: List<ByteBuffer>): List<ByteBuffer>
 }
@@ -51,17 +51,17 @@ interface Engine : AutoCloseable {
 fun interface Engines {
     /**
      * @param threads number of CPU threads, 1 or more.
-     * @param signature which of the file's signatures to run; `null` for a file of one.
+     * @param signature the signature to run; `null` for a file with one signature.
      * @throws RuntimeException the file cannot be loaded.
      */
     fun open(file: File, threads: Int, signature: String?): Engine
 }
 
-/** A buffer that holds such a tensor. */
+/** Allocates a buffer for the values of this tensor. */
 internal fun Tensor.buffer(): ByteBuffer =
     ByteBuffer.allocateDirect(bytes).order(ByteOrder.nativeOrder())
 
-/** Writes values; for integers they are scaled, rounded (half to even) and clipped. */
+/** Writes values into a buffer; for integers, scaled, rounded (half to even) and clipped. */
 internal fun Tensor.encode(values: FloatArray, into: ByteBuffer) {
     if (dtype == "float32") {
         for (i in values.indices) into.putFloat(4 * i, values[i])
@@ -71,20 +71,20 @@ internal fun Tensor.encode(values: FloatArray, into: ByteBuffer) {
     }
 }
 
-/** Writes pixels of 0 to 255, one unsigned byte each. */
+/** Writes pixels into a buffer; every byte is an unsigned pixel value from 0 to 255. */
 internal fun Tensor.encode(pixels: ByteArray, into: ByteBuffer) {
-    val same = dtype == "uint8" && scale == 1.0 && zeroPoint == 0
+    val unscaled = dtype == "uint8" && scale == 1.0 && zeroPoint == 0
     for (i in pixels.indices) {
         val pixel = pixels[i].toInt() and 255
         when {
             dtype == "float32" -> into.putFloat(4 * i, pixel.toFloat())
-            same -> into.put(i, pixels[i])
+            unscaled -> into.put(i, pixels[i])
             else -> into.put(i, quantized(pixel / scale))
         }
     }
 }
 
-/** Reads values, scaled back where they are integers. */
+/** Reads values from a buffer; integers are scaled back to floats. */
 internal fun Tensor.decode(from: ByteBuffer): FloatArray =
     when (dtype) {
         "float32" -> FloatArray(size) { from.getFloat(4 * it) }

@@ -1,10 +1,10 @@
 package keras.seqpar
 
 /**
- * One node of a hierarchy: a superclass, or a category where it has no children.
+ * One node of a hierarchy: a category if it has no children, otherwise a superclass.
  *
- * @property id `[a-z][a-z0-9_]*`, also part of the file's name.
- * @property label free text, shown to people.
+ * @property id `[a-z][a-z0-9_]*`; part of the name of the branch's file.
+ * @property label free text, shown to users.
  */
 class Node(val id: String, val label: String, val children: List<Node>) {
     val isCategory: Boolean get() = children.isEmpty()
@@ -14,7 +14,7 @@ class Node(val id: String, val label: String, val children: List<Node>) {
 }
 
 /**
- * The ordered tree of superclasses and categories, as keras_seqpar's Hierarchy.
+ * The ordered tree of superclasses and categories. Counterpart of keras_seqpar.Hierarchy.
  *
  * @property roots the nodes directly under the trunk.
  * @property categoryIds ids of all leaves, in the order of the logits.
@@ -38,46 +38,50 @@ class Hierarchy(val roots: List<Node>, val categoryIds: List<String>) {
     }
 
     /**
+     * Finds a node.
+     *
      * @param name an id or a label.
-     * @throws IllegalArgumentException nobody has that name, or it is the label of several nodes.
+     * @throws IllegalArgumentException no node has this name, or it is the label of several nodes.
      */
     fun find(name: String): Node {
-        val same = byId[name]?.let(::listOf) ?: nodes.filter { it.label == name }
-        require(same.isNotEmpty()) {
+        val found = byId[name]?.let(::listOf) ?: nodes.filter { it.label == name }
+        require(found.isNotEmpty()) {
             "Unknown category or superclass '$name'. Valid: ${nodes.joinToString { it.label }}."
         }
-        require(same.size == 1) {
-            "The label '$name' means several nodes. Choose an id: ${same.joinToString { it.id }}."
+        require(found.size == 1) {
+            "The label '$name' means several nodes. Choose an id: ${found.joinToString { it.id }}."
         }
-        return same[0]
+        return found[0]
     }
 
     /**
-     * The part that chosen categories need.
+     * The part of the tree that leads to some categories.
      *
-     * @param names ids or labels, in the order wanted; a superclass stands for its categories.
-     * @throws IllegalArgumentException no name, an unknown one, or a category chosen twice.
+     * @param names ids or labels, in the order of the scores; a superclass means all of its
+     *   categories.
+     * @throws IllegalArgumentException there are no names, a name is unknown, or a category is
+     *   named twice.
      */
     fun prune(names: List<String>): Hierarchy {
-        val chosen = LinkedHashSet<String>()
+        val kept = LinkedHashSet<String>()
         for (name in names) {
             val below = find(name).walk().map { it.id }.toSet()
             for (id in categoryIds.filter { it in below }) {
-                require(chosen.add(id)) {
+                require(kept.add(id)) {
                     "The category '${byId.getValue(id).label}' is chosen twice (last by " +
                         "'$name'). Name each category once."
                 }
             }
         }
-        require(chosen.isNotEmpty()) {
+        require(kept.isNotEmpty()) {
             "Choose at least one category. Valid: ${categories.joinToString()}."
         }
         fun keep(node: Node): Node? {
-            if (node.isCategory) return node.takeIf { it.id in chosen }
+            if (node.isCategory) return node.takeIf { it.id in kept }
             val children = node.children.mapNotNull(::keep)
             return if (children.isEmpty()) null else Node(node.id, node.label, children)
         }
-        return Hierarchy(roots.mapNotNull(::keep), chosen.toList())
+        return Hierarchy(roots.mapNotNull(::keep), kept.toList())
     }
 
     internal companion object {

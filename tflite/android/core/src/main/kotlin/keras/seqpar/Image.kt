@@ -4,9 +4,9 @@ import kotlin.math.abs
 import kotlin.math.ceil
 
 /**
- * An image as Android's Bitmap.getPixels gives it.
+ * An image with pixels as from Android's Bitmap.getPixels.
  *
- * @property pixels row by row, one `0xAARRGGBB` each; what is transparent is not blended.
+ * @property pixels one `0xAARRGGBB` value per pixel, row by row; alpha is ignored.
  */
 class Image(val width: Int, val height: Int, val pixels: IntArray) {
     init {
@@ -16,11 +16,11 @@ class Image(val width: Int, val height: Int, val pixels: IntArray) {
     }
 
     /**
-     * The square in the middle, resized as keras_seqpar.data.decode does it (the
-     * antialiased bicubic filter of Pillow 13), bit for bit.
+     * The square in the middle of the image, resized to the same bits as by
+     * keras_seqpar.data.decode (the antialiased bicubic filter of Pillow 13).
      *
      * @param size side of the square in pixels.
-     * @return `size * size * 3` bytes: R, G, B of 0 to 255.
+     * @return `size * size * 3` bytes: R, G and B of every pixel, from 0 to 255.
      */
     fun square(size: Int): ByteArray {
         require(size > 0) { "The side of a square must be 1 pixel or more, got $size." }
@@ -33,7 +33,7 @@ class Image(val width: Int, val height: Int, val pixels: IntArray) {
         if (side == size && width == height) return bytes
         val columns = filters(width, left, left + side, size)
         val rows = filters(height, top, top + side, size)
-        // Pillow 13 begins with the direction that shrinks much more; rounding differs.
+        // Like Pillow 13, begin with rows if they shrink much more: the order changes the rounding.
         val tall = height > size && height - size > 2 * (width - size)
         return if (tall) {
             horizontal(vertical(bytes, 3 * width, rows), 3 * width, columns)
@@ -44,7 +44,7 @@ class Image(val width: Int, val height: Int, val pixels: IntArray) {
 
     companion object {
         /**
-         * How much a JPEG decoder may shrink an image while it decodes: Pillow's `draft`.
+         * The factor by which a JPEG decoder may shrink an image, as Pillow's `draft` computes it.
          *
          * @return 1, 2, 4 or 8, for ImageDecoder.setTargetSampleSize.
          */
@@ -55,10 +55,10 @@ class Image(val width: Int, val height: Int, val pixels: IntArray) {
     }
 }
 
-/** The weights of one output position: `weights[i]` belongs to input position `first + i`. */
+/** The weights of one output position: `weights[i]` is for the input position `first + i`. */
 private class Filter(val first: Int, val weights: IntArray)
 
-/** Resizes every row of `line` bytes. */
+/** Resizes every row; a row has `line` bytes. */
 private fun horizontal(from: ByteArray, line: Int, filters: List<Filter>): ByteArray {
     val into = ByteArray(from.size / line * filters.size * 3)
     var at = 0
@@ -70,7 +70,7 @@ private fun horizontal(from: ByteArray, line: Int, filters: List<Filter>): ByteA
     return into
 }
 
-/** Resizes every column; rows have `line` bytes. */
+/** Resizes every column; a row has `line` bytes. */
 private fun vertical(from: ByteArray, line: Int, filters: List<Filter>): ByteArray {
     val into = ByteArray(filters.size * line)
     var at = 0
@@ -80,7 +80,7 @@ private fun vertical(from: ByteArray, line: Int, filters: List<Filter>): ByteArr
     return into
 }
 
-/** Rounded to a whole number in fixed point, as Pillow does it. */
+/** One output value, computed and rounded in fixed point as in Pillow. */
 private fun Filter.applied(from: ByteArray, start: Int, step: Int): Byte {
     var sum = 1 shl (PRECISION - 1)
     var at = start + first * step
@@ -91,7 +91,7 @@ private fun Filter.applied(from: ByteArray, start: Int, step: Int): Byte {
     return (sum shr PRECISION).coerceIn(0, 255).toByte()
 }
 
-/** `precompute_coeffs` and `normalize_coeffs_8bpc` of Pillow's Resample.c. */
+/** As `precompute_coeffs` and `normalize_coeffs_8bpc` in Pillow's Resample.c. */
 private fun filters(length: Int, from: Double, to: Double, size: Int): List<Filter> {
     val scale = (to - from) / size
     val stretch = maxOf(scale, 1.0)

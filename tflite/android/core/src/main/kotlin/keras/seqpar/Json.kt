@@ -1,14 +1,14 @@
 package keras.seqpar
 
 /**
- * Reads a JSON document (RFC 8259). Android brings org.json, a JVM nothing; this runs on both.
+ * Reads a JSON document (RFC 8259). Android has org.json, but a JVM has no JSON reader.
  *
  * @return [JsonObject], `List`, `String`, `Double`, `Boolean` or `null`.
- * @throws IllegalArgumentException it is none; the message says where.
+ * @throws IllegalArgumentException the text is not JSON; the message gives the position.
  */
 internal fun parseJson(text: String): Any? = JsonReader(text).document()
 
-/** An object whose entries have the wanted types, or an error that names the entry. */
+/** A JSON object. Reading an entry of another type throws an error that names the entry. */
 internal class JsonObject(private val entries: Map<String, Any?>) {
     val keys: Set<String> get() = entries.keys
 
@@ -26,7 +26,7 @@ internal class JsonObject(private val entries: Map<String, Any?>) {
 
     fun childOrNull(key: String): JsonObject? = if (value(key) == null) null else child(key)
 
-    fun whole(key: String): Long {
+    fun integer(key: String): Long {
         val number = number(key)
         require(number % 1 == 0.0) { "$key must be a whole number, got $number" }
         return number.toLong()
@@ -61,7 +61,7 @@ private class JsonReader(private val text: String) {
     }
 
     private fun value(depth: Int): Any? {
-        if (depth > MOST_DEPTH) fail("at most $MOST_DEPTH levels")
+        if (depth > MAX_DEPTH) fail("at most $MAX_DEPTH levels")
         skipSpace()
         return when (peek()) {
             '{' -> obj(depth)
@@ -93,7 +93,7 @@ private class JsonReader(private val text: String) {
         return items
     }
 
-    /** Items with commas between them, up to the closing bracket. */
+    /** Reads items separated by commas, up to the closing bracket. */
     private fun sequence(end: Char, item: () -> Unit) {
         at++
         skipSpace()
@@ -173,8 +173,8 @@ private class JsonReader(private val text: String) {
         throw IllegalArgumentException("no JSON: wanted is $wanted at character $at")
 
     private companion object {
-        const val MOST_DEPTH = 200
-        const val END = '\u0000' // no JSON document has it
+        const val MAX_DEPTH = 200
+        const val END = '\u0000' // does not occur in JSON
         val HEX = Regex("[0-9a-fA-F]{4}")
         val NUMBER = Regex("-?(0|[1-9][0-9]*)(\\.[0-9]+)?([eE][+-]?[0-9]+)?")
     }

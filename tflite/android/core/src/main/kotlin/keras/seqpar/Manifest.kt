@@ -8,14 +8,14 @@ import java.security.MessageDigest
 /**
  * A file of a branch pack.
  *
- * @property file its name.
- * @property bytes its size.
- * @property sha256 its hash, hexadecimal.
+ * @property file name of the file.
+ * @property bytes size of the file.
+ * @property sha256 SHA-256 of the file, hexadecimal.
  * @property takes [sha256] of the file whose output it was calibrated for; `null` for the trunk.
- * @property input what it takes.
- * @property output what it gives.
+ * @property input shape, type and scale of its input.
+ * @property output shape, type and scale of its output.
  */
-data class Part(
+data class PackFile(
     val file: String,
     val bytes: Long,
     val sha256: String,
@@ -24,10 +24,10 @@ data class Part(
     val output: Tensor,
 ) {
     /**
-     * Makes sure that the file in a folder is the one that the manifest means.
+     * Checks that the file in a folder is the one in the manifest.
      *
-     * @throws FileNotFoundException there is none.
-     * @throws IllegalArgumentException it has another size or hash.
+     * @throws FileNotFoundException the file is missing.
+     * @throws IllegalArgumentException the file has another size or hash.
      */
     fun check(folder: File) {
         val path = File(folder, file)
@@ -50,37 +50,39 @@ data class Part(
 }
 
 /**
- * What a pack's `manifest.json` says; keras_seqpar.mobile.runtime.manifest writes it.
+ * The content of a pack's `manifest.json`, which keras_seqpar.mobile.pack writes.
  *
- * @property network name of the network that the pack was made of.
- * @property activation what makes scores of the chosen categories' logits.
- * @property hierarchy says which file feeds which, and the labels.
- * @property threshold where "none of these" begins for the logits of all categories, if known.
- * @property trunk the trunk's file.
- * @property branches node id -> the branch's file.
+ * @property network name of the network that was packed.
+ * @property activation the activation that turns logits into scores.
+ * @property hierarchy the tree of the branches, with their labels.
+ * @property threshold the threshold of "none of these" for the logits of all categories, or `null`.
+ * @property trunk the file of the trunk.
+ * @property branches node id -> the file of the branch.
  */
 class Manifest internal constructor(
     val network: String,
     val activation: String?,
     val hierarchy: Hierarchy,
     internal val threshold: Threshold?,
-    val trunk: Part,
-    val branches: Map<String, Part>,
+    val trunk: PackFile,
+    val branches: Map<String, PackFile>,
 ) {
     private fun check() {
         require(activation in ACTIVATIONS) { "nothing here applies the activation '$activation'" }
         val ids = hierarchy.nodes.map { it.id }.toSet()
-        val strange = (ids + branches.keys) - (ids intersect branches.keys)
-        require(strange.isEmpty()) { "hierarchy and branches differ in ${strange.joinToString()}" }
+        val unmatched = (ids + branches.keys) - (ids intersect branches.keys)
+        require(unmatched.isEmpty()) {
+            "hierarchy and branches differ in ${unmatched.joinToString()}"
+        }
         checkName(trunk, "trunk.tflite")
         branches.forEach { (id, part) -> checkName(part, "branch_$id.tflite") }
         hierarchy.roots.forEach { checkFeeds(trunk, it) }
     }
 
-    private fun checkName(part: Part, name: String) = // also: no file outside the folder
+    private fun checkName(part: PackFile, name: String) = // also rejects paths outside the folder
         require(part.file == name) { "the file '${part.file}' should be called '$name'" }
 
-    private fun checkFeeds(feeder: Part, node: Node) {
+    private fun checkFeeds(feeder: PackFile, node: Node) {
         val part = branches.getValue(node.id)
         require(part.takes == feeder.sha256) {
             val kind = if (feeder === trunk) "trunk" else "superclass branch"
@@ -102,11 +104,11 @@ class Manifest internal constructor(
         private val ACTIVATIONS = listOf("softmax", "sigmoid", "linear", null)
 
         /**
-         * Reads and checks a pack's manifest, not the other files.
+         * Reads and checks the manifest of a pack. The other files are not checked.
          *
-         * @throws FileNotFoundException no such folder, or no manifest in it.
-         * @throws IllegalArgumentException the manifest is damaged or of another version, or its
-         *   files do not fit together: a branch of another trunk.
+         * @throws FileNotFoundException there is no such folder, or no manifest in it.
+         * @throws IllegalArgumentException the manifest is damaged or has another version, or a
+         *   branch belongs to another trunk.
          */
         fun read(folder: File): Manifest {
             val path = File(folder, FILE)
@@ -166,9 +168,9 @@ class Manifest internal constructor(
             )
         }
 
-        private fun part(config: JsonObject) = Part(
+        private fun part(config: JsonObject) = PackFile(
             file = config.text("file"),
-            bytes = config.whole("bytes"),
+            bytes = config.integer("bytes"),
             sha256 = config.text("sha256"),
             takes = config.textOrNull("takes"),
             input = tensor(config.child("input")),
@@ -179,7 +181,7 @@ class Manifest internal constructor(
             shape = config.numbers("shape").map { it.toInt() },
             dtype = config.text("dtype"),
             scale = config.number("scale"),
-            zeroPoint = config.whole("zero_point").toInt(),
+            zeroPoint = config.integer("zero_point").toInt(),
         )
     }
 }

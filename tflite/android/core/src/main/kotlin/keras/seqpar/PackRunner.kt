@@ -5,25 +5,25 @@ import java.io.FileNotFoundException
 import java.nio.ByteBuffer
 
 /**
- * A branch pack that is ready to run: the trunk once per image, then any of the branches.
+ * Runs a branch pack: the trunk once per image, then the branches of the chosen categories.
  *
- * The scores are the activation (softmax) over the chosen categories' logits, as a cutout's. Files
- * are verified and loaded when they are needed first, so files of categories that nobody chooses
- * may be missing. As keras_seqpar.mobile.PackRunner. Not for several threads at once.
+ * The scores are the activation (softmax) over the logits of the chosen categories, as for a
+ * cutout. Files are verified and loaded when they are first needed, so files of other categories
+ * may be missing. Counterpart of keras_seqpar.mobile.PackRunner. Not thread-safe.
  *
  *     PackRunner(File("animals.pack"), engines, listOf("cat", "dog")).use { runner ->
  *         val best = runner.classify(image).top(1)
  *         runner.choose(listOf("dog", "bus")) // loads bus, drops cat
  *     }
  *
- * @param folder the pack.
+ * @param folder the folder of the pack.
  * @param engines loads files; on Android, `LiteRtEngines`.
- * @param categories labels or node ids, in the order wanted; a superclass stands for its
+ * @param categories labels or node ids, in the order of the scores; a superclass means all of its
  *   categories. All by default. Their files are loaded at once.
  * @param threads number of CPU threads.
- * @throws FileNotFoundException no pack, or a file of it is missing.
+ * @throws FileNotFoundException there is no pack, or a file of it is missing.
  * @throws IllegalArgumentException a file is truncated, has another hash or belongs to another
- *   trunk; an unknown or repeated category.
+ *   trunk; or a category is unknown or repeated.
  */
 class PackRunner(
     val folder: File,
@@ -34,24 +34,24 @@ class PackRunner(
     var manifest: Manifest = Manifest.read(folder)
         private set
     private var names: List<String>? = categories
-    private var chosen: Hierarchy = pruned(categories)
+    private var hierarchy: Hierarchy = pruned(categories)
     private val trunk = load(manifest.trunk)
-    private val branches = LinkedHashMap<String, Loaded>() // by hash
+    private val branches = LinkedHashMap<String, LoadedFile>() // by SHA-256
 
     init {
-        trunk.orClose { loadAll(chosen) }
+        trunk.closeOnError { loadAll(hierarchy) }
     }
 
     /** `(1, height, width, channels)`. */
     val inputShape: List<Int> get() = trunk.image.shape
 
     /** Labels of the categories that are scored. */
-    val categories: List<String> get() = chosen.categories
+    val categories: List<String> get() = hierarchy.categories
 
     /** Names of the files that are loaded. */
     val loaded: List<String> get() = listOf(trunk.file.name) + branches.values.map { it.file.name }
 
-    /** Labels of the categories whose files lie in the folder; what is in them is not checked. */
+    /** Labels of the categories whose files are in the folder; only the sizes are checked. */
     fun present(): List<String> {
         val missing = manifest.branches.filterValues { part ->
             File(folder, part.file).length() != part.bytes
@@ -63,34 +63,36 @@ class PackRunner(
             else -> node.children.flatMap(::below)
         }
         val found = manifest.hierarchy.roots.flatMap(::below).map { it.id }.toSet()
-        val hierarchy = manifest.hierarchy
-        return hierarchy.categoryIds.zip(hierarchy.categories).filter { it.first in found }
+        val all = manifest.hierarchy
+        return all.categoryIds.zip(all.categories).filter { it.first in found }
             .map { it.second }
     }
 
     /**
-     * Scores these categories from now on: loads what they need and closes what nothing needs.
+     * Chooses the categories that are scored: loads the files they need and closes the others.
      *
      * @param categories as for the constructor.
-     * @throws FileNotFoundException a file is missing. The choice stays what it was.
-     * @throws IllegalArgumentException as for the constructor. The choice stays what it was.
+     * If this fails, the chosen categories do not change.
+     *
+     * @throws FileNotFoundException a file is missing.
+     * @throws IllegalArgumentException as for the constructor.
      */
     fun choose(categories: List<String>?) {
         val wanted = pruned(categories)
         loadAll(wanted)
         names = categories
-        chosen = wanted
+        hierarchy = wanted
         closeUnneeded()
     }
 
     /**
-     * Reads the manifest again: branches added since can be chosen, removed ones are dropped.
+     * Reads the manifest again, after branches were added or removed.
      *
      * The trunk stays loaded, and so does every branch whose file is the same.
      *
-     * @throws FileNotFoundException the manifest is gone, or a file of a chosen category.
-     * @throws IllegalArgumentException it is damaged, of a pack with another trunk, or lacks a
-     *   chosen category: choose others first.
+     * @throws FileNotFoundException the manifest or a file of a chosen category is missing.
+     * @throws IllegalArgumentException the manifest is damaged, belongs to another trunk, or lacks
+     *   a chosen category: choose others first.
      */
     fun reload() {
         val before = manifest
@@ -107,17 +109,17 @@ class PackRunner(
         }
     }
 
-    /** Scores an image of any size: its middle is resized and normalized first. */
+    /** Scores an image of any size. The square in its middle is resized and normalized. */
     fun classify(image: Image): Answer {
         trunk.set(image)
         return answer(logits())
     }
 
     /**
-     * Scores what the network takes.
+     * Scores input values.
      *
-     * @param values of one image, in the range that the Keras network takes.
-     * @throws IllegalArgumentException another number of values.
+     * @param values the values of one image, in the range of the Keras network's input.
+     * @throws IllegalArgumentException the number of values is wrong.
      */
     fun run(values: FloatArray): Answer {
         trunk.set(values)
@@ -131,9 +133,9 @@ class PackRunner(
     }
 
     private fun answer(logits: FloatArray): Answer {
-        val whole = logits.size == manifest.hierarchy.categoryIds.size
-        val none = manifest.threshold?.takeIf { whole }?.rejects(logits)
-        return Answer(chosen.categories, activate(logits, manifest.activation), none)
+        val complete = logits.size == manifest.hierarchy.categoryIds.size
+        val none = manifest.threshold?.takeIf { complete }?.rejects(logits)
+        return Answer(hierarchy.categories, activate(logits, manifest.activation), none)
     }
 
     private fun logits(): FloatArray {
@@ -146,16 +148,16 @@ class PackRunner(
             node.children.forEach { run(it, branch.features) }
         }
         trunk.run()
-        chosen.roots.forEach { run(it, trunk.features) }
-        return FloatArray(found.size) { found.getValue(chosen.categoryIds[it]) }
+        hierarchy.roots.forEach { run(it, trunk.features) }
+        return FloatArray(found.size) { found.getValue(hierarchy.categoryIds[it]) }
     }
 
     private fun pruned(categories: List<String>?): Hierarchy =
         if (categories == null) manifest.hierarchy else manifest.hierarchy.prune(categories)
 
-    /** Loads the branches of all nodes, or, where one fails, none. */
+    /** Loads the branches of all nodes; if one fails, none is loaded. */
     private fun loadAll(hierarchy: Hierarchy) {
-        val new = LinkedHashMap<String, Loaded>()
+        val new = LinkedHashMap<String, LoadedFile>()
         try {
             for (node in hierarchy.nodes) {
                 val part = manifest.branches.getValue(node.id)
@@ -169,17 +171,17 @@ class PackRunner(
     }
 
     private fun closeUnneeded() {
-        val needed = chosen.nodes.map { manifest.branches.getValue(it.id).sha256 }.toSet()
+        val needed = hierarchy.nodes.map { manifest.branches.getValue(it.id).sha256 }.toSet()
         branches.filterKeys { it !in needed }.forEach { (hash, branch) ->
             branch.close()
             branches.remove(hash)
         }
     }
 
-    private fun load(part: Part): Loaded {
+    private fun load(part: PackFile): LoadedFile {
         part.check(folder)
         val file = File(folder, part.file)
-        return load(file, engines, threads).orClose { loaded ->
+        return load(file, engines, threads).closeOnError { loaded ->
             val takes = loaded.contents.about["takes"]
             require(
                 loaded.image == part.input && loaded.output == part.output && takes == part.takes,

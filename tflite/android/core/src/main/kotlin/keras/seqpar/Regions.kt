@@ -1,11 +1,13 @@
 package keras.seqpar
 
 /**
- * Boxes around a change, joined where that costs less: `joined` of keras_seqpar.
+ * Finds boxes around the changed pixels, and joins boxes where that costs less.
  *
- * @param changed one per pixel, row by row of [width].
- * @param least changed pixels that a region must have.
- * @param price what a box costs: its own area at least.
+ * Counterpart of `joined` in keras_seqpar.
+ *
+ * @param changed one value per pixel, row by row, [width] values per row.
+ * @param least the smallest number of changed pixels of a region.
+ * @param price the cost of a box, at least its area.
  */
 internal fun joined(
     changed: BooleanArray,
@@ -15,7 +17,7 @@ internal fun joined(
 ): List<Box> {
     var cell = CELL
     var boxes = find(changed, width, cell, least)
-    while (boxes.size > MANY) {
+    while (boxes.size > MAX_BOXES) {
         cell *= 2
         boxes = find(changed, width, cell, least)
     }
@@ -24,8 +26,8 @@ internal fun joined(
 }
 
 /**
- * Boxes around the connected parts of a map, in cells that touch, also at corners; tight around
- * what changed in their cells.
+ * Finds boxes around connected groups of changed cells. Cells that touch at a corner are connected.
+ * Each box is the bounding box of the changed pixels in its cells.
  */
 internal fun find(changed: BooleanArray, width: Int, cell: Int, least: Int): List<Box> {
     val height = changed.size / width
@@ -46,12 +48,12 @@ internal fun find(changed: BooleanArray, width: Int, cell: Int, least: Int): Lis
             minOf(height, (part.maxOf { it / across } + 1) * cell),
             minOf(width, (part.maxOf { it % across } + 1) * cell),
         )
-        boxes.add(tight(changed, width, cells))
+        boxes.add(boundingBox(changed, width, cells))
     }
     return boxes
 }
 
-/** The cells that hang together with one; marks them as seen. */
+/** The changed cells that are connected with [start]; marks them as seen. */
 private fun connected(start: Int, counts: IntArray, across: Int, seen: BooleanArray): List<Int> {
     val part = arrayListOf(start)
     seen[start] = true
@@ -71,7 +73,8 @@ private fun connected(start: Int, counts: IntArray, across: Int, seen: BooleanAr
     return part
 }
 
-private fun tight(changed: BooleanArray, width: Int, box: Box): Box {
+/** The bounding box of the changed pixels in a box. */
+private fun boundingBox(changed: BooleanArray, width: Int, box: Box): Box {
     val rows = (box.top until box.bottom).filter { y ->
         (box.left until box.right).any { changed[y * width + it] }
     }
@@ -81,7 +84,7 @@ private fun tight(changed: BooleanArray, width: Int, box: Box): Box {
     return Box(rows.first(), cols.first(), rows.last() + 1, cols.last() + 1)
 }
 
-/** Joins boxes as long as one box around two costs no more than the two. */
+/** Joins two boxes as long as one box around both costs no more than both. */
 internal fun merge(given: List<Box>, price: (Box) -> Double): List<Box> {
     var boxes = given
     while (boxes.size > 1) {
@@ -107,5 +110,5 @@ private fun around(a: Box, b: Box) = Box(
     minOf(a.top, b.top), minOf(a.left, b.left), maxOf(a.bottom, b.bottom), maxOf(a.right, b.right),
 )
 
-private const val CELL = 8 // pixels; changes in neighboring cells belong together
-private const val MANY = 48 // boxes; more are joined in coarser cells first
+private const val CELL = 8 // pixels; changes in neighboring cells are one region
+private const val MAX_BOXES = 48 // boxes; if there are more, larger cells join them first

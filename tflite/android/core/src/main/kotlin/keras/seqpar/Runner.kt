@@ -5,23 +5,23 @@ import java.io.FileNotFoundException
 import java.nio.ByteBuffer
 
 /**
- * A .tflite file of a network or cutout that is loaded and ready to run.
+ * Runs the .tflite file of a network or cutout.
  *
- * It takes what the Keras network takes and gives what it gives: integers at the file's inputs and
- * outputs are scaled here. As keras_seqpar.mobile.Runner. Not for several threads at once.
+ * Inputs and outputs are those of the Keras network: this class scales values where the file has
+ * integers. Counterpart of keras_seqpar.mobile.Runner. Not thread-safe.
  *
  *     Runner(File("pets.tflite"), engines).use { runner ->
  *         val best = runner.classify(image).top(1)
  *     }
  *
- * @param file labels are read from `NAME.labels.txt` beside it, else from its own metadata.
+ * @param file the file; labels are read from `NAME.labels.txt` beside it, or from its metadata.
  * @param engines loads files; on Android, `LiteRtEngines`.
  * @param threads number of CPU threads.
- * @param signature for a file of several signatures, which one to run; by default the first. Its
- *   labels are read from the file alone.
+ * @param signature the signature to run, for a file with several; by default the first. Its labels
+ *   are read from the metadata only.
  * @throws FileNotFoundException there is no such file.
- * @throws IllegalArgumentException it is truncated or no .tflite file for images, or its label
- *   file does not fit; an unknown signature.
+ * @throws IllegalArgumentException the file is truncated, is not a .tflite file for images, or its
+ *   label file does not fit; or the signature is unknown.
  */
 class Runner(
     val file: File,
@@ -31,31 +31,31 @@ class Runner(
 ) : AutoCloseable {
     private val loaded = load(file, engines, threads, signature)
 
-    /** The names of all signatures; empty where the file has only one. */
+    /** The names of all signatures; empty if the file has only one. */
     val signatures: List<String> = loaded.contents.severalSignatures
 
-    /** The one that runs; `null` where the file has only one. */
+    /** The signature that runs; `null` if the file has only one. */
     val signature: String? = signature ?: signatures.firstOrNull()
 
     /** `(1, height, width, channels)`. */
     val inputShape: List<Int> get() = loaded.image.shape
 
-    /** One per score in order, or `null` where neither the file nor its label file has any. */
-    val labels: List<String>? = loaded.orClose { labelsOf(file, it, this.signature) }
+    /** One label per score, or `null` if neither the metadata nor the label file has any. */
+    val labels: List<String>? = loaded.closeOnError { labelsOf(file, it, this.signature) }
 
-    /** The nodes that the gains input has a gain for, in order; empty for a file without. */
+    /** The nodes of the gains input, in order; empty for a file without a gains input. */
     val gainLabels: List<String> =
         loaded.contents.files[this.signature.let { if (it == null) GAINS else "$it.$GAINS" }]
             ?.let(::lines) ?: List(loaded.gains?.size ?: 0) { "$it" }
 
-    /** The largest gain that the file was calibrated for; `null` where gains are not limited. */
+    /** The largest gain that the file was calibrated for; `null` if gains are not limited. */
     val maxGain: Float? = (loaded.contents.about["max_gain"] as? Double)?.toFloat()
 
     /** The scores are a softmax over the logits. */
     val isSoftmax: Boolean get() = loaded.contents.about["activation"] == "softmax"
 
     /**
-     * Runs a network on an image of any size: its middle is resized and normalized first.
+     * Runs the network on an image of any size. The square in its middle is resized and normalized.
      *
      * @param gains as for [run].
      */
@@ -66,13 +66,13 @@ class Runner(
     }
 
     /**
-     * Runs a network on what it takes.
+     * Runs the network on input values.
      *
-     * @param values of one image, in the range that the Keras network takes.
-     * @param gains one per node, 0 or more, 1 is neutral; neutral by default. What lies above
-     *   [maxGain] is clipped.
-     * @throws IllegalArgumentException values or gains of another number, gains that are negative
-     *   or not finite, or gains for a network without.
+     * @param values the values of one image, in the range of the Keras network's input.
+     * @param gains one per node, 0 or more, 1 is neutral; neutral by default. Gains above [maxGain]
+     *   are clipped.
+     * @throws IllegalArgumentException the number of values or gains is wrong, a gain is negative
+     *   or not finite, or the network has no gains input.
      */
     fun run(values: FloatArray, gains: FloatArray? = null): Answer {
         setGains(gains)
@@ -98,13 +98,13 @@ class Runner(
             require(gains == null) { "${file.name} has no gains input." }
             return
         }
-        val wanted = gains ?: FloatArray(tensor.size) { 1f }
-        require(wanted.size == tensor.size && wanted.all { it.isFinite() && it >= 0 }) {
+        val values = gains ?: FloatArray(tensor.size) { 1f }
+        require(values.size == tensor.size && values.all { it.isFinite() && it >= 0 }) {
             "${file.name} takes ${tensor.size} gains that are finite and not negative, got " +
-                "${wanted.joinToString()}."
+                "${values.joinToString()}."
         }
         val most = maxGain ?: Float.MAX_VALUE
-        tensor.encode(FloatArray(wanted.size) { minOf(wanted[it], most) }, loaded.gainsBuffer!!)
+        tensor.encode(FloatArray(values.size) { minOf(values[it], most) }, loaded.gainsBuffer!!)
     }
 
     private companion object {
@@ -112,13 +112,13 @@ class Runner(
     }
 }
 
-/** A loaded file, with room for what it takes. */
-internal class Loaded(val file: File, val contents: Contents, private val engine: Engine) :
+/** A loaded file and the buffers of its inputs. */
+internal class LoadedFile(val file: File, val contents: Contents, private val engine: Engine) :
     AutoCloseable {
-    private val scoresAt: Int
-    private val noneAt: Int
+    private val scoresIndex: Int
+    private val noneIndex: Int
     private val inputs: List<ByteBuffer>
-    private var given: List<ByteBuffer> = emptyList()
+    private var results: List<ByteBuffer> = emptyList()
 
     init {
         val outputs = engine.outputs.map { it.name }
@@ -138,18 +138,21 @@ internal class Loaded(val file: File, val contents: Contents, private val engine
                     "${DTYPES.joinToString()}."
             }
         }
-        scoresAt = scores[0]
-        noneAt = outputs.indexOf(NONE)
+        scoresIndex = scores[0]
+        noneIndex = outputs.indexOf(NONE)
         inputs = engine.inputs.map { it.tensor.buffer() }
     }
 
     val image: Tensor get() = engine.inputs[0].tensor
-    val output: Tensor get() = engine.outputs[scoresAt].tensor
+    val output: Tensor get() = engine.outputs[scoresIndex].tensor
     val gains: Tensor? get() = engine.inputs.getOrNull(1)?.tensor
     val gainsBuffer: ByteBuffer? get() = inputs.getOrNull(1)
-    val scores: FloatArray get() = output.decode(given[scoresAt])
+    val scores: FloatArray get() = output.decode(results[scoresIndex])
     val none: FloatArray?
-        get() = if (noneAt < 0) null else engine.outputs[noneAt].tensor.decode(given[noneAt])
+        get() {
+            if (noneIndex < 0) return null
+            return engine.outputs[noneIndex].tensor.decode(results[noneIndex])
+        }
 
     fun set(values: FloatArray) {
         require(values.size == image.size) {
@@ -163,12 +166,12 @@ internal class Loaded(val file: File, val contents: Contents, private val engine
         val (_, height, width, channels) = this.image.shape
         require(height == width && channels == 3) {
             "${file.name} takes images of $height x $width x $channels; only square color " +
-                "images can be made here. Call run() with what it takes."
+                "images can be made here. Call run() with input values."
         }
         val normalization = Normalization.read(contents.about)
         require(normalization != null && normalization.channels == channels) {
-            "${file.name} does not say how its images are normalized: it was not made of a " +
-                "network of keras_seqpar. Call run() with what it takes."
+            "${file.name} does not say how its images are normalized: it was not converted from " +
+                "a network of keras_seqpar. Call run() with input values."
         }
         val pixels = image.square(height)
         if (normalization.isNeutral) {
@@ -179,21 +182,21 @@ internal class Loaded(val file: File, val contents: Contents, private val engine
     }
 
     fun run() {
-        given = engine.run(inputs)
+        results = engine.run(inputs)
     }
 
-    /** Runs the file on another file's output; integers go in and come out as they are. */
+    /** Runs the file on another file's output; integers are not scaled. */
     fun run(features: ByteBuffer) {
-        given = engine.run(listOf(features))
+        results = engine.run(listOf(features))
     }
 
-    /** What the last run gave, not scaled; valid until the next one. */
-    val features: ByteBuffer get() = given[scoresAt]
+    /** The output of the last run, not scaled; valid until the next run. */
+    val features: ByteBuffer get() = results[scoresIndex]
 
     override fun close() = engine.close()
 
-    /** What the block gives; where it fails, the file is closed first. */
-    fun <T> orClose(block: (Loaded) -> T): T =
+    /** Returns the result of the block; if the block fails, closes the file and throws. */
+    fun <T> closeOnError(block: (LoadedFile) -> T): T =
         try {
             block(this)
         } catch (error: Exception) {
@@ -208,19 +211,24 @@ internal class Loaded(val file: File, val contents: Contents, private val engine
 }
 
 /** Checks a file and loads it. */
-internal fun load(file: File, engines: Engines, threads: Int, signature: String? = null): Loaded {
+internal fun load(
+    file: File,
+    engines: Engines,
+    threads: Int,
+    signature: String? = null,
+): LoadedFile {
     require(threads >= 1) { "threads must be 1 or more, got $threads." }
     val contents = readTflite(file)
-    val several = contents.severalSignatures
-    require(signature == null || signature in several) {
-        if (several.isEmpty()) {
+    val signatures = contents.severalSignatures
+    require(signature == null || signature in signatures) {
+        if (signatures.isEmpty()) {
             "${file.name} has one signature only, so there is no '$signature' to choose."
         } else {
-            "${file.name} has no signature '$signature'. It has: ${several.joinToString()}."
+            "${file.name} has no signature '$signature'. It has: ${signatures.joinToString()}."
         }
     }
     val engine = try {
-        engines.open(file, threads, signature ?: several.firstOrNull())
+        engines.open(file, threads, signature ?: signatures.firstOrNull())
     } catch (error: RuntimeException) {
         throw IllegalArgumentException(
             "'$file' cannot be loaded: ${error.message} The file is damaged, or the interpreter " +
@@ -229,25 +237,25 @@ internal fun load(file: File, engines: Engines, threads: Int, signature: String?
         )
     }
     try {
-        return Loaded(file, contents, engine)
+        return LoadedFile(file, contents, engine)
     } catch (error: IllegalArgumentException) {
         engine.close()
         throw error
     }
 }
 
-private fun labelsOf(file: File, loaded: Loaded, signature: String?): List<String>? {
+private fun labelsOf(file: File, loaded: LoadedFile, signature: String?): List<String>? {
     val beside = File(file.absoluteFile.parentFile, "${file.nameWithoutExtension}.labels.txt")
-    val there = signature == null && beside.isFile
+    val hasFile = signature == null && beside.isFile
     val contents = loaded.contents
     val labels = when {
-        there -> lines(beside.readBytes())
+        hasFile -> lines(beside.readBytes())
         signature == null -> contents.labels
         else -> contents.signatures[signature]
     }
     val scores = loaded.output.shape.last()
     require(labels == null || labels.size == scores) {
-        val where = if (there) "'$beside'" else "The metadata of ${file.name}"
+        val where = if (hasFile) "'$beside'" else "The metadata of ${file.name}"
         "$where has ${labels?.size} labels, but ${file.name} has $scores outputs. The two belong " +
             "to different conversions: convert again."
     }

@@ -4,37 +4,38 @@ import kotlin.math.exp
 import kotlin.math.ln
 import kotlin.math.tanh
 
-/** A category's label and score. */
+/** The label and score of a category. */
 data class Scored(val label: String, val score: Float)
 
 /**
- * What a network says about an image.
+ * The prediction for an image.
  *
- * @property labels one per score; numbers where the file has no labels.
- * @property scores in the order of the labels.
- * @property none the image shows none of the categories; `null` where that is not known.
+ * @property labels one per score; numbers if the file has no labels.
+ * @property scores the scores, in the order of the labels.
+ * @property none true if the image shows none of the categories; `null` if the network has no
+ *   threshold for this.
  */
 class Answer(val labels: List<String>, val scores: FloatArray, val none: Boolean?) {
-    /** The best, highest first; equal scores in the order of the labels. */
+    /** The highest scores, highest first; equal scores in the order of the labels. */
     fun top(count: Int): List<Scored> =
         labels.indices.sortedByDescending { scores[it] }.take(count)
             .map { Scored(labels[it], scores[it]) }
 
     /**
-     * The answer among some of the categories: softmax scores are divided by their sum, which is
-     * what a cutout of them gives; others stay as they are.
+     * The prediction for some of the categories. Softmax scores are divided by their sum, which
+     * gives the scores of a cutout. Other scores do not change.
      */
-    fun among(chosen: List<String>, isSoftmax: Boolean): Answer {
-        val kept = FloatArray(chosen.size) { scores[labels.indexOf(chosen[it])] }
+    fun among(categories: List<String>, isSoftmax: Boolean): Answer {
+        val kept = FloatArray(categories.size) { scores[labels.indexOf(categories[it])] }
         val sum = if (isSoftmax) kept.sum() else 1f
         if (sum > 0) for (i in kept.indices) kept[i] /= sum // coarse scores may all be 0
-        return Answer(chosen, kept, null)
+        return Answer(categories, kept, null)
     }
 }
 
-/** `(pixel - mean) / std`, per channel, is what a network takes. */
+/** Computes a network's input: `(pixel - mean) / std`, per channel. */
 internal class Normalization(private val mean: FloatArray, private val std: FloatArray) {
-    /** The network takes the pixels themselves. */
+    /** True if the network takes pixels. */
     val isNeutral: Boolean get() = mean.all { it == 0f } && std.all { it == 1f }
 
     val channels: Int get() = mean.size
@@ -45,7 +46,7 @@ internal class Normalization(private val mean: FloatArray, private val std: Floa
     }
 
     companion object {
-        /** The entries `mean` and `std`; `null` where there are none. */
+        /** Reads the entries `mean` and `std`; `null` if there are none. */
         fun read(config: JsonObject): Normalization? {
             if (config["mean"] == null || config["std"] == null) return null
             val (mean, std) = listOf("mean", "std").map { key ->
@@ -61,7 +62,7 @@ internal class Normalization(private val mean: FloatArray, private val std: Floa
 
 /** The score below which an image shows none of a network's categories. */
 internal class Threshold(val value: Double, val score: String, val temperature: Double) {
-    /** keras_seqpar.networks.thresholds.known_score, compared. */
+    /** True if the score of the logits (keras_seqpar's `known_score`) is below the threshold. */
     fun rejects(logits: FloatArray): Boolean {
         val top = logits.max().toDouble()
         if (score == "max_logit") return top < value
@@ -78,7 +79,7 @@ internal class Threshold(val value: Double, val score: String, val temperature: 
     }
 }
 
-/** Scores of logits; one of the activations that a manifest may name. */
+/** Computes scores from logits with an activation of [Manifest]. */
 internal fun activate(logits: FloatArray, activation: String?): FloatArray =
     when (activation) {
         "softmax" -> {

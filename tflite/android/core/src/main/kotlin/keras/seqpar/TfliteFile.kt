@@ -9,13 +9,12 @@ import java.util.zip.ZipException
 import java.util.zip.ZipInputStream
 
 /**
- * What a .tflite file says about itself.
+ * The metadata of a .tflite file.
  *
- * @property about what keras_seqpar wrote as the model's description; empty for other files.
- * @property labels one per score in order, from the file's metadata, or `null`; of the first
- *   signature.
- * @property files name -> content of the files that its metadata names.
- * @property signatures key of a signature -> its labels, in the order of the graphs.
+ * @property about the model description that keras_seqpar writes as JSON; empty for other files.
+ * @property labels one label per score of the first signature, or `null`.
+ * @property files name -> content of the files that the metadata lists.
+ * @property signatures key of a signature -> its labels, or `null`; in the order of the graphs.
  */
 internal class Contents(
     val about: JsonObject,
@@ -25,15 +24,15 @@ internal class Contents(
 )
 
 /**
- * Checks that a .tflite file is complete, and reads what it says about itself.
+ * Checks that a .tflite file is complete, and reads its metadata.
  *
- * A flatbuffer as in TensorFlow's schema.fbs; its metadata is one more as in TFLite's
- * metadata_schema.fbs, and the files that belong to it follow as a zip archive. Every table and
- * vector that holds names, shapes, scales or weights is followed, to make sure that it ends inside
- * the file: old interpreters crash the whole process where it does not.
+ * The file is a flatbuffer (TensorFlow's schema.fbs). Its metadata is another flatbuffer (TFLite's
+ * metadata_schema.fbs), and the files that the metadata lists follow as a zip archive. Every table
+ * and vector that holds names, shapes, scales or weights is followed to its end, which must be
+ * inside the file: otherwise old interpreters crash the whole process.
  *
  * @throws FileNotFoundException there is no such file.
- * @throws IllegalArgumentException it is truncated, damaged or no .tflite file.
+ * @throws IllegalArgumentException the file is truncated, damaged or not a .tflite file.
  */
 internal fun readTflite(file: File): Contents {
     if (!file.isFile) throw FileNotFoundException("There is no file '$file'.")
@@ -43,10 +42,14 @@ internal fun readTflite(file: File): Contents {
             "tflite/convert.py."
     }
     try {
-        val flat = Flat(data)
+        val flat = FlatBuffer(data)
         val metadata = walk(flat)
         val (names, labelFiles) =
-            if (metadata.isEmpty()) Pair(emptyList(), emptyList()) else associated(Flat(metadata))
+            if (metadata.isEmpty()) {
+                Pair(emptyList(), emptyList())
+            } else {
+                associated(FlatBuffer(metadata))
+            }
         val files = if (names.isEmpty()) emptyMap() else unzip(data, names)
         val labels = labelFiles.map { name -> name?.let { lines(files.getValue(it)) } }
         return Contents(
@@ -69,14 +72,14 @@ internal fun readTflite(file: File): Contents {
     }
 }
 
-/** The lines of a label file. */
+/** Splits the content of a label file into lines. */
 internal fun lines(content: ByteArray): List<String> =
     content.strictText().replace("\r\n", "\n").removeSuffix("\n").split("\n")
 
 internal fun ByteArray.strictText(): String = decodeToString(throwOnInvalidSequence = true)
 
-/** A flatbuffer. What lies outside of it raises IndexOutOfBoundsException. */
-private class Flat(val data: ByteArray) {
+/** Reads a flatbuffer. Access outside of it throws IndexOutOfBoundsException. */
+private class FlatBuffer(val data: ByteArray) {
     private val bytes = ByteBuffer.wrap(data).order(ByteOrder.LITTLE_ENDIAN)
     val root: Int = unsigned(0)
 
@@ -88,7 +91,7 @@ private class Flat(val data: ByteArray) {
 
     fun byte(at: Int): Int = bytes.get(at).toInt()
 
-    /** Where the table's field lies; `null` where it has its default. */
+    /** The position of a table's field, or `null` if the field has its default value. */
     fun slot(table: Int, index: Int): Int? {
         val vtable = table - bytes.getInt(table)
         if (4 + 2 * index >= short(vtable)) return null
@@ -96,10 +99,10 @@ private class Flat(val data: ByteArray) {
         return if (offset == 0) null else table + offset
     }
 
-    /** Where what the table's field points to begins. */
+    /** The position of the object that a table's field points to, or `null`. */
     fun field(table: Int, index: Int): Int? = slot(table, index)?.let { it + unsigned(it) }
 
-    /** First byte and length of a vector; nothing of it lies beyond the end. */
+    /** The first byte and the length of a vector; checks that it ends inside the buffer. */
     fun vector(table: Int, index: Int, width: Int): Pair<Int, Int> {
         val start = field(table, index) ?: return Pair(0, 0)
         val length = unsigned(start)
@@ -120,8 +123,8 @@ private class Flat(val data: ByteArray) {
     private fun short(at: Int): Int = bytes.getShort(at).toInt() and 0xffff
 }
 
-/** Follows a model's tables; returns its metadata, empty if it has none. */
-private fun walk(flat: Flat): ByteArray {
+/** Follows all tables of a model and returns its metadata, which may be empty. */
+private fun walk(flat: FlatBuffer): ByteArray {
     val model = flat.root
     for (code in flat.tables(model, 1)) flat.vector(code, 1, 1) // custom code
     for (graph in flat.tables(model, 2)) {
@@ -151,15 +154,15 @@ private fun walk(flat: Flat): ByteArray {
     return ByteArray(0)
 }
 
-/** The graph and key of every signature, in the order of the graphs. */
-private fun signatures(flat: Flat): List<Pair<Int, String>> =
+/** Graph index and key of every signature, in the order of the graphs. */
+private fun signatures(flat: FlatBuffer): List<Pair<Int, String>> =
     flat.tables(flat.root, 7).map { signature ->
         val graph = flat.slot(signature, 4)?.let(flat::unsigned) ?: 0
         Pair(graph, flat.content(signature, 2).strictText())
     }.sortedBy { it.first }
 
-/** The files that metadata names, and which has the labels of every graph's first output. */
-private fun associated(flat: Flat): Pair<List<String>, List<String?>> {
+/** Names of the files in the metadata, and per graph the label file of its first output. */
+private fun associated(flat: FlatBuffer): Pair<List<String>, List<String?>> {
     val names = ArrayList<String>()
     val labels = ArrayList<String?>()
 
@@ -182,7 +185,7 @@ private fun associated(flat: Flat): Pair<List<String>, List<String?>> {
     return Pair(names.filter { it.isNotEmpty() }, labels)
 }
 
-/** The named files of the archive at the end. Android's ZipFile wants nothing before it. */
+/** Reads files from the zip archive at the end; Android's ZipFile accepts no data before one. */
 private fun unzip(data: ByteArray, names: List<String>): Map<String, ByteArray> {
     val bytes = ByteBuffer.wrap(data).order(ByteOrder.LITTLE_ENDIAN)
     val end = (data.size - 22 downTo maxOf(0, data.size - 22 - 0xffff))
@@ -194,7 +197,7 @@ private fun unzip(data: ByteArray, names: List<String>): Map<String, ByteArray> 
     ZipInputStream(data.inputStream(first, directory - first)).use { archive ->
         while (true) {
             val entry = archive.nextEntry ?: break
-            found[entry.name] = archive.readBytes() // checks the CRC
+            found[entry.name] = archive.readBytes() // also checks the CRC
         }
     }
     return names.associateWith { found[it] ?: throw ZipException("no file $it") }
@@ -203,7 +206,7 @@ private fun unzip(data: ByteArray, names: List<String>): Map<String, ByteArray> 
 private fun about(description: ByteArray): JsonObject =
     try {
         parseJson(description.strictText()) as? JsonObject
-    } catch (_: IllegalArgumentException) { // a file from elsewhere: free text
+    } catch (_: IllegalArgumentException) { // the description of other files is free text
         null
     } catch (_: CharacterCodingException) {
         null

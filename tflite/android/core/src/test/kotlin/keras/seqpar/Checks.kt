@@ -2,7 +2,7 @@ package keras.seqpar
 
 import kotlin.math.abs
 
-/** Runs named checks and counts them: all the test framework that is needed here. */
+/** A minimal test framework: runs named checks and counts failures. */
 object Checks {
     private var passed = 0
     private var failed = 0
@@ -18,7 +18,7 @@ object Checks {
         }
     }
 
-    /** @return the exit status. */
+    /** Prints the counts and returns the exit status. */
     fun report(): Int {
         println("$passed passed, $failed failed")
         return if (failed == 0 && passed > 0) 0 else 1
@@ -29,17 +29,17 @@ fun assertEquals(wanted: Any?, found: Any?, what: String = "value") {
     if (wanted != found) throw AssertionError("$what: wanted $wanted, got $found")
 }
 
-/** All values lie within [bound] of the wanted ones. */
+/** Checks that all values differ from the expected values by at most [bound]. */
 fun assertClose(wanted: List<Double>, found: FloatArray, bound: Double, what: String = "scores") {
     assertEquals(wanted.size, found.size, "number of $what")
-    wanted.zip(found.toList()) { want, have ->
-        if (abs(want - have) > bound || have.isNaN()) {
+    wanted.zip(found.toList()) { expected, actual ->
+        if (abs(expected - actual) > bound || actual.isNaN()) {
             throw AssertionError("$what: wanted $wanted, got ${found.toList()}")
         }
     }
 }
 
-/** The block fails with such an error, whose message has all of these. */
+/** Checks that the block throws an error of this type, whose message contains all [parts]. */
 inline fun <reified T : Throwable> assertFails(vararg parts: String, block: () -> Unit) {
     val error = try {
         block()

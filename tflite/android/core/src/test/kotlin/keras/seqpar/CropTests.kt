@@ -3,11 +3,11 @@ package keras.seqpar
 import java.io.File
 import keras.seqpar.Checks.check
 
-/** Streams of crops in LiteRT. */
-class CropTests(private val made: Made, private val engines: LiteRtLibrary) {
-    private val cases = made.cases.child("crops")
-    private val file = File(made.folder, cases.text("file"))
-    private val frames = File(made.folder, cases.text("frames")).readBytes()
+/** Tests streams of crops. */
+class CropTests(private val python: PythonCases, private val engines: LiteRtLibrary) {
+    private val cases = python.cases.child("crops")
+    private val file = File(python.folder, cases.text("file"))
+    private val frames = File(python.folder, cases.text("frames")).readBytes()
 
     fun run() {
         for (case in cases.objects("streams")) testStream(case)
@@ -16,7 +16,7 @@ class CropTests(private val made: Made, private val engines: LiteRtLibrary) {
     }
 
     private fun frame(index: Int): FloatArray {
-        val size = cases.whole("values").toInt()
+        val size = cases.integer("values").toInt()
         return FloatArray(size) { (frames[index * size + it].toInt() and 255).toFloat() }
     }
 
@@ -61,9 +61,9 @@ class CropTests(private val made: Made, private val engines: LiteRtLibrary) {
     }
 
     private fun testRefused() {
-        check("files without crops, margins that no crop has, and other frames are refused") {
+        check("files without crops, too large margins and frames of another size are refused") {
             assertFails<IllegalArgumentException>("none.tflite has no crops", "convert_crops") {
-                CropStream(File(made.folder, "none.tflite"), engines)
+                CropStream(File(python.folder, "none.tflite"), engines)
             }
             assertFails<IllegalArgumentException>("even one changed pixel", "margin 30") {
                 CropStream(file, engines, margin = 30)

@@ -5,14 +5,14 @@ import java.io.FileNotFoundException
 import java.io.RandomAccessFile
 import keras.seqpar.Checks.check
 
-/** Files of cutouts in LiteRT. */
-class FileTests(private val made: Made, private val engines: LiteRtLibrary) {
-    private val folder = made.folder
-    private val images = made.images
+/** Tests .tflite files of cutouts. */
+class FileTests(private val python: PythonCases, private val engines: LiteRtLibrary) {
+    private val folder = python.folder
+    private val images = python.images
 
     fun run() {
-        for (case in made.cases.objects("files")) testFile(case)
-        for (case in made.cases.objects("nested_files")) testFile(case)
+        for (case in python.cases.objects("files")) testFile(case)
+        for (case in python.cases.objects("nested_files")) testFile(case)
         testRefusedFiles(images[0])
         testSignatures()
         testClassifier()
@@ -27,14 +27,14 @@ class FileTests(private val made: Made, private val engines: LiteRtLibrary) {
                 Runner(File(folder, name), engines, threads).use { runner ->
                     assertEquals(case.texts("labels"), runner.labels, "labels")
                     assertEquals("gains" in name, runner.gainLabels.isNotEmpty(), "gains")
-                    val most = if ("max_gain" in case.keys) case.number("max_gain") else null
-                    assertEquals(most?.toFloat(), runner.maxGain, "largest gain")
+                    val maxGain = if ("max_gain" in case.keys) case.number("max_gain") else null
+                    assertEquals(maxGain?.toFloat(), runner.maxGain, "largest gain")
                     if ("gain_labels" in case.keys) {
                         assertEquals(case.texts("gain_labels"), runner.gainLabels, "gain labels")
                     }
                     images.forEachIndexed { i, image ->
                         val answer = runner.classify(image, gains)
-                        made.compare(name, case.rows("scores")[i], answer.scores, bound)
+                        python.compare(name, case.rows("scores")[i], answer.scores, bound)
                         assertEquals(case.flags("none")?.get(i), answer.none, "none of these")
                         val best = answer.scores.indices.maxBy { answer.scores[it] }
                         val wanted = Scored(answer.labels[best], answer.scores[best])
@@ -76,7 +76,7 @@ class FileTests(private val made: Made, private val engines: LiteRtLibrary) {
                 Runner(File("gone.tflite"), engines)
             }
         }
-        check("a file of something else is refused") {
+        check("a file of another kind is refused") {
             assertFails<IllegalArgumentException>("image0.png", "is no .tflite file") {
                 Runner(File(folder, "image0.png"), engines)
             }
@@ -88,7 +88,7 @@ class FileTests(private val made: Made, private val engines: LiteRtLibrary) {
             }
         }
         check("a truncated file is refused, wherever it ends") {
-            val cut = File(made.copied("gains.tflite"), "gains.tflite")
+            val cut = File(python.copied("gains.tflite"), "gains.tflite")
             RandomAccessFile(cut, "rw").use { file ->
                 val steps = (0L until 4096) + (4096L until file.length() step 997)
                 for (length in steps.reversed()) {
@@ -97,9 +97,9 @@ class FileTests(private val made: Made, private val engines: LiteRtLibrary) {
                 }
             }
         }
-        check("a file with damaged bytes is read or refused, never anything else") {
+        check("a file with damaged bytes is read or refused, without another error") {
             val content = small.readBytes()
-            val damaged = File(made.temporary(), "damaged.tflite")
+            val damaged = File(python.temporary(), "damaged.tflite")
             val random = java.util.Random(0)
             repeat(300) {
                 val bytes = content.copyOf()
@@ -112,7 +112,7 @@ class FileTests(private val made: Made, private val engines: LiteRtLibrary) {
             }
         }
         check("labels of another conversion are refused") {
-            val copy = made.copied("gains.tflite")
+            val copy = python.copied("gains.tflite")
             File(copy, "gains.labels.txt").writeText("one\ntwo\n")
             assertFails<IllegalArgumentException>("gains.labels.txt", "2 labels", "5 outputs") {
                 Runner(File(copy, "gains.tflite"), engines)
@@ -143,7 +143,7 @@ class FileTests(private val made: Made, private val engines: LiteRtLibrary) {
     }
 
     private fun testClassifier() {
-        check("a folder with a pack or with a file is one thing to an app") {
+        check("Classifier reads a folder with a pack or with a file") {
             Classifier(File(folder, "int8.pack"), engines).use { model ->
                 assertEquals(listOf("tench", "church", "parachute", "golf ball"), model.choices)
                 assertEquals(emptyList<String>(), model.gains)
@@ -151,7 +151,7 @@ class FileTests(private val made: Made, private val engines: LiteRtLibrary) {
                 model.choose(listOf("church", "tench"))
                 assertEquals(listOf("church", "tench"), model.classify(images[0]).labels)
             }
-            Classifier(made.copied("gains.tflite"), engines).use { model ->
+            Classifier(python.copied("gains.tflite"), engines).use { model ->
                 assertEquals(listOf("cat", "dog", "car", "ferry", "tug"), model.choices)
                 assertEquals(7, model.gains.size)
                 assertEquals(null, model.maxGain)
@@ -170,7 +170,7 @@ class FileTests(private val made: Made, private val engines: LiteRtLibrary) {
                 }
             }
             assertFails<FileNotFoundException>("no one .tflite file") {
-                Classifier(made.temporary(), engines)
+                Classifier(python.temporary(), engines)
             }
         }
     }

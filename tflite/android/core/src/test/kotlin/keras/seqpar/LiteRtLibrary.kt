@@ -10,19 +10,19 @@ import java.io.File
 import java.nio.ByteBuffer
 
 /**
- * LiteRT on a desktop: the C library of Python's ai-edge-litert, through JNA.
+ * Adapts LiteRT on a desktop: the C library of Python's ai-edge-litert, through JNA.
  *
- * Its functions are those of LiteRT's litert/c/litert_model.h, litert_compiled_model.h and
- * litert_tensor_buffer.h, on a 64-bit machine. Written for version 2.3.
+ * The functions are declared in LiteRT's litert/c/litert_model.h, litert_compiled_model.h and
+ * litert_tensor_buffer.h. For 64-bit machines and version 2.3.
  *
  * @param library path of `libLiteRt.so`.
  */
 class LiteRtLibrary(library: File) : Engines {
     private val c = NativeLibrary.getInstance("c")
     private val native = NativeLibrary.getInstance(library.absolutePath)
-    private val environment = made("LiteRtCreateEnvironment", 0, null)
+    private val environment = create("LiteRtCreateEnvironment", 0, null)
 
-    /** How many files are loaded. */
+    /** The number of loaded files. */
     var open = 0
         private set
 
@@ -36,7 +36,7 @@ class LiteRtLibrary(library: File) : Engines {
     }
 
     /** Calls a function whose last argument receives a handle. */
-    private fun made(name: String, vararg arguments: Any?): Pointer {
+    private fun create(name: String, vararg arguments: Any?): Pointer {
         val handle = PointerByReference()
         call(name, *arguments, handle)
         return handle.value
@@ -52,59 +52,61 @@ class LiteRtLibrary(library: File) : Engines {
         native.getFunction(name).invoke(arrayOf(handle))
 
     private inner class LiteRtModel(file: File, threads: Int, key: String?) : Engine {
-        private val model = made("LiteRtCreateModelFromFile", environment, file.path)
-        private val options = made("LiteRtCreateOptions")
+        private val model = create("LiteRtCreateModelFromFile", environment, file.path)
+        private val options = create("LiteRtCreateOptions")
         private val signature: Long
         private val compiled: Pointer
-        private val given: List<Buffer>
-        private val got: List<Buffer>
+        private val inputBuffers: List<Buffer>
+        private val outputBuffers: List<Buffer>
 
         init {
             call("LiteRtSetOptionsHardwareAccelerators", options, CPU)
             val toml = c.getFunction("strdup").invokePointer(arrayOf("num_threads = $threads\n"))
-            val cpu = made("LiteRtCreateOpaqueOptions", "xnnpack", toml, c.getFunction("free"))
+            val cpu = create("LiteRtCreateOpaqueOptions", "xnnpack", toml, c.getFunction("free"))
             call("LiteRtAddOpaqueOptions", options, cpu)
-            compiled = made("LiteRtCreateCompiledModel", environment, model, options)
+            compiled = create("LiteRtCreateCompiledModel", environment, model, options)
             signature = (0 until count("LiteRtGetNumModelSignatures", model)).first {
-                val handle = made("LiteRtGetModelSignature", model, it)
-                key == null || made("LiteRtGetSignatureKey", handle).getString(0) == key
+                val handle = create("LiteRtGetModelSignature", model, it)
+                key == null || create("LiteRtGetSignatureKey", handle).getString(0) == key
             }
-            val handle = made("LiteRtGetModelSignature", model, signature)
-            val graph = made("LiteRtGetSignatureSubgraph", handle)
-            given = buffers("Input", handle).inOrder("Input", graph)
-            got = buffers("Output", handle).inOrder("Output", graph)
+            val handle = create("LiteRtGetModelSignature", model, signature)
+            val graph = create("LiteRtGetSignatureSubgraph", handle)
+            inputBuffers = buffers("Input", handle).inOrder("Input", graph)
+            outputBuffers = buffers("Output", handle).inOrder("Output", graph)
             open++
         }
 
-        override val inputs: List<Port> get() = given.map { it.port }
-        override val outputs: List<Port> get() = got.map { it.port }
+        override val inputs: List<Port> get() = inputBuffers.map { it.port }
+        override val outputs: List<Port> get() = outputBuffers.map { it.port }
 
         override fun run(inputs: List<ByteBuffer>): List<ByteBuffer> {
-            given.zip(inputs) { buffer, values ->
+            inputBuffers.zip(inputs) { buffer, values ->
                 require(values.isDirect && values.capacity() == buffer.port.tensor.bytes)
                 buffer.locked(WRITE) { it.put(values.duplicate().rewind() as ByteBuffer) }
             }
             call(
                 "LiteRtRunCompiledModel",
                 *arrayOf(compiled, signature),
-                *arrayOf(given.size.toLong(), handles(given)),
-                *arrayOf(got.size.toLong(), handles(got)),
+                *arrayOf(inputBuffers.size.toLong(), handles(inputBuffers)),
+                *arrayOf(outputBuffers.size.toLong(), handles(outputBuffers)),
             )
-            got.forEach { buffer ->
+            outputBuffers.forEach { buffer ->
                 buffer.locked(READ) { (buffer.values.duplicate().rewind() as ByteBuffer).put(it) }
             }
-            return got.map { it.values }
+            return outputBuffers.map { it.values }
         }
 
         override fun close() {
-            (given + got).forEach { destroy("LiteRtDestroyTensorBuffer", it.handle) }
+            (inputBuffers + outputBuffers).forEach {
+                destroy("LiteRtDestroyTensorBuffer", it.handle)
+            }
             destroy("LiteRtDestroyCompiledModel", compiled)
             destroy("LiteRtDestroyOptions", options)
             destroy("LiteRtDestroyModel", model)
             open--
         }
 
-        /** In the order of the signature, which is the order that a run takes. */
+        /** Handles in the order of the signature, which is the order of a run's arguments. */
         private fun handles(buffers: List<Buffer>): Memory {
             val array = Memory(8L * buffers.size)
             buffers.forEach { array.setPointer(8 * it.index, it.handle) }
@@ -113,28 +115,28 @@ class LiteRtLibrary(library: File) : Engines {
 
         private fun buffers(kind: String, from: Pointer): List<Buffer> =
             (0 until count("LiteRtGetNumSignature${kind}s", from)).map { index ->
-                val name = made("LiteRtGetSignature${kind}Name", from, index).getString(0)
-                val tensor = made("LiteRtGetSignature${kind}TensorByIndex", from, index)
+                val name = create("LiteRtGetSignature${kind}Name", from, index).getString(0)
+                val tensor = create("LiteRtGetSignature${kind}TensorByIndex", from, index)
                 val type = Memory(RANKED_TYPE_BYTES)
                 call("LiteRtGetRankedTensorType", tensor, type)
                 val requirements = "LiteRtGetCompiledModel${kind}BufferRequirements"
-                val needs = made(requirements, compiled, signature, index)
+                val needs = create(requirements, compiled, signature, index)
                 val buffer = "LiteRtCreateManagedTensorBufferFromRequirements"
-                val handle = made(buffer, environment, type, needs)
+                val handle = create(buffer, environment, type, needs)
                 Buffer(Port(name, described(tensor, type)), index, handle)
             }
 
         /** A signature may name tensors in another order than the graph. */
         private fun List<Buffer>.inOrder(kind: String, graph: Pointer): List<Buffer> =
             indices.map { index ->
-                val tensor = made("LiteRtGetSubgraph$kind", graph, index.toLong())
-                val name = made("LiteRtGetTensorName", tensor).getString(0)
+                val tensor = create("LiteRtGetSubgraph$kind", graph, index.toLong())
+                val name = create("LiteRtGetTensorName", tensor).getString(0)
                 single { it.port.name == name }
             }
     }
 
     private fun described(tensor: Pointer, type: Pointer): Tensor {
-        val rank = type.getInt(4) and 127 // bit 7 says whether there are strides
+        val rank = type.getInt(4) and 127 // bit 7 is set if there are strides
         val shape = type.getIntArray(8, rank).toList()
         val dtype = DTYPES[type.getInt(0)] ?: "type ${type.getInt(0)}"
         val kind = IntByReference()
@@ -161,7 +163,7 @@ class LiteRtLibrary(library: File) : Engines {
         const val READ = 0
         const val WRITE = 1
         const val PER_TENSOR = 1
-        const val RANKED_TYPE_BYTES = 128L // 72, and room
+        const val RANKED_TYPE_BYTES = 128L // it has 72
         val DTYPES = mapOf(1 to "float32", 3 to "uint8", 9 to "int8")
     }
 }

@@ -5,13 +5,13 @@ import java.io.FileNotFoundException
 import java.io.RandomAccessFile
 import keras.seqpar.Checks.check
 
-/** Branch packs in LiteRT. */
-class PackTests(private val made: Made, private val engines: LiteRtLibrary) {
-    private val folder = made.folder
-    private val images = made.images
+/** Tests branch packs. */
+class PackTests(private val python: PythonCases, private val engines: LiteRtLibrary) {
+    private val folder = python.folder
+    private val images = python.images
 
     fun run() {
-        for (pack in made.cases.objects("packs")) testPack(pack)
+        for (pack in python.cases.objects("packs")) testPack(pack)
         testChoosing(images[0])
         testReloading(images[0])
         testRefusedPacks()
@@ -20,14 +20,14 @@ class PackTests(private val made: Made, private val engines: LiteRtLibrary) {
     private fun testPack(case: JsonObject) {
         val name = case.text("folder")
         for (choice in case.objects("choices")) {
-            val chosen = choice["choice"]?.let { choice.texts("choice") }
-            check("$name gives Python's scores for $chosen") {
-                PackRunner(File(folder, name), engines, chosen).use { runner ->
+            val categories = choice["choice"]?.let { choice.texts("choice") }
+            check("$name gives Python's scores for $categories") {
+                PackRunner(File(folder, name), engines, categories).use { runner ->
                     assertEquals(choice.texts("categories"), runner.categories, "categories")
                     assertEquals(choice.texts("loaded"), runner.loaded.sorted(), "files")
                     images.forEachIndexed { i, image ->
                         val answer = runner.classify(image)
-                        made.compare(name, choice.rows("scores")[i], answer.scores, CLOSE)
+                        python.compare(name, choice.rows("scores")[i], answer.scores, CLOSE)
                         assertEquals(choice.flags("none")?.get(i), answer.none, "none of these")
                         assertEquals(runner.categories, answer.labels)
                     }
@@ -37,7 +37,7 @@ class PackTests(private val made: Made, private val engines: LiteRtLibrary) {
     }
 
     private fun testChoosing(image: Image) {
-        check("a choice loads what it needs and drops the rest") {
+        check("choosing categories loads the files they need and closes the others") {
             val loaded = engines.open
             PackRunner(File(folder, "nested.pack"), engines, listOf("cat")).use { runner ->
                 val cat = listOf("branch_pets.tflite", "branch_cat.tflite")
@@ -69,8 +69,8 @@ class PackTests(private val made: Made, private val engines: LiteRtLibrary) {
                 assertEquals(listOf("cat"), runner.categories)
             }
         }
-        check("files of categories that nobody chooses may be missing") {
-            val pack = made.copied("nested.pack")
+        check("files of categories that are not chosen may be missing") {
+            val pack = python.copied("nested.pack")
             File(pack, "branch_dog.tflite").delete()
             File(pack, "branch_ships.tflite").delete()
             PackRunner(pack, engines, listOf("cat", "car")).use { runner ->
@@ -88,8 +88,8 @@ class PackTests(private val made: Made, private val engines: LiteRtLibrary) {
     }
 
     private fun testReloading(image: Image) {
-        check("branches come and go with the manifest, and the trunk stays loaded") {
-            val pack = made.copied("reduced.pack")
+        check("reload adds and removes branches, and the trunk stays loaded") {
+            val pack = python.copied("reduced.pack")
             PackRunner(pack, engines).use { runner ->
                 assertEquals(3, runner.categories.size)
                 add("branch_church.tflite", "int8.pack", pack)
@@ -110,7 +110,7 @@ class PackTests(private val made: Made, private val engines: LiteRtLibrary) {
             }
         }
         check("another trunk is refused") {
-            val pack = made.copied("nested.pack")
+            val pack = python.copied("nested.pack")
             PackRunner(pack, engines).use { runner ->
                 File(folder, "other.pack").copyRecursively(pack, overwrite = true)
                 assertFails<IllegalArgumentException>("has another trunk now") { runner.reload() }
@@ -120,7 +120,7 @@ class PackTests(private val made: Made, private val engines: LiteRtLibrary) {
 
     private fun testRefusedPacks() {
         check("a wrong hash is refused with the file's name") {
-            val pack = made.copied("nested.pack")
+            val pack = python.copied("nested.pack")
             flip(File(pack, "branch_dog.tflite"))
             PackRunner(pack, engines, listOf("cat")).close()
             assertFails<IllegalArgumentException>("branch_dog.tflite", "has the SHA-256") {
@@ -132,7 +132,7 @@ class PackTests(private val made: Made, private val engines: LiteRtLibrary) {
             }
         }
         check("a truncated file is refused with its name") {
-            val pack = made.copied("int8.pack")
+            val pack = python.copied("int8.pack")
             val branch = File(pack, "branch_church.tflite")
             RandomAccessFile(branch, "rw").use { it.setLength(branch.length() / 2) }
             assertFails<IllegalArgumentException>("branch_church.tflite", "it is truncated") {
@@ -140,7 +140,7 @@ class PackTests(private val made: Made, private val engines: LiteRtLibrary) {
             }
         }
         check("a missing file is refused with its name") {
-            val pack = made.copied("int8.pack")
+            val pack = python.copied("int8.pack")
             File(pack, "branch_church.tflite").delete()
             assertFails<FileNotFoundException>("no file 'branch_church.tflite'") {
                 PackRunner(pack, engines)
@@ -151,25 +151,25 @@ class PackTests(private val made: Made, private val engines: LiteRtLibrary) {
             }
         }
         check("a branch of another trunk is refused with its name") {
-            val pack = made.copied("nested.pack")
+            val pack = python.copied("nested.pack")
             val other = File(folder, "other.pack")
             add("branch_car.tflite", "other.pack", pack)
             assertFails<IllegalArgumentException>("branch_car.tflite") { PackRunner(pack, engines) }
-            // And where its entry in the manifest comes with it.
+            // Also if its entry in the manifest is copied too.
             val entry = "\"branch_car.tflite\""
             val lines = File(other, Manifest.FILE).readLines()
             val at = lines.indexOfFirst { entry in it }
             edit(pack) { text ->
-                val own = text.lines()
-                val from = own.indexOfFirst { entry in it }
-                (own.take(from) + lines.subList(at, at + 5) + own.drop(from + 5)).joinToString("\n")
+                val old = text.lines()
+                val from = old.indexOfFirst { entry in it }
+                (old.take(from) + lines.subList(at, at + 5) + old.drop(from + 5)).joinToString("\n")
             }
             assertFails<IllegalArgumentException>(
                 "'branch_car.tflite' (car) was calibrated for another trunk",
             ) { PackRunner(pack, engines) }
         }
-        check("a branch that says another trunk than the manifest is refused") {
-            val pack = made.copied("nested.pack")
+        check("a branch whose trunk differs from the manifest's is refused") {
+            val pack = python.copied("nested.pack")
             val trunk = Manifest.read(pack).trunk
             add("trunk.tflite", "other.pack", pack)
             val other = Manifest.read(File(folder, "other.pack")).trunk
@@ -191,14 +191,14 @@ class PackTests(private val made: Made, private val engines: LiteRtLibrary) {
                 Triple("\"tree\": [", "\"tree\": [[],", "is damaged (tree must be a list of obj"),
                 Triple("}", "", "is truncated or damaged (no JSON"),
             )) {
-                val pack = made.copied("int8.pack")
+                val pack = python.copied("int8.pack")
                 edit(pack) { it.replaceFirst(old, new) }
                 assertFails<IllegalArgumentException>(Manifest.FILE, part) {
                     PackRunner(pack, engines)
                 }
             }
             assertFails<FileNotFoundException>("no file 'manifest.json'") {
-                PackRunner(made.temporary(), engines)
+                PackRunner(python.temporary(), engines)
             }
             assertFails<FileNotFoundException>("no such folder") {
                 PackRunner(File("gone.pack"), engines)
@@ -214,7 +214,7 @@ class PackTests(private val made: Made, private val engines: LiteRtLibrary) {
         file.writeText(after)
     }
 
-    /** Copies a file of a pack into another. */
+    /** Copies a file from one pack into another. */
     private fun add(name: String, from: String, pack: File) {
         File(folder, "$from/$name").copyTo(File(pack, name), overwrite = true)
     }

@@ -7,31 +7,31 @@ import keras.seqpar.Checks.check
 import kotlin.math.abs
 import kotlin.system.exitProcess
 
-/** Tests the core against what Python made: FOLDER of make_cases.py, path of libLiteRt.so. */
+/** Compares the core with Python. Arguments: FOLDER of make_cases.py, path of libLiteRt.so. */
 fun main(arguments: Array<String>) {
-    val made = Made(File(arguments[0]))
+    val python = PythonCases(File(arguments[0]))
     val engines = LiteRtLibrary(File(arguments[1]))
     testJson()
-    testFakes()
-    testImages(made)
-    FileTests(made, engines).run()
-    PackTests(made, engines).run()
-    CropTests(made, engines).run()
+    testFakeEngines()
+    testImages(python)
+    FileTests(python, engines).run()
+    PackTests(python, engines).run()
+    CropTests(python, engines).run()
     check("every file that was loaded is closed") { assertEquals(0, engines.open) }
-    made.temporaries.deleteRecursively()
-    made.report()
+    python.temporaries.deleteRecursively()
+    python.report()
     exitProcess(Checks.report())
 }
 
-/** What Python made. */
-class Made(val folder: File) {
+/** The files and expected results that make_cases.py wrote. */
+class PythonCases(val folder: File) {
     internal val cases = parseJson(File(folder, "cases.json").readText()) as JsonObject
     val names = cases.texts("images")
-    val images = names.map { read(File(folder, it)) }
+    val images = names.map { readImage(File(folder, it)) }
     val temporaries: File = Files.createTempDirectory("seqpar").toFile()
-    private val largest = LinkedHashMap<String, Double>() // file -> largest difference of a score
+    private val largest = LinkedHashMap<String, Double>() // file -> largest difference of any score
 
-    /** Scores lie within a bound of Python's. */
+    /** Checks that scores differ from Python's by at most [bound]. */
     fun compare(name: String, wanted: List<Double>, found: FloatArray, bound: Double) {
         assertClose(wanted, found, bound)
         largest.merge(name, wanted.indices.maxOf { abs(wanted[it] - found[it]) }, ::maxOf)
@@ -52,7 +52,7 @@ class Made(val folder: File) {
     }
 }
 
-fun read(file: File): Image {
+fun readImage(file: File): Image {
     val image = ImageIO.read(file)
     val (width, height) = Pair(image.width, image.height)
     return Image(width, height, image.getRGB(0, 0, width, height, null, 0, width))

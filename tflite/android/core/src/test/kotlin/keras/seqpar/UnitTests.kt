@@ -5,7 +5,7 @@ import java.nio.ByteBuffer
 import keras.seqpar.Checks.check
 
 fun testJson() {
-    check("JSON is read as Python writes it") {
+    check("JSON written by Python is read") {
         val text = """ {"a": [1, -2.5e-3, "é\u00e9\n\"", true, null, {}], "b": {"c": []}} """
         val read = parseJson(text) as JsonObject
         val wanted = listOf(1.0, -0.0025, "éé\n\"", true, null)
@@ -14,7 +14,7 @@ fun testJson() {
         assertEquals(setOf("a", "b"), read.keys)
         assertEquals(1.17549435e-38, parseJson("1.17549435e-38"))
     }
-    check("what is no JSON is refused") {
+    check("text that is not JSON is refused") {
         val broken = listOf(
             "", "{", "[1,]", "{\"a\" 1}", "[1 2]", "tru", "01", "1.", "\"a", "\"\\x\"", "nan",
             "\"\\u12\"", "[]]", "{\"a\": }", "{a: 1}", "[".repeat(5000), "\"a\nb\"", "+1", "'a'",
@@ -24,16 +24,16 @@ fun testJson() {
     check("entries of another type are refused with their name") {
         val read = parseJson("""{"a": "text", "b": 1.5, "c": null}""") as JsonObject
         assertFails<IllegalArgumentException>("a must be a number, got text") { read.number("a") }
-        assertFails<IllegalArgumentException>("b must be a whole number") { read.whole("b") }
+        assertFails<IllegalArgumentException>("b must be a whole number") { read.integer("b") }
         assertFails<IllegalArgumentException>("c must be a list, got null") { read.list("c") }
         assertFails<IllegalArgumentException>("there is no d") { read.textOrNull("d") }
         assertEquals(null, read.textOrNull("c"))
     }
 }
 
-/** What needs no LiteRT: an engine that says what it was made to say. */
-fun testFakes() {
-    class Fake(override val inputs: List<Port>, override val outputs: List<Port>) : Engine {
+/** Tests that need no LiteRT: they use an engine with given inputs and outputs. */
+fun testFakeEngines() {
+    class FakeEngine(override val inputs: List<Port>, override val outputs: List<Port>) : Engine {
         var closed = false
 
         override fun run(inputs: List<ByteBuffer>) = outputs.map { it.tensor.buffer() }
@@ -47,7 +47,7 @@ fun testFakes() {
         Port(name, Tensor(shape.toList(), dtype, 0.0, 0))
     val image = port("image", 1, 8, 8, 3)
     val contents = Contents(JsonObject(emptyMap()), null, emptyMap(), emptyMap())
-    check("files that are no network for one image are refused and closed") {
+    check("files that are not a network for one image are refused") {
         val scores = port("scores", 1, 5)
         for ((inputs, outputs) in listOf(
             listOf(port("image", 4, 8, 8, 3)) to listOf(scores),
@@ -58,12 +58,13 @@ fun testFakes() {
             listOf(port("image", 1, 8, 8, 3, dtype = "int32")) to listOf(scores),
         )) {
             assertFails<IllegalArgumentException>("'some.tflite' ", "Wanted: ") {
-                Loaded(File("some.tflite"), contents, Fake(inputs, outputs))
+                LoadedFile(File("some.tflite"), contents, FakeEngine(inputs, outputs))
             }
         }
     }
     check("a file that does not say how images are normalized takes values only") {
-        val loaded = Loaded(File("some.tflite"), contents, Fake(listOf(image), listOf(image)))
+        val engine = FakeEngine(listOf(image), listOf(image))
+        val loaded = LoadedFile(File("some.tflite"), contents, engine)
         loaded.set(FloatArray(192))
         assertFails<IllegalArgumentException>("some.tflite does not say how") {
             loaded.set(Image(1, 1, IntArray(1)))
@@ -84,7 +85,7 @@ fun testFakes() {
         val zero = Answer(listOf("a", "b"), floatArrayOf(1f, 0f), null)
         assertEquals(listOf(0f), zero.among(listOf("b"), isSoftmax = true).scores.toList())
     }
-    check("scores of no softmax") {
+    check("scores of all activations") {
         assertEquals(listOf(0.5f, 1f), activate(floatArrayOf(0f, 100f), "sigmoid").toList())
         assertEquals(listOf(3f, -1f), activate(floatArrayOf(3f, -1f), "linear").toList())
         assertEquals(listOf(3f, -1f), activate(floatArrayOf(3f, -1f), null).toList())
@@ -92,17 +93,18 @@ fun testFakes() {
     }
 }
 
-fun testImages(made: Made) {
-    for (name in made.names) {
+fun testImages(python: PythonCases) {
+    for (name in python.names) {
         check("the square of $name is Python's, bit for bit") {
-            val wanted = File(made.folder, name.replace(".png", ".rgb")).readBytes()
-            val square = read(File(made.folder, name)).square(made.cases.whole("size").toInt())
+            val wanted = File(python.folder, name.replace(".png", ".rgb")).readBytes()
+            val size = python.cases.integer("size").toInt()
+            val square = readImage(File(python.folder, name)).square(size)
             assertEquals(wanted.size, square.size)
             val differing = wanted.indices.count { wanted[it] != square[it] }
             assertEquals(0, differing, "differing bytes")
         }
     }
-    check("a decoder shrinks no further than Pillow lets it") {
+    check("a decoder shrinks no more than Pillow does") {
         val sizes = listOf(96 to 1, 191 to 1, 192 to 2, 400 to 4, 4000 to 8)
         for ((side, wanted) in sizes) assertEquals(wanted, Image.sampleSize(side, side + 9, 96))
     }

@@ -11,10 +11,10 @@ import keras.seqpar.Tensor
 import org.tensorflow.lite.Interpreter
 
 /**
- * LiteRT on Android: its Interpreter, which runs on the CPU through XNNPACK.
+ * Adapts LiteRT on Android: its Interpreter, which runs on the CPU with XNNPACK.
  *
- * LiteRT's newer CompiledModel has buffers of floats, int32, int8 and booleans only (2.1); files
- * that take pixels hold uint8.
+ * LiteRT's newer CompiledModel (2.1) supports only float, int32, int8 and boolean buffers, but
+ * files that take pixels have uint8 inputs.
  */
 object LiteRtEngines : Engines {
     override fun open(file: File, threads: Int, signature: String?): Engine {
@@ -23,7 +23,7 @@ object LiteRtEngines : Engines {
     }
 }
 
-/** The file's first graph. */
+/** Runs the first graph of a file. */
 private class GraphEngine(private val interpreter: Interpreter) : Engine {
     override val inputs =
         List(interpreter.inputTensorCount) { port(interpreter.getInputTensor(it)) }
@@ -41,13 +41,13 @@ private class GraphEngine(private val interpreter: Interpreter) : Engine {
     override fun close() = interpreter.close()
 }
 
-/** One signature of a file that has several. */
+/** Runs one signature of a file with several. */
 private class SignatureEngine(
     private val interpreter: Interpreter,
     private val key: String,
 ) : Engine {
     override val inputs = interpreter.getSignatureInputs(key)
-        .sortedBy { it != "image" } // the image first
+        .sortedBy { it != "image" } // puts the image first
         .map { port(interpreter.getInputTensorFromSignature(it, key), it) }
     override val outputs = interpreter.getSignatureOutputs(key)
         .map { port(interpreter.getOutputTensorFromSignature(it, key), it) }

@@ -23,16 +23,16 @@ import keras.seqpar.Classifier
 import keras.seqpar.Image
 
 /**
- * Classifies an image of the camera or the gallery.
+ * Classifies an image from the camera or the gallery.
  *
- * Categories get a chip each: a branch pack computes only what the chosen ones need. Nodes of a
- * file with a gains input get a slider each. All work on the network happens on [worker].
+ * There is one chip per category: a branch pack computes only the chosen categories. For a file
+ * with a gains input there is one slider per node. The network is used on [worker] only.
  */
 class MainActivity : Activity() {
     private val worker: ExecutorService = Executors.newSingleThreadExecutor()
-    private lateinit var classifier: Classifier // of the worker
-    private var image: Image? = null // of the worker
-    private var gains: FloatArray? = null // of the worker
+    private lateinit var classifier: Classifier // used on the worker only
+    private var image: Image? = null // used on the worker only
+    private var gains: FloatArray? = null // used on the worker only
     private var photo: Uri? = null
     private lateinit var results: TextView
 
@@ -45,11 +45,11 @@ class MainActivity : Activity() {
         findViewById<Button>(R.id.gallery).setOnClickListener { chooseImage() }
         work {
             classifier = Classifier(copyAssets(), LiteRtEngines, THREADS)
-            val (choices, nodes) = Pair(classifier.choices, classifier.gains)
-            val most = classifier.maxGain ?: MOST
+            val (categories, nodes) = Pair(classifier.choices, classifier.gains)
+            val maxGain = classifier.maxGain ?: MAX_GAIN
             runOnUiThread {
-                addChips(choices)
-                addSliders(nodes, most)
+                addChips(categories)
+                addSliders(nodes, maxGain)
             }
         }
     }
@@ -67,9 +67,9 @@ class MainActivity : Activity() {
 
     override fun onActivityResult(requestCode: Int, resultCode: Int, data: Intent?) {
         super.onActivityResult(requestCode, resultCode, data)
-        val found = if (requestCode == CAMERA) photo else data?.data
-        if (resultCode == RESULT_OK && found != null) {
-            show(found)
+        val uri = if (requestCode == CAMERA) photo else data?.data
+        if (resultCode == RESULT_OK && uri != null) {
+            show(uri)
         } else if (requestCode == CAMERA) {
             photo?.let { contentResolver.delete(it, null, null) }
         }
@@ -94,8 +94,9 @@ class MainActivity : Activity() {
 
     private fun show(uri: Uri) = work {
         val source = ImageDecoder.createSource(contentResolver, uri)
-        val bitmap = ImageDecoder.decodeBitmap(source) { decoder, info, _ -> // turned as EXIF says
-            if (info.mimeType == "image/jpeg") { // as Python has them decoded
+        // Also applies the EXIF orientation.
+        val bitmap = ImageDecoder.decodeBitmap(source) { decoder, info, _ ->
+            if (info.mimeType == "image/jpeg") { // decode at the same fraction as in Python
                 val (width, height) = Pair(info.size.width, info.size.height)
                 decoder.setTargetSampleSize(Image.sampleSize(width, height, classifier.side))
             }
@@ -119,12 +120,12 @@ class MainActivity : Activity() {
         for (button in buttons) {
             chips.addView(button)
             button.setOnCheckedChangeListener { _, _ ->
-                val chosen = labels.filterIndexed { i, _ -> buttons[i].isChecked }
-                if (chosen.isEmpty()) {
+                val selected = labels.filterIndexed { i, _ -> buttons[i].isChecked }
+                if (selected.isEmpty()) {
                     results.setText(R.string.choose_category)
                 } else {
                     work {
-                        classifier.choose(chosen)
+                        classifier.choose(selected)
                         classify()
                     }
                 }
@@ -132,13 +133,13 @@ class MainActivity : Activity() {
         }
     }
 
-    private fun addSliders(nodes: List<String>, most: Float) {
+    private fun addSliders(nodes: List<String>, maxGain: Float) {
         val sliders = findViewById<ViewGroup>(R.id.sliders)
         val bars = nodes.map { SeekBar(this) }
         nodes.zip(bars) { node, bar ->
             val text = TextView(this)
             text.text = getString(R.string.gain, node, 1f)
-            bar.max = (most * STEPS).toInt()
+            bar.max = (maxGain * STEPS).toInt()
             bar.progress = STEPS // a gain of 1, neutral
             bar.setOnSeekBarChangeListener(
                 object : SeekBar.OnSeekBarChangeListener {
@@ -164,7 +165,7 @@ class MainActivity : Activity() {
 
     private fun gain(progress: Int) = progress.toFloat() / STEPS
 
-    /** Classifies the image, if there is one, and shows the answer; on the worker. */
+    /** Classifies the current image, if any, and shows the prediction. Called on the worker. */
     private fun classify() {
         val image = image ?: return
         val start = System.nanoTime()
@@ -179,19 +180,19 @@ class MainActivity : Activity() {
         return (none + best + getString(R.string.latency, milliseconds)).joinToString("\n")
     }
 
-    /** Does something on the worker; what goes wrong is shown. */
+    /** Runs a block on the worker; shows the message of an error. */
     private fun work(block: () -> Unit) = worker.execute {
         try {
             block()
-        } catch (error: Exception) { // an image or a file that cannot be read
+        } catch (error: Exception) { // such as an unreadable image or file
             runOnUiThread { results.text = error.message ?: error.toString() }
         }
     }
 
-    /** The interpreter wants files: copies `assets/model` to where files can be. */
+    /** Copies `assets/model` to a folder, because the interpreter reads files only. */
     private fun copyAssets(): File {
         val folder = File(filesDir, MODEL)
-        folder.deleteRecursively() // of an older version of the app
+        folder.deleteRecursively() // may be from an older version of the app
         folder.mkdirs()
         for (name in assets.list(MODEL).orEmpty()) {
             assets.open("$MODEL/$name").use { from ->
@@ -211,9 +212,9 @@ class MainActivity : Activity() {
         const val CAMERA = 1
         const val GALLERY = 2
         const val MODEL = "model"
-        const val MOST = 3f // largest gain, where the file has no limit
+        const val MAX_GAIN = 3f // for files without a limit
         const val PHOTO = "photo"
-        const val STEPS = 100 // per gain of 1
+        const val STEPS = 100 // slider steps per gain of 1
         const val THREADS = 4
         const val TOP = 3
     }
