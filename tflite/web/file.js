@@ -1,23 +1,23 @@
-// Reads what a .tflite file says about itself: inputs, outputs and their scales, description,
-// labels. A flatbuffer as in TensorFlow's schema.fbs, with a zip archive behind it. Python's
+// Reads the metadata of a .tflite file: inputs, outputs and their scales, description and labels.
+// The file is a flatbuffer (TensorFlow's schema.fbs) followed by a zip archive. The Python
 // counterpart is keras_seqpar/mobile/runtime/reading.py.
 
-const TYPES = new Map([[0, 'float32'], [3, 'uint8'], [9, 'int8']]); // of schema.fbs
+const TYPES = new Map([[0, 'float32'], [3, 'uint8'], [9, 'int8']]); // TensorType in schema.fbs
 
 /**
  * Reads a file.
  *
  * @param {Uint8Array} bytes the content of a .tflite file.
  * @returns {Promise<{about: object, signatures: object[], files: Map<string, string>}>}
- *   `about`: what keras_seqpar's `convert` wrote. A signature has `key`, `inputs`, `outputs` (each
- *   with `name`, `dtype`, `shape`, `scale`, `zero`), `labels` and `gains` (names or null).
+ *   `about`: the description that keras_seqpar writes. A signature has `key`, `inputs`, `outputs`
+ *   (each with `name`, `dtype`, `shape`, `scale`, `zero`), `labels` and `gains` (names or null).
  */
 export async function readFile(bytes) {
   if (text(bytes.subarray(4, 8)) !== 'TFL3') {
     throw new Error('This is no .tflite file. Make one with tflite/convert.py.');
   }
   try {
-    const flat = new Flat(bytes);
+    const flat = new FlatBuffer(bytes);
     const found = signaturesOf(flat);
     const files = await unzip(bytes);
     const several = found.length > 1;
@@ -44,12 +44,12 @@ function parse(description) {
     const about = JSON.parse(description);
     return about && typeof about === 'object' ? about : {};
   } catch {
-    return {}; // a file from elsewhere: free text
+    return {}; // the description of other files is free text
   }
 }
 
-// A flatbuffer. What lies outside of it raises RangeError.
-class Flat {
+// Reads a flatbuffer. Access outside of it throws RangeError.
+class FlatBuffer {
   constructor(bytes) {
     this.bytes = bytes;
     this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -60,7 +60,7 @@ class Flat {
     return this.view.getUint32(at, true);
   }
 
-  // Where the table's field lies; 0 where it has its default.
+  // The position of a table's field; 0 if the field has its default value.
   slot(table, index) {
     const vtable = table - this.view.getInt32(table, true);
     if (4 + 2 * index >= this.view.getUint16(vtable, true)) return 0;
@@ -68,7 +68,7 @@ class Flat {
     return offset && table + offset;
   }
 
-  // First byte and length of a vector.
+  // The first byte and the length of a vector.
   vector(table, index) {
     const slot = this.slot(table, index);
     if (!slot) return [0, 0];
@@ -101,18 +101,19 @@ class Flat {
 // The signatures in the order of their graphs.
 function signaturesOf(flat) {
   const graphs = flat.tables(flat.root, 2);
-  const found = flat.tables(flat.root, 7).map(signature => {
+  const signatures = flat.tables(flat.root, 7).map(signature => {
     const slot = flat.slot(signature, 4);
     const graph = slot ? flat.uint(slot) : 0;
     const tensors = flat.tables(graphs[graph], 0);
-    const ends = index => flat.tables(signature, index).map(entry => {
+    const tensorsOf = index => flat.tables(signature, index).map(entry => {
       const number = flat.slot(entry, 1);
       const name = text(flat.content(entry, 0));
       return describe(flat, name, tensors[number ? flat.uint(number) : 0]);
     });
-    return {key: text(flat.content(signature, 2)), graph, inputs: ends(0), outputs: ends(1)};
+    const key = text(flat.content(signature, 2));
+    return {key, graph, inputs: tensorsOf(0), outputs: tensorsOf(1)};
   });
-  return found.sort((a, b) => a.graph - b.graph);
+  return signatures.sort((a, b) => a.graph - b.graph);
 }
 
 function describe(flat, name, tensor) {
@@ -130,11 +131,11 @@ function describe(flat, name, tensor) {
   };
 }
 
-// The texts in the zip archive at the end of a file; none where there is no archive.
+// The text files in the zip archive at the end of a file; none if there is no archive.
 async function unzip(bytes) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const files = new Map();
-  let end = bytes.length - 22; // of the end record, which a comment may follow
+  let end = bytes.length - 22; // of the end record; a comment may follow it
   const first = Math.max(0, end - 65535);
   while (end >= first && view.getUint32(end, true) !== 0x06054b50) end--;
   if (end < first) return files;

@@ -1,17 +1,17 @@
-// Images as the networks take them: the square in the middle, resized as Pillow does in
-// keras_seqpar.data.decode. From equal pixels come equal pixels.
+// Makes network inputs from images: the square in the middle, resized as keras_seqpar.data.decode
+// does with Pillow. Equal decoded pixels give equal results.
 
-const PRECISION = 22; // bits behind the point, as in Pillow's Resample.c
+const PRECISION = 22; // fractional bits, as in Pillow's Resample.c
 
 /**
  * Decodes an image file.
  *
- * Orientation is carried out and color profiles are ignored, as in Python. Transparent pixels keep
- * their colors in Python and may lose them here.
+ * Applies the orientation and ignores color profiles, as in Python. Transparent pixels keep their
+ * colors in Python and may lose them here.
  *
  * @param {Blob} file JPEG, PNG, ...
- * @param {number} size side of the square that will be made of it.
- * @returns {Promise<ImageData>} all its pixels; of a JPEG of twice the size or more, a reduced one.
+ * @param {number} size side of the square that the image is resized to later.
+ * @returns {Promise<ImageData>} all pixels; a JPEG of at least twice the size is reduced.
  */
 export async function decode(file, size) {
   const bitmap = await createImageBitmap(file, {
@@ -25,9 +25,9 @@ export async function decode(file, size) {
 }
 
 /**
- * Draws something and takes its pixels.
+ * Reads the pixels of a bitmap or video frame.
  *
- * @param {CanvasImageSource} source a bitmap or a video.
+ * @param {CanvasImageSource} source the bitmap or video.
  * @param {number} width in pixels.
  * @param {number} height in pixels.
  * @returns {ImageData}
@@ -39,9 +39,9 @@ export function pixelsOf(source, width, height) {
 }
 
 /**
- * Takes the square in the middle and resizes it, bicubic with antialiasing.
+ * Cuts out the square in the middle and resizes it: bicubic with antialiasing.
  *
- * @param {ImageData} pixels RGBA.
+ * @param {ImageData} image RGBA pixels.
  * @param {number} size side of the square in pixels.
  * @returns {Uint8Array} `size * size * 3` values, RGB.
  */
@@ -82,7 +82,7 @@ export function square({width, height, data}, size) {
 
 const clip = sum => Math.max(0, Math.min(255, sum >> PRECISION));
 
-// For every output position, the first input position and the factors from there on.
+// Per output position: the first input position, and the factors of the inputs from there on.
 function weights(length, start, side, size) {
   const scale = side / size;
   const stretch = Math.max(scale, 1);
@@ -110,7 +110,7 @@ function bicubic(x) {
   return 0;
 }
 
-// Python has large JPEGs decoded at 1/2, 1/4 or 1/8; means of blocks are near to that.
+// Python decodes large JPEGs at 1/2, 1/4 or 1/8 of their size. Means of blocks are similar.
 function reduce(pixels, size) {
   const {width, height, data} = pixels;
   const most = Math.min(Math.floor(width / size), Math.floor(height / size));

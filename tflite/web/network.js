@@ -1,4 +1,5 @@
-// Runs .tflite files with LiteRT.js. Python's counterpart is keras_seqpar/mobile/runtime/runner.py.
+// Runs .tflite files with LiteRT.js. The Python counterpart is
+// keras_seqpar/mobile/runtime/runner.py.
 
 import {loadAndCompile, loadLiteRt, Tensor} from '@litertjs/core';
 
@@ -8,14 +9,14 @@ const WASM = new URL('./node_modules/@litertjs/core/wasm/', import.meta.url).pat
 const NONE = 'none_of_these';
 const ARRAYS = {float32: Float32Array, uint8: Uint8Array};
 
-let runtime = null; // is loaded once
+let runtime = null; // loaded once
 
 /**
  * Loads a file.
  *
  * @param {Uint8Array} bytes the content of a .tflite file.
- * @param {number} threads number of CPU threads; 1 where the page may not have more.
- * @returns {Promise<object>} what `readFile` says, with `size` of the images, `threads`, and
+ * @param {number} threads number of CPU threads; 1 is used if the browser allows no threads.
+ * @returns {Promise<object>} the result of `readFile`, with `size` of the images, `threads` and
  *   `close()`.
  */
 export async function load(bytes, threads = 1) {
@@ -36,23 +37,23 @@ export async function load(bytes, threads = 1) {
  *
  * @param {object} network from `load`.
  * @param {Uint8Array} pixels `size * size * 3`, from `square`.
- * @param {object} [options] `signature`: key of one, by default the first; `gains`: one number per
- *   node, 0 or more, by default neutral.
+ * @param {object} [options] `signature`: a key, by default the first; `gains`: one number per node,
+ *   0 or more, by default neutral.
  * @returns {Promise<{scores: Float32Array, none: boolean | null, milliseconds: number}>}
- *   `none`: the image shows none of the categories; null where the file does not say.
+ *   `none`: true if the image shows none of the categories; null if the file has no such output.
  */
 export async function run(network, pixels, {signature, gains} = {}) {
   const {about, model, signatures} = network;
-  const chosen = signatures.find(({key}) => key === signature) ?? signatures[0];
-  const values = {image: () => normalize(pixels, about), gains: () => limit(gains, chosen, about)};
+  const current = signatures.find(({key}) => key === signature) ?? signatures[0];
+  const values = {image: () => normalize(pixels, about), gains: () => limit(gains, current, about)};
   const start = performance.now();
   const inputs = {};
-  for (const input of chosen.inputs) {
+  for (const input of current.inputs) {
     inputs[input.name] = new Tensor(encode(values[input.name](), input), input.shape);
   }
-  const outputs = await model.run(chosen.key, inputs);
+  const outputs = await model.run(current.key, inputs);
   const read = name => {
-    const output = chosen.outputs.find(each => each.name === name);
+    const output = current.outputs.find(each => each.name === name);
     return output ? decode(outputs[name].toTypedArray(), output) : null;
   };
   const scores = read('scores');
@@ -63,16 +64,15 @@ export async function run(network, pixels, {signature, gains} = {}) {
 }
 
 /**
- * What scores say when only some categories are asked for.
+ * Computes the scores of some of the categories, as a cutout of these gives them.
  *
- * Softmax scores are divided by their sum over these: that is the softmax over the kept logits.
- * Logits get that softmax. Scores of another activation, or of one that the file does not name, are
- * independent or unknown, and stay.
+ * Softmax scores are divided by their sum over the kept categories, which is the softmax over the
+ * kept logits. Logits get this softmax. Scores of another or an unknown activation do not change.
  *
  * @param {ArrayLike<number>} scores of all categories.
- * @param {number[]} kept indices of those asked for.
- * @param {string | null | undefined} activation what the file says: null for logits.
- * @returns {number[]} one per index in `kept`; NaN where all their scores are 0.
+ * @param {number[]} kept indices of the kept categories.
+ * @param {string | null | undefined} activation the activation in the file; null for logits.
+ * @returns {number[]} one score per index in `kept`; NaN if all kept scores are 0.
  */
 export function subset(scores, kept, activation) {
   let values = kept.map(index => scores[index]);
@@ -86,7 +86,7 @@ export function subset(scores, kept, activation) {
   return values.map(value => value / sum);
 }
 
-// Refuses files that this page cannot run.
+// Throws an error for files that this page cannot run.
 function check({inputs, outputs}, about) {
   const image = inputs.find(input => input.name === 'image');
   if (!image || inputs.length > 2 || !outputs.some(output => output.name === 'scores')) {
@@ -114,7 +114,7 @@ function normalize(pixels, {mean, std}) {
   if (mean.every(value => value === 0) && std.every(value => value === 1)) return pixels;
   const shift = Float32Array.from(mean);
   const scale = Float32Array.from(std);
-  // Every step in float32, as NumPy takes it.
+  // Compute every step in float32, as NumPy does.
   const values = new Float32Array(pixels.length);
   for (let i = 0; i < pixels.length; i++) {
     values[i] = Math.fround(pixels[i] - shift[i % 3]) / scale[i % 3];
@@ -131,7 +131,7 @@ function limit(gains, {inputs}, {max_gain: most = Infinity}) {
   return values.map(gain => Math.min(gain, most));
 }
 
-// Scales values to the integers of an input; floats stay.
+// Scales values to the integers of an input; floats do not change.
 function encode(values, {dtype, scale, zero}) {
   if (dtype === 'float32' || !scale || (values instanceof Uint8Array && scale === 1 && !zero)) {
     return ARRAYS[dtype].from(values);

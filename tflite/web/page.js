@@ -1,24 +1,24 @@
-// The page: what is chosen, and what is shown. All else is in network.js and image.js.
+// The page: reads the controls and shows the results. network.js and image.js compute them.
 
 import {load, run, subset} from './network.js';
 import {decode, pixelsOf, square} from './image.js';
 
 const TOP = 5; // categories shown
-const MOST_GAIN = 3; // of a slider, where the file sets no limit
-const RUNS = 50; // of which the median latency is taken
+const MAX_GAIN = 3; // of a slider, if the file has no limit
+const RUNS = 50; // for the median latency
 const RULES = new Map([
   ['softmax', 'Scores are the softmax over the chosen categories (renormalized probabilities).'],
   [null, 'Scores are the softmax over the chosen categories (the file gives logits).'],
   ['sigmoid', 'Every category has its own score: choosing others does not change it.'],
 ]);
-const UNKNOWN_RULE = "The file does not name its activation: scores are shown as they are.";
+const UNKNOWN_RULE = "The file does not name its activation: scores are shown unchanged.";
 
 const element = id => document.getElementById(id);
 const state = {bytes: null, network: null, source: null, pixels: null, kept: [], gains: null};
-let work = Promise.resolve(); // one thing after the other
+let work = Promise.resolve(); // actions run one after another
 
-// Does something after what was asked for before; shows what goes wrong.
-function later(action) {
+// Runs an action after all earlier actions; shows the message of an error.
+function enqueue(action) {
   work = work.then(async () => {
     element('error').textContent = '';
     try {
@@ -29,7 +29,7 @@ function later(action) {
   });
 }
 
-/** Ends when all that was asked for is done. */
+/** Resolves when all actions so far are done. */
 export const settled = () => work;
 
 const signature = () => state.network.signatures[element('signature').selectedIndex];
@@ -43,24 +43,24 @@ async function open(bytes, name) {
   Object.assign(state, {bytes, network});
   const names = network.signatures.map(({key}) => new Option(key));
   element('signature').replaceChildren(...names);
-  element('uses').hidden = names.length < 2;
+  element('signatures').hidden = names.length < 2;
   const {network: net = 'a network', quantization = 'unknown'} = network.about;
   element('about').textContent =
     `${name}: ${net}, ${quantization}, ${bytes.length.toLocaleString('en')} bytes, images of ` +
     `${network.size} x ${network.size}, ${network.threads} thread(s)`;
-  use();
-  await look();
+  showSignature();
+  await classify();
 }
 
-// Shows the categories and gains of the chosen signature.
-function use() {
+// Shows the categories and gains of the selected signature.
+function showSignature() {
   const {inputs, outputs, gains} = signature();
   const count = outputs.find(output => output.name === 'scores').shape.at(-1);
   state.kept = Array.from({length: count}, (_, i) => i);
-  const limit = state.network.about.max_gain ?? MOST_GAIN;
+  const limit = state.network.about.max_gain ?? MAX_GAIN;
   const nodes = inputs.find(input => input.name === 'gains')?.shape[1] ?? 0;
   state.gains = nodes ? Array(nodes).fill(1) : null;
-  element('choice').hidden = false;
+  element('categories').hidden = false;
   element('gains').hidden = !nodes;
   element('chips').replaceChildren(...state.kept.map(chip));
   const sliders = Array.from({length: nodes}, (_, i) => slider(i, gains?.[i] ?? i, limit));
@@ -75,13 +75,13 @@ function chip(index) {
   button.setAttribute('aria-pressed', 'true');
   button.onclick = () => {
     button.setAttribute('aria-pressed', String(!state.kept.includes(index)));
-    choose();
+    readChips();
   };
   return button;
 }
 
-// Reads which chips are pressed.
-function choose() {
+// Keeps the categories whose chips are pressed.
+function readChips() {
   const pressed = button => button.getAttribute('aria-pressed') === 'true';
   const chips = [...element('chips').children];
   state.kept = chips.flatMap((button, i) => (pressed(button) ? [i] : []));
@@ -90,7 +90,7 @@ function choose() {
 
 function press(all) {
   for (const button of element('chips').children) button.setAttribute('aria-pressed', String(all));
-  choose();
+  readChips();
 }
 
 function slider(index, name, limit) {
@@ -104,7 +104,7 @@ function slider(index, name, limit) {
   range.oninput = () => {
     state.gains[index] = Number(range.value);
     value.textContent = range.value;
-    later(look);
+    enqueue(classify);
   };
   return row;
 }
@@ -115,27 +115,27 @@ function neutral() {
     row.querySelector('output').textContent = '1';
   }
   state.gains.fill(1);
-  later(look);
+  enqueue(classify);
 }
 
-// Runs the network on the image, if there are both.
-async function look() {
+// Runs the network on the image, if both are loaded.
+async function classify() {
   const {network, source} = state;
   if (!network || !source) return;
   const start = performance.now();
   const pixels = square(await source(network.size), network.size);
-  const before = performance.now() - start;
+  const preprocessing = performance.now() - start;
   const key = signature().key;
-  const found = await run(network, pixels, {signature: key, gains: state.gains ?? undefined});
-  Object.assign(state, {pixels, found});
-  show(pixels, network.size);
+  const prediction = await run(network, pixels, {signature: key, gains: state.gains ?? undefined});
+  Object.assign(state, {pixels, prediction});
+  showInput(pixels, network.size);
   element('latency').textContent =
-    `Image ${before.toFixed(1)} ms, network ${found.milliseconds.toFixed(1)} ms`;
+    `Image ${preprocessing.toFixed(1)} ms, network ${prediction.milliseconds.toFixed(1)} ms`;
   showResults();
 }
 
-function show(pixels, size) {
-  const canvas = element('seen');
+function showInput(pixels, size) {
+  const canvas = element('input');
   Object.assign(canvas, {width: size, height: size});
   const image = new ImageData(size, size);
   for (let i = 0; i < size * size; i++) {
@@ -146,15 +146,15 @@ function show(pixels, size) {
 }
 
 function showResults() {
-  const {network, found, kept} = state;
-  const ready = network && found;
+  const {network, prediction, kept} = state;
+  const ready = network && prediction;
   element('measure').hidden = !ready;
   element('unknown').hidden = true;
   if (!ready) {
     element('results').replaceChildren();
     return;
   }
-  const scores = subset(found.scores, kept, network.about.activation);
+  const scores = subset(prediction.scores, kept, network.about.activation);
   const best = kept.map((index, i) => [label(index), scores[i]]).sort((a, b) => b[1] - a[1]);
   element('results').replaceChildren(...best.slice(0, TOP).map(([name, score]) => {
     const row = document.createElement('li');
@@ -164,8 +164,8 @@ function showResults() {
     row.append(name, bar, Number.isNaN(score) ? 'no score' : score.toFixed(3));
     return row;
   }));
-  // The network decides with all its logits: of a choice among them it says nothing.
-  element('unknown').hidden = !found.none || kept.length < found.scores.length;
+  // The decision is for the logits of all categories, so it is not shown for some of them.
+  element('unknown').hidden = !prediction.none || kept.length < prediction.scores.length;
 }
 
 async function measure() {
@@ -181,46 +181,46 @@ async function measure() {
 async function startCamera() {
   const video = element('video');
   video.srcObject = await navigator.mediaDevices.getUserMedia({video: {facingMode: 'environment'}});
-  video.hidden = element('shoot').hidden = false;
+  video.hidden = element('capture').hidden = false;
 }
 
-function shoot() {
+function capture() {
   const video = element('video');
-  const taken = pixelsOf(video, video.videoWidth, video.videoHeight);
-  state.source = async () => taken;
-  later(look);
+  const frame = pixelsOf(video, video.videoWidth, video.videoHeight);
+  state.source = async () => frame;
+  enqueue(classify);
 }
 
 function setUp() {
-  const most = self.crossOriginIsolated ? navigator.hardwareConcurrency : 1;
-  const counts = [1, 2, 4, 8].filter(count => count <= most);
+  const maxThreads = self.crossOriginIsolated ? navigator.hardwareConcurrency : 1;
+  const counts = [1, 2, 4, 8].filter(count => count <= maxThreads);
   element('threads').replaceChildren(...counts.map(count => new Option(count)));
   element('file').onchange = ({target: {files: [file]}}) => {
-    if (file) later(async () => open(new Uint8Array(await file.arrayBuffer()), file.name));
+    if (file) enqueue(async () => open(new Uint8Array(await file.arrayBuffer()), file.name));
   };
   element('image').onchange = ({target: {files: [file]}}) => {
     if (!file) return;
     state.source = size => decode(file, size);
-    later(look);
+    enqueue(classify);
   };
   element('threads').onchange = () => {
     const name = element('about').textContent.split(':')[0];
-    if (state.bytes) later(() => open(state.bytes, name));
+    if (state.bytes) enqueue(() => open(state.bytes, name));
   };
-  element('signature').onchange = () => later(async () => {
-    state.found = null;
-    use();
-    await look();
+  element('signature').onchange = () => enqueue(async () => {
+    state.prediction = null;
+    showSignature();
+    await classify();
   });
-  element('camera').onclick = () => later(startCamera);
-  element('shoot').onclick = shoot;
+  element('camera').onclick = () => enqueue(startCamera);
+  element('capture').onclick = capture;
   element('all').onclick = () => press(true);
   element('none').onclick = () => press(false);
   element('neutral').onclick = neutral;
-  element('measure').onclick = () => later(measure);
+  element('measure').onclick = () => enqueue(measure);
 }
 
-// What `serve.py --model FILE` gives.
+// Opens the file of `serve.py --model FILE`, if there is one.
 async function openServed() {
   const answer = await fetch('model');
   if (answer.status !== 200) return;
@@ -229,4 +229,4 @@ async function openServed() {
 }
 
 setUp();
-later(openServed);
+enqueue(openServed);

@@ -1,11 +1,11 @@
-"""Serves the page that runs .tflite files in the browser. Needs Python and, once, npm.
+"""Serves the page that runs .tflite files in the browser. Needs Python, and npm once.
 
     python tflite/web/serve.py --model out/best-int8.tflite
 
 prints an address to open. Without --model, choose a file in the page. The first call installs
-LiteRT.js into tflite/web/node_modules (npm ci). Only this machine can open the page, unless
---host says otherwise; nothing that is chosen in it leaves the browser. Browsers allow a camera on
-this machine's own address or over https only.
+LiteRT.js into tflite/web/node_modules (npm ci). Only this machine can open the page, unless --host
+names another address. Files and images stay in the browser. Browsers allow a camera only on
+localhost or over https.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import urllib.parse
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-HEADERS = {  # with the first two a page may use threads
+HEADERS = {  # the first two allow a page to use threads
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Embedder-Policy": "require-corp",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -26,7 +26,7 @@ HEADERS = {  # with the first two a page may use threads
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
-    """Gives out this folder, and the chosen file as `/model`."""
+    """Serves this folder, and the file of --model as `/model`."""
 
     extensions_map = {  # noqa: RUF012
         **http.server.SimpleHTTPRequestHandler.extensions_map,
@@ -56,16 +56,16 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         super().end_headers()
 
     def log_message(self, format, *arguments):
-        """Only what went wrong is printed."""
+        """Prints errors only."""
         if not str(arguments[1] if len(arguments) > 1 else "").startswith(("2", "3")):
             super().log_message(format, *arguments)
 
 
 def install() -> None:
-    """Installs LiteRT.js beside the page, where it is not there.
+    """Installs LiteRT.js beside the page, if it is missing.
 
     Raises:
-        OSError: there is no npm, or it fails.
+        OSError: npm is missing or fails.
     """
     if (HERE / "node_modules" / "@litertjs" / "core" / "dist" / "index.js").is_file():
         return
@@ -82,25 +82,25 @@ def install() -> None:
 
 
 def main() -> None:
-    """Serves until it is interrupted."""
+    """Serves until interrupted."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--model", type=Path, help="a .tflite file to open")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
-    parser.add_argument("--port", type=int, default=8000, help="0 for any that is free")
-    options = parser.parse_args()
-    if options.model is not None and not options.model.is_file():
-        raise FileNotFoundError(f"There is no file {str(options.model)!r}.")
+    parser.add_argument("--port", type=int, default=8000, help="0 for any free port")
+    args = parser.parse_args()
+    if args.model is not None and not args.model.is_file():
+        raise FileNotFoundError(f"There is no file {str(args.model)!r}.")
     install()
 
     class WithModel(Handler):
-        model = options.model
+        model = args.model
 
         def __init__(self, *arguments):
             super().__init__(*arguments, directory=str(HERE))
 
-    with http.server.ThreadingHTTPServer((options.host, options.port), WithModel) as server:
+    with http.server.ThreadingHTTPServer((args.host, args.port), WithModel) as server:
         host, port = server.server_address[:2]
-        print(f"Open http://{host}:{port}/ in a browser. Ctrl+C ends it.", flush=True)
+        print(f"Open http://{host}:{port}/ in a browser. Ctrl+C stops the server.", flush=True)
         try:
             server.serve_forever()
         except KeyboardInterrupt:

@@ -1,13 +1,13 @@
-"""Makes what the page's tests compare with: files, images, and what Python says of them.
+"""Writes files, images and Python's results for them, which the page's tests compare with.
 
     python tflite/web/test/make_files.py FOLDER
 
-Networks are the preset and cutouts of it; images are drawn, or come with scikit-learn.
+The networks are the preset and its cutouts. Images are drawn, or come with scikit-learn.
 """
 
 import os
 
-os.environ["KERAS_BACKEND"] = "tensorflow"  # the converter's
+os.environ["KERAS_BACKEND"] = "tensorflow"  # the converter needs it
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import json
@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 from sklearn.datasets import load_sample_images
 
-import keras_seqpar as ks
+import keras_seqpar as sp
 from keras_seqpar import data, mobile
 from keras_seqpar.mobile.runtime.run import read_image
 
@@ -29,7 +29,7 @@ GAINS = [0.5, 2, 1, 1.25, 0]
 
 
 def draw_images(folder: Path) -> list[str]:
-    """Images that need enlarging, reducing, cropping, turning and partial decoding."""
+    """Images that need enlarging, reducing, cropping, rotation and partial decoding."""
     flower = Image.fromarray(load_sample_images().images[1])
     shapes = Image.new("RGB", (301, 200), "skyblue")
     pen = ImageDraw.Draw(shapes)
@@ -48,7 +48,7 @@ def draw_images(folder: Path) -> list[str]:
 
 
 def calibration() -> np.ndarray:
-    """Squares of all sizes out of two photographs: (60, 96, 96, 3)."""
+    """Squares of several sizes from two photographs: (60, 96, 96, 3)."""
     rng, found = np.random.default_rng(0), []
     for i in range(60):
         photo = Image.fromarray(load_sample_images().images[i % 2])
@@ -62,11 +62,11 @@ def calibration() -> np.ndarray:
 def main(folder: Path) -> None:
     """Writes files, images and expected.json."""
     images = draw_images(folder)
-    net = ks.load_preset("imagenette_small")
-    five = ks.cutout(net, FIVE)
-    some = calibration()
-    integers = {**INTEGERS, "calibration": some}
-    logits = logits_of(net, some)
+    net = sp.load_preset("imagenette_small")
+    five = sp.cutout(net, FIVE)
+    squares = calibration()
+    integers = {**INTEGERS, "calibration": squares}
+    logits = logits_of(net, squares)
 
     def file(name: str) -> Path:
         return folder / f"{name}.tflite"
@@ -76,14 +76,14 @@ def main(folder: Path) -> None:
     mobile.convert(five, file("dynamic"))
     mobile.convert(five, file("int8"), **{**integers, "input_dtype": "int8"})
     mobile.convert(net, file("all"), quantization="float32")
-    mobile.convert(ks.with_activation(net, None), file("logits"), quantization="float32")
-    mobile.convert(ks.cutout(net, THREE), file("three"), quantization="float32")
-    gains = ks.attention_input(five)
+    mobile.convert(sp.with_activation(net, None), file("logits"), quantization="float32")
+    mobile.convert(sp.cutout(net, THREE), file("three"), quantization="float32")
+    gains = sp.attention_input(five)
     mobile.convert(gains, file("gains"), quantization="float32")
     mobile.convert(gains, file("gains_uint8"), max_gain=2, **integers)
     mobile.convert_signatures(net, file("several"), {"five": FIVE, "three": THREE}, **integers)
-    sure = ks.with_threshold(net, ks.fit_threshold(logits, keep=0.5))
-    mobile.convert(sure, file("unsure"))
+    thresholded = sp.with_threshold(net, sp.fit_threshold(logits, keep=0.5))
+    mobile.convert(thresholded, file("unsure"))
     expected: dict = {"categories": FIVE, "three": THREE, "gains": GAINS, "pixels": {}}
     expected["scores"] = {}
     for image in images:
@@ -91,20 +91,21 @@ def main(folder: Path) -> None:
     for path in sorted(folder.glob("*.tflite")):
         for signature in mobile.Runner(path).signatures or [None]:
             runner = mobile.Runner(path, signature=signature)
-            steer = np.array(GAINS) if runner._gains else None
+            cue = np.array(GAINS) if runner._gains else None
             name = path.stem if signature is None else f"{path.stem}.{signature}"
             expected["scores"][name] = {}
             for image in images:
-                seen = read_image(runner, str(folder / image))
-                scores, none = runner.decide(seen, steer)
-                found = {"scores": scores[0].tolist(), "none": None if none is None else bool(none)}
-                expected["scores"][name][image] = found
+                pixels = read_image(runner, str(folder / image))
+                scores, none = runner.decide(pixels, cue)
+                decision = None if none is None else bool(none)
+                result = {"scores": scores[0].tolist(), "none": decision}
+                expected["scores"][name][image] = result
     (folder / "expected.json").write_text(json.dumps(expected), "utf-8")
 
 
 def logits_of(net, images: np.ndarray) -> np.ndarray:
-    """Logits of images, to fit a threshold on."""
-    return ks.with_activation(net, None).predict(images, verbose=0)
+    """Logits of images, for fitting a threshold."""
+    return sp.with_activation(net, None).predict(images, verbose=0)
 
 
 if __name__ == "__main__":

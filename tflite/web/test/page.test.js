@@ -1,5 +1,5 @@
-// The page in a browser, beside Python: `make test-web`. FILES is a folder made by make_files.py,
-// CHROMIUM the browser, PYTHON what runs serve.py.
+// Compares the page in a browser with Python: `make test-web`. FILES is a folder written by
+// make_files.py, CHROMIUM the browser, PYTHON the interpreter that runs serve.py.
 
 import assert from 'node:assert/strict';
 import {spawn} from 'node:child_process';
@@ -14,7 +14,7 @@ import {chromium} from 'playwright-core';
 const FLAGS = [
   '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-sync',
   '--disable-background-networking', '--disable-component-update',
-  '--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream', // a camera
+  '--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream', // a simulated camera
 ];
 const {FILES, CHROMIUM, PYTHON = 'python3'} = process.env;
 const HERE = dirname(fileURLToPath(import.meta.url));
@@ -46,7 +46,7 @@ after(async () => {
   rmSync(profile, {recursive: true, force: true, maxRetries: 5});
 });
 
-// A page that has opened the served file.
+// Opens the page and waits for the served file.
 async function open() {
   const page = await context.newPage();
   page.on('pageerror', error => assert.fail(error));
@@ -61,8 +61,8 @@ const difference = (a, b) => {
   return a.reduce((most, value, i) => Math.max(most, Math.abs(value - b[i])), 0);
 };
 
-// What the page's own functions say of images, past the buttons.
-async function look(page, file, images, {signature, gains, threads = 1} = {}) {
+// Calls the page's functions on images, without the controls.
+async function predict(page, file, images, {signature, gains, threads = 1} = {}) {
   const given = {file: base64(file), images: images.map(base64), signature, gains, threads};
   return page.evaluate(async ({file, images, signature, gains, threads}) => {
     const {load, run} = await import('/network.js');
@@ -80,7 +80,7 @@ async function look(page, file, images, {signature, gains, threads = 1} = {}) {
   }, given);
 }
 
-// Shown scores by name.
+// The scores that the page shows, by label.
 async function shown(page) {
   return page.$$eval('#results li', rows =>
     Object.fromEntries(rows.map(row => [row.firstChild.data, Number(row.dataset.score)])));
@@ -98,13 +98,13 @@ async function chooseFile(page, name) {
   await settled(page);
 }
 
-// Waits until the page has done what it was asked for.
+// Waits until the page has finished all actions.
 const settled = page => page.evaluate(async () => (await import('/page.js')).settled());
 
-test('pixels are those of Python: exactly for PNG, nearly for JPEG', async t => {
+test('pixels equal those in Python for PNG, and nearly for JPEG', async t => {
   const page = await open();
   const names = Object.keys(expected.pixels);
-  const found = await look(page, 'float.tflite', names);
+  const found = await predict(page, 'float.tflite', names);
   for (const [i, name] of names.entries()) {
     const {pixels} = found[i];
     const most = difference(pixels, expected.pixels[name]);
@@ -117,18 +117,18 @@ test('pixels are those of Python: exactly for PNG, nearly for JPEG', async t => 
   await page.close();
 });
 
-// Largest differences: a step of 8 bits, rounding, and steps that dynamic files choose themselves.
+// Largest differences: one step of 8 bits, float rounding, and the scales of dynamic files.
 const BOUNDS = {
   uint8: 1 / 256, float: 1e-5, dynamic: 0.02, all: 1e-5, logits: 1e-4, unsure: 0.02,
   'several.five': 1 / 256, 'several.three': 1 / 256, gains: 1e-5, gains_uint8: 1 / 256,
 };
-test("the scores are those of Python's Runner", async t => {
+test("scores equal those of Python's Runner", async t => {
   const page = await open();
   for (const [name, bound] of Object.entries(BOUNDS)) {
     const [file, signature] = name.split('.');
     const gains = name.startsWith('gains') ? expected.gains : undefined;
     for (const threads of ['uint8', 'float'].includes(name) ? [1, 2] : [1]) {
-      const found = await look(page, `${file}.tflite`, PNG, {signature, gains, threads});
+      const found = await predict(page, `${file}.tflite`, PNG, {signature, gains, threads});
       const errors = found.map(({scores, none}, i) => {
         const wanted = expected.scores[name][PNG[i]];
         assert.equal(none, wanted.none);
@@ -142,10 +142,10 @@ test("the scores are those of Python's Runner", async t => {
   await page.close();
 });
 
-test('JPEGs have nearly the scores of Python', async t => {
+test('scores of JPEGs nearly equal those in Python', async t => {
   const page = await open();
   const names = Object.keys(expected.pixels).filter(name => name.endsWith('.jpg'));
-  const found = await look(page, 'float.tflite', names);
+  const found = await predict(page, 'float.tflite', names);
   for (const [i, name] of names.entries()) {
     const most = difference(found[i].scores, expected.scores.float[name].scores);
     t.diagnostic(`${name}: scores differ by ${most.toExponential(1)}`);
@@ -175,7 +175,7 @@ test('the page shows the served file, the image and the best categories', async 
 });
 
 for (const file of ['all', 'logits']) {
-  test(`${file}: a choice among categories is what its cutout says`, async () => {
+  test(`${file}: chosen categories have the scores of their cutout`, async () => {
     const page = await open();
     await chooseFile(page, `${file}.tflite`);
     await chooseImage(page, 'flower.png');
@@ -190,7 +190,7 @@ for (const file of ['all', 'logits']) {
   });
 }
 
-test('gains have sliders, and an end where the file limits them', async () => {
+test('gains have sliders, up to the limit of the file', async () => {
   const page = await open();
   await chooseImage(page, 'flower.png');
   const plain = await shown(page);
@@ -211,7 +211,7 @@ test('gains have sliders, and an end where the file limits them', async () => {
   await page.close();
 });
 
-test('signatures and threads can be chosen; none of these is said', async () => {
+test('signatures and threads can be chosen; none of these is shown', async () => {
   const page = await open();
   await chooseImage(page, 'shapes.png');
   await chooseFile(page, 'several.tflite');
@@ -223,18 +223,18 @@ test('signatures and threads can be chosen; none of these is said', async () => 
   assert.match(await page.textContent('#about'), /2 thread/);
   assert.ok(await page.isHidden('#unknown'));
   await chooseFile(page, 'unsure.tflite');
-  const said = await page.isVisible('#unknown');
-  assert.equal(said, expected.scores.unsure['shapes.png'].none);
+  const none = await page.isVisible('#unknown');
+  assert.equal(none, expected.scores.unsure['shapes.png'].none);
   await page.click('.chip');
-  assert.ok(await page.isHidden('#unknown')); // that was about all categories
+  assert.ok(await page.isHidden('#unknown')); // the decision is for all categories
   await page.close();
 });
 
-test('an image can be taken', async () => {
+test('the camera can take an image', async () => {
   const page = await open();
   await page.click('#camera');
   await page.waitForFunction(() => document.querySelector('#video').videoWidth > 0);
-  await page.click('#shoot');
+  await page.click('#capture');
   await page.waitForSelector('#results li');
   assert.equal(Object.keys(await shown(page)).length, 5);
   assert.equal(await page.textContent('#error'), '');
@@ -255,7 +255,7 @@ test('files that cannot be run are refused with a reason', async () => {
     await settled(page);
     assert.match(await page.textContent('#error'), message);
   }
-  await chooseFile(page, 'uint8.tflite'); // and it goes on
+  await chooseFile(page, 'uint8.tflite'); // the page still works
   assert.equal(await page.textContent('#error'), '');
   await page.close();
 });
