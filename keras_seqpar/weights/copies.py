@@ -5,6 +5,7 @@ import keras
 from keras_seqpar.networks.graph import leaf_layers
 from keras_seqpar.networks.layers import CategoryScores
 from keras_seqpar.weights.differences import (
+    build_differences,
     function_differences,
     function_layers,
     layer_differences,
@@ -75,7 +76,8 @@ def copy_weights(source: keras.Model, target: keras.Model, *, partial: bool = Fa
     if not names or not partial:
         functions = [*function_differences(*layers), *_other_categories(source, target)]
         title = f"The weights of {source.name!r} do not fit {target.name!r}."
-        refuse_difference(have, want, title, functions)
+        builds = build_differences(source, target)
+        refuse_difference(have, want, title, builds=builds, functions=functions)
     assign(have, want, names)
     kept = tuple(key for key in want if key not in set(names))
     ignored = tuple(key for key in have if key not in set(names))

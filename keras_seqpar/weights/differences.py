@@ -7,6 +7,7 @@ import keras
 from keras import layers as kl
 
 from keras_seqpar.families.layers import StochasticDepth, TopDownGain
+from keras_seqpar.networks.build_config import BuildConfig
 from keras_seqpar.networks.graph import called_layers
 from keras_seqpar.networks.layers import CategoryScores, GainSplit
 
@@ -22,18 +23,26 @@ _IGNORED_ENDS = ("_initializer", "_regularizer", "_constraint")
 PREPROCESSING = "preprocessing"
 
 
-def refuse_difference(have: Mapping, want: Mapping, title: str, functions=()) -> None:
+def refuse_difference(
+    have: Mapping,
+    want: Mapping,
+    title: str,
+    *,
+    builds: Sequence[str] = (),
+    functions: Sequence[str] = (),
+) -> None:
     """Compares two sets of named arrays or variables.
 
     Args:
         have: the source's.
         want: the target's.
         title: first line of the message.
+        builds: lines on settings that the networks were built with, from `build_differences`.
         functions: lines on layers that compute something else, from `function_differences`.
 
     Raises:
-        ValueError: they differ in names or shapes, or `functions` is not empty; the message
-            lists how.
+        ValueError: they differ in names or shapes, or there are lines on other differences; the
+            message lists all.
     """
     missing = [key for key in want if key not in have]
     extra = [key for key in have if key not in want]
@@ -42,14 +51,36 @@ def refuse_difference(have: Mapping, want: Mapping, title: str, functions=()) ->
         for key in want
         if key in have and shape_of(have[key]) != shape_of(want[key])
     ]
-    if missing or extra or shapes or functions:
+    if missing or extra or shapes or builds or functions:
         raise ValueError(
             title
+            + _listing("other settings in building", builds)
             + _listing("missing in the source", missing)
             + _listing("without a place in the target", extra)
             + _listing("of another shape", shapes)
             + _listing("layers that compute something else", functions)
         )
+
+
+def build_differences(source: keras.Model, target: keras.Model) -> list[str]:
+    """Compares how two networks were built, where both store it.
+
+    Family, stem and the normalization of pixels make the function. Widths and plans show in the
+    shapes and names of weights.
+
+    Returns:
+        Lines such as "family: resnet50_v1 in the source, resnet50 in the target".
+    """
+    found = [getattr(x.layers[-1], "build_config", None) for x in (source, target) if x.layers]
+    have, want = (x if isinstance(x, BuildConfig) else None for x in found)
+    if have is None or want is None:
+        return []
+    return [
+        f"{name}: {getattr(have, name)} in the source, {getattr(want, name)} in the target"
+        for name in ("family", "stem", "mean", "std")
+        if getattr(have, name) != getattr(want, name)
+        and (name not in ("mean", "std") or None not in (getattr(have, name), getattr(want, name)))
+    ]
 
 
 def function_differences(

@@ -6,6 +6,7 @@ from keras import layers as kl
 from keras_seqpar.networks.parts import find_parts
 from keras_seqpar.weights.copies import assign, fitting, named_weights
 from keras_seqpar.weights.differences import (
+    build_differences,
     function_differences,
     function_layers,
     refuse_difference,
@@ -53,7 +54,8 @@ def from_network(
             {key: value for key, value in have.items() if key.partition("/")[0] in theirs},
             trunk,
             f"The weights of {name or repr(source.name)} do not fit {model.name!r}.",
-            function_differences(theirs, ours),
+            builds=build_differences(source, model),
+            functions=function_differences(theirs, ours),
         )
     if partial or model is target.trunk or source is given.trunk:
         names = fits

@@ -72,3 +72,11 @@ def test_its_weights_fill_a_new_network(saved, path):
     other = build_same(stem="standard", size=32)
     with pytest.raises(ValueError, match="do not fit"):
         weights.load(other, path)
+
+
+def test_what_needs_the_way_it_was_built_says_what_to_do(saved):
+    with pytest.raises(ValueError, match="does not say how it was built: .* Build it again with"):
+        sp.plain_twin(saved)
+    new = build_same()
+    sp.copy_weights(saved, new)
+    assert sp.plain_twin(new).name == "plain_resnet18"

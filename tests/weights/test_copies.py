@@ -165,6 +165,7 @@ def test_strides_in_other_convolutions_are_refused():
     refused(
         v1,
         timms,
+        "1 other settings in building:\n    family: resnet50_v1 in the source, resnet50 in the",
         "stage2_block1_conv1: strides (2, 2) in the source, (1, 1) in the target",
         "stage2_block1_conv2: strides (1, 1) in the source, (2, 2) in the target",
     )
@@ -244,6 +245,15 @@ def test_a_plain_network_fills_a_trunk_and_not_the_other_way_round():
     trunks = from_network(model.get_layer("trunk"), model.get_layer("trunk"))
     assert trunks.kept == trunks.ignored == ()
     assert np.isfinite(harness.predict(plain, x)).all()
+
+
+def test_a_deeper_family_is_refused_where_it_begins_with_the_same_layers():
+    options = {"width": 0.125, "input_shape": (32, 32, 3), "stem": "small"}
+    plan = Plan((None, None), harness.plan().levels)
+    deeper = sp.build_plain(2, family="resnet34", **options)
+    model = sp.build_phl(["a", "b"], family="resnet18", plan=plan, **options)
+    with pytest.raises(ValueError, match="family: resnet34 in the source, resnet18 in the target"):
+        from_network(model, deeper)
 
 
 def test_a_trunk_with_more_blocks_is_refused():
