@@ -111,7 +111,7 @@ internal class CropPlanner(
      * @param most the largest cost of all crops, as a share of a whole frame's cost.
      */
     fun plan(changed: BooleanArray, least: Int, most: Double): List<Crop>? {
-        val boxes = joined(changed, cols.size, least, ::price)
+        val boxes = mergedBoxes(changed, cols.size, least, ::price)
         val crops = boxes.flatMap { crops(it, saveCost = true) ?: return null }
         return crops.takeIf { cost(it) < most * framePrice }
     }

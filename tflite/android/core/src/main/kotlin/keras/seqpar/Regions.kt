@@ -3,33 +3,33 @@ package keras.seqpar
 /**
  * Finds boxes around the changed pixels, and joins boxes where that costs less.
  *
- * Counterpart of `joined` in keras_seqpar.
+ * Counterpart of `merged_boxes` in keras_seqpar.
  *
  * @param changed one value per pixel, row by row, [width] values per row.
  * @param least the smallest number of changed pixels of a region.
  * @param price the cost of a box, at least its area.
  */
-internal fun joined(
+internal fun mergedBoxes(
     changed: BooleanArray,
     width: Int,
     least: Int,
     price: (Box) -> Double,
 ): List<Box> {
     var cell = CELL
-    var boxes = find(changed, width, cell, least)
+    var boxes = findBoxes(changed, width, cell, least)
     while (boxes.size > MAX_BOXES) {
         cell *= 2
-        boxes = find(changed, width, cell, least)
+        boxes = findBoxes(changed, width, cell, least)
     }
     val known = HashMap<Box, Double>()
-    return merge(boxes) { box -> known.getOrPut(box) { price(box) } }
+    return mergeBoxes(boxes) { box -> known.getOrPut(box) { price(box) } }
 }
 
 /**
  * Finds boxes around connected groups of changed cells. Cells that touch at a corner are connected.
  * Each box is the bounding box of the changed pixels in its cells.
  */
-internal fun find(changed: BooleanArray, width: Int, cell: Int, least: Int): List<Box> {
+internal fun findBoxes(changed: BooleanArray, width: Int, cell: Int, least: Int): List<Box> {
     val height = changed.size / width
     val across = ceilDiv(width, cell)
     val counts = IntArray(ceilDiv(height, cell) * across)
@@ -85,7 +85,7 @@ private fun boundingBox(changed: BooleanArray, width: Int, box: Box): Box {
 }
 
 /** Joins two boxes as long as one box around both costs no more than both. */
-internal fun merge(given: List<Box>, price: (Box) -> Double): List<Box> {
+internal fun mergeBoxes(given: List<Box>, price: (Box) -> Double): List<Box> {
     var boxes = given
     while (boxes.size > 1) {
         var best: Triple<Int, Int, Box>? = null
