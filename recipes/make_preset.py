@@ -20,7 +20,7 @@ import run_folder
 from options import Options
 
 from keras_seqpar import data, presets
-from keras_seqpar.mobile.network import normalization, takes_pixels
+from keras_seqpar.mobile.network import read_network
 from keras_seqpar.networks.loading import load_network
 from keras_seqpar.networks.parts import find_parts
 
@@ -71,7 +71,7 @@ def recipe_of(network: keras.Model, flags: dict) -> tuple[str, dict]:
         "width": flags["width"],
         "stem": flags["stem"],
         "classifier_activation": parts.classifier_activation,
-        "include_preprocessing": takes_pixels(network) is True,
+        "include_preprocessing": read_network(network).takes_pixels is True,
         "name": network.name,
     }
     if flags.get("network", "seqpar") != "seqpar":
@@ -128,7 +128,7 @@ def make(chosen) -> Path:
     network = load_network(chosen.model)
     flags = run_folder.read_flags(Path(chosen.model).parent)["flags"]
     builder, arguments = recipe_of(network, flags)
-    mean, std = normalization(network)
+    mean, std = read_network(network).normalization
     spec = chosen.dataset or flags["dataset"]
     facts, content = presets.pack(
         network,

@@ -46,9 +46,9 @@ from study import spread
 
 import keras_seqpar as sp
 from keras_seqpar import data, mobile
-from keras_seqpar.mobile.export.pack_branches import fingerprint
-from keras_seqpar.mobile.network import takes_pixels
-from keras_seqpar.mobile.quantization.qat import bridge
+from keras_seqpar.mobile.export.packs.part_files import fingerprint
+from keras_seqpar.mobile.quantization.qat.bridge import check_bridge
+from keras_seqpar.mobile.quantization.qat.compat import need
 from keras_seqpar.networks.loading import load_network
 
 POST, TUNED, AWARE = "post-training", "fine-tuned", "aware"
@@ -125,8 +125,8 @@ def starting_network(chosen) -> keras.Model:
     if chosen.categories:
         network = sp.cutout(network, chosen.categories)
     network = sp.with_threshold(network, None)  # fitted on logits that training changes
-    bridge.check_bridge(network)
-    if not takes_pixels(network):
+    network_facts = check_bridge(network)
+    if not network_facts.takes_pixels:
         raise ValueError(
             "The network takes normalized input. Build it with include_preprocessing=True, as "
             "recipes/train.py does."
@@ -176,7 +176,7 @@ def fit(twin, split: data.Split, chosen, seed: int, callbacks=()) -> None:
     Raises:
         ValueError: the loss became infinite or NaN.
     """
-    tf_keras = bridge.need("tf_keras")
+    tf_keras = need("tf_keras")
     keras.utils.set_random_seed(seed)
     steps, batches = training(split, twin.output_shape[-1], chosen, seed)
     schedule = tf_keras.optimizers.schedules.CosineDecay(
@@ -231,7 +231,7 @@ def make(case: str, network: keras.Model, dataset: data.Dataset, chosen, seed: i
         if case.startswith("pruned"):
             steps = chosen.epochs * (len(split) // chosen.batch_size)
             twin = mobile.prune(twin, chosen.sparsity, steps=steps)
-            tfmot = bridge.need("tensorflow_model_optimization")
+            tfmot = need("tensorflow_model_optimization")
             callbacks = [tfmot.sparsity.keras.UpdatePruningStep()]
         elif case.startswith("clustered"):
             twin = mobile.cluster(twin, chosen.clusters)
@@ -351,7 +351,7 @@ def compare(chosen) -> dict[str, list[dict]]:
     Raises:
         ValueError: bad input, or results of other flags in the folder.
     """
-    bridge.need("tensorflow_model_optimization")  # early
+    need("tensorflow_model_optimization")  # early
     network = starting_network(chosen)
     dataset = load_data(network, chosen)
     folder = Path(chosen.output)

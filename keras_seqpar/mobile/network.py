@@ -1,5 +1,6 @@
-"""What the mobile side asks of a Keras network: its precision, its inputs, its images."""
+"""What the mobile side has to know of a Keras network, read once."""
 
+import dataclasses
 from collections.abc import Sequence
 
 import keras
@@ -9,10 +10,77 @@ from keras_seqpar.mobile.images import check_array
 from keras_seqpar.networks.assembly import IMAGENET_MEAN, IMAGENET_STD
 from keras_seqpar.networks.graph import leaf_layers
 from keras_seqpar.networks.parts import Parts, find_parts
+from keras_seqpar.networks.thresholds import Threshold
 
 
-def parts_of(model: keras.Model) -> Parts | None:
-    """Returns the parts of a network of this package, plain ones included, or `None`.
+@dataclasses.dataclass(frozen=True)
+class NetworkFacts:
+    """A network and what is known about it. `read_network` makes one.
+
+    Args:
+        model: the network.
+        parts: what it is made of; `None` for a network that is not of this package.
+        takes_pixels: `True` for images of 0 to 255, `False` for ImageNet-normalized images, `None`
+            where that is unknown: for networks from elsewhere.
+        normalization: mean and standard deviation per channel, in pixels, that turn pixels into
+            the network's input; `None` where that is unknown.
+    """
+
+    model: keras.Model
+    parts: Parts | None
+    takes_pixels: bool | None
+    normalization: tuple[list[float], list[float]] | None
+
+    @property
+    def name(self) -> str:
+        """The network's name."""
+        return self.model.name
+
+    @property
+    def who(self) -> str:
+        """How messages call the network."""
+        return f"the model {self.name!r}"
+
+    @property
+    def labels(self) -> tuple[str, ...] | None:
+        """The labels in the order of the logits; `None` for networks from elsewhere."""
+        return self.parts.hierarchy.categories if self.parts else None
+
+    @property
+    def threshold(self) -> Threshold | None:
+        """The stored threshold for none of these, if any."""
+        return self.parts.threshold if self.parts else None
+
+    @property
+    def gains(self) -> int | None:
+        """The number of gains that a second input takes; `None` without such an input."""
+        return self.model.inputs[1].shape[-1] if len(self.model.inputs) > 1 else None
+
+    @property
+    def outputs(self) -> int:
+        """The number of scores: the last dimension of the first output."""
+        return self.model.outputs[0].shape[-1]
+
+    def check_images(self, images, size: Sequence[int | None], what: str = "images") -> np.ndarray:
+        """Checks that images are what the network takes.
+
+        Args:
+            images: what was given.
+            size: `(height, width, channels)` wanted; `None` allows any.
+            what: how to call the images in a message.
+
+        Returns:
+            The images as an array `(n, height, width, channels)`, uint8 or floats.
+
+        Raises:
+            TypeError: no array of uint8 or floats.
+            ValueError: another shape, no image, NaN, or a range that the network does not take.
+        """
+        return check_array(images, size, what, self.takes_pixels, self.who)
+
+
+def read_network(model: keras.Model) -> NetworkFacts:
+    """Reads what the mobile side has to know of a network, from this package or not.
 
     Raises:
         TypeError: `model` is no Keras model.
@@ -23,41 +91,25 @@ def parts_of(model: keras.Model) -> Parts | None:
             "file with keras.models.load_model first."
         )
     try:
-        return find_parts(model, allow_plain=True)
+        parts = find_parts(model, allow_plain=True)
     except ValueError:
-        return None
+        return NetworkFacts(model, None, None, None)
+    channels = model.inputs[0].shape[-1]
+    if any(layer.name == "preprocessing" for layer in parts.trunk.layers):
+        return NetworkFacts(model, parts, True, ([0.0] * channels, [1.0] * channels))
+    known = ([255 * m for m in IMAGENET_MEAN], [255 * s for s in IMAGENET_STD])
+    if channels == len(IMAGENET_MEAN):
+        return NetworkFacts(model, parts, False, known)
+    return NetworkFacts(model, parts, None, None)
 
 
 def labels_of(model: keras.Model) -> tuple[str, ...] | None:
-    """Returns the labels in the order of the logits, or `None` where the network has none."""
-    parts = parts_of(model)
-    return parts.hierarchy.categories if parts else None
+    """Returns the labels in the order of the logits, or `None` where the network has none.
 
-
-def takes_pixels(model: keras.Model) -> bool | None:
-    """Says what images a network takes.
-
-    Returns:
-        `True` for pixels of 0 to 255, `False` for ImageNet-normalized input, `None` where
-        that cannot be known: a network from elsewhere.
+    Raises:
+        TypeError: `model` is no Keras model.
     """
-    parts = parts_of(model)
-    if parts is None:
-        return None
-    if any(layer.name == "preprocessing" for layer in parts.trunk.layers):
-        return True
-    return False if model.inputs[0].shape[-1] == len(IMAGENET_MEAN) else None
-
-
-def normalization(model: keras.Model) -> tuple[list[float], list[float]] | None:
-    """Mean and deviation in pixels that turn pixels into the network's input, if known."""
-    pixels = takes_pixels(model)
-    if pixels is None:
-        return None
-    channels = model.inputs[0].shape[-1]
-    if pixels:
-        return [0.0] * channels, [1.0] * channels
-    return [255 * m for m in IMAGENET_MEAN], [255 * s for s in IMAGENET_STD]
+    return read_network(model).labels
 
 
 def from_pixels(model: keras.Model, pixels: np.ndarray) -> np.ndarray:
@@ -73,44 +125,23 @@ def from_pixels(model: keras.Model, pixels: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: the network is not of this package, so its input range is not known.
     """
-    known = normalization(model)
-    if known is None:
+    network = read_network(model)
+    if network.normalization is None:
         raise ValueError(
             f"The model {model.name!r} is no network of this package: nothing says how its "
             "images are normalized."
         )
-    if takes_pixels(model):
+    if network.takes_pixels:
         return pixels
-    mean, std = (np.array(values, "float32") for values in known)
+    mean, std = (np.array(values, "float32") for values in network.normalization)
     return (pixels - mean) / std
-
-
-def check_images(
-    model: keras.Model, images, size: Sequence[int | None], what: str = "images"
-) -> np.ndarray:
-    """Checks that images are what a network takes.
-
-    Args:
-        model: the network.
-        images: what was given.
-        size: `(height, width, channels)` wanted; `None` allows any.
-        what: how to call them in a message.
-
-    Returns:
-        The images as an array `(n, height, width, channels)`, uint8 or floats.
-
-    Raises:
-        TypeError: no array of uint8 or floats.
-        ValueError: another shape, no image, NaN, or a range that the network does not take.
-    """
-    return check_array(images, size, what, takes_pixels(model), f"the model {model.name!r}")
 
 
 def in_float32(model: keras.Model) -> keras.Model:
     """Returns a network without half precision: itself, or a twin with copied weights.
 
-    Mixed precision leaves casts to float16 in the graph, which no mobile kernel wants; its
-    weights are float32 anyway.
+    Mixed precision leaves casts to float16 in the graph, for which mobile interpreters have no
+    kernels; its weights are float32 already.
 
     Args:
         model: a built network.
@@ -137,7 +168,7 @@ def in_float32(model: keras.Model) -> keras.Model:
 
 
 def _replace_dtypes(config, key: str | None = None):
-    """A copy of a serialized model in which everything that computes does so in float32."""
+    """A copy of a serialized model in which every layer computes in float32."""
     if isinstance(config, dict):
         if config.get("class_name") == "DTypePolicy":
             return "float32"

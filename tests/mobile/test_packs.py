@@ -13,8 +13,9 @@ import pytest
 
 import keras_seqpar as sp
 from keras_seqpar import data, mobile
-from keras_seqpar.mobile.export import pack_branches
-from keras_seqpar.mobile.export.packs import add_branch, pack
+from keras_seqpar.mobile.export.packs import branches, part_files, ranges
+from keras_seqpar.mobile.export.packs.adding import add_branch
+from keras_seqpar.mobile.export.packs.packing import pack
 from keras_seqpar.mobile.format.pack_files import remove_branch, write_manifest
 from keras_seqpar.mobile.runtime.manifest import Tensor, read_manifest
 from keras_seqpar.mobile.runtime.pack_runner import PackRunner, PartRunner
@@ -151,11 +152,11 @@ def test_converter_gives_back_any_scale(seed):
         zero = int(np.round(-128 - float(low) / float(scale)))
         tensor = Tensor((1, 2, 2, 4), "int8", float(scale), zero)
         features = rng.integers(-128, 128, (3, 2, 2, 4)).astype("int8")
-        content = pack_branches.convert_part(
+        content = part_files.convert_part(
             branch,
             tensor.shape,
             "int8",
-            lambda: pack_branches._feature_samples(features, tensor),  # noqa: B023
+            lambda: ranges.feature_samples(features, tensor),  # noqa: B023
             ("int8", "float32"),
             ("features", "logit"),
             {},
@@ -174,7 +175,7 @@ def test_extremes_give_back_the_scale():
         scale = (high - low) / np.float32(255)
         zero = int(np.round(-128 - float(low) / float(scale)))
         tensor = Tensor((1,), "int8", float(scale), zero)
-        found = pack_branches.extremes(tensor)
+        found = ranges.extremes(tensor)
         assert (found[1] - found[0]) / np.float32(255) == scale
         ends = [scale * np.float32(q - zero) for q in (-128, 127)]
         naive += (ends[1] - ends[0]) / np.float32(255) != scale
@@ -551,10 +552,10 @@ def test_branches_that_cannot_be_added(copy):
 
 def test_a_branch_quantized_otherwise_is_refused(monkeypatch, copy, tmp_path):
     """Without the sample that holds the extremes, the ranges are those of the images."""
-    original = pack_branches._feature_samples
+    original = branches.feature_samples
     monkeypatch.setattr(
-        pack_branches,
-        "_feature_samples",
+        branches,
+        "feature_samples",
         lambda features, tensor: ([0.9 * some[0]] for some in original(features, tensor)),
     )
     before = contents(copy)

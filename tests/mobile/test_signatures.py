@@ -166,8 +166,8 @@ def test_networks_and_options_that_cannot_be(tmp_path):
         mobile.convert_signatures(plain, path, {"all": None})
     with pytest.raises(TypeError, match="leave out labels="):
         mobile.convert_signatures(network(), path, {"all": None}, labels=["a"])
-    with pytest.raises(TypeError, match="unexpected keyword argument 'quantization'"):
-        mobile.convert_signatures(network(), path, {"all": None}, quantization="int8")
+    with pytest.raises(TypeError, match="unexpected keyword argument 'quantize'"):
+        mobile.convert_signatures(network(), path, {"all": None}, quantize="int8")
     with pytest.raises(ValueError, match="Unknown quantization 'int7'"):
         mobile.convert_signatures(network(), path, {"all": None}, quantization="int7")
     assert not os.listdir(tmp_path)

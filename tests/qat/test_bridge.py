@@ -7,7 +7,7 @@ import pytest
 import keras_seqpar as sp
 from keras_seqpar import mobile
 from keras_seqpar.families.layers import StochasticDepth
-from keras_seqpar.mobile.network import takes_pixels
+from keras_seqpar.mobile.network import read_network
 from keras_seqpar.surgery.unknowns import threshold_of
 from tests import harness
 
@@ -58,7 +58,7 @@ MODELS = {
 def test_the_twin_computes_the_same(case):
     model = MODELS[case]()
     images = pixels()[..., : model.inputs[0].shape[-1]]
-    if not takes_pixels(model):
+    if not read_network(model).takes_pixels:
         images = images / 64 - 2
     twin = mobile.to_tf_keras(model)
     assert not any(hasattr(layer, "layers") for layer in twin.layers)  # flat

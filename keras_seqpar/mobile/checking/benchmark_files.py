@@ -12,7 +12,7 @@ from keras_seqpar.costs.counting import cost
 from keras_seqpar.mobile.checking.benchmark import Benchmark, File
 from keras_seqpar.mobile.export.converting import convert
 from keras_seqpar.mobile.format.files import check_options
-from keras_seqpar.mobile.network import takes_pixels
+from keras_seqpar.mobile.network import read_network
 from keras_seqpar.networks.builders import build_plain
 from keras_seqpar.networks.parts import find_parts
 from keras_seqpar.surgery.cutout import cutout
@@ -51,7 +51,7 @@ def plain_network(
         input_shape=tuple(model.inputs[0].shape[1:]),
         width=width,
         stem=stem,
-        include_preprocessing=bool(takes_pixels(model)),
+        include_preprocessing=bool(read_network(model).takes_pixels),
         seed=0,
     )
     wanted = {name: tuple(weight.shape) for name, weight in named_weights(plain).items()}
@@ -120,7 +120,7 @@ def make(
             )
     model, digits = with_threshold(model, None), len(str(len(ids)))
     networks = {f"cutout-{k:0{digits}}": cutout(model, ids[:k]) for k in sorted(sizes)}
-    pixels = takes_pixels(model)
+    pixels = read_network(model).takes_pixels
     noise = np.random.default_rng(0).random((NOISE, *(n or 1 for n in model.inputs[0].shape[1:])))
     noise = (255 * noise).astype("uint8") if pixels else noise.astype("float32")
     folder = Path(folder)

@@ -7,7 +7,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_seqpar.mobile.network import check_images, in_float32, parts_of
+from keras_seqpar.mobile.network import in_float32, read_network
 from keras_seqpar.mobile.runtime.runner import Runner
 from keras_seqpar.surgery.unknowns import none_of_these
 
@@ -205,12 +205,13 @@ def verify(
     >>> print(verify("pets.tflite", pets, images, labels).check())
     """
     runner = Runner(path, threads=threads, interpreter=interpreter, signature=signature)
-    images = check_images(model, images, runner.input_shape[1:], "images")
+    facts = read_network(model)
+    images = facts.check_images(images, runner.input_shape[1:])
     bounds = _bounds(runner, max_error, min_agreement, max_accuracy_drop)
     if max_accuracy_drop is not None and labels is None:
         raise ValueError("max_accuracy_drop needs labels: the true category of every image.")
-    parts, network = parts_of(model), in_float32(model)
-    if parts and parts.threshold:
+    network = in_float32(model)
+    if facts.threshold:
         network = none_of_these(network)
     expected, *decided = _keras_outputs(network, images)
     if expected.ndim != 2:

@@ -1,20 +1,17 @@
 """Keras segmentation network -> one .tflite file with signatures for whole frames and crops."""
 
+import dataclasses
 import os
-import tempfile
-import warnings
 from collections.abc import Sequence
-from pathlib import Path
 
 import keras
 import numpy as np
 
-from keras_seqpar.mobile.export.converting import convert
-from keras_seqpar.mobile.export.signatures import join
+from keras_seqpar.mobile.export.options import FileOptions
+from keras_seqpar.mobile.export.signatures import make_files, write_joined
 from keras_seqpar.mobile.format.files import Converted, check_path
-from keras_seqpar.mobile.network import parts_of
+from keras_seqpar.mobile.network import read_network
 from keras_seqpar.mobile.runtime.crop_plan import FULL, Layout, Size, signature_of
-from keras_seqpar.mobile.runtime.reading import Contents, read_tflite
 from keras_seqpar.selective.arguments import RECEPTIVE_FIELD, check_number
 from keras_seqpar.selective.change_maps.flattening import graph_of
 from keras_seqpar.selective.regions.axis import Axis
@@ -78,41 +75,42 @@ def convert_crops(
     ... )
     >>> camera = CropStream(made.path, margin=6, threshold=24)
     """
-    parts_of(model)  # TypeError
+    read_network(model)  # TypeError
     path = check_path(path)
     if "batch_size" in options:
         raise TypeError("Streams take one frame at a time: leave out batch_size=.")
+    found = crop_geometry(model, _frame_shape(model, image_size))
+    check_number("margin", margin, 0, allow_receptive_field=True)
+    sizes = _check_sizes(model, found, crops, margin)
+    asked = FileOptions(
+        quantization=quantization,
+        calibration=calibration,
+        labels=False if labels is None else labels,
+        **options,
+    )
+    network = open_sizes(model)
+    signatures = {FULL: (found.rows.size, found.cols.size)}
+    signatures |= {signature_of(size): size for size in sizes}
+    made = make_files(
+        (key, network, _options_for(size, asked, found)) for key, size in signatures.items()
+    )
+    layout = Layout(found.shape, found.rows, found.cols, sizes, found.barrier)  # type: ignore[arg-type]
+    about = {**made[FULL].about, "signatures": list(made), "crops": layout.get_config()}
+    text = f"Scores of {found.output_shape[2]} classes at every position; with crops."
+    return write_joined(path, model, made, about, asked, text)
+
+
+def _frame_shape(model: keras.Model, image_size: Size | None) -> tuple[int, int, int] | None:
+    """`(height, width, channels)` of frames; `None` for those that the network names."""
     *size, channels = graph_of(model).inputs[0].shape[1:]  # ValueError
-    if image_size is None and None in size:
+    if image_size is not None:
+        return (*_pair(image_size, "image_size"), channels)
+    if None in size:
         raise ValueError(
             f"The model {model.name!r} takes images of any size, but a .tflite file of fixed "
             "ones only. Give image_size=(height, width) of the frames."
         )
-    shape = None if image_size is None else (*_pair(image_size, "image_size"), channels)
-    found = crop_geometry(model, shape)
-    check_number("margin", margin, 0, allow_receptive_field=True)
-    sizes = _check_sizes(model, found, crops, margin)
-    layout = Layout(found.shape, found.rows, found.cols, sizes, found.barrier)  # type: ignore[arg-type]
-    network = open_sizes(model)
-    contents: dict[str, bytes] = {}
-    said: dict[str, Contents] = {}
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        for size in ((found.rows.size, found.cols.size), *sizes):
-            key = signature_of(size) if contents else FULL
-            made = convert(
-                network,
-                Path(folder) / f"{key}.tflite",
-                image_size=size,
-                quantization=quantization,
-                calibration=_tiles(calibration, found, size),
-                labels=False if labels is None else labels,
-                **options,
-            )
-            contents[key], said[key] = made.path.read_bytes(), read_tflite(made.path)
-            warnings.simplefilter("ignore", UserWarning)  # the first has said it for all
-    about = {**said[FULL].about, "signatures": list(said), "crops": layout.get_config()}
-    text = f"Scores of {found.output_shape[2]} classes at every position; with crops."
-    return join(path, model, contents, said, about, {"description": text, **options})
+    return None
 
 
 def _check_sizes(model: keras.Model, found: Geometry, crops, margin) -> tuple[Size, ...]:
@@ -171,6 +169,12 @@ def _pair(given, name: str) -> Size:
 
 def _text(size) -> str:
     return "x".join(map(str, size))
+
+
+def _options_for(size: Size, options: FileOptions, found: Geometry) -> FileOptions:
+    """The options of the file for one size; it is calibrated with tiles of the frames."""
+    tiles = _tiles(options.calibration, found, size)
+    return dataclasses.replace(options, image_size=size, calibration=tiles)
 
 
 def _tiles(images, found: Geometry, size) -> np.ndarray | None:

@@ -3,17 +3,19 @@
 import json
 import os
 import re
-import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 
-from keras_seqpar.mobile.export.converting import convert
+from keras_seqpar.mobile.export.converting import make_file
+from keras_seqpar.mobile.export.file_content import FileContent
+from keras_seqpar.mobile.export.options import FileOptions
+from keras_seqpar.mobile.export.specification import specify
 from keras_seqpar.mobile.format.files import Converted, check_path, labels_path
-from keras_seqpar.mobile.network import normalization
-from keras_seqpar.mobile.runtime.reading import Contents, read_tflite
+from keras_seqpar.mobile.network import read_network
 from keras_seqpar.mobile.runtime.runner import NONE
 from keras_seqpar.networks.parts import find_parts
 from keras_seqpar.surgery.cutout import cutout
@@ -73,36 +75,51 @@ def convert_signatures(
     if "labels" in options:
         raise TypeError("labels are those of the signatures' categories: leave out labels=.")
     cutouts = _cutouts(model, signatures)
-
-    contents, found = _convert(cutouts, path, options)
-    about = {
-        **next(iter(found.values())).about,
-        "network": model.name,
-        "signatures": list(found),
-    }
+    asked = FileOptions(**options)
+    made = make_files((key, net, asked) for key, net in cutouts.items())
+    about = {**next(iter(made.values())).about, "network": model.name, "signatures": list(made)}
     about.pop(NONE, None)  # of some signatures only
-    if thresholds := {key: one.about[NONE] for key, one in found.items() if NONE in one.about}:
+    if thresholds := {key: one.about[NONE] for key, one in made.items() if NONE in one.about}:
         about[NONE] = thresholds
-    return join(path, model, contents, found, about, options)
+    return write_joined(path, model, made, about, asked, f"Signatures: {', '.join(made)}.")
 
 
-def join(
+def make_files(
+    networks: Iterable[tuple[str, keras.Model, FileOptions]],
+) -> dict[str, FileContent]:
+    """Makes the files of several signatures, one by one.
+
+    Args:
+        networks: the key of every signature, the network that it runs, and its file's options.
+
+    Returns:
+        Key of a signature -> its file.
+    """
+    made = {}
+    with warnings.catch_warnings():
+        for key, model, options in networks:
+            made[key] = make_file(specify(read_network(model), options))
+            warnings.simplefilter("ignore", UserWarning)  # the first has warned for all
+    return made
+
+
+def write_joined(
     path: Path,
     model: keras.Model,
-    contents: Mapping[str, bytes],
-    found: Mapping[str, Contents],
-    about: Mapping,
-    options: Mapping,
+    made: Mapping[str, FileContent],
+    about: Mapping[str, Any],
+    options: FileOptions,
+    description: str,
 ) -> Converted:
     """Writes files of one signature each as one of several; what they share is stored once.
 
     Args:
         path: where to write.
         model: the network that they are made of.
-        contents: key of a signature -> its file.
-        found: key of a signature -> what its file says about itself.
-        about: what the new file says about itself.
-        options: of `convert`: description, author and license are for the metadata.
+        made: key of a signature -> its file.
+        about: what the new file says of the network.
+        options: description, author and license are for the metadata.
+        description: for the metadata where the options have none.
 
     Returns:
         What was written.
@@ -110,30 +127,28 @@ def join(
     from keras_seqpar.mobile.format.flatbuffer import merge  # these need the [mobile] extra
     from keras_seqpar.mobile.format.metadata import append, file_name, metadata
 
+    network = read_network(model)
     files = {
-        file_name(name, key): data for key, one in found.items() for name, data in one.files.items()
+        file_name(name, key): data for key, one in made.items() for name, data in one.files.items()
     }
-    beside = ["gains"] if len(model.inputs) > 1 else []
     content, operations = merge(
-        contents,
+        {key: one.model for key, one in made.items()},
         description=json.dumps(about),
         metadata=metadata(
             files,
-            name=model.name,
-            description=options.get("description") or f"Signatures: {', '.join(found)}.",
-            author=options.get("author"),
-            license=options.get("license"),
+            name=network.name,
+            description=options.description or description,
+            author=options.author,
+            license=options.license,
             channels=model.inputs[0].shape[-1],
-            normalization=normalization(model),
-            graphs={
-                key: beside + ([NONE] if NONE in one.about else []) for key, one in found.items()
-            },
+            normalization=network.normalization,
+            graphs={key: one.beside_images for key, one in made.items()},
         ),
     )
     content = append(content, files)
     write_file(path, content)
     labels_path(path).unlink(missing_ok=True)  # of a file that was there before
-    return Converted(path, None, about["quantization"], len(content), operations, tuple(found))
+    return Converted(path, None, about["quantization"], len(content), operations, tuple(made))
 
 
 def _cutouts(model: keras.Model, signatures) -> dict[str, keras.Model]:
@@ -143,7 +158,7 @@ def _cutouts(model: keras.Model, signatures) -> dict[str, keras.Model]:
     except ValueError as error:
         raise ValueError(
             f"Signatures are cutouts, and this network cannot be cut: {error} Convert it to a file "
-            "of one signature with keras_seqpar.mobile.export.converting."
+            "of one signature with keras_seqpar.mobile.convert."
         ) from None
     if not isinstance(signatures, Mapping):
         raise TypeError(
@@ -173,16 +188,3 @@ def _cutouts(model: keras.Model, signatures) -> dict[str, keras.Model]:
             )
         holders[kept] = key
     return cutouts
-
-
-def _convert(
-    cutouts: Mapping[str, keras.Model], path: Path, options: Mapping
-) -> tuple[dict[str, bytes], dict[str, Contents]]:
-    """The file of every cutout alone, and what it says about itself."""
-    contents, found = {}, {}
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        for key, net in cutouts.items():
-            made = convert(net, Path(folder) / f"{key}.tflite", **options)
-            contents[key], found[key] = made.path.read_bytes(), read_tflite(made.path)
-            warnings.simplefilter("ignore", UserWarning)  # the first has said it for all
-    return contents, found

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from keras_seqpar.mobile.format.flatbuffer import inline, integer_ends, pack, unpack
+from keras_seqpar.mobile.quantization.compat import measured_ranges
 from keras_seqpar.mobile.runtime.runner import NONE
 
 
@@ -18,8 +19,7 @@ def to_quantized(
     quantization: str,
     calibration: Sequence[np.ndarray],
     limits: tuple[float, float] | None,
-    input_dtype: str,
-    output_dtype: str,
+    ends: tuple[str, str],
 ) -> bytes:
     """Runs the quantizer.
 
@@ -28,8 +28,7 @@ def to_quantized(
         quantization: `"dynamic"` or `"int8"`.
         calibration: for int8, images in batches as the file takes them, float32.
         limits: for int8, the least and the largest value of the images.
-        input_dtype: for int8, of the file's images.
-        output_dtype: for int8, of the file's scores.
+        ends: for int8, dtypes of the file's images and scores.
 
     Returns:
         The content of a .tflite file.
@@ -39,9 +38,7 @@ def to_quantized(
         ValueError: the quantizer fails.
     """
     try:
-        from ai_edge_quantizer import calibrator, quantizer
-        from ai_edge_quantizer.qtyping import TFLOperationName as Operation
-        from ai_edge_quantizer.utils.qsv_utils import min_max_update
+        from ai_edge_quantizer import quantizer
     except ImportError as error:
         raise ImportError(
             f"quantizer='ai_edge' needs ai-edge-quantizer ({error}). Install it: "
@@ -49,37 +46,43 @@ def to_quantized(
         ) from error
 
     content = _with_unique_names(content)
-    work, found = quantizer.Quantizer(bytearray(content)), None
-    everything = Operation.ALL_SUPPORTED
     try:
-        if quantization == "dynamic":
-            work.add_dynamic_config(".*", everything, num_bits=8)
-        else:
-            work.add_static_config(".*", everything, activation_num_bits=8, weight_num_bits=8)
-            leave = quantizer.AlgorithmName.NO_QUANTIZE
-            for end in (Operation.INPUT, Operation.OUTPUT):
-                work.update_quantization_recipe(".*", end, algorithm_key=leave)
-            work.update_quantization_recipe(NONE, everything, algorithm_key=leave)
-            # The ranges are the extremes of all images, as TensorFlow's converter takes them;
-            # Quantizer.calibrate would take moving averages.
-            samples = [{"image": batch} for batch in calibration]
-            with _quiet():
-                ranges = calibrator.Calibrator(
-                    bytearray(content), num_threads=1, qsv_update_func=min_max_update
-                )
-                ranges.calibrate({_signature(content): samples}, work._recipe_manager)
-            found = ranges.get_model_qsvs()
-            for key, value in zip(("min", "max"), limits or (), strict=False):
-                found["image"][key] = np.full_like(found["image"][key], value)
         with _quiet():
-            made = work.quantize(found, enable_progress_report=False).quantized_model
+            work = quantizer.Quantizer(bytearray(content))
+            ranges = _prepare(work, quantization, content, calibration, limits)
+            made = work.quantize(ranges, enable_progress_report=False).quantized_model
     except Exception as error:  # the quantizer raises errors of many kinds
         raise ValueError(f"ai-edge-quantizer cannot make a {quantization} file: {error}") from error
     model = unpack(inline(bytes(made)))
-    integer_ends(model, input_dtype, output_dtype)
+    integer_ends(model, *ends)
     for tensor in model.subgraphs[0].tensors:
         tensor.name = re.sub(rb"(~\d+|_quantized|_dequant)+$", b"", tensor.name)
     return pack(model)
+
+
+def _prepare(work, quantization: str, content: bytes, calibration, limits):
+    """Tells a quantizer what to make, and measures what it needs for that.
+
+    Returns:
+        For int8, the ranges of all tensors; `None` for dynamic.
+    """
+    from ai_edge_quantizer import quantizer
+    from ai_edge_quantizer.qtyping import TFLOperationName as Operation
+
+    everything = Operation.ALL_SUPPORTED
+    if quantization == "dynamic":
+        work.add_dynamic_config(".*", everything, num_bits=8)
+        return None
+    work.add_static_config(".*", everything, activation_num_bits=8, weight_num_bits=8)
+    leave = quantizer.AlgorithmName.NO_QUANTIZE
+    for end in (Operation.INPUT, Operation.OUTPUT):
+        work.update_quantization_recipe(".*", end, algorithm_key=leave)
+    work.update_quantization_recipe(NONE, everything, algorithm_key=leave)
+    samples = [{"image": batch} for batch in calibration]
+    ranges = measured_ranges(work, content, _signature(content), samples)
+    for key, value in zip(("min", "max"), limits or (), strict=False):
+        ranges["image"][key] = np.full_like(ranges["image"][key], value)
+    return ranges
 
 
 @contextlib.contextmanager

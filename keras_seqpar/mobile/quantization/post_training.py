@@ -2,8 +2,9 @@
 
 import json
 import os
-import warnings
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,11 +15,9 @@ from keras_seqpar.mobile.format.files import (
     labels_path,
     write,
 )
-from keras_seqpar.mobile.images import batches, check_array, check_spread
-from keras_seqpar.mobile.runtime.reading import Contents, read_tflite
-
-# Fewer images than this leave the ranges of the activations to chance.
-FEW_IMAGES = 50
+from keras_seqpar.mobile.images import batches
+from keras_seqpar.mobile.quantization.calibration import check_calibration, check_no_gains
+from keras_seqpar.mobile.runtime.reading import read_tflite
 
 
 def quantize(
@@ -79,23 +78,24 @@ def quantize(
     shape, inputs = _inputs(source.read_bytes())
     if quantization == "int8":
         check_no_gains(inputs > 1, quantization)
-        pixels = _takes_pixels(contents.about)
-        if calibration is None:
-            raise no_calibration(quantization)
-        calibration = check_array(
-            calibration, shape[1:], "calibration images", pixels, f"the file {source.name!r}"
+        calibration = check_calibration(
+            calibration,
+            quantization,
+            shape[1:],
+            _takes_pixels(contents.about),
+            f"the file {source.name!r}",
         )
-        check_spread(calibration)
-        say_few(calibration)
-    content, operations = quantized(
+    model, operations, _ = quantize_model(
         source.read_bytes(),
-        contents,
+        contents.about,
         quantization,
         calibration,
         shape[0],
-        input_dtype,
-        output_dtype,
+        (input_dtype, output_dtype),
     )
+    from keras_seqpar.mobile.format.metadata import append  # needs the [mobile] extra
+
+    content = append(model, contents.files)
     beside = labels_path(source)
     labels = beside.read_bytes() if beside.is_file() else None
     if labels is None and contents.labels:
@@ -104,76 +104,43 @@ def quantize(
     return Converted(path, written, quantization, len(content), operations)
 
 
-def quantized(
-    content: bytes,
-    contents: Contents,
+def quantize_model(
+    model: bytes,
+    about: Mapping[str, Any],
     quantization: str,
     calibration: np.ndarray | None,
     batch: int,
-    input_dtype: str,
-    output_dtype: str,
-) -> tuple[bytes, dict[str, int]]:
-    """The content of the small file, and how often it uses each operation.
+    ends: tuple[str, str],
+) -> tuple[bytes, dict[str, int], dict[str, Any]]:
+    """Quantizes a float model.
 
     Args:
-        content: of the float file.
-        contents: what it says about itself.
-        quantization: as for `quantize`, as all that follows.
-        calibration: checked images.
+        model: the flatbuffer.
+        about: what it says of its network.
+        quantization: as for `quantize`.
+        calibration: checked images, for int8.
         batch: the fixed number of images per run.
-        input_dtype: of the images.
-        output_dtype: of the scores.
+        ends: dtypes of the images and of the scores.
+
+    Returns:
+        The small model, how often it uses each operation, and what it says of its network.
     """
     from keras_seqpar.mobile.format.flatbuffer import rewrite
-    from keras_seqpar.mobile.format.metadata import append
-    from keras_seqpar.mobile.quantization.ai_edge import to_quantized  # needs the [mobile] extra
+    from keras_seqpar.mobile.quantization.ai_edge import to_quantized
 
-    some: list[np.ndarray] = []
+    samples: list[np.ndarray] = []
     limits = None
     if calibration is not None and quantization == "int8":
-        some = list(batches(calibration, batch))
-        if _takes_pixels(contents.about) or calibration.dtype == np.uint8:
+        samples = list(batches(calibration, batch))
+        if _takes_pixels(about) or calibration.dtype == np.uint8:
             limits = (0.0, 255.0)  # so that uint8 input has scale 1 and zero point 0
-    content = to_quantized(content, quantization, some, limits, input_dtype, output_dtype)
-    about = {**contents.about, "quantization": quantization, "quantizer": "ai_edge"}
-    content, operations = rewrite(content, description=json.dumps(about))
-    return append(content, contents.files), operations
+    model = to_quantized(model, quantization, samples, limits, ends)
+    about = {**about, "quantization": quantization, "quantizer": "ai_edge"}
+    model, operations = rewrite(model, description=json.dumps(about))
+    return model, operations, about
 
 
-def no_calibration(quantization: str) -> ValueError:
-    """The error where calibration is missing."""
-    return ValueError(
-        f"quantization={quantization!r} needs calibration: some hundred real images of the kind "
-        "that the network will see, as an array (n, height, width, channels)."
-    )
-
-
-def check_no_gains(has_gains: bool, quantization: str) -> None:
-    """Refuses integer activations of a network with a gains input.
-
-    Raises:
-        ValueError: it has one.
-    """
-    if has_gains:
-        raise ValueError(
-            f"A network with a gains input cannot become {quantization} without a limit: integers "
-            "cannot go beyond what was calibrated. Give keras_seqpar.mobile.convert the largest "
-            "gain, max_gain=2, say; or take quantization='dynamic', or set constant gains with "
-            "keras_seqpar.attend."
-        )
-
-
-def say_few(calibration: np.ndarray) -> None:
-    """Warns where there are few calibration images."""
-    if len(calibration) < FEW_IMAGES:
-        warnings.warn(
-            f"Calibration on {len(calibration)} image(s): the ranges of the activations may be "
-            f"too narrow. Take {FEW_IMAGES} or more, of every category.",
-            stacklevel=4,
-        )
-
-
-def _takes_pixels(about: dict) -> bool | None:
+def _takes_pixels(about: Mapping[str, Any]) -> bool | None:
     if "mean" not in about:
         return None
     return not any(about["mean"]) and set(about["std"]) == {1}

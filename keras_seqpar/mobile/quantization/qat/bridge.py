@@ -18,7 +18,8 @@ import keras
 import numpy as np
 
 from keras_seqpar.families.layers import StochasticDepth, TopDownGain
-from keras_seqpar.mobile.network import in_float32, parts_of
+from keras_seqpar.mobile.network import NetworkFacts, in_float32, read_network
+from keras_seqpar.mobile.quantization.qat.compat import named_variables, need
 from keras_seqpar.networks.graph import called_layers, functional, replay
 from keras_seqpar.networks.layers import CategoryScores
 from keras_seqpar.surgery.unknowns import with_threshold
@@ -168,14 +169,9 @@ def from_tf_keras(twin, model: keras.Model) -> keras.Model:
     >>> trained = from_tf_keras(twin, model)
     >>> trained.save("trained.keras")
     """
-    check_bridge(model)
+    network = check_bridge(model)
     folded = _folded_gains(model).convolutions
-    found = {}
-    for wrapper in twin.layers:
-        name = getattr(wrapper, "layer", wrapper).name  # tfmot's wrappers have a `layer`
-        for variable in wrapper.weights:
-            key = variable.name.split("/")[-1].partition(":")[0]
-            found[f"{name}/{key.removeprefix('depthwise_')}"] = variable
+    found = named_variables(twin)
     new = keras.models.clone_model(model)  # re-initializes every layer
     copy_weights(model, new)
     want = named_weights(new)
@@ -184,19 +180,21 @@ def from_tf_keras(twin, model: keras.Model) -> keras.Model:
     for key, variable in want.items():
         value = have[key].numpy()
         variable.assign(value / np.float32(folded.get(key.partition("/")[0], 1)))
-    parts = parts_of(new)
-    return with_threshold(new, None) if parts and parts.threshold else new
+    return with_threshold(new, None) if network.threshold else new
 
 
-def check_bridge(model: keras.Model) -> None:
+def check_bridge(model: keras.Model) -> NetworkFacts:
     """Refuses what cannot be written as a tf_keras model, before anything is built.
+
+    Returns:
+        What is known of the network.
 
     Raises:
         TypeError: `model` is no Keras model.
         ValueError: it cannot be written so; the message says why.
         RuntimeError: Keras does not run on TensorFlow.
     """
-    parts_of(model)  # TypeError
+    network = read_network(model)  # TypeError
     if (backend := keras.config.backend()) != "tensorflow":
         raise RuntimeError(
             f"tf_keras needs TensorFlow, but Keras runs on {backend}. Set KERAS_BACKEND=tensorflow "
@@ -215,23 +213,7 @@ def check_bridge(model: keras.Model) -> None:
         )
     for layer in called_layers(model):
         _check_layer(layer)
-
-
-def need(name: str):
-    """Imports a library of the [qat] extra.
-
-    Raises:
-        ImportError: it is not installed.
-    """
-    import importlib
-
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise ImportError(
-            f"{name} is needed ({error}). Install keras-seqpar[qat], best in an environment of its "
-            "own: tensorflow-model-optimization wants an absl-py that other libraries find too old."
-        ) from error
+    return network
 
 
 def _check_layer(layer: keras.layers.Layer) -> None:
@@ -241,7 +223,7 @@ def _check_layer(layer: keras.layers.Layer) -> None:
         raise ValueError(
             f"The layer {layer.name!r} is a {kind.__name__}, which tensorflow-model-optimization "
             f"does not know. It can take {known}: ResNets, but not ConvNeXt V2. Other networks "
-            "become int8 after training: keras_seqpar.mobile.export.converting."
+            "become int8 after training: keras_seqpar.mobile.convert."
         )
     activation = config.get("activation", config.get("classifier_activation")) or "linear"
     if activation not in _ACTIVATIONS:

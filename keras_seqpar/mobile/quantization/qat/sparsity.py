@@ -6,7 +6,7 @@ clustering lets every kernel have a few different values only (Han et al., arXiv
 Both start from `to_tf_keras` and end in `from_tf_keras`; the result converts as any network.
 """
 
-from keras_seqpar.mobile.quantization.qat.bridge import need
+from keras_seqpar.mobile.quantization.qat.compat import need
 
 _KINDS = ("Conv2D", "DepthwiseConv2D", "Dense")
 

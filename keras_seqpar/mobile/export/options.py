@@ -1,0 +1,49 @@
+"""What users ask of a .tflite file: the options of `convert`."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from keras_seqpar.mobile.format.files import check_options
+
+INTEGERS = ("int8", "int16x8")  # quantizations with activations in integers
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class FileOptions:
+    """The options of `convert`, which describes them; checked as far as no network is needed.
+
+    Raises:
+        TypeError: a text that is none.
+        ValueError: an unknown quantization, dtype or quantizer, two that do not go together, or
+            no batch size.
+    """
+
+    quantization: str = "dynamic"
+    calibration: np.ndarray | None = None
+    input_dtype: str = "float32"
+    output_dtype: str = "float32"
+    batch_size: int = 1
+    image_size: tuple[int, int] | None = None
+    labels: bool | Sequence[str] = True
+    quantizer: str = "tensorflow"
+    max_gain: float | None = None
+    description: str | None = None
+    author: str | None = None
+    license: str | None = None
+
+    def __post_init__(self):
+        check_options(self.quantization, self.input_dtype, self.output_dtype, self.quantizer)
+        size = self.batch_size
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+            raise ValueError(f"batch_size must be a whole number of 1 or more, got {size!r}.")
+        for name in ("description", "author", "license"):
+            text = getattr(self, name)
+            if text is not None and not isinstance(text, str):
+                raise TypeError(f"{name} must be a text, got {text!r}.")
+
+    @property
+    def integers(self) -> bool:
+        """The file's activations are integers, whose ranges must be known."""
+        return self.quantization in INTEGERS

@@ -1,0 +1,1 @@
+"""Keras network -> branch pack: one .tflite file for the trunk, a small one per branch."""

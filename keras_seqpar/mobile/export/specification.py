@@ -1,0 +1,229 @@
+"""What is decided about a .tflite file before it is made: the options, held against the network."""
+
+import dataclasses
+
+import keras
+import numpy as np
+
+from keras_seqpar.families.layers import check_gain
+from keras_seqpar.mobile.export.options import INTEGERS, FileOptions
+from keras_seqpar.mobile.network import NetworkFacts
+from keras_seqpar.mobile.quantization.calibration import check_calibration, check_no_gains
+from keras_seqpar.utils.warning import warn_user
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FileSpecification:
+    """A file that can be made: `specify` has checked everything.
+
+    Args:
+        network: the network.
+        options: as the user gave them.
+        shape: `(batch, height, width, channels)` of the file's images.
+        labels: one per score; empty for a file without labels.
+        calibration: the images that set the ranges of the activations; `None` for a file that
+            needs none.
+        gain_limit: the largest gain of a gains input in integers; `None` without such a limit.
+    """
+
+    network: NetworkFacts
+    options: FileOptions
+    shape: tuple[int, int, int, int]
+    labels: tuple[str, ...]
+    calibration: np.ndarray | None
+    gain_limit: float | None
+
+
+def specify(
+    network: NetworkFacts, options: FileOptions, *, learned_ranges: bool = False
+) -> FileSpecification:
+    """Holds the options of a file against its network.
+
+    Args:
+        network: the network.
+        options: of the file.
+        learned_ranges: the ranges of the activations come from training, not from calibration.
+
+    Returns:
+        All that is needed to make the file.
+
+    Raises:
+        TypeError: an option of the wrong type.
+        ValueError: the network cannot become such a file, or an option does not fit it.
+        RuntimeError: Keras does not run on TensorFlow.
+    """
+    require_tensorflow()
+    size = image_shape(network, options.image_size)
+    limit = _gain_limit(network, options)
+    calibration = None
+    if not learned_ranges:
+        calibration = images_to_calibrate(network, options.calibration, options.quantization, size)
+    _check_meaning(network, options)
+    labels = _labels(network, options.labels)
+    return FileSpecification(
+        network, options, (options.batch_size, *size), labels, calibration, limit
+    )
+
+
+def require_tensorflow() -> None:
+    """Makes sure that Keras runs on TensorFlow.
+
+    Raises:
+        RuntimeError: it runs on another backend.
+    """
+    if (backend := keras.config.backend()) != "tensorflow":
+        raise RuntimeError(
+            f"Conversion needs Keras on TensorFlow, but it runs on {backend}. Set "
+            "KERAS_BACKEND=tensorflow before Keras is imported and load the .keras file there."
+        )
+
+
+def images_to_calibrate(
+    network: NetworkFacts, images, quantization: str, size: tuple[int, int, int]
+) -> np.ndarray | None:
+    """Checks the images that set the ranges of a file's activations.
+
+    Args:
+        network: the network.
+        images: what the user gave.
+        quantization: of the file.
+        size: `(height, width, channels)` of the file's images.
+
+    Returns:
+        The images; `None` where the activations are floats, which need none.
+
+    Raises:
+        TypeError: no array of uint8 or floats.
+        ValueError: no images, or images that do not fit.
+    """
+    if quantization not in INTEGERS:
+        return None
+    return check_calibration(images, quantization, size, network.takes_pixels, network.who)
+
+
+def image_shape(
+    network: NetworkFacts, image_size: tuple[int, int] | None = None
+) -> tuple[int, int, int]:
+    """The fixed `(height, width, channels)` of a file's images; checks all inputs and outputs.
+
+    Args:
+        network: the network.
+        image_size: `(height, width)`, for a network that takes images of any size.
+
+    Raises:
+        ValueError: the network takes or gives something else, or the size does not fit.
+    """
+    shape = _input_shape(network.model)
+    size = shape[:2] if image_size is None else tuple(image_size)
+    if len(size) != 2 or any(
+        have not in (None, want) for have, want in zip(shape, size, strict=False)
+    ):
+        raise ValueError(
+            f"image_size {image_size} does not fit {network.who}, which takes images of "
+            f"{shape[0]} x {shape[1]}."
+        )
+    if None in size:
+        raise ValueError(
+            f"The model {network.name!r} takes images of any size, but a .tflite file of one size "
+            "only. Give image_size=(height, width)."
+        )
+    return (*size, shape[2])
+
+
+def _input_shape(model: keras.Model) -> tuple:
+    """`(height, width, channels)` as the network has it, with `None` for any."""
+    try:
+        inputs, outputs = list(model.inputs or []), list(model.outputs or [])
+    except AttributeError:  # a Sequential model that is not built
+        inputs, outputs = [], []
+    if not inputs:
+        raise ValueError(
+            f"The model {model.name!r} has no known inputs: build it, or write it as a functional "
+            "model."
+        )
+    names = [x.name for x in inputs]
+    if len(inputs) > 1 and (len(inputs) > 2 or names[1] != "gains"):
+        raise ValueError(
+            f"The model {model.name!r} has the inputs {names}. Convertible are models with one "
+            "image input, and those of keras_seqpar.attention_input with a second called gains."
+        )
+    if len(outputs) != 1:
+        raise ValueError(
+            f"The model {model.name!r} has {len(outputs)} outputs. Convertible are models with one."
+        )
+    shape = tuple(inputs[0].shape[1:])
+    if len(shape) != 3 or "float" not in inputs[0].dtype:
+        raise ValueError(
+            f"The model {model.name!r} takes {inputs[0].dtype} of shape {shape}. Convertible are "
+            "models that take images, (height, width, channels), as floats."
+        )
+    return shape
+
+
+def _gain_limit(network: NetworkFacts, options: FileOptions) -> float | None:
+    """The largest gain that an integer file can take; `None` where there is no limit.
+
+    It is the least one from `max_gain` on at which a gain of 1 is exact. Gains become 8-bit steps
+    of 0 .. limit: with a limit of 255 / k, the neutral 1 is step k. With 2 as the limit it would
+    be 127.5 steps, and neutral gains would not be neutral.
+    """
+    has_gains, max_gain = network.gains is not None, options.max_gain
+    if max_gain is None:
+        check_no_gains(has_gains and options.integers, options.quantization)
+        return None
+    if not has_gains or not options.integers:
+        what = f"a {options.quantization} file" if has_gains else f"{network.who} without gains"
+        raise ValueError(
+            f"max_gain={max_gain!r} limits the gains input of int8 and int16x8 files; {what} needs "
+            "no limit. Leave it out."
+        )
+    if options.quantizer == "ai_edge":
+        raise ValueError(
+            "quantizer='ai_edge' calibrates images only, no gains. Take quantizer='tensorflow'."
+        )
+    if not 1 <= check_gain(max_gain, "max_gain") <= 255:
+        raise ValueError(f"max_gain must lie in 1 .. 255, got {max_gain!r}. 2 is a usual limit.")
+    return 255 / int(255 / float(max_gain))
+
+
+def _check_meaning(network: NetworkFacts, options: FileOptions) -> None:
+    """Refuses files that would decide wrongly, and warns of what other tools would get wrong."""
+    if options.quantization == "int16x8" and network.threshold:
+        raise ValueError(
+            f"The model {network.name!r} stores a threshold for none of these, which int16x8 files "
+            "cannot decide on in floats. Take another quantization, or remove the threshold: "
+            "keras_seqpar.with_threshold(model, None)."
+        )
+    if options.input_dtype == "uint8" and network.takes_pixels is False:
+        warn_user(
+            f"The model {network.name!r} takes normalized input, so the file's uint8 images are "
+            "no pixels: MediaPipe and Android's tools, which feed pixels, get wrong scores. Build "
+            "the network with include_preprocessing=True."
+        )
+
+
+def _labels(network: NetworkFacts, labels) -> tuple[str, ...]:
+    """The labels to write; empty for none."""
+    if labels is False:
+        return ()
+    if labels is True:
+        if network.labels is None:
+            warn_user(
+                f"The model {network.name!r} is no network of this package, so it has no labels "
+                "and no label file is written. Give labels=[...]."
+            )
+            return ()
+        names = network.labels
+    elif isinstance(labels, str) or not all(isinstance(name, str) for name in labels):
+        raise TypeError(f"labels must be True, False or a sequence of strings, got {labels!r}.")
+    else:
+        names = tuple(labels)
+    if len(names) != network.outputs:
+        raise ValueError(
+            f"{len(names)} labels do not fit a network with {network.outputs} outputs."
+        )
+    if broken := [name for name in names if not name or len(name.splitlines()) > 1]:
+        raise ValueError(
+            f"The label {broken[0]!r} does not fit into a label file of one line per label."
+        )
+    return names
