@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from keras_seqpar.mobile.images import check_array
-from keras_seqpar.networks.assembly import IMAGENET_MEAN, IMAGENET_STD
+from keras_seqpar.networks.assembly import normalization
 from keras_seqpar.networks.graph import leaf_layers
 from keras_seqpar.networks.parts import Parts, find_parts
 from keras_seqpar.networks.thresholds import Threshold
@@ -94,13 +94,24 @@ def read_network(model: keras.Model) -> NetworkFacts:
         parts = find_parts(model, allow_plain=True)
     except ValueError:
         return NetworkFacts(model, None, None, None)
-    channels = model.inputs[0].shape[-1]
-    if any(layer.name == "preprocessing" for layer in parts.trunk.layers):
-        return NetworkFacts(model, parts, True, ([0.0] * channels, [1.0] * channels))
-    known = ([255 * m for m in IMAGENET_MEAN], [255 * s for s in IMAGENET_STD])
-    if channels == len(IMAGENET_MEAN):
-        return NetworkFacts(model, parts, False, known)
-    return NetworkFacts(model, parts, None, None)
+    pixels, known = _normalization(parts, model.inputs[0].shape[-1])
+    return NetworkFacts(model, parts, pixels, known)
+
+
+def _normalization(
+    parts: Parts, channels: int
+) -> tuple[bool | None, tuple[list[float], list[float]] | None]:
+    """Does a network of this package take pixels, and what turns pixels into its input?"""
+    if parts.build:
+        pixels, mean, std = parts.build.include_preprocessing, parts.build.mean, parts.build.std
+    else:  # saved before networks stored how they were built
+        pixels = any(layer.name == "preprocessing" for layer in parts.trunk.layers)
+        mean, std = normalization(channels, pixels)
+    if pixels:
+        return True, ([0.0] * channels, [1.0] * channels)
+    if mean is None or std is None:
+        return None, None
+    return False, (list(mean), list(std))
 
 
 def labels_of(model: keras.Model) -> tuple[str, ...] | None:
