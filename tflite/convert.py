@@ -1,4 +1,4 @@
-"""Converts a network, or a cutout of it, to .tflite, and keeps the file only if it agrees.
+r"""Converts a network, or a cutout of it, to .tflite, and keeps the file only if it agrees.
 
     python tflite/convert.py runs/digits/best.keras --categories 3,5,8 --dataset digits \
         --quantization int8 --input_dtype uint8 --output out/
@@ -16,115 +16,148 @@ verified, with the weights that they share stored once. MediaPipe reads files wi
 only.
 """
 
+from keras_seqpar.utils.commands import flag_group, run
+
 import os
 
 os.environ["KERAS_BACKEND"] = "tensorflow"  # the converter's
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import functools
-import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
-import shared
-from absl import app, flags, logging
+from absl import flags
 
-import keras_seqpar as ks
+import keras_seqpar as sp
 from keras_seqpar import Hierarchy, mobile
+from keras_seqpar.mobile.checking.command_flags import (
+    define_bound_flags,
+    define_image_flags,
+    define_threads_flag,
+)
+from keras_seqpar.mobile.checking.datasets import images_of, load_dataset
+from keras_seqpar.networks.loading import load_model
 
-COMPARE = shared.comparison_flags()
-CATEGORIES = flags.DEFINE_list("categories", [], "What the cutout keeps; all by default.")
-SIGNATURE = flags.DEFINE_multi_string(
-    "signature", [], "NAME=CATEGORY,... or NAME for all: a use of the file; can be repeated."
-)
-QUANTIZATION = flags.DEFINE_enum("quantization", "dynamic", mobile.QUANTIZATIONS, "How small.")
-INPUT_DTYPE = flags.DEFINE_enum("input_dtype", "float32", mobile.DTYPES, "For int8: of the input.")
-OUTPUT_DTYPE = flags.DEFINE_enum(
-    "output_dtype", "float32", mobile.DTYPES, "For int8: of the scores."
-)
-CALIBRATION = flags.DEFINE_integer(
-    "calibration",
-    300,
-    "For int8 and int16x8: how many training images set the ranges.",
-    lower_bound=1,
-)
-QUANTIZER = flags.DEFINE_enum(
-    "quantizer", "tensorflow", mobile.QUANTIZERS, "What quantizes: dynamic, int8 by either."
-)
-GAINS = flags.DEFINE_bool("gains", False, "Give the file an input for top-down gains.")
-MAX_GAIN = flags.DEFINE_float(
-    "max_gain", None, "For int8 and int16x8 with gains: the largest; 2 by default."
-)
-DESCRIPTION = flags.DEFINE_string("description", None, "For the metadata: what the file is.")
-AUTHOR = flags.DEFINE_string("author", None, "For the metadata.")
-LICENSE = flags.DEFINE_string("license", None, "For the metadata: of the weights.")
-OUTPUT = flags.DEFINE_string("output", "out", "A folder, made if need be, or NAME.tflite.")
+args = flags.FLAGS
+with flag_group("Network"):
+    flags.DEFINE_list("categories", [], "What the cutout keeps; all by default.")
+    flags.DEFINE_multi_string(
+        "signature", [], "NAME=CATEGORY,... or NAME for all: a use of the file"
+    )
+    flags.DEFINE_bool("gains", False, "Give the file an input for top-down gains.")
+with flag_group("File"):
+    flags.DEFINE_string("output", "out", "A folder, made if need be, or NAME.tflite.")
+    flags.DEFINE_enum("quantization", "dynamic", mobile.QUANTIZATIONS, "How small.")
+    flags.DEFINE_enum(
+        "quantizer", "tensorflow", mobile.QUANTIZERS, "What quantizes: dynamic, int8 by either."
+    )
+    flags.DEFINE_enum("input_dtype", "float32", mobile.DTYPES, "For int8: of the input.")
+    flags.DEFINE_enum("output_dtype", "float32", mobile.DTYPES, "For int8: of the scores.")
+    flags.DEFINE_integer(
+        "calibration",
+        300,
+        "For int8 and int16x8: how many training images set the ranges.",
+        lower_bound=1,
+    )
+    flags.DEFINE_float(
+        "max_gain", None, "For int8 and int16x8 with gains: the largest; 2 by default."
+    )
+with flag_group("Metadata"):
+    flags.DEFINE_string("description", None, "What the file is.")
+    flags.DEFINE_string("author", None, "Who made the network.")
+    flags.DEFINE_string("license", None, "Of the weights.")
+with flag_group("Comparison"):
+    define_image_flags()
+    define_bound_flags()
+    define_threads_flag()
 
 
-def target(source: Path, labels: tuple[str, ...]) -> Path:
-    """Where the file goes; makes the folder."""
-    path = Path(OUTPUT.value).expanduser()
+def parse_signatures(texts: Sequence[str]) -> dict[str, list[str] | None]:
+    """Turns `name=category,category` or `name` into name -> categories, `None` for all."""
+    found: dict[str, list[str] | None] = {}
+    for text in texts:
+        name, equals, categories = text.partition("=")
+        if name in found:
+            raise ValueError(f"--signature names {name!r} twice. Give every use its own name.")
+        found[name] = [c.strip() for c in categories.split(",") if c.strip()] if equals else None
+    return found
+
+
+def file_to_write(source: Path, uses: Sequence[str], labels: Sequence[str]) -> Path:
+    """Where the file goes; makes the folder.
+
+    Args:
+        source: the network's file.
+        uses: names of the signatures.
+        labels: of the network's categories.
+    """
+    path = Path(args.output).expanduser()
     if path.suffix != ".tflite":
         ids = [node.id for node in Hierarchy.of(labels).nodes]
-        kept = CATEGORIES.value and (ids if len(ids) <= 5 else [f"{len(ids)}-categories"])
-        kept = list(shared.signatures(SIGNATURE.value)) or kept
-        path = path / ("-".join([source.stem, *kept, QUANTIZATION.value]) + ".tflite")
+        kept = ids if len(ids) <= 5 else [f"{len(ids)}-categories"]
+        kept = list(uses) or (kept if args.categories else [])
+        path = path / ("-".join([source.stem, *kept, args.quantization]) + ".tflite")
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
 
 
-def main(arguments: list[str]) -> None:
+def verify(path: Path, model, dataset, signature: str | None) -> None:
+    """Prints how a file compares with its network, and refuses one beyond the bounds."""
+    report = mobile.verify(
+        path,
+        model,
+        *images_of(dataset, "validation", model, args.images),
+        max_error=args.max_error,
+        min_agreement=args.min_agreement,
+        max_accuracy_drop=args.max_accuracy_drop,
+        threads=args.threads,
+        signature=signature,
+    )
+    print(report)
+    try:
+        report.check()
+    except ValueError as error:
+        raise ValueError(f"{error} No file was written.") from error
+
+
+def main(argv: list[str]) -> None:
     """Converts, verifies, keeps."""
-    if len(arguments) != 2:
-        raise app.UsageError("Name one .keras file.")
-    logging.set_verbosity(logging.ERROR)
-    uses = shared.signatures(SIGNATURE.value)
-    model = shared.load_network(arguments[1], CATEGORIES.value)
-    if GAINS.value:
-        model = ks.attention_input(model)
-    dataset = shared.load_dataset(COMPARE.dataset.value, COMPARE.data_dir.value, model)
-    calibration, max_gain = None, MAX_GAIN.value
-    if QUANTIZATION.value in ("int8", "int16x8"):
-        calibration, _ = shared.images_of(dataset, "train", model, CALIBRATION.value)
+    uses = parse_signatures(args.signature)
+    model = load_model(argv[1])
+    if args.categories:
+        model = sp.cutout(model, [name.strip() for name in args.categories])
+    if args.gains:
+        model = sp.attention_input(model)
+    dataset = load_dataset(args.dataset, model, data_dir=args.data_dir)
+    calibration, max_gain = None, args.max_gain
+    if args.quantization in ("int8", "int16x8"):
+        calibration, _ = images_of(dataset, "train", model, args.calibration)
         if max_gain is None and len(model.inputs) > 1:
             max_gain = 2.0
-    path = target(Path(arguments[1]), mobile.labels_of(model))
+    path = file_to_write(Path(argv[1]), list(uses), mobile.labels_of(model))
+    convert = mobile.convert
+    if uses:
+        convert = functools.partial(mobile.convert_signatures, signatures=uses)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".convert-") as folder:
-        make = mobile.convert
-        if uses:
-            make = functools.partial(mobile.convert_signatures, signatures=uses)
-        made = make(
+        made = convert(
             model,
             Path(folder) / path.name,
-            quantization=QUANTIZATION.value,
+            quantization=args.quantization,
             calibration=calibration,
-            input_dtype=INPUT_DTYPE.value,
-            output_dtype=OUTPUT_DTYPE.value,
-            quantizer=QUANTIZER.value,
+            input_dtype=args.input_dtype,
+            output_dtype=args.output_dtype,
+            quantizer=args.quantizer,
             max_gain=max_gain,
-            description=DESCRIPTION.value,
-            author=AUTHOR.value,
-            license=LICENSE.value,
+            description=args.description,
+            author=args.author,
+            license=args.license,
         )
         for use, categories in (uses or {None: None}).items():
-            net = ks.cutout(model, categories) if categories else model
-            report = mobile.verify(
-                made.path,
-                net,
-                *shared.images_of(dataset, "validation", net, COMPARE.images.value),
-                max_error=COMPARE.max_error.value,
-                min_agreement=COMPARE.min_agreement.value,
-                max_accuracy_drop=COMPARE.max_accuracy_drop.value,
-                threads=COMPARE.threads.value,
-                signature=use,
-            )
-            print(report)
-            report.check()
+            cutout = sp.cutout(model, categories) if categories else model
+            verify(made.path, cutout, dataset, use)
         print(made.move(path))
 
 
 if __name__ == "__main__":
-    try:
-        app.run(main)
-    except (ImportError, OSError, TypeError, ValueError) as error:
-        sys.exit(f"Error: {error} No file was written.")
+    run(main, positional=["network.keras"])

@@ -1,4 +1,4 @@
-"""Checks a .tflite file against the network it was made of, on real images.
+r"""Checks a .tflite file against the network it was made of, on real images.
 
     python tflite/verify.py out/best-c3-c5-c8-int8.tflite runs/digits/best.keras \
         --categories 3,5,8 --dataset digits
@@ -7,46 +7,52 @@ prints a table and fails where the two disagree more than the bounds allow. Runs
 backend; any file that takes the same images and gives the same scores can be checked.
 """
 
-import os
+from keras_seqpar.utils.commands import flag_group, run
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+from absl import flags
 
-import sys
-
-import shared
-from absl import app, flags
-
+import keras_seqpar as sp
 from keras_seqpar import mobile
-
-COMPARE = shared.comparison_flags()
-CATEGORIES = flags.DEFINE_list("categories", [], "What the file's cutout keeps; all by default.")
-INTERPRETER = flags.DEFINE_enum(
-    "interpreter", None, list(mobile.INTERPRETERS), "By default the first that is installed."
+from keras_seqpar.mobile.checking.command_flags import (
+    define_bound_flags,
+    define_image_flags,
+    define_threads_flag,
 )
+from keras_seqpar.mobile.checking.datasets import images_of, load_dataset
+from keras_seqpar.networks.loading import load_model
+
+args = flags.FLAGS
+with flag_group("File"):
+    flags.DEFINE_list("categories", [], "What the file's cutout keeps; all by default.")
+with flag_group("Comparison"):
+    define_image_flags()
+    define_bound_flags()
+    define_threads_flag()
+    flags.DEFINE_enum(
+        "interpreter", None, list(mobile.INTERPRETERS), "By default the first that is installed."
+    )
 
 
-def main(arguments: list[str]) -> None:
+def main(argv: list[str]) -> None:
     """Verifies."""
-    if len(arguments) != 3:
-        raise app.UsageError("Name a .tflite file and the .keras file it was made of.")
-    model = shared.load_network(arguments[2], CATEGORIES.value)
-    dataset = shared.load_dataset(COMPARE.dataset.value, COMPARE.data_dir.value, model)
+    _, file, source = argv
+    model = load_model(source)
+    if args.categories:
+        model = sp.cutout(model, [name.strip() for name in args.categories])
+    dataset = load_dataset(args.dataset, model, data_dir=args.data_dir)
     report = mobile.verify(
-        arguments[1],
+        file,
         model,
-        *shared.images_of(dataset, "validation", model, COMPARE.images.value),
-        max_error=COMPARE.max_error.value,
-        min_agreement=COMPARE.min_agreement.value,
-        max_accuracy_drop=COMPARE.max_accuracy_drop.value,
-        threads=COMPARE.threads.value,
-        interpreter=INTERPRETER.value,
+        *images_of(dataset, "validation", model, args.images),
+        max_error=args.max_error,
+        min_agreement=args.min_agreement,
+        max_accuracy_drop=args.max_accuracy_drop,
+        threads=args.threads,
+        interpreter=args.interpreter,
     )
     print(report)
     report.check()
 
 
 if __name__ == "__main__":
-    try:
-        app.run(main)
-    except (ImportError, OSError, TypeError, ValueError) as error:
-        sys.exit(f"Error: {error}")
+    run(main, positional=["file.tflite", "network.keras"])

@@ -1,7 +1,6 @@
 """Branch packs: files that fit bit for bit, any subset of them, and nothing else."""
 
 import dataclasses
-import functools
 import hashlib
 import json
 import os
@@ -16,10 +15,9 @@ from keras_seqpar import data, mobile
 from keras_seqpar.mobile.export.packs import branches, part_files, ranges
 from keras_seqpar.mobile.export.packs.adding import add_branch
 from keras_seqpar.mobile.export.packs.packing import pack
-from keras_seqpar.mobile.format.pack_files import remove_branch, write_manifest
+from keras_seqpar.mobile.format.pack_files import remove_branch
 from keras_seqpar.mobile.runtime.manifest import Tensor, read_manifest
 from keras_seqpar.mobile.runtime.pack_runner import PackRunner, PartRunner
-from keras_seqpar.networks.thresholds import Threshold
 from tests import harness
 from tests.mobile import clients, conftest
 
@@ -613,35 +611,3 @@ def test_tflite_runtime_names_the_same(
     assert said == ["tflite-runtime", "2.14.0", "1", "3", "5", "8"]
     scores = PackRunner(trained_pack)(trained.images, conftest.KEPT)
     assert np.mean(np.load(tmp_path / "out.npy").argmax(-1) == scores.argmax(-1)) >= 0.99
-
-
-call = functools.partial(clients.call, "pack.py")
-
-
-def test_command(root, trained, tmp_path):
-    trained.net.save(tmp_path / "best.keras")
-    options = ("--dataset", "digits", "--output", "out/digits.pack", "--images", 100)
-    done = call(
-        root,
-        *("best.keras", "--categories", "0,3,8", "--input_dtype", "uint8", "--measure"),
-        *options,
-        folder=tmp_path,
-    )
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
-    assert lines[0].startswith("top-1 agreement with Keras: ") and ">= 97.00%" in lines[0]
-    assert lines[1].startswith("top-1 agreement with one file: ")
-    assert "ratio" in lines[2] and "3 categories" in lines[2]
-    assert lines[3].startswith("out/digits.pack: int8, trunk ") and lines[3].endswith(": 0, 3, 8")
-    done = call(root, "best.keras", "--add", "5", *options, folder=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1].endswith(": 0, 3, 8, 5")
-    done = call(root, "--remove", "3", "--output", "out/digits.pack", folder=tmp_path)
-    assert done.stdout.splitlines()[-1].endswith(": 0, 8, 5")
-    folder = tmp_path / "out" / "digits.pack"
-    write_manifest(folder, dataclasses.replace(read_manifest(folder), threshold=Threshold(1.5)))
-    before = contents(folder)
-    done = call(root, "best.keras", "--add", "1", "--min_agreement", 1.1, *options, folder=tmp_path)
-    assert done.returncode == 1
-    assert "disagrees with Keras: " in done.stderr and "Nothing was changed." in done.stderr
-    assert contents(folder) == before

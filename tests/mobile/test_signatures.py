@@ -214,20 +214,3 @@ def test_gains_of_an_int8_file_are_clipped_and_said(tmp_path):
     for wrong in (-1, np.nan, np.inf):
         with pytest.raises(ValueError, match="gains must be finite and not negative"):
             runner(images, np.full(7, wrong))
-
-
-def test_the_command(trained, root, tmp_path):
-    trained.net.save(tmp_path / "best.keras")
-    done = clients.call(
-        "convert.py",
-        root,
-        "best.keras",
-        *("--dataset", "digits", "--images", 60),
-        *("--signature", "low=0, 1", "--signature", "all"),
-        folder=tmp_path,
-    )
-    assert done.returncode == 0, done.stderr
-    assert os.listdir(tmp_path / "out") == ["best-low-all-dynamic.tflite"]
-    for key in ("low", "all"):
-        assert f"best-low-all-dynamic.tflite, signature {key} (dynamic) in" in done.stdout
-    assert done.stdout.count("beside Keras on 60 images") == 2

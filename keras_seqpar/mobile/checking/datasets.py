@@ -1,0 +1,72 @@
+"""Images of a data set as a network takes them: to calibrate on, and to compare a file on."""
+
+import os
+
+import keras
+import numpy as np
+
+from keras_seqpar.data.loading import Dataset, load
+from keras_seqpar.mobile.network import from_pixels, labels_of
+
+SEED = 0  # of the choice among more images than are wanted
+
+
+def load_dataset(
+    spec: str, model: keras.Model, *, data_dir: str | os.PathLike | None = None
+) -> Dataset:
+    """Loads a data set in the image size of a network.
+
+    Args:
+        spec: as for `keras_seqpar.data.load`.
+        model: a network for square images.
+        data_dir: where tensorflow-datasets keeps its data.
+
+    Returns:
+        The data set.
+
+    Raises:
+        ValueError: the network's images are not square, or of no fixed size; and as for
+            `keras_seqpar.data.load`.
+
+    Example:
+
+    >>> images, labels = images_of(load_dataset("digits", net), "validation", net)
+    """
+    height, width = model.inputs[0].shape[1:3]
+    if height is None or height != width:
+        raise ValueError(f"The network takes images of {height} x {width}; wanted is a square.")
+    return load(spec, image_size=height, data_dir=data_dir)
+
+
+def images_of(
+    dataset: Dataset, split: str, model: keras.Model, limit: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """The images of a network's categories, and the outputs that stand for these categories.
+
+    Args:
+        dataset: the data set.
+        split: `"train"` or `"validation"`.
+        model: a network of this package.
+        limit: how many images to choose at random, always the same ones; 0 for all.
+
+    Returns:
+        `(n, height, width, 3)` images as the network takes them, and `(n,)` indices of its outputs.
+
+    Raises:
+        ValueError: the network has no labels, or one that the data set does not have.
+    """
+    labels = labels_of(model)
+    if labels is None:
+        raise ValueError(f"The model {model.name!r} is no network of this package: no labels.")
+    if unknown := [label for label in labels if label not in dataset.categories]:
+        raise ValueError(
+            f"The network's categories {', '.join(unknown)} are not in the data set "
+            f"{dataset.name!r}, which has {', '.join(dataset.categories)}."
+        )
+    output_of = np.full(len(dataset.categories), -1)
+    output_of[[dataset.categories.index(label) for label in labels]] = range(len(labels))
+    outputs = output_of[dataset.splits[split].labels]
+    rows = np.flatnonzero(outputs >= 0)
+    if limit and limit < len(rows):
+        rows = np.sort(np.random.default_rng(SEED).choice(rows, limit, replace=False))
+    return from_pixels(model, dataset.splits[split].read(rows.tolist())), outputs[rows]
