@@ -3,8 +3,8 @@
     python recipes/make_preset.py runs/imagenette/best.keras --name imagenette_small \
         --license "Apache-2.0; trained on ..." --data_dir DIR
 
-How to build the network, and what it was trained with, is read from the flags.json beside it. The
-preset is made in memory first: what it computes is compared with the trained network, and its
+The network says how it was built; what it was trained with is read from the flags.json beside it.
+The preset is made in memory first: its outputs are compared with the trained network's, and its
 accuracy is measured, with its float16 weights, on the validation images. Only then are the two
 files written to keras_seqpar/presets/. Above 6 MB it is refused. KERAS_BACKEND chooses the backend.
 """
@@ -22,7 +22,6 @@ from options import Options
 from keras_seqpar import data, presets
 from keras_seqpar.mobile.network import read_network
 from keras_seqpar.networks.loading import load_network
-from keras_seqpar.networks.parts import find_parts
 
 MOST_BYTES = 6_000_000
 # Largest difference of any logit, relative to the range of all: some times what float16 kernels
@@ -51,35 +50,6 @@ def make_options() -> Options:
     return options
 
 
-def recipe_of(network: keras.Model, flags: dict) -> tuple[str, dict]:
-    """The builder and its arguments that make such a network.
-
-    Args:
-        network: a network that recipes/train.py has trained.
-        flags: its flags.
-
-    Raises:
-        ValueError: the flags are of another program.
-    """
-    parts = find_parts(network, allow_plain=True)
-    lacking = [k for k in ("family", "plan", "width", "stem", "dataset") if k not in flags]
-    if lacking:
-        raise ValueError(f"flags.json lacks {', '.join(lacking)}: it is not of recipes/train.py.")
-    arguments = {
-        "family": flags["family"],
-        "input_shape": list(network.inputs[0].shape[1:]),
-        "width": flags["width"],
-        "stem": flags["stem"],
-        "classifier_activation": parts.classifier_activation,
-        "include_preprocessing": read_network(network).takes_pixels is True,
-        "name": network.name,
-    }
-    if flags.get("network", "seqpar") != "seqpar":
-        return f"build_{flags['network']}", arguments
-    arguments["plan"] = flags["plan"]
-    return "build_phl" if parts.hierarchy.depth == 1 else "build_nhl", arguments
-
-
 def portable(flags: dict) -> dict:
     """Flags without the paths of one machine: of absolute paths the last part is kept."""
 
@@ -106,8 +76,7 @@ def compare(network: keras.Model, twin: keras.Model, images: data.Split, batch: 
     if not error <= MOST_ERROR:  # also where it is NaN
         raise ValueError(
             f"The preset computes something else: its logits differ by {error:.1%} of their range. "
-            "The flags.json beside the network does not describe it, or it has constant gains "
-            "(attend), which presets do not keep."
+            "It may have constant gains (attend), which presets do not keep."
         )
     return error
 
@@ -127,16 +96,16 @@ def make(chosen) -> Path:
     presets.check_name(chosen.name)
     network = load_network(chosen.model)
     flags = run_folder.read_flags(Path(chosen.model).parent)["flags"]
-    builder, arguments = recipe_of(network, flags)
-    mean, std = read_network(network).normalization
+    if "dataset" not in flags:
+        raise ValueError("flags.json lacks dataset: it is not of recipes/train.py.")
+    facts_of = read_network(network)
+    mean, std = facts_of.normalization
     spec = chosen.dataset or flags["dataset"]
     facts, content = presets.pack(
         network,
-        builder=builder,
-        arguments=arguments,
         normalization={
             "takes": "pixels 0 to 255, RGB"
-            if arguments["include_preprocessing"]
+            if facts_of.takes_pixels is True
             else "(pixels - mean) / std, RGB",
             "mean": mean,
             "std": std,

@@ -6,7 +6,6 @@ __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
         "loading": [
-            "BUILDERS",
             "FOLDER",
             "about",
             "check_name",

@@ -1,10 +1,11 @@
 """Trained networks that come with the package: no download, no other library.
 
-A preset is two files. `NAME.json` says how the network is built, what it names, how its images
-are normalized, what it was trained on and under which license, and its measured accuracy.
-`NAME.npz` holds the weights by the names of `keras_seqpar.weights.named_weights`: kernels in
-float16, vectors (biases and all of the normalizations) in float32, where the range of float16
-would be too small. `recipes/make_preset.py` makes both from a trained network.
+A preset is two files. `NAME.json` has how the network was built (its `BuildConfig`), its
+hierarchy and threshold, the normalization of its images, the data it was trained on, its license
+and its measured accuracy. `NAME.npz` has the weights by the names of
+`keras_seqpar.weights.named_weights`: kernels in float16; vectors (biases and the weights of
+normalizations) in float32, because the range of float16 is too small for them.
+`recipes/make_preset.py` makes both from a trained network.
 """
 
 import hashlib
@@ -12,42 +13,36 @@ import io
 import json
 import os
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import keras
 import numpy as np
 
 from keras_seqpar.hierarchy.tree import Hierarchy
-from keras_seqpar.networks.builders import build_nhl, build_one_branch, build_phl, build_plain
+from keras_seqpar.networks.build_config import BuildConfig
+from keras_seqpar.networks.builders import BUILDERS
 from keras_seqpar.networks.parts import find_parts
 from keras_seqpar.surgery.unknowns import Threshold, with_threshold
+from keras_seqpar.utils.files import write_files
 from keras_seqpar.utils.names import unknown_name
 from keras_seqpar.weights import named_weights
 from keras_seqpar.weights.differences import refuse_difference
 
 FOLDER = Path(__file__).parent
-FORMAT = 1  # of the JSON file
-# Builder -> which of its arguments takes the hierarchy.
-BUILDERS: dict[str, tuple[Callable[..., keras.Model], str]] = {
-    "build_phl": (build_phl, "categories"),
-    "build_nhl": (build_nhl, "hierarchy"),
-    "build_plain": (build_plain, "categories"),
-    "build_one_branch": (build_one_branch, "categories"),
-}
-# What every preset says; the last four are for people.
-KEYS = (
-    *("format", "builder", "arguments", "hierarchy", "threshold", "weights"),
-    *("normalization", "data", "license", "accuracy"),
-)
-AGAIN = "Install keras-seqpar again, or make the preset again with recipes/make_preset.py."
+FORMAT = 2  # of the JSON file
+# The entries of every preset. The first ones are read from the network, the last four are given.
+NETWORK_KEYS = ("name", "input_shape", "build", "hierarchy", "classifier_activation", "threshold")
+GIVEN_KEYS = ("normalization", "data", "license", "accuracy")
+KEYS = ("format", *NETWORK_KEYS, "weights", *GIVEN_KEYS)
+REPAIR = "Install keras-seqpar again, or make the preset again with recipes/make_preset.py."
 
 
 def preset_names(*, folder: str | os.PathLike | None = None) -> tuple[str, ...]:
     """Names of all presets.
 
     Args:
-        folder: where they lie; by default those that come with the package.
+        folder: the folder of the presets; by default that of the package.
 
     Returns:
         The names, sorted.
@@ -62,18 +57,18 @@ def preset_names(*, folder: str | os.PathLike | None = None) -> tuple[str, ...]:
 
 
 def about(name: str, *, folder: str | os.PathLike | None = None) -> dict:
-    """What a preset is: its JSON file.
+    """Reads the JSON file of a preset.
 
     Args:
         name: one of `preset_names()`.
-        folder: where it lies; by default with the package.
+        folder: the folder of the preset; by default that of the package.
 
     Returns:
         Its entries, among them `normalization`, `data`, `license`, `accuracy`.
 
     Raises:
         TypeError: `name` is no string.
-        ValueError: an unknown name (the message lists the valid ones), or a damaged file.
+        ValueError: the name is unknown (the message lists the valid ones), or a file is damaged.
     """
     if not isinstance(name, str):
         raise TypeError(f"The name of a preset must be a string, got {name!r:.80}.")
@@ -84,15 +79,17 @@ def about(name: str, *, folder: str | os.PathLike | None = None) -> dict:
     path = Path(FOLDER if folder is None else folder) / f"{name}.json"
     try:
         facts = json.loads(path.read_text("utf-8"))
-        lost = [key for key in KEYS if key not in facts] if isinstance(facts, dict) else KEYS
-        if lost:
-            raise ValueError(f"it lacks {', '.join(lost)}")
-    except ValueError as error:  # no UTF-8, no JSON, or of something else
-        raise ValueError(f"{path} is damaged: {error}. {AGAIN}") from error
-    if facts["format"] != FORMAT:
+        if not isinstance(facts, dict):
+            raise ValueError(f"it has a {type(facts).__name__} instead of named entries")
+        found = facts.get("format", FORMAT)
+        if found == FORMAT and (missing := [key for key in KEYS if key not in facts]):
+            raise ValueError(f"it lacks {', '.join(missing)}")
+    except ValueError as error:  # not UTF-8, not JSON, or not a preset
+        raise ValueError(f"{path} is damaged: {error}. {REPAIR}") from error
+    if found != FORMAT:
         raise ValueError(
-            f"{path} has the format {facts['format']}, this version of keras-seqpar reads "
-            f"{FORMAT}. Take the version that made it, or make the preset again."
+            f"{path} has the format {found}, this version of keras-seqpar reads {FORMAT}. Use the "
+            "version that made it, or make the preset again with recipes/make_preset.py."
         )
     return facts
 
@@ -102,14 +99,14 @@ def load_preset(name: str, *, folder: str | os.PathLike | None = None) -> keras.
 
     Args:
         name: one of `preset_names()`.
-        folder: where it lies; by default with the package.
+        folder: the folder of the preset; by default that of the package.
 
     Returns:
         The network, not compiled. It can be cut, attended and converted as any other.
 
     Raises:
         TypeError: `name` is no string.
-        ValueError: an unknown name (the message lists the valid ones), or a damaged file.
+        ValueError: the name is unknown (the message lists the valid ones), or a file is damaged.
 
     Example:
 
@@ -118,44 +115,40 @@ def load_preset(name: str, *, folder: str | os.PathLike | None = None) -> keras.
     facts = about(name, folder=folder)
     path = Path(FOLDER if folder is None else folder) / f"{name}.npz"
     if not path.is_file():
-        raise ValueError(f"The weights {path} of the preset {name!r} are missing. {AGAIN}")
+        raise ValueError(f"The weights {path} of the preset {name!r} are missing. {REPAIR}")
     content = path.read_bytes()
     found, wanted = hashlib.sha256(content).hexdigest(), facts["weights"]["sha256"]
     if found != wanted:
         raise ValueError(
             f"{path} is damaged: {len(content):,} bytes with the SHA-256 {found[:12]}..., wanted "
-            f"are {facts['weights']['bytes']:,} with {wanted[:12]}... {AGAIN}"
+            f"are {facts['weights']['bytes']:,} with {wanted[:12]}... {REPAIR}"
         )
     return restore(facts, content)
 
 
-def pack(
-    model: keras.Model, *, builder: str, arguments: Mapping, **people: object
-) -> tuple[dict, bytes]:
-    """Makes what a preset's two files hold.
+def pack(model: keras.Model, **given: object) -> tuple[dict, bytes]:
+    """Makes the contents of a preset's two files.
 
     Args:
-        model: a trained network.
-        builder: name of the builder that makes such a network, one of `BUILDERS`.
-        arguments: of the builder, all but the hierarchy; JSON-ready.
-        people: the entries for people: `normalization`, `data`, `license`, `accuracy`.
+        model: a trained network. Constant gains (`attend`) are not kept.
+        given: the entries that cannot be read from the network: `normalization`, `data`,
+            `license`, `accuracy`; JSON-ready. `write` needs all four.
 
     Returns:
         The entries of the JSON file, and the content of the weights file.
 
     Raises:
         TypeError: `model` is no Keras model.
-        ValueError: no network of this package, an unknown builder, or weights that float16 cannot
-            hold.
+        ValueError: it is no network of this package, does not store how it was built, or has
+            weights that float16 cannot hold.
     """
     parts = find_parts(model, allow_plain=True)
-    if builder not in BUILDERS:
-        raise ValueError(unknown_name("builder", builder, BUILDERS))
+    build = parts.require_build(model.name)
     arrays = {}
     for name, variable in named_weights(model).items():
         value = np.asarray(keras.ops.convert_to_numpy(variable), "float32")
         if value.ndim > 1:
-            with np.errstate(over="ignore"):  # looked at below
+            with np.errstate(over="ignore"):  # checked below
                 value = value.astype("float16")
         if not np.isfinite(value).all():
             raise ValueError(
@@ -168,12 +161,14 @@ def pack(
     content = file.getvalue()
     facts = {
         "format": FORMAT,
-        "builder": builder,
-        "arguments": dict(arguments),
+        "name": model.name,
+        "input_shape": list(model.inputs[0].shape[1:]),
+        "build": build.get_config(),
         "hierarchy": parts.hierarchy.get_config(),
+        "classifier_activation": parts.classifier_activation,
         "threshold": parts.threshold and parts.threshold.get_config(),
         "weights": {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()},
-        **people,
+        **given,
     }
     return facts, content
 
@@ -189,30 +184,38 @@ def restore(facts: Mapping, content: bytes) -> keras.Model:
         The network.
 
     Raises:
-        ValueError: the two do not fit each other, or the weights are damaged.
+        ValueError: the two do not fit each other, or one is damaged.
     """
-    builder, names = BUILDERS[facts["builder"]]
-    hierarchy = Hierarchy.from_config(facts["hierarchy"])
-    model = builder(**{names: hierarchy, **facts["arguments"]})
+    try:
+        build = BuildConfig(**facts["build"])
+        model = BUILDERS[build.builder](
+            Hierarchy.from_config(facts["hierarchy"]),
+            **build.arguments(),
+            input_shape=tuple(facts["input_shape"]),
+            classifier_activation=facts["classifier_activation"],
+            name=facts["name"],
+        )
+        threshold = Threshold.of(facts["threshold"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"The preset describes no network: {error}. {REPAIR}") from error
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except (zipfile.BadZipFile, ValueError, OSError, EOFError) as error:
-        raise ValueError(f"The weights of the preset are damaged: {error}. {AGAIN}") from error
+        raise ValueError(f"The weights of the preset are damaged: {error}. {REPAIR}") from error
     want = named_weights(model)
     refuse_difference(arrays, want, f"The weights do not fit the preset's network {model.name!r}.")
     for name, variable in want.items():
         variable.assign(arrays[name].astype("float32"))
-    threshold = Threshold.of(facts["threshold"])
     return with_threshold(model, threshold) if threshold else model
 
 
 def write(name: str, facts: Mapping, content: bytes, *, folder: str | os.PathLike) -> Path:
-    """Writes a preset; each file is whole or not there.
+    """Writes a preset: both files, or none.
 
     Args:
-        name: what to call it: lower-case letters, digits and underscores.
-        facts: from `pack`, with all entries for people.
+        name: name of the preset: lower-case letters, digits and underscores.
+        facts: from `pack`, with all entries.
         content: from `pack`.
         folder: where to write; it must exist.
 
@@ -220,31 +223,23 @@ def write(name: str, facts: Mapping, content: bytes, *, folder: str | os.PathLik
         The JSON file.
 
     Raises:
-        ValueError: a name of another form, or an entry is missing.
+        ValueError: the name has another form, or an entry is missing.
         OSError: writing failed.
     """
     check_name(name)
-    if lost := [key for key in KEYS if key not in facts]:
-        raise ValueError(f"The preset {name!r} lacks the entries {', '.join(lost)}.")
+    if missing := [key for key in KEYS if key not in facts]:
+        raise ValueError(f"The preset {name!r} lacks the entries {', '.join(missing)}.")
     text = json.dumps(facts, indent=2, ensure_ascii=False) + "\n"
-    paths = {Path(folder) / f"{name}.npz": content, Path(folder) / f"{name}.json": text.encode()}
-    parts = [path.with_name(f".{os.getpid()}.{path.name}") for path in paths]
-    try:
-        for part, some in zip(parts, paths.values(), strict=True):
-            part.write_bytes(some)
-        for part, path in zip(parts, paths, strict=True):
-            os.replace(part, path)
-    finally:
-        for part in parts:
-            part.unlink(missing_ok=True)
-    return Path(folder) / f"{name}.json"
+    path = Path(folder) / f"{name}.json"
+    write_files({path.with_suffix(".npz"): content, path: text})
+    return path
 
 
 def check_name(name: str) -> None:
-    """Refuses what cannot be the name of a new preset.
+    """Checks the name of a new preset.
 
     Raises:
-        ValueError: it has other characters than lower-case letters, digits and underscores, or
+        ValueError: it has characters other than lower-case letters, digits and underscores, or
             begins with a digit.
     """
     if not name.isidentifier() or not name.isascii() or name != name.lower():

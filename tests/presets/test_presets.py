@@ -24,17 +24,7 @@ Image = pytest.importorskip("PIL.Image")
 import make_preset  # noqa: E402
 
 SIZE = 32
-ARGUMENTS = {
-    "family": "resnet18",
-    "plan": "late_sp",
-    "input_shape": [SIZE, SIZE, 3],
-    "width": 0.125,
-    "stem": "small",
-    "classifier_activation": "softmax",
-    "include_preprocessing": True,
-    "name": "tiny",
-}
-PEOPLE = {
+GIVEN = {
     "normalization": {"takes": "pixels", "mean": [0.0] * 3, "std": [1.0] * 3},
     "data": {"name": "noise"},
     "license": "Apache-2.0",
@@ -44,20 +34,28 @@ LABELS = ["blue", "Zoë's green", "red"]
 TREE = {"colors": LABELS[:2], "red": None}
 
 
-def build(builder: str, source) -> tuple[keras.Model, dict]:
-    """A network with random weights, and the arguments it was built with."""
-    arguments = dict(ARGUMENTS)
-    if builder == "build_plain":
-        del arguments["plan"]
-    function, names = presets.BUILDERS[builder]
-    model = function(**{names: sp.Hierarchy.of(source), **arguments, "drop_path_rate": 0.1})
+def build(builder=sp.build_phl, source=LABELS, **options) -> keras.Model:
+    """A network with random weights."""
+    model = builder(
+        sp.Hierarchy.of(source),
+        **{
+            "family": "resnet18",
+            "input_shape": (SIZE, SIZE, 3),
+            "width": 0.125,
+            "stem": "small",
+            "include_preprocessing": True,
+            "drop_path_rate": 0.1,
+            "name": "tiny",
+            **options,
+        },
+    )
     harness.randomize(model)
-    return model, arguments
+    return model
 
 
 @pytest.fixture(scope="module")
 def net():
-    return build("build_phl", LABELS)[0]
+    return build()
 
 
 @pytest.fixture
@@ -67,8 +65,8 @@ def folder(net, tmp_path):
     return tmp_path
 
 
-def write(model, folder, name="tiny", builder="build_phl", arguments=ARGUMENTS, **changes):
-    facts, content = presets.pack(model, builder=builder, arguments=arguments, **PEOPLE)
+def write(model, folder, name="tiny", **changes):
+    facts, content = presets.pack(model, **GIVEN)
     return presets.write(name, facts | changes, content, folder=folder)
 
 
@@ -78,12 +76,18 @@ def pixels(count=4) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("builder", "source"), [("build_phl", LABELS), ("build_nhl", TREE), ("build_plain", LABELS)]
+    ("builder", "source"),
+    [
+        (sp.build_phl, LABELS),
+        (sp.build_nhl, TREE),
+        (sp.build_plain, LABELS),
+        (sp.build_one_branch, LABELS),
+    ],
 )
 def test_a_preset_is_the_network_in_float16(builder, source, tmp_path, monkeypatch):
-    model, arguments = build(builder, source)
+    model = build(builder, source)
     threshold = Threshold(0.5, "max_logit")
-    path = write(sp.with_threshold(model, threshold), tmp_path, "a", builder, arguments)
+    path = write(sp.with_threshold(model, threshold), tmp_path, "a")
     assert path == tmp_path / "a.json"
     assert sorted(os.listdir(tmp_path)) == ["a.json", "a.npz"]
 
@@ -95,6 +99,8 @@ def test_a_preset_is_the_network_in_float16(builder, source, tmp_path, monkeypat
     assert loaded.get_layer("categories").hierarchy == model.get_layer("categories").hierarchy
     assert threshold_of(loaded) == threshold
     assert loaded.name == "tiny"
+    built = [m.get_layer("categories").build_config for m in (loaded, model)]
+    assert built[0] == built[1]
     found = named_weights(loaded)
     for name, variable in named_weights(model).items():
         value = array(variable)
@@ -110,7 +116,7 @@ def test_a_preset_is_the_network_in_float16(builder, source, tmp_path, monkeypat
 def test_what_travels_along(folder):
     assert sp.preset_names(folder=folder) == ("tiny",)
     facts = presets.about("tiny", folder=folder)
-    assert {key: facts[key] for key in PEOPLE} == PEOPLE
+    assert {key: facts[key] for key in GIVEN} == GIVEN
     assert facts["weights"]["bytes"] == (folder / "tiny.npz").stat().st_size
     assert facts["hierarchy"]["tree"][1] == {"id": "zoe_s_green", "label": "Zoë's green"}
 
@@ -169,9 +175,13 @@ def test_damaged_descriptions_are_named(folder):
     facts = json.loads(path.read_text("utf-8"))
     for text, words in (
         (path.read_text("utf-8")[:-30], "tiny.json is damaged: Unterminated string"),
-        ("[]", "tiny.json is damaged: it lacks format, builder"),
-        ('{"format": 1}', "it lacks builder, .* license, accuracy. Install keras-seqpar again"),
-        (json.dumps(facts | {"format": 9}), "has the format 9, this version .* reads 1"),
+        ("[]", "tiny.json is damaged: it has a list instead of named entries"),
+        ("{}", "tiny.json is damaged: it lacks format, name"),
+        ('{"format": 2}', "it lacks name, .* license, accuracy. Install keras-seqpar again"),
+        (json.dumps(facts | {"format": 9}), "has the format 9, this version .* reads 2"),
+        ('{"format": 1}', "has the format 1, .* or make the preset again with recipes/make_preset"),
+        (json.dumps(facts | {"build": {"builder": "x"}}), "describes no network: .*'family'"),
+        (json.dumps(facts | {"input_shape": 3}), "describes no network: .* Install keras-seqpar"),
     ):
         path.write_text(text, "utf-8")
         with pytest.raises(ValueError, match=words):
@@ -182,10 +192,10 @@ def test_damaged_descriptions_are_named(folder):
 
 
 def test_weights_of_another_network_are_refused(net, tmp_path):
-    write(net, tmp_path, arguments=ARGUMENTS | {"width": 0.25})
+    facts, _ = presets.pack(net, **GIVEN)
+    write(net, tmp_path, build=facts["build"] | {"width": 0.25})
     with pytest.raises(ValueError, match="do not fit the preset's network(?s:.*)of another shape"):
         sp.load_preset("tiny", folder=tmp_path)
-    facts, _ = presets.pack(net, builder="build_phl", arguments=ARGUMENTS, **PEOPLE)
     with pytest.raises(ValueError, match="weights of the preset are damaged"):
         presets.restore(facts, b"PK no zip")
 
@@ -195,9 +205,7 @@ def test_what_float16_cannot_hold_is_refused(net):
     kernel = named_weights(model)["stem_conv/kernel"]
     kernel.assign(array(kernel) * 1e6)
     with pytest.raises(ValueError, match="stem_conv/kernel of .* not finite in float16.*65504"):
-        presets.pack(model, builder="build_phl", arguments=ARGUMENTS, **PEOPLE)
-    with pytest.raises(ValueError, match="Unknown builder 'build'. Did you mean 'build_"):
-        presets.pack(net, builder="build", arguments=ARGUMENTS, **PEOPLE)
+        presets.pack(model, **GIVEN)
 
 
 def test_statistics_of_any_size_are_kept(net, tmp_path):
@@ -227,7 +235,7 @@ def test_writing_is_whole_or_not_at_all(net, folder, monkeypatch):
         ):
             write(net, folder, name)
     with pytest.raises(ValueError, match="'x' lacks the entries license"):
-        facts, content = presets.pack(net, builder="build_phl", arguments=ARGUMENTS, **PEOPLE)
+        facts, content = presets.pack(net, **GIVEN)
         del facts["license"]
         presets.write("x", facts, content, folder=folder)
 
@@ -305,14 +313,12 @@ def test_the_command_refuses_what_is_no_preset(net, run, capsys, monkeypatch):
 
     refused("A preset needs --name and --license", "--license=")
     refused("begins with no digit, got 'Tiny'", name="Tiny")
-    save(net, run, width=0.25)
-    refused("The weights do not fit the preset's network")
     save(sp.attend(net, {"red": 5.0}), run)
     refused("its logits differ by")
     save(net, run)
     monkeypatch.setattr(make_preset, "MOST_BYTES", 1000)
     refused("bytes; a preset may have 1,000. Train a network of 0.")
     (run / "run" / "flags.json").write_text('{"flags": {"family": "resnet18"}}')
-    refused("flags.json lacks plan, width, stem, dataset: it is not of recipes/train.py")
+    refused("flags.json lacks dataset: it is not of recipes/train.py")
     (run / "run" / "flags.json").unlink()
     refused("has no flags.json")
