@@ -1,4 +1,4 @@
-"""Weights by name: strict copies, and filling networks from timm and keras.applications."""
+"""Weights by name: copies between networks, and weights of timm and keras.applications."""
 
 from keras_seqpar.utils.lazy import lazy_names
 

@@ -1,4 +1,4 @@
-"""What keeps the weights of one network from fitting another: names, shapes and functions."""
+"""Compares two networks before weights are copied: names, shapes and functions."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -11,10 +11,10 @@ from keras_seqpar.networks.build_config import BuildConfig
 from keras_seqpar.networks.graph import called_layers
 from keras_seqpar.networks.layers import CategoryScores, GainSplit
 
-# Layers without weights that two networks of the same function may differ in: what only training
-# uses, gains, the scores over the logits.
+# Layers without weights in which networks of the same function may differ: layers that only
+# training uses, gains, and the scores over the logits.
 _FREE = (kl.InputLayer, kl.Dropout, StochasticDepth, TopDownGain, GainSplit, CategoryScores)
-# Settings that do not change what a layer computes at inference, or that shapes already show.
+# Settings that do not change inference, or that the shapes of weights show.
 _IGNORED = {
     *("name", "trainable", "dtype", "autocast", "seed", "momentum", "synchronized"),
     *("filters", "units", "depth_multiplier"),
@@ -65,8 +65,8 @@ def refuse_difference(
 def build_differences(source: keras.Model, target: keras.Model) -> list[str]:
     """Compares how two networks were built, where both store it.
 
-    Family, stem and the normalization of pixels make the function. Widths and plans show in the
-    shapes and names of weights.
+    Compared are family, stem and the normalization of pixels. Differences of width and plan show
+    in the shapes and names of weights.
 
     Returns:
         Lines such as "family: resnet50_v1 in the source, resnet50 in the target".

@@ -22,8 +22,9 @@ class Target:
     Args:
         model: the model that was given.
         trunk: its trunk.
-        plain: the whole model is one conventional network and can be filled.
-        families: the family it was built with; where that is not stored, all with such blocks.
+        plain: whether the model is a plain network, which can be filled as a whole.
+        families: the family that the network was built with; if the network does not store it,
+            all families with such blocks.
     """
 
     model: keras.Model
@@ -88,10 +89,10 @@ def fill(
     notes: tuple[str, ...] = (),
     partial: bool = False,
 ) -> Filled:
-    """Fills a network strictly: all of it or, on a difference, nothing.
+    """Fills all of a network or, if the source differs, nothing.
 
-    A trunk takes the beginning of the source and needs all of what that has: what comes after
-    the trunk's last block is ignored.
+    A trunk takes the beginning of the source. What the source has after the trunk's last block is
+    ignored; before it, the source must have the same weights as the trunk.
 
     Args:
         target: what to fill.
@@ -138,32 +139,32 @@ def fill(
 
 def _fitting(have: Mapping, want: Mapping) -> list[str]:
     """The weights that both have with equal shapes, of layers of which all weights fit."""
-    odd = {
+    unfit = {
         key.partition("/")[0]
         for key in {**have, **want}
         if key not in have or key not in want or shape_of(have[key]) != shape_of(want[key])
     }
-    return [key for key in want if key.partition("/")[0] not in odd]
+    return [key for key in want if key.partition("/")[0] not in unfit]
 
 
 def _after_trunk(target: Target, arrays: Mapping[str, np.ndarray]) -> set[str]:
-    """The names of what the source computes after the trunk's last block."""
+    """The names of the source's weights after the trunk's last block."""
     blocks: dict[int, int] = {}
     for layer in leaf_layers(target.trunk):
         stage, block = stage_and_block(layer.name)
         if stage:
             blocks[stage] = max(blocks.get(stage, 0), block)
     last = max(blocks, default=0)
-    # A trunk may end inside a stage. One that has all blocks of a family's stage does not: there
-    # more blocks mean a deeper net.
+    # If the trunk has all blocks of the family's stages, it ends with a stage: further blocks of
+    # that stage then mean a deeper network. Otherwise it ends inside a stage.
     depths = [tuple(stage.repeats for stage in f.stages[:last]) for f in target.families]
-    whole = tuple(blocks.values()) in depths
+    ends_with_stage = tuple(blocks.values()) in depths
 
     def is_after(key: str) -> bool:
         layer = key.split("/")[0]
         stage, block = stage_and_block(layer)
         if not stage:
             return layer in ("logits", "pool_norm")
-        return stage > last or (stage == last and block > blocks[last] and not whole)
+        return stage > last or (stage == last and block > blocks[last] and not ends_with_stage)
 
     return {key for key in arrays if is_after(key)}

@@ -1,18 +1,19 @@
 """Weights of keras.applications: ResNet-50, -101 and -152.
 
-Their arithmetic is not timm's, and this is where it differs:
+Their arithmetic differs from timm's in four points:
 
-- The stride of a block sits in its first 1x1 convolution. No choice of weights makes up for
-  that, so the weights go into the families `resnet50_v1`, `resnet101_v1`, `resnet152_v1` only
-  (with random weights at 64 pixels, `resnet50` gives logits that are off by 38 %).
-- Convolutions have biases in front of the normalizations. A bias is subtracted from the
-  moving mean that follows: the same function.
-- Epsilon is 1.001e-5, not 1e-5. The difference is added to the moving variances: the same
-  function.
-- The input is BGR in 0..255 minus the mean color, not divided by a deviation. The first
-  kernel is permuted and scaled, and what the means differ by (half a gray level at most) goes
-  into the first moving mean: the same function but for the outermost pixels of the features,
-  as padding with zeros stands for another color there (logits off by 0.014 %, same setting).
+- The stride of a block is in its first 1x1 convolution, not in the 3x3. No weights can make up
+  for that, so these weights fit only the families `resnet50_v1`, `resnet101_v1` and
+  `resnet152_v1`. (With random weights at 64 pixels, the logits of `resnet50` are off by 38 %.)
+- Convolutions have biases before the normalizations. Each bias is subtracted from the moving
+  mean that follows, which gives the same function.
+- Epsilon is 1.001e-5 instead of 1e-5. The difference is added to the moving variances, which
+  gives the same function.
+- The input is BGR in 0..255 minus the mean color, and is not divided by a deviation. The first
+  kernel is permuted and scaled, and the difference of the means (half a gray level at most) goes
+  into the first moving mean. This gives the same function except for the outermost pixels of the
+  features, where padding with zeros stands for another color (logits off by 0.014 %, same
+  setting).
 """
 
 import keras
@@ -45,9 +46,9 @@ def from_keras_applications(
 ) -> Filled:
     """Fills a plain network, or the trunk of a SeqPar network, with a ResNet of Keras.
 
-    For the families `resnet50_v1`, `resnet101_v1` and `resnet152_v1`, strictly by name, like
-    `from_timm`. The result computes the same function as the source; the module's docstring
-    says what differs in how.
+    For the families `resnet50_v1`, `resnet101_v1` and `resnet152_v1`. Weights are matched by
+    name, as in `from_timm`: all are filled or none. The result computes the same function as the
+    source; the module's docstring lists how the weights are converted.
 
     Args:
         model: a network of this package, or its sub-model `trunk` alone.
@@ -55,9 +56,9 @@ def from_keras_applications(
             or one of these names, whose ImageNet weights Keras downloads.
         classifier: whether the layer `logits` of a plain network is filled; `False` for
             other categories than the source's.
-        convert_input: change the first layer so that it takes ImageNet-normalized input, as
-            all networks of this package do. `False` keeps the source's own input: BGR in
-            0..255 minus the mean color.
+        convert_input: convert the first layer to ImageNet-normalized input, which all networks
+            of this package take. `False` keeps the source's input: BGR in 0..255 minus the mean
+            color.
         partial: fill every layer that fits and leave the others as they are.
 
     Returns:
@@ -65,8 +66,8 @@ def from_keras_applications(
 
     Raises:
         TypeError: `model` is no Keras model, or `source` neither a model nor a name.
-        ValueError: the source does not fit (the message names what is missing, extra and
-            misshapen) or is another network, or the weights cannot be downloaded.
+        ValueError: the source does not fit (the message lists the weights that are missing, too
+            many or of another shape), is another network, or cannot be downloaded.
 
     Example:
 
@@ -136,7 +137,7 @@ def _translate(
     for key, value in values.items():
         layer, weight = key.split("/")
         if layer.endswith("_conv") and weight == "bias":
-            continue  # in the moving mean
+            continue  # goes into the moving mean
         if weight == "moving_mean":
             value = value - values[f"{layer.removesuffix('_bn')}_conv/bias"]
         if weight == "moving_variance":
@@ -147,7 +148,7 @@ def _translate(
 
 
 def _convert_input(arrays: dict[str, np.ndarray], source: keras.Model) -> None:
-    """Makes the first layer take what the networks of this package take."""
+    """Converts the first layer to the input that networks of this package take."""
     kernel = arrays["stem_conv/kernel"]
     if kernel.shape[2] != 3:
         raise ValueError(
@@ -155,7 +156,7 @@ def _convert_input(arrays: dict[str, np.ndarray], source: keras.Model) -> None:
             "images can be converted. Give convert_input=False."
         )
     kernel = kernel[:, :, ::-1]  # blue, green, red -> red, green, blue
-    # What the source sees of a normalized value z: 255 (z deviation + mean) - its mean color.
+    # A normalized value z is 255 (z deviation + mean) - mean color in the source's input.
     scale = 255 * np.array(IMAGENET_STD)
     offset = 255 * np.array(IMAGENET_MEAN) - np.array(_MEAN_COLOR)
     bias = np.einsum("hwio,i->o", kernel, offset)

@@ -1,4 +1,4 @@
-"""Weights of PyTorch Image Models: its names, its layouts, its files."""
+"""Weights of PyTorch Image Models (timm): names, layouts and files."""
 
 import os
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from keras_seqpar.utils.names import unknown_name
 from keras_seqpar.weights.filling import fill, find_target
 from keras_seqpar.weights.reports import Filled
 
-# timm's names of the architectures that are families here
+# timm's names of the architectures that are families of this package
 ARCHITECTURES = tuple(family.timm.network for family in FAMILIES.values() if family.timm)
 _SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".npz")
 
@@ -37,13 +37,13 @@ def from_timm(
 ) -> Filled:
     """Fills a plain network, or the trunk of a SeqPar network, with weights of timm.
 
-    Strictly by name: all of the trunk (of a plain network: everything) is filled, or, where
-    the source is of another architecture, nothing. Of a SeqPar network only the trunk is
-    filled, with the beginning of the source. ResNets of torchvision have the same names and
-    arithmetic and fit as well.
+    Weights are matched by name. All of the trunk (of a plain network: all of the network) is
+    filled; if the source has another architecture, nothing is filled. A SeqPar network gets the
+    beginning of the source into its trunk, and its branches stay as they are. ResNets of
+    torchvision have the same names and the same arithmetic, so they fit as well.
 
-    Pretrained weights have licenses of their own (those of ConvNeXt V2 forbid commercial
-    use), and most expect ImageNet-normalized input, as the networks of this package do.
+    Pretrained weights have licenses of their own (those of ConvNeXt V2 forbid commercial use).
+    Most expect ImageNet-normalized input, as the networks of this package do.
 
     Args:
         model: a network of this package, or its sub-model `trunk` alone.
@@ -60,8 +60,8 @@ def from_timm(
 
     Raises:
         TypeError: `model` is no Keras model, or `source` is none of the above.
-        ValueError: the source does not fit (the message names what is missing, extra and
-            misshapen), is not readable, or is no architecture of this package.
+        ValueError: the source does not fit (the message lists the weights that are missing, too
+            many or of another shape), cannot be read, or is no architecture of this package.
         ImportError: timm, torch or safetensors is needed and not installed.
 
     Example:
@@ -76,7 +76,7 @@ def from_timm(
     depthwise = {x.name for x in leaf_layers(target.trunk) if isinstance(x, kl.DepthwiseConv2D)}
     dense = {x.name for x in model.layers if isinstance(x, kl.Dense)}
     for key, value in state.items():
-        if key.endswith("num_batches_tracked"):  # counts steps; nothing computes with it
+        if key.endswith("num_batches_tracked"):  # counts training steps; inference does not use it
             continue
         ours = _our_name(key, names)
         layer = ours.split("/")[0]
@@ -95,7 +95,7 @@ def from_timm(
 
 
 def _our_name(key: str, names: LayerNames) -> str:
-    """This package's name for a timm weight, or `key` where it has none."""
+    """This package's name for a timm weight, or `key` if it has none."""
     module, _, weight = key.rpartition(".")
     layer = names.find(module)
     kinds = _NORM_WEIGHTS if layer and layer.endswith(names.norms) else _WEIGHTS

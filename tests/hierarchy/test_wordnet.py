@@ -20,7 +20,7 @@ def small_wordnet(tmp_path_factory):
     return folder, write_wordnet(folder)
 
 
-def test_meanings_are_chosen_as_promised(small_wordnet):
+def test_meanings_are_chosen_as_documented(small_wordnet):
     folder, wnids = small_wordnet
     corpus = corpora.open_corpus(folder)
 

@@ -113,7 +113,7 @@ def test_a_preset_is_the_network_in_float16(builder, source, tmp_path, monkeypat
     assert (tmp_path / "a.npz").stat().st_size < 2.2 * count + 400 * len(model.weights)
 
 
-def test_what_travels_along(folder):
+def test_a_preset_stores_where_it_comes_from(folder):
     assert sp.preset_names(folder=folder) == ("tiny",)
     facts = presets.about("tiny", folder=folder)
     assert {key: facts[key] for key in GIVEN} == GIVEN
@@ -129,7 +129,7 @@ def test_a_loaded_preset_can_be_cut(folder):
 
 
 def test_every_preset_of_the_package_loads_and_runs():
-    """Of none there is nothing to test."""
+    """Without presets there is nothing to test."""
     for name in sp.preset_names():
         facts = presets.about(name)
         assert facts["weights"]["bytes"] <= make_preset.MOST_BYTES

@@ -33,7 +33,7 @@ def test_a_file_of_another_width_fills_nothing_unless_partial(tmp_path):
     fails(ValueError, "of another shape", model, path, fill=weights.load, partial=True)
 
 
-def test_strings_that_say_nothing_are_refused():
+def test_unknown_kinds_of_source_are_refused():
     model = harness.network(["a"])
     fails(ValueError, "Cannot tell what 'resnet50' is. Give timm:NAME", model, "resnet50",
           fill=weights.load)  # fmt: skip

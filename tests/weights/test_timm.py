@@ -107,7 +107,7 @@ def test_a_deeper_net_is_refused():
     assert f"{count * 5 // 6} without a place in the target:\n    layer3.6.conv1.weight" in text
 
 
-def test_stages_in_front_of_the_last_must_be_whole():
+def test_stages_before_the_last_must_be_complete():
     plan = Plan((1, None, None), ((Bottlenecks(64, 1, 2, hidden=32),),))
     text = fails(ValueError, "do not fit", fixed("resnet50", plan=plan), state("resnet50"))
     assert "without a place in the target:\n    layer1.1.conv1.weight" in text
@@ -131,7 +131,7 @@ def test_another_family_is_refused(name, other):
     assert "without a place in the target:\n" in text
 
 
-def test_names_that_nobody_knows_are_refused():
+def test_extra_and_missing_weights_are_refused():
     extra = {**state("resnet18"), "layer1.0.se.fc.weight": np.zeros((8, 8), "float32")}
     text = fails(ValueError, "1 without a place in the target", fixed(), extra)
     assert "layer1.0.se.fc.weight" in text
@@ -300,7 +300,7 @@ def test_names_are_loaded_by_timm(monkeypatch):
     assert weights.load(build(), "timm:resnet18").source == "timm:resnet18"
 
 
-def test_what_timm_cannot_load_is_said(monkeypatch):
+def test_a_failure_of_timm_is_reported(monkeypatch):
     def create(name, pretrained):
         raise OSError("no route to host")
 
