@@ -23,16 +23,16 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import run_folder
 from cues import inhibited, nodes_at, right_cue, run, wrong_cue
-from evaluate import DATA_FLAGS, load, match
-from options import Options
+from options import DATA_FLAGS, Options
 
 import keras_seqpar as sp
 from keras_seqpar import data, plots
 from keras_seqpar.families.layers import check_gain
 from keras_seqpar.networks.loading import load_network
 from keras_seqpar.networks.parts import find_parts
+from keras_seqpar.training import evaluation
+from keras_seqpar.utils.files import make_folder, write_json
 
 GAINS = (0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.3, 1.4, 1.5, 1.75, 2, 2.5, 3, 4, 6, 8)
 
@@ -245,9 +245,16 @@ def study(chosen) -> dict:
     chosen.gains = read_gains(chosen.gains)
     network = load_network(chosen.model)
     find_parts(network)  # a plain network is refused before images are read
-    dataset = load(network, chosen)
+    dataset = evaluation.load_split(
+        network,
+        chosen.dataset,
+        split=chosen.split,
+        image_size=chosen.image_size,
+        data_dir=chosen.data_dir,
+        skip_unreadable=chosen.skip_unreadable,
+    )
     every = dataset.splits[chosen.split]
-    truth = match(network, dataset)[every.labels]
+    truth = evaluation.match(network, dataset)[every.labels]
     own = np.flatnonzero(truth >= 0)
     split = data.Split(
         tuple(every.names[i] for i in own), every.labels[own], lambda i: every.read(own[i])
@@ -275,9 +282,9 @@ def main(argv: list[str]) -> int:
             raise ValueError(f"--plot must end in .png, .svg or .pdf, got {chosen.plot!r}.")
         report = study(chosen)
         if chosen.json:
-            run_folder.write_json(chosen.json, report)
+            write_json(chosen.json, report)
         if chosen.plot:
-            plots.attention(report["sweeps"], run_folder.place(chosen.plot))
+            plots.attention(report["sweeps"], make_folder(chosen.plot))
     except (ValueError, ImportError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

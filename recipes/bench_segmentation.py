@@ -18,15 +18,15 @@ import sys
 from pathlib import Path
 
 import bench_selective
-import camvid
 import keras
 import numpy as np
-import run_folder
-import segment
 import video
 from options import Options
 
 from keras_seqpar import selective
+from keras_seqpar.data import camvid
+from keras_seqpar.training.tasks.segmenter import load_segmenter
+from keras_seqpar.utils.files import make_folder, replacing, write_json
 
 
 def make_options() -> Options:
@@ -104,10 +104,10 @@ def on_images(network, images: camvid.Split, classes: int, chosen) -> list[dict]
             part = paste(rng, share, shape)
             image, labels = images.images[i].copy(), images.labels[i].copy()
             crops.reset()
-            crops(camvid.with_place(image))
+            crops(camvid.with_positions(image))
             image[part] = images.images[other % len(images)][part]
             labels[part] = images.labels[other % len(images)][part]
-            frame = camvid.with_place(image)
+            frame = camvid.with_positions(image)
             pair = step(crops, whole, frame)
             found.append(pair)
             for matrix, said in zip(matrices, pair["maps"], strict=True):
@@ -124,7 +124,7 @@ def on_video(network, path: str, chosen) -> dict:
     crops, whole = make_streams(network, (clip.height, clip.width, 5), chosen)
     found, flicker, before = [], [], None
     for frame in clip.frames(chosen.frames):
-        found.append(step(crops, whole, camvid.with_place(frame)))
+        found.append(step(crops, whole, camvid.with_positions(frame)))
         now = found[-1].pop("maps")[1]
         flicker += [] if before is None else [float((now == before).mean())]
         before = now
@@ -205,7 +205,7 @@ def main(argv: list[str]) -> int:
             raise ValueError("Give --data: the zip with CamVid.")
         scenes = camvid.load(chosen.data, ["test"])
         classes = len(scenes.categories)
-        network = segment.load_network(chosen.model, classes)
+        network = load_segmenter(chosen.model, classes)
         rows = on_images(network, scenes.splits["test"], classes, chosen)
         print(table(rows), flush=True)
         rows += [on_video(network, path, chosen) for path in chosen.videos]
@@ -215,8 +215,8 @@ def main(argv: list[str]) -> int:
     print(table(rows))
     folder = Path(chosen.output)
     facts = {"flags": vars(chosen), "backend": keras.backend.backend(), "rows": rows}
-    run_folder.write_json(folder / "segmentation.json", facts)
-    with run_folder.replacing(run_folder.place(folder / "segmentation.md")) as temporary:
+    write_json(folder / "segmentation.json", facts)
+    with replacing(make_folder(folder / "segmentation.md")) as temporary:
         temporary.write_text(table(rows) + "\n", "utf-8")
     return 0
 

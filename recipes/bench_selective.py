@@ -25,13 +25,13 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import run_folder
 from options import Options
 
 import keras_seqpar as sp
 from keras_seqpar import selective
 from keras_seqpar.networks.parts import find_parts
 from keras_seqpar.selective.keras_engine.runs import MODES
+from keras_seqpar.utils.files import write_json
 
 _WARM_UP = 3  # frames per share that do not count
 FREEZE = ("boolean", "freeze", True, "Weights as constants on TensorFlow: quicker, much memory.")
@@ -271,7 +271,7 @@ def main(argv: list[str]) -> int:
         rows = measure(model, chosen)
         run = {"flags": vars(chosen), "backend": keras.backend.backend(), "rows": rows}
         folder = Path(chosen.output)
-        run_folder.write_json(folder / "selective.json", run)
+        write_json(folder / "selective.json", run)
         draw([*before, run], folder / "selective.png")
     except (ValueError, ImportError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -9,26 +9,29 @@ cuts the chosen categories out of the former without retraining, converts all th
 and runs the files in the LiteRT interpreter beside Keras.
 """
 
+from keras_seqpar.utils.commands import run
+
 import os
 
 os.environ["KERAS_BACKEND"] = "tensorflow"  # the converter's
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import dataclasses
-import sys
 from pathlib import Path
 
 import keras
 import numpy as np
-import train
-from absl import app, flags, logging
+from absl import flags
 
-import keras_seqpar as ks
+import keras_seqpar as sp
 from keras_seqpar import data, mobile
+from keras_seqpar.networks.loading import load_network
+from keras_seqpar.training.config import PLAIN, SEQPAR
+from keras_seqpar.training.flags import parse_train_flags
+from keras_seqpar.training.tasks import classification
 
-CATEGORIES = flags.DEFINE_list("categories", ["3", "5", "8"], "What the cutout keeps.")
-OUTPUT = flags.DEFINE_string("output", "runs/demo", "Folder of everything that is made.")
-REUSE = flags.DEFINE_bool("reuse", False, "Take the networks that an earlier demo trained.")
+flags.DEFINE_list("categories", ["3", "5", "8"], "What the cutout keeps.")
+flags.DEFINE_string("output", "runs/demo", "Folder of everything that is made.")
+flags.DEFINE_boolean("reuse", False, "Take the networks that an earlier demo trained.")
 
 IMAGE_SIZE = 32
 
@@ -38,7 +41,7 @@ class Row:
     """One network of the table."""
 
     name: str
-    cost: ks.cost
+    cost: sp.cost
     report: mobile.Report
     accuracy: float
 
@@ -46,13 +49,12 @@ class Row:
 def trained(network: str, folder: Path) -> keras.Model:
     """Trains one network with the defaults of train.py, or loads the one that is there."""
     best = folder / "best.keras"
-    if not (REUSE.value and best.exists()):
-        train.train(
-            *train.read_flags(
-                ["--dataset=digits", f"--network={network}", f"--output={folder}", "--overwrite"]
-            )
+    if not (flags.FLAGS.reuse and best.exists()):
+        config, run_config = parse_train_flags(
+            ["--dataset=digits", f"--network={network}", f"--output={folder}", "--overwrite"]
         )
-    return keras.models.load_model(best)
+        classification.train(config, run_config)
+    return load_network(best)
 
 
 def measure(name: str, model, file: Path, digits: data.Dataset, kept: tuple[str, ...]) -> Row:
@@ -69,7 +71,7 @@ def measure(name: str, model, file: Path, digits: data.Dataset, kept: tuple[str,
     report = mobile.verify(made.path, model, images, wanted).check()
     images, wanted = images_of(digits.validation, digits.categories, kept, labels)
     scores = mobile.Runner(made.path)(images)
-    return Row(name, ks.cost(model), report, float(np.mean(scores.argmax(-1) == wanted)))
+    return Row(name, sp.cost(model), report, float(np.mean(scores.argmax(-1) == wanted)))
 
 
 def images_of(split: data.Split, of_data, wanted, outputs) -> tuple[np.ndarray, np.ndarray]:
@@ -110,20 +112,20 @@ def table(rows: list[Row], kept: tuple[str, ...]) -> str:
     return "\n".join(text)
 
 
-def main(_) -> None:
+def main(_: list[str]) -> None:
     """Runs the demo."""
-    logging.set_verbosity(logging.WARNING)
+    args = flags.FLAGS
     digits = data.load("digits", image_size=IMAGE_SIZE)
-    kept = ks.Hierarchy.of(digits.categories).prune([c.strip() for c in CATEGORIES.value])
-    folder = Path(OUTPUT.value)
+    kept = sp.Hierarchy.of(digits.categories).prune([c.strip() for c in args.categories])
+    folder = Path(args.output)
     folder.mkdir(parents=True, exist_ok=True)
     print(f"Training a PHL network on {len(digits.categories)} categories ...")
-    full = trained("seqpar", folder / "phl")
+    full = trained(SEQPAR, folder / "phl")
     print("Training the plain network of the family ...")
-    plain = trained(train.PLAIN, folder / "plain")
-    cutout = ks.cutout(full, kept.categories)
+    plain = trained(PLAIN, folder / "plain")
+    cutout = sp.cutout(full, kept.categories)
     cutout.save(folder / "cutout.keras")
-    print(f"\n{ks.cost(cutout)}\n\nConverting three networks to int8 ...")
+    print(f"\n{sp.cost(cutout)}\n\nConverting three networks to int8 ...")
     networks = {"full net": full, "cutout": cutout, "plain net": plain}
     rows = [
         measure(name, model, folder / f"{name.split()[0]}.tflite", digits, kept.categories)
@@ -141,7 +143,4 @@ The files are in {folder}. Next:
 
 
 if __name__ == "__main__":
-    try:
-        app.run(main)
-    except ValueError as error:
-        sys.exit(f"Error: {error}")
+    run(main)

@@ -13,7 +13,6 @@ import json
 import sys
 from pathlib import Path
 
-import evaluate
 import numpy as np
 from options import Options
 
@@ -21,6 +20,7 @@ import keras_seqpar as sp
 from keras_seqpar import data, plots
 from keras_seqpar.networks.loading import load_network
 from keras_seqpar.networks.parts import find_parts
+from keras_seqpar.training import evaluation
 
 
 def make_options() -> Options:
@@ -81,11 +81,11 @@ def draw(chosen) -> list[Path]:
     """
     network = load_network(chosen.model)
     labels = find_parts(network).hierarchy.categories
-    size = evaluate.image_size(network, None)
+    size = evaluation.size_of(network, None)
     dataset = data.load(
         chosen.dataset, image_size=size, data_dir=chosen.data_dir, splits=["validation"]
     )
-    of_data = evaluate.match(network, dataset)
+    of_data = evaluation.match(network, dataset)
     images = dataset.validation
     if not chosen.image < len(images):
         raise ValueError(f"--image must be below {len(images)}, got {chosen.image}.")
@@ -94,7 +94,7 @@ def draw(chosen) -> list[Path]:
         shape = {"input_shape": (size, size, 3), "width": chosen.width, "stem": chosen.stem}
         plain = sp.build_plain(labels, family=chosen.family, **shape)
     truth = of_data[images.labels]
-    said = evaluate.run(network, images, 64).argmax(-1)
+    said = evaluation.logits_of(network, images, 64).argmax(-1)
     matrix = np.zeros((len(labels), len(labels)), int)
     np.add.at(matrix, (truth[truth >= 0], said[truth >= 0]), 1)
     folder = Path(chosen.output)

@@ -9,57 +9,52 @@ accuracy is measured, with its float16 weights, on the validation images. Only t
 files written to keras_seqpar/presets/. Above 6 MB it is refused. KERAS_BACKEND chooses the backend.
 """
 
-import math
-import sys
-from pathlib import Path
+from keras_seqpar.utils.commands import flag_group, run
 
-import evaluate
+import math
+from pathlib import Path
+from typing import Any
+
 import keras
 import numpy as np
-import run_folder
-from options import Options
+from absl import flags
 
 from keras_seqpar import data, presets
-from keras_seqpar.mobile.network import read_network
+from keras_seqpar.networks.inputs import normalization_of
 from keras_seqpar.networks.loading import load_network
+from keras_seqpar.networks.parts import find_parts
+from keras_seqpar.training import evaluation
+from keras_seqpar.training.runs.flags import CALL_FLAGS, read_flags
 
-MOST_BYTES = 6_000_000
-# Largest difference of any logit, relative to the range of all: some times what float16 kernels
-# do to a deep network, far below what another stride or gain does.
+# Largest difference of any logit, relative to the range of all: a few times the effect of float16
+# kernels on a deep network, far below the effect of another stride or gain.
 MOST_ERROR = 0.02
 COMPARED = 256  # images at most
-# Flags that say where things lie, or how the run was called: not what was trained.
-PLACES = ("data_dir", "output", "resume", "overwrite")
-
-
-def make_options() -> Options:
-    """All flags."""
-    options = Options(__doc__, {"dataset": "what it was trained on"}, first="model")
-    options.group(
-        "Preset",
-        ("string", "name", None, "What to call it: lower-case letters, digits, underscores."),
-        ("string", "license", None, "License of the weights, and what the data's owners ask for."),
-        ("string", "folder", None, "Where to write; default: the package."),
+with flag_group("Preset"):
+    flags.DEFINE_string("name", None, "Its name: lower-case letters, digits, underscores.")
+    flags.DEFINE_string("license", None, "License of the weights, and what the data requires.")
+    flags.DEFINE_string("folder", None, "Where to write; default: the package.")
+    flags.DEFINE_integer("most_bytes", 6_000_000, "Largest size of the weights.", lower_bound=1)
+with flag_group("Data"):
+    flags.DEFINE_string(
+        "dataset",
+        None,
+        f"What to measure on: {', '.join(data.SPECS)}; default: what it was trained on.",
     )
-    options.group(
-        "Data",
-        ("string", "dataset", None, f"What to measure on: {', '.join(data.SPECS)}."),
-        ("string", "data_dir", None, "Where tensorflow-datasets keeps its data."),
-        ("integer", "batch_size", 64, "Images per step.", 1),
-    )
-    return options
+    flags.DEFINE_string("data_dir", None, "Where tensorflow-datasets keeps its data.")
+    flags.DEFINE_integer("batch_size", 64, "Images per step.", lower_bound=1)
 
 
-def portable(flags: dict) -> dict:
+def portable(values: dict[str, Any]) -> dict[str, Any]:
     """Flags without the paths of one machine: of absolute paths the last part is kept."""
 
-    def short(value):
+    def short(value: Any) -> Any:
         if not isinstance(value, str):
             return value
         kind, colon, path = value.rpartition(":")
         return f"{kind}{colon}{Path(path).name if Path(path).is_absolute() else path}"
 
-    return {name: short(value) for name, value in flags.items() if name not in PLACES}
+    return {name: short(value) for name, value in values.items() if name not in CALL_FLAGS}
 
 
 def compare(network: keras.Model, twin: keras.Model, images: data.Split, batch: int) -> float:
@@ -71,7 +66,7 @@ def compare(network: keras.Model, twin: keras.Model, images: data.Split, batch: 
     rows = np.unique(np.linspace(0, len(images) - 1, COMPARED).astype(int))
     names = tuple(images.names[row] for row in rows)
     some = data.Split(names, images.labels[rows], images.read(rows))
-    want, got = (evaluate.run(net, some, batch) for net in (network, twin))
+    want, got = (evaluation.logits_of(net, some, batch) for net in (network, twin))
     error = float(np.abs(got - want).max() / max(np.ptp(want), 1e-30))
     if not error <= MOST_ERROR:  # also where it is NaN
         raise ValueError(
@@ -81,8 +76,28 @@ def compare(network: keras.Model, twin: keras.Model, images: data.Split, batch: 
     return error
 
 
-def make(chosen) -> Path:
-    """Makes the preset that the flags describe, and prints what it is.
+def make(
+    model: str,
+    *,
+    name: str,
+    license: str,
+    folder: Path,
+    dataset: str | None,
+    data_dir: str | None,
+    batch_size: int,
+    most_bytes: int,
+) -> Path:
+    """Makes a preset, and prints what it is.
+
+    Args:
+        model: the .keras file of the trained network; flags.json is beside it.
+        name: name of the preset.
+        license: license of the weights.
+        folder: where to write.
+        dataset: what to measure on; `None` for what it was trained on.
+        data_dir: where tensorflow-datasets keeps its data; `None` for what flags.json says.
+        batch_size: images per step.
+        most_bytes: largest size of the weights.
 
     Returns:
         Its JSON file.
@@ -91,71 +106,79 @@ def make(chosen) -> Path:
         ValueError: bad input, or a preset that is too large or computes something else.
         OSError: it could not be written.
     """
-    if not chosen.name or not chosen.license:
-        raise ValueError("A preset needs --name and --license.")
-    presets.check_name(chosen.name)
-    network = load_network(chosen.model)
-    flags = run_folder.read_flags(Path(chosen.model).parent)["flags"]
-    if "dataset" not in flags:
+    presets.check_name(name)
+    network = load_network(model)
+    trained_with = read_flags(Path(model).parent)["flags"]
+    if "dataset" not in trained_with:
         raise ValueError("flags.json lacks dataset: it is not of recipes/train.py.")
-    facts_of = read_network(network)
-    mean, std = facts_of.normalization
-    spec = chosen.dataset or flags["dataset"]
+    pixels, known = normalization_of(find_parts(network, allow_plain=True), 3)
+    if known is None:
+        raise ValueError("Nothing says how the network's images are normalized.")
+    mean, std = known
+    spec = dataset or trained_with["dataset"]
     facts, content = presets.pack(
         network,
         normalization={
-            "takes": "pixels 0 to 255, RGB"
-            if facts_of.takes_pixels is True
-            else "(pixels - mean) / std, RGB",
+            "takes": "pixels 0 to 255, RGB" if pixels else "(pixels - mean) / std, RGB",
             "mean": mean,
             "std": std,
         },
-        data={"name": portable({"dataset": spec})["dataset"], "trained_with": portable(flags)},
-        license=chosen.license,
+        data={
+            "name": portable({"dataset": spec})["dataset"],
+            "trained_with": portable(trained_with),
+        },
+        license=license,
     )
-    if len(content) > MOST_BYTES:
+    if len(content) > most_bytes:
         raise ValueError(
-            f"The weights have {len(content):,} bytes; a preset may have {MOST_BYTES:,}. Train a "
-            f"network of {math.sqrt(MOST_BYTES / len(content)):.2f} times the width or less."
+            f"The weights have {len(content):,} bytes; a preset may have {most_bytes:,}. Train a "
+            f"network of {math.sqrt(most_bytes / len(content)):.2f} times the width or less."
         )
     twin = presets.restore(facts, content)
-    dataset = data.load(
+    loaded = data.load(
         spec,
-        image_size=evaluate.image_size(network, None),
-        data_dir=chosen.data_dir or flags.get("data_dir"),
+        image_size=evaluation.size_of(network, None),
+        data_dir=data_dir or trained_with.get("data_dir"),
         splits=["validation"],
     )
-    error = compare(network, twin, dataset.validation, chosen.batch_size)
-    found = [
-        evaluate.measure(net, dataset, "validation", chosen.batch_size) for net in (network, twin)
-    ]
+    error = compare(network, twin, loaded.validation, batch_size)
+    before, after = (
+        evaluation.measure(net, loaded, "validation", batch_size) for net in (network, twin)
+    )
+    measured = after["in_distribution"]
     facts["accuracy"] = {
-        "top1": found[1]["own"]["top1"],
-        "top1_before": found[0]["own"]["top1"],
-        "images": found[1]["own"]["images"],
+        "top1": measured["top1"],
+        "top1_before": before["in_distribution"]["top1"],
+        "images": measured["images"],
         "split": "validation",
-        "command": f"python recipes/make_preset.py {Path(chosen.model).name} --name {chosen.name}",
+        "command": f"python recipes/make_preset.py {Path(model).name} --name {name}",
     }
-    folder = Path(chosen.folder) if chosen.folder else presets.FOLDER
-    path = presets.write(chosen.name, facts, content, folder=folder)
+    path = presets.write(name, facts, content, folder=folder)
     print(
-        f"{path}: {found[1]['parameters']:,} parameters, {len(content):,} bytes of weights, "
-        f"top-1 {found[1]['own']['top1']:.2%} on {found[1]['own']['images']} images "
-        f"({found[0]['own']['top1']:.2%} in float32); logits differ by {error:.2e} of their range."
+        f"{path}: {after['parameters']:,} parameters, {len(content):,} bytes of weights, "
+        f"top-1 {measured['top1']:.2%} on {measured['images']} images "
+        f"({before['in_distribution']['top1']:.2%} in float32); logits differ by {error:.2e} of "
+        "their range."
     )
     return path
 
 
-def main(argv: list[str]) -> int:
-    """Runs the command line; returns the exit status."""
-    try:
-        chosen, _ = make_options().parse(argv)
-        make(chosen)
-    except (ValueError, ImportError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+def main(argv: list[str]) -> None:
+    """Makes the preset that the flags describe."""
+    args = flags.FLAGS
+    if not args.name or not args.license:
+        raise ValueError("A preset needs --name and --license.")
+    make(
+        argv[1],
+        name=args.name,
+        license=args.license,
+        folder=Path(args.folder) if args.folder else presets.FOLDER,
+        dataset=args.dataset,
+        data_dir=args.data_dir,
+        batch_size=args.batch_size,
+        most_bytes=args.most_bytes,
+    )
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run(main, positional=["MODEL"])

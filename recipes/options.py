@@ -6,6 +6,18 @@ from collections.abc import Mapping, Sequence
 
 from absl import flags
 
+from keras_seqpar import data
+
+# Flags of every recipe that measures a network on images.
+DATA_FLAGS = (
+    ("string", "dataset", "digits", f"What to measure on: {', '.join(data.SPECS)}."),
+    ("enum", "split", "validation", "Which of its splits.", [*data.SPLITS]),
+    ("string", "data_dir", None, "Where tensorflow-datasets keeps its data."),
+    ("integer", "image_size", None, "Side of the images; default: what the network takes.", 1),
+    ("boolean", "skip_unreadable", False, "Leave out images that cannot be decoded."),
+    ("integer", "batch_size", 64, "Images per step.", 1),
+)
+
 
 class Options:
     """Flags of one program, kept apart from those of others.

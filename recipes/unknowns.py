@@ -16,15 +16,16 @@ own ones (--keep 0.95), which does not look at them. KERAS_BACKEND chooses the b
 import sys
 from pathlib import Path
 
-import evaluate
 import numpy as np
-import run_folder
-from options import Options
+from options import DATA_FLAGS, Options
 
 import keras_seqpar as sp
 from keras_seqpar.networks.loading import load_network
 from keras_seqpar.networks.parts import find_parts
 from keras_seqpar.surgery.unknowns import KEEP, SCORES, Roc, Threshold, known_score, roc
+from keras_seqpar.training import evaluation
+from keras_seqpar.training.runs.checkpoints import save_model
+from keras_seqpar.utils.files import make_folder, replacing, write_json
 
 
 def make_options() -> Options:
@@ -42,7 +43,7 @@ def make_options() -> Options:
         ("float", "temperature", 1.0, "Of the energy."),
         ("integer", "seed", 0, "Of the halves.", 0),
     )
-    options.group("Data", *evaluate.DATA_FLAGS)
+    options.group("Data", *DATA_FLAGS)
     options.group(
         "Results",
         ("string", "json", None, "Write everything to this file, too."),
@@ -144,7 +145,7 @@ def draw(path: Path, curves: dict[str, Roc], reports: dict[str, dict]) -> None:
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
-    with run_folder.replacing(path) as temporary:
+    with replacing(path) as temporary:
         figure.savefig(temporary, dpi=120)
 
 
@@ -164,9 +165,16 @@ def fit(chosen) -> dict:
     network = load_network(chosen.model)
     if chosen.categories:
         network = sp.cutout(network, chosen.categories)
-    dataset = evaluate.load(network, chosen)
+    dataset = evaluation.load_split(
+        network,
+        chosen.dataset,
+        split=chosen.split,
+        image_size=chosen.image_size,
+        data_dir=chosen.data_dir,
+        skip_unreadable=chosen.skip_unreadable,
+    )
     images = dataset.splits[chosen.split]
-    truth = evaluate.match(network, dataset)[images.labels]
+    truth = evaluation.match(network, dataset)[images.labels]
     fits = halves(images.labels, chosen.seed)
     for half, what in ((fits, "fit"), (~fits, "measure")):
         counts = {"own": (half & (truth >= 0)).sum(), "foreign": (half & (truth < 0)).sum()}
@@ -176,7 +184,7 @@ def fit(chosen) -> dict:
                 "images; it needs both. Cut fewer categories out with --categories, or take "
                 "data with images of other categories, at least two of each."
             )
-    logits = evaluate.run(network, images, chosen.batch_size)
+    logits = evaluation.logits_of(network, images, chosen.batch_size)
     thresholds, reports, curves = {}, {}, {}
     for score in SCORES:
         thresholds[score] = sp.fit_threshold(
@@ -195,15 +203,15 @@ def fit(chosen) -> dict:
     )
     print(table(reports))
     if chosen.plot:
-        draw(run_folder.place(chosen.plot), curves, reports)
+        draw(make_folder(chosen.plot), curves, reports)
         print(f"ROC: {chosen.plot}")
     if chosen.save:
         stored = sp.with_threshold(network, thresholds[chosen.score])
-        run_folder.save_model(stored, run_folder.place(chosen.save))
+        save_model(stored, make_folder(chosen.save))
         print(f"Network with the threshold of {chosen.score}: {chosen.save}")
     report = {"network": chosen.model, "categories": list(labels), "seed": chosen.seed, **reports}
     if chosen.json:
-        run_folder.write_json(chosen.json, report)
+        write_json(chosen.json, report)
     return report
 
 

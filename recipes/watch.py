@@ -20,13 +20,13 @@ from pathlib import Path
 import bench_selective
 import keras
 import numpy as np
-import run_folder
 import video
 from options import Options
 from watchers import detection_flags, make_watcher
 
 import keras_seqpar as sp
 from keras_seqpar.networks.loading import load_model
+from keras_seqpar.utils.files import replacing
 
 COLUMNS = (
     *("frame", "mode", "changed", "computed", "ms", "said"),
@@ -171,7 +171,7 @@ def write(folder: Path, rows: list[dict]) -> None:
     lines.writeheader()
     for row in rows:
         lines.writerow({k: f"{v:.5g}" if isinstance(v, float) else v for k, v in row.items()})
-    with run_folder.replacing(folder / "watch.csv") as temporary:
+    with replacing(folder / "watch.csv") as temporary:
         temporary.write_text(text.getvalue(), "utf-8")
     try:
         from keras_seqpar.plots import drawing

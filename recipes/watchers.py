@@ -3,13 +3,13 @@
 import time
 
 import bench_selective
-import camvid
 import keras
 import numpy as np
 from bench_segmentation import pixels
 
 import keras_seqpar as sp
 from keras_seqpar import selective
+from keras_seqpar.data import camvid
 from keras_seqpar.networks.parts import find_parts
 
 COLORS = np.random.default_rng(4).integers(40, 256, (256, 3)).astype("float32")  # of classes
@@ -138,7 +138,7 @@ class Segmenter:
         return float((ours["map"] == theirs["map"]).mean())
 
     def _prepared(self, frame: np.ndarray) -> np.ndarray:
-        return camvid.with_place(frame) if self.channels == 5 else frame
+        return camvid.with_positions(frame) if self.channels == 5 else frame
 
 
 def make_watcher(model: keras.Model, shape, chosen) -> Classifier | Segmenter:

@@ -14,7 +14,7 @@ that the threshold lets pass; "from frame to frame" is how much whole frames of 
 each other.
 
 Images are the test images of CamVid (--data), else drawn ones. A network of 5 channels is given
-where in the frame a pixel lies, as recipes/camvid.py does.
+where in the frame a pixel lies, as keras_seqpar.data.camvid does.
 """
 
 import os
@@ -34,10 +34,10 @@ import shared
 from absl import app, flags, logging
 
 from keras_seqpar import mobile
+from keras_seqpar.data import camvid
 from keras_seqpar.utils.files import write_file
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "recipes"))
-import camvid
 import video
 from bench_segmentation import paste, summary
 
@@ -99,7 +99,7 @@ def images_of(split: str, frame: tuple[int, ...], most: int) -> np.ndarray:
         found = found[np.linspace(0, len(found) - 1, min(most, len(found))).astype(int)]
     else:
         found = drawn(min(most, 16), height, width, colors)
-    return camvid.with_place(found) if channels == 5 else found
+    return camvid.with_positions(found) if channels == 5 else found
 
 
 def drawn(count: int, height: int, width: int, channels: int) -> np.ndarray:
@@ -222,7 +222,7 @@ def on_video(path: str, source: str) -> dict:
     clip = video.open_video(source, (width, height))
     found, before, still = [], None, []
     for colors in clip.frames(FRAMES.value):
-        frame = camvid.with_place(colors) if channels == 5 else colors
+        frame = camvid.with_positions(colors) if channels == 5 else colors
         found.append(step(crops, whole, frame))
         now = found[-1]["map"]
         still += [] if before is None else [float((now == before).mean())]

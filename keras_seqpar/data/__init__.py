@@ -1,19 +1,13 @@
-"""Data: labeled images from one spec string."""
+"""Data: labeled images from one spec string, augmentation, and batches of them."""
 
 from keras_seqpar.utils.lazy import lazy_names
 
 __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
-        "loading": [
-            "Dataset",
-            "MEMORY_LIMIT",
-            "SPECS",
-            "SPLITS",
-            "Split",
-            "decode",
-            "load",
-            "only",
-        ],
+        "datasets": ["Dataset", "Split", "only"],
+        "decoding": ["decode"],
+        "loading": ["MEMORY_LIMIT", "SPECS", "load"],
+        "trees": ["SPLITS"],
     },
 )

@@ -68,7 +68,9 @@ class Policy:
         return AFFINE + MIX + (OPERATIONS_PER_IMAGE * COLOR if self.randaugment else 0)
 
 
-def draw(rng: np.random.Generator, count: int, policy: Policy, *, stored: int, size: int):
+def draw(
+    rng: np.random.Generator, count: int, policy: Policy, *, stored: int, size: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Draws what happens to `count` images.
 
     Args:
@@ -158,20 +160,20 @@ def _mixes(rng, count: int, policy: Policy, size: int) -> tuple[np.ndarray, np.n
     return rows, own
 
 
-def equalize(images: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """Equalizes the histograms of chosen images: the one operation done before the rest.
+def equalize(images: np.ndarray, selected: np.ndarray) -> np.ndarray:
+    """Equalizes the histograms of selected images: the one operation that is not done in `Augment`.
 
     Args:
         images: `(count, height, width, 3)` uint8; changed in place.
-        chosen: `(count,)` bool.
+        selected: `(count,)` bool.
 
     Returns:
         The images.
     """
-    if chosen.any():
+    if selected.any():
         from PIL import Image, ImageOps
 
-        for i in np.flatnonzero(chosen):
+        for i in np.flatnonzero(selected):
             images[i] = np.asarray(ImageOps.equalize(Image.fromarray(images[i])))
     return images
 

@@ -1,11 +1,37 @@
 """Batches of a data set for `fit`: shuffled and augmented, or in order."""
 
-import augment
+import dataclasses
+
 import keras
 import numpy as np
-from devices import ALONE
 
-from keras_seqpar import data
+from keras_seqpar.data import augmentation
+from keras_seqpar.data.datasets import Split
+
+
+@dataclasses.dataclass(frozen=True)
+class Share:
+    """The part of every batch that one of several processes computes.
+
+    Args:
+        process: number of this process, from 0.
+        processes: number of processes.
+        pieces: number of pieces of a batch that are computed separately.
+        joined: whether the processes compute every batch together, as one.
+    """
+
+    process: int = 0
+    processes: int = 1
+    pieces: int = 1
+    joined: bool = False
+
+    def of(self, batch: np.ndarray) -> np.ndarray:
+        """This process's part of a batch."""
+        size = len(batch) // self.processes
+        return batch[self.process * size : (self.process + 1) * size]
+
+
+EVERYTHING = Share()
 
 
 class TrainingBatches(keras.utils.PyDataset):
@@ -15,17 +41,29 @@ class TrainingBatches(keras.utils.PyDataset):
         split: the images.
         policy: what to do to them.
         categories: number of categories.
-        chosen: all flags of the training.
-        devices: what the batches are for; each process gets its own part of every batch.
+        image_size: side of the images that the network gets, in pixels.
+        batch_size: images per batch.
+        label_smoothing: part of a label that goes to all categories.
+        seed: of order and augmentation.
+        share: the part of every batch that this process computes.
     """
 
     def __init__(
-        self, split: data.Split, policy: augment.Policy, categories: int, chosen, devices=ALONE
+        self,
+        split: Split,
+        policy: augmentation.Policy,
+        categories: int,
+        *,
+        image_size: int,
+        batch_size: int,
+        label_smoothing: float = 0.0,
+        seed: int = 0,
+        share: Share = EVERYTHING,
     ):
         super().__init__()
         self.split, self.policy, self.categories = split, policy, categories
-        self.size, self.count, self.devices = chosen.image_size, chosen.batch_size, devices
-        self.smoothing, self.seed = chosen.label_smoothing, chosen.seed
+        self.image_size, self.batch_size, self.share = image_size, batch_size, share
+        self.label_smoothing, self.seed = label_smoothing, seed
         self.stored = split.read([0]).shape[1]
         self.begin(0)
 
@@ -35,21 +73,21 @@ class TrainingBatches(keras.utils.PyDataset):
         self.epoch, self.order = epoch, order
 
     def __len__(self) -> int:
-        return len(self.split) // self.count  # what is left over comes in another epoch
+        return len(self.split) // self.batch_size  # what is left over comes in another epoch
 
     def __getitem__(self, step: int):
         rng = np.random.default_rng([self.seed, self.epoch, step + 1])
-        rows, own, equalized = augment.draw(
-            rng, self.count, self.policy, stored=self.stored, size=self.size
+        rows, weights, equalized = augmentation.draw(
+            rng, self.batch_size, self.policy, stored=self.stored, size=self.image_size
         )
-        chosen = self.order[step * self.count : (step + 1) * self.count]
-        images = augment.equalize(self.split.read(chosen), equalized)
-        labels = np.eye(self.categories)[self.split.labels[chosen]]
-        pieces = labels.reshape(self.devices.pieces, -1, self.categories)
+        indices = self.order[step * self.batch_size : (step + 1) * self.batch_size]
+        images = augmentation.equalize(self.split.read(indices), equalized)
+        labels = np.eye(self.categories)[self.split.labels[indices]]
+        pieces = labels.reshape(self.share.pieces, -1, self.categories)
         partners = pieces[:, ::-1].reshape(labels.shape)  # as `Augment` mixes within a piece
-        labels = own[:, None] * labels + (1 - own[:, None]) * partners
-        labels = (1 - self.smoothing) * labels + self.smoothing / self.categories
-        images, rows, labels = map(self.devices.own, (images, rows, labels.astype("float32")))
+        labels = weights[:, None] * labels + (1 - weights[:, None]) * partners
+        labels = (1 - self.label_smoothing) * labels + self.label_smoothing / self.categories
+        images, rows, labels = map(self.share.of, (images, rows, labels.astype("float32")))
         return (images, rows), labels
 
 
@@ -58,26 +96,40 @@ class ValidationBatches(keras.utils.PyDataset):
 
     Every batch is full: images that fill up the last one have no weight, and the others'
     weights make up for them, so that means over batches are means over the images.
+
+    Args:
+        split: the images.
+        columns: length of a row, `Policy.columns`.
+        categories: number of categories.
+        batch_size: images per batch.
+        share: the part of every batch that this process computes.
     """
 
     def __init__(
-        self, split: data.Split, columns: int, categories: int, batch_size: int, devices=ALONE
+        self,
+        split: Split,
+        columns: int,
+        categories: int,
+        batch_size: int,
+        share: Share = EVERYTHING,
     ):
         super().__init__()
-        self.split, self.columns, self.devices = split, columns, devices
-        self.categories, self.count = categories, batch_size
+        self.split, self.columns, self.share = split, columns, share
+        self.categories, self.batch_size = categories, batch_size
 
     def __len__(self) -> int:
-        return -(-len(self.split) // self.count)
+        return -(-len(self.split) // self.batch_size)
 
     def __getitem__(self, step: int):
-        chosen = np.arange(step * self.count, (step + 1) * self.count)
-        weights = np.where(chosen < len(self.split), len(self) * self.count / len(self.split), 0)
-        chosen = np.minimum(chosen, len(self.split) - 1)
-        labels = np.eye(self.categories, dtype="float32")[self.split.labels[chosen]]
-        rows = np.zeros((self.count, self.columns), "float32")
-        batch = self.split.read(chosen), rows, labels, weights.astype("float32")
-        if self.devices.joined:
-            batch = map(self.devices.own, batch)
-        images, rows, labels, weights = batch
+        indices = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
+        count = len(self.split)
+        weights = np.where(indices < count, len(self) * self.batch_size / count, 0)
+        indices = np.minimum(indices, count - 1)
+        labels = np.eye(self.categories, dtype="float32")[self.split.labels[indices]]
+        rows = np.zeros((self.batch_size, self.columns), "float32")
+        batch = self.split.read(indices), rows, labels, weights.astype("float32")
+        if self.share.joined:
+            images, rows, labels, weights = map(self.share.of, batch)
+        else:
+            images, rows, labels, weights = batch
         return (images, rows), labels, weights

@@ -7,10 +7,12 @@ import keras
 import numpy as np
 
 from keras_seqpar.mobile.images import check_array
-from keras_seqpar.networks.assembly import normalization
 from keras_seqpar.networks.graph import leaf_layers
+from keras_seqpar.networks.inputs import from_pixels, normalization_of
 from keras_seqpar.networks.parts import Parts, find_parts
 from keras_seqpar.networks.thresholds import Threshold
+
+__all__ = ["NetworkFacts", "from_pixels", "in_float32", "labels_of", "read_network"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,24 +96,8 @@ def read_network(model: keras.Model) -> NetworkFacts:
         parts = find_parts(model, allow_plain=True)
     except ValueError:
         return NetworkFacts(model, None, None, None)
-    pixels, known = _normalization(parts, model.inputs[0].shape[-1])
+    pixels, known = normalization_of(parts, model.inputs[0].shape[-1])
     return NetworkFacts(model, parts, pixels, known)
-
-
-def _normalization(
-    parts: Parts, channels: int
-) -> tuple[bool | None, tuple[list[float], list[float]] | None]:
-    """Does a network of this package take pixels, and what turns pixels into its input?"""
-    if parts.build:
-        pixels, mean, std = parts.build.include_preprocessing, parts.build.mean, parts.build.std
-    else:  # saved before networks stored how they were built
-        pixels = any(layer.name == "preprocessing" for layer in parts.trunk.layers)
-        mean, std = normalization(channels, pixels)
-    if pixels:
-        return True, ([0.0] * channels, [1.0] * channels)
-    if mean is None or std is None:
-        return None, None
-    return False, (list(mean), list(std))
 
 
 def labels_of(model: keras.Model) -> tuple[str, ...] | None:
@@ -121,31 +107,6 @@ def labels_of(model: keras.Model) -> tuple[str, ...] | None:
         TypeError: `model` is no Keras model.
     """
     return read_network(model).labels
-
-
-def from_pixels(model: keras.Model, pixels: np.ndarray) -> np.ndarray:
-    """Turns pixels into what a network takes.
-
-    Args:
-        model: a network of this package.
-        pixels: `(n, height, width, channels)` uint8.
-
-    Returns:
-        The pixels as they are, or normalized as float32.
-
-    Raises:
-        ValueError: the network is not of this package, so its input range is not known.
-    """
-    network = read_network(model)
-    if network.normalization is None:
-        raise ValueError(
-            f"The model {model.name!r} is no network of this package: nothing says how its "
-            "images are normalized."
-        )
-    if network.takes_pixels:
-        return pixels
-    mean, std = (np.array(values, "float32") for values in network.normalization)
-    return (pixels - mean) / std
 
 
 def in_float32(model: keras.Model) -> keras.Model:

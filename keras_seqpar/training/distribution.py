@@ -17,20 +17,23 @@ On TensorFlow and torch each device has its own batch statistics.
 import contextlib
 import dataclasses
 import os
+from collections.abc import Sequence
+from typing import Any
 
 import keras
-import numpy as np
+
+from keras_seqpar.data.batches import Share
 
 
 @dataclasses.dataclass(frozen=True)
 class Devices:
-    """What a process has to know of the devices that train together.
+    """The devices that train together, as one process sees them.
 
     Args:
         count: number of devices, over all processes.
         process: number of this process, from 0.
         processes: number of processes; each gets its part of every batch.
-        pieces: number of pieces of a batch that are computed on their own.
+        pieces: number of pieces of a batch that are computed separately.
         joined: whether the processes compute every batch together, as one.
         strategy: TensorFlow's strategy, or `None`.
     """
@@ -40,23 +43,23 @@ class Devices:
     processes: int = 1
     pieces: int = 1
     joined: bool = False
-    strategy: object = None
+    strategy: Any = None
 
     @property
     def first(self) -> bool:
         """Whether this process is the one that writes files."""
         return self.process == 0
 
-    def scope(self):
+    def scope(self) -> Any:
         """The context to build and compile networks in."""
         return self.strategy.scope() if self.strategy else contextlib.nullcontext()
 
-    def own(self, batch: np.ndarray) -> np.ndarray:
-        """This process's part of a batch."""
-        size = len(batch) // self.processes
-        return batch[self.process * size : (self.process + 1) * size]
+    @property
+    def share(self) -> Share:
+        """This process's part of every batch."""
+        return Share(self.process, self.processes, self.pieces, self.joined)
 
-    def connect(self, variables) -> None:
+    def connect(self, variables: Sequence) -> None:
         """Makes the processes average their gradients (torch; elsewhere the backend does)."""
         if keras.backend.backend() != "torch" or self.processes == 1:
             return
@@ -82,7 +85,7 @@ class Devices:
         return float(total) / self.processes
 
 
-ALONE = Devices()
+ONE_DEVICE = Devices()
 
 
 def use(count: int, batch_size: int) -> Devices:
@@ -101,7 +104,7 @@ def use(count: int, batch_size: int) -> Devices:
             f"--batch_size that is a multiple of {count}."
         )
     if count == 1:
-        return ALONE
+        return ONE_DEVICE
     return {"jax": _jax, "tensorflow": _tensorflow, "torch": _torch}[keras.backend.backend()](count)
 
 

@@ -92,18 +92,27 @@ def _check_positional(given: Sequence[str], names: Sequence[str]) -> None:
 
 
 @contextlib.contextmanager
-def flag_group(title: str) -> Iterator[None]:
+def flag_group(title: str, values: flags.FlagValues = flags.FLAGS) -> Iterator[None]:
     """The flags that are defined inside stand under this title in the help text.
 
     Args:
         title: for example "Data".
+        values: where they are defined; the help text has those of the command line only.
     """
     before = set(flags.FLAGS)
     yield
+    if values is not flags.FLAGS:
+        return
     new = [name for name in flags.FLAGS if name not in before]
     for names in _groups.values():
         names[:] = [name for name in names if name not in new]
     _groups.setdefault(title, []).extend(new)
+
+
+def own_flags() -> dict[str, Any]:
+    """The values of all flags that the command defines, by name."""
+    own = flags.FLAGS.get_key_flags_for_module(sys.argv[0])
+    return {flag.name: flag.value for flag in own}
 
 
 def help_text() -> str:

@@ -5,12 +5,14 @@ file beside it. Standard library only.
 """
 
 import contextlib
+import json
 import os
 import re
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 _TEMPORARY = re.compile(r"\..*\.[0-9a-f]{8}\.tmp(\..*)?")
 _STEM = 40  # characters of a file's name that its temporary name keeps
@@ -53,6 +55,34 @@ def write_files(contents: Mapping[str | os.PathLike, bytes | str]) -> None:
         for temporary, content in zip(temporaries, contents.values(), strict=True):
             data = content.encode() if isinstance(content, str) else content
             temporary.write_bytes(data)
+
+
+def write_json(path: str | os.PathLike, facts: Any) -> None:
+    """Writes results as JSON, whole or not at all; makes the folder where it is missing.
+
+    Args:
+        path: the file to make or replace.
+        facts: what `json.dumps` takes.
+
+    Raises:
+        OSError: the file cannot be written.
+        TypeError: `facts` hold something that JSON does not know.
+
+    Example:
+
+    >>> write_json("out/results.json", {"top1": 0.96})
+    """
+    write_file(make_folder(path), json.dumps(facts, indent=2) + "\n")
+
+
+def make_folder(path: str | os.PathLike) -> Path:
+    """Makes the folder of a file where it is missing.
+
+    Returns:
+        The path of the file.
+    """
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    return Path(path)
 
 
 @contextlib.contextmanager

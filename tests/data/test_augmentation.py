@@ -1,18 +1,14 @@
 """Augmentation: each operation against Pillow's, and labels that follow the images."""
 
-import pathlib
-import sys
-
 import numpy as np
 import pytest
 from keras import ops
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "recipes"))
-pytest.importorskip("absl")
+from keras_seqpar.data import augmentation
+from keras_seqpar.data.augmentation import AFFINE, COLOR, MIX, Policy, draw
+
 Image = pytest.importorskip("PIL.Image")
 
-import augment  # noqa: E402
-from augment import AFFINE, COLOR, MIX, Policy  # noqa: E402
 from PIL import ImageEnhance, ImageOps  # noqa: E402
 
 
@@ -26,26 +22,26 @@ def smooth():
 
 def change(policy, images, rows, size):
     """What the layer makes of images."""
-    layer = augment.Augment(policy, size)
+    layer = augmentation.Augment(policy, size)
     return ops.convert_to_numpy(layer(images, rows.astype("float32"), training=True))
 
 
 def neutral(policy, count, stored, size):
     """Rows that change nothing but the size."""
-    rows, _, _ = augment.draw(np.random.default_rng(0), count, Policy(), stored=stored, size=size)
+    rows, _, _ = draw(np.random.default_rng(0), count, Policy(), stored=stored, size=size)
     slots = (policy.columns - AFFINE - MIX) // COLOR
-    return np.concatenate([rows, *[np.tile(augment.NO_COLOR, (count, 1))] * slots], axis=1)
+    return np.concatenate([rows, *[np.tile(augmentation.NO_COLOR, (count, 1))] * slots], axis=1)
 
 
 def test_no_policy_changes_nothing(smooth):
-    rows, own, equalize = augment.draw(np.random.default_rng(0), 6, Policy(), stored=24, size=24)
+    rows, own, equalize = draw(np.random.default_rng(0), 6, Policy(), stored=24, size=24)
     np.testing.assert_allclose(change(Policy(), smooth, rows, 24), smooth, atol=1e-3)
     assert (own == 1).all()
     assert not equalize.any()
 
 
 def test_at_inference_the_middle_is_passed_on(smooth):
-    layer = augment.Augment(Policy(flip=True, crop_scale=0.3, mixup=1.0), 16)
+    layer = augmentation.Augment(Policy(flip=True, crop_scale=0.3, mixup=1.0), 16)
     rows = np.zeros((6, AFFINE + MIX), "float32")
     middle = ops.convert_to_numpy(layer(smooth, rows, training=False))
     assert np.array_equal(middle, smooth[:, 4:20, 4:20])
@@ -54,7 +50,7 @@ def test_at_inference_the_middle_is_passed_on(smooth):
 
 def test_crops_equal_pillows(smooth):
     policy = Policy(crop_scale=0.2)
-    rows, _, _ = augment.draw(np.random.default_rng(1), 6, policy, stored=24, size=32)
+    rows, _, _ = draw(np.random.default_rng(1), 6, policy, stored=24, size=32)
     made = change(policy, smooth, rows, 32)
     for image, row, found in zip(smooth, rows, made, strict=True):
         width, left, height, top = row[0] * 32, row[2], row[4] * 32, row[5]
@@ -70,7 +66,7 @@ def test_crops_equal_pillows(smooth):
 def test_half_of_the_images_are_mirrored(smooth):
     policy = Policy(flip=True)
     many = np.repeat(smooth[:1], 64, axis=0)
-    rows, _, _ = augment.draw(np.random.default_rng(0), 64, policy, stored=24, size=24)
+    rows, _, _ = draw(np.random.default_rng(0), 64, policy, stored=24, size=24)
     made = change(policy, many, rows, 24)
     kept = [np.abs(found - smooth[0]).max() < 1e-2 for found in made]
     turned = [np.abs(found - smooth[0, :, ::-1]).max() < 1e-2 for found in made]
@@ -96,7 +92,7 @@ def test_colors_equal_pillows(smooth, operation, reference, strength):
     policy = Policy(randaugment=5)
     rows = neutral(policy, 6, 24, 24)
     sign = np.full(6, np.sign(strength))
-    rows[:, AFFINE + MIX : AFFINE + MIX + COLOR] = augment._colors(
+    rows[:, AFFINE + MIX : AFFINE + MIX + COLOR] = augmentation._colors(
         np.full(6, operation), sign, abs(strength)
     )
     # whole numbers, so that thresholds and steps fall as in Pillow
@@ -107,11 +103,11 @@ def test_colors_equal_pillows(smooth, operation, reference, strength):
     assert np.mean(difference > 2) < 0.02, difference.max()
 
 
-@pytest.mark.parametrize("operation", augment.GEOMETRY)
+@pytest.mark.parametrize("operation", augmentation.GEOMETRY)
 def test_geometry_equals_pillows(smooth, operation):
     policy = Policy(randaugment=5)
     rows = neutral(policy, 6, 24, 24)
-    maps = augment._geometry(np.full(6, operation), np.full(6, 0.5), 24)
+    maps = augmentation._geometry(np.full(6, operation), np.full(6, 0.5), 24)
     rows[:, :AFFINE] = maps[:, :2].reshape(6, AFFINE)
     made = change(policy, smooth, rows, 24)
     for image, matrix, found in zip(smooth, maps, made, strict=True):
@@ -120,7 +116,7 @@ def test_geometry_equals_pillows(smooth, operation):
             Image.Transform.AFFINE,
             tuple(matrix[:2].reshape(-1)),
             Image.Resampling.BILINEAR,
-            fillcolor=tuple(map(int, augment.FILL)),
+            fillcolor=tuple(map(int, augmentation.FILL)),
         )
         difference = np.abs(found - np.asarray(wanted, float)).max(-1)
         assert np.mean(difference > 2) < 0.1  # along the border
@@ -134,27 +130,27 @@ def test_what_lies_outside_has_the_mean_color(smooth):
     rows = neutral(policy, 6, 24, 24)
     rows[:, 2] = 12  # half an image to the left
     made = change(policy, smooth, rows, 24)
-    assert (made[:, :, 12:] == augment.FILL).all()
+    assert (made[:, :, 12:] == augmentation.FILL).all()
     np.testing.assert_allclose(made[:, :, :12], smooth[:, :, 12:], atol=1e-2)
 
 
 def test_equalize_equals_pillows(smooth):
-    chosen = np.array([True, False, True, False, False, False])
-    made = augment.equalize(smooth.copy(), chosen)
-    assert np.array_equal(made[~chosen], smooth[~chosen])
-    for i in np.flatnonzero(chosen):
+    selected = np.array([True, False, True, False, False, False])
+    made = augmentation.equalize(smooth.copy(), selected)
+    assert np.array_equal(made[~selected], smooth[~selected])
+    for i in np.flatnonzero(selected):
         assert np.array_equal(made[i], ImageOps.equalize(Image.fromarray(smooth[i])))
 
 
 def test_all_operations_are_drawn_and_stay_in_range(smooth):
     policy = Policy(flip=True, crop_scale=0.35, randaugment=10, mixup=0.4, cutmix=1.0)
     many = np.tile(smooth, (40, 1, 1, 1))
-    rows, own, equalize = augment.draw(np.random.default_rng(0), 240, policy, stored=24, size=20)
+    rows, own, equalize = draw(np.random.default_rng(0), 240, policy, stored=24, size=20)
     assert rows.shape == (240, policy.columns)
     assert 0.05 < equalize.mean() < 0.25  # two draws of one in fourteen
     assert (own >= 0).all()
     assert (own <= 1).all()
-    made = change(policy, augment.equalize(many, equalize), rows, 20)
+    made = change(policy, augmentation.equalize(many, equalize), rows, 20)
     assert made.shape == (240, 20, 20, 3)
     assert made.min() > -1e-3
     assert made.max() < 255.001
@@ -164,7 +160,7 @@ def test_labels_are_mixed_as_the_images_are():
     for policy in (Policy(mixup=0.8), Policy(cutmix=1.0), Policy(mixup=0.8, cutmix=1.0)):
         white = np.zeros((8, 16, 16, 3), "uint8")
         white[:4] = 200  # and its partners, the last four, are black
-        rows, own, _ = augment.draw(np.random.default_rng(2), 8, policy, stored=16, size=16)
+        rows, own, _ = draw(np.random.default_rng(2), 8, policy, stored=16, size=16)
         made = change(policy, white, rows, 16)
         share = made.mean((1, 2, 3)) / 200
         np.testing.assert_allclose(share[:4], own[:4], atol=1e-5)

@@ -1,7 +1,6 @@
 """Reading images: what comes out, and what is said about data that is not right."""
 
 import io
-import json
 import sys
 import tarfile
 import zipfile
@@ -313,38 +312,3 @@ def test_a_missing_library_is_named_with_its_extra(monkeypatch, spec, library):
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(ImportError, match=r"keras-seqpar\[train,tensorflow\]"):
         data.load(spec, image_size=8)
-
-
-def test_imagenette(tmp_path):
-    """A very small Imagenette, in the files that tensorflow-datasets makes of the real one."""
-    tf = pytest.importorskip("tensorflow")
-    tfds = pytest.importorskip("tensorflow_datasets")
-    folder = tmp_path / "imagenette" / "160px-v2" / "1.0.0"
-    folder.mkdir(parents=True)
-    builder = tfds.builder("imagenette/160px-v2", data_dir=tmp_path / "elsewhere")
-    splits = []
-    for split, labels in (("train", [3, *range(10)]), ("validation", range(10))):
-        path = folder / f"imagenette-{split}.tfrecord-00000-of-00001"
-        with tf.io.TFRecordWriter(str(path)) as writer:
-            for label in labels:
-                example = {"image": plain((label * 20, 0, 0), 20, 30), "label": label}
-                writer.write(builder.info.features.serialize_example(example))
-        splits.append(
-            {
-                "name": split,
-                "numBytes": str(path.stat().st_size),
-                "shardLengths": [str(len(labels))],
-                "filepathTemplate": "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}",
-            }
-        )
-    info = {"name": "imagenette", "version": "1.0.0", "fileFormat": "tfrecord", "splits": splits}
-    (folder / "dataset_info.json").write_text(json.dumps(info))
-    builder.info.features.save_config(str(folder))
-
-    found = data.load("imagenette", image_size=8, data_dir=tmp_path)
-    assert found.categories[:3] == ("tench", "English springer", "cassette player")
-    assert found.train.labels.tolist() == [3, *range(10)]
-    assert found.train.names[:2] == ("train[0]", "train[1]")
-    red = found.train.read(range(11))[:, 4, 4, 0].astype(int)
-    assert np.abs(red - 20 * found.train.labels).max() <= 3  # JPEG
-    assert len(found.validation) == 10

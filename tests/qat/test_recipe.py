@@ -2,21 +2,18 @@
 
 import json
 import os
-import pathlib
-import sys
 
 import numpy as np
 import pytest
 
 import keras_seqpar as sp
 from keras_seqpar import mobile
+from keras_seqpar.mobile.quantization.qat import comparison
+from keras_seqpar.networks.loading import load_network
 from keras_seqpar.surgery.unknowns import threshold_of
-from tests import harness
+from tests import commands, harness
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "recipes"))
-
-import qat
-from PIL import Image
+Image = pytest.importorskip("PIL.Image")
 
 pytestmark = pytest.mark.only_backend("tensorflow")
 
@@ -38,9 +35,9 @@ def images(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory):
-    path = tmp_path_factory.mktemp("model") / "net.keras"
+@pytest.fixture
+def saved(tmp_path):
+    path = tmp_path / "saved.keras"
     model = harness.network(LABELS, size=32, include_preprocessing=True)
     model.save(path)
     return path
@@ -54,9 +51,13 @@ def flags(saved, images, tmp_path):
     ]
 
 
+def call(*arguments):
+    return commands.call("recipes/qat.py", *arguments)
+
+
 def test_one_seed_then_another(flags, tmp_path, capsys, monkeypatch):
     more = [*flags, "--sparsity=0.5", "--clusters=8"]
-    assert qat.main([*more, "--nocontrol", "--categories=white,black"]) == 0
+    assert call(*more, "--nocontrol", "--categories=white,black") == 0
     text = capsys.readouterr().out
     assert "| post-training |" in text and "| aware |" in text and "| pruned 0.5 |" in text
     assert "fine-tuned" not in text and "Quantization-aware training is" in text
@@ -74,15 +75,15 @@ def test_one_seed_then_another(flags, tmp_path, capsys, monkeypatch):
         assert 0 <= figures["agreement"] <= 1 and figures["milliseconds"] > 0
     assert (out / "results.md").read_text() in text
 
-    monkeypatch.setattr(qat, "make", None)  # all is there: nothing is made again
-    assert qat.main([*more, "--nocontrol", "--categories=white,black"]) == 0
-    assert qat.main([*flags, "--categories=white,gray"]) == 1
+    monkeypatch.setattr(comparison, "make", None)  # all is there: nothing is made again
+    assert call(*more, "--nocontrol", "--categories=white,black") == 0
+    assert call(*flags, "--categories=white,gray") == 1
     error = capsys.readouterr().err
     assert "--categories: ['white', 'black'] there, ['white', 'gray'] now" in error
-    changed = qat.load_network(flags[0])
+    changed = load_network(flags[0])
     changed.get_layer("branch_gray").get_layer("gray_logit").bias.assign_add([1.0])
-    monkeypatch.setattr(qat, "load_network", lambda path: changed)
-    assert qat.main([*more, "--nocontrol"]) == 1
+    changed.save(flags[0])
+    assert call(*more, "--nocontrol") == 1
     assert "--weights of the model: " in capsys.readouterr().err
 
 
@@ -95,7 +96,7 @@ def test_a_lost_point_is_an_error(flags, tmp_path, capsys, monkeypatch):
         return dataclasses.replace(verify(*args, **kwargs), accuracy=0.2, keras_accuracy=0.9)
 
     monkeypatch.setattr(mobile, "verify", worse)
-    assert qat.main([*flags, "--max_accuracy_drop=0.1"]) == 1
+    assert call(*flags, "--max_accuracy_drop=0.1") == 1
     assert "'post-training' of seed 0 has an accuracy of 20.00%" in capsys.readouterr().err
     assert os.listdir(tmp_path / "out" / "seed-0") == []
 
@@ -111,16 +112,16 @@ def test_table_and_verdict():
         "post-training": [figures(0.80), figures(0.82)],
         "aware": [figures(0.81), figures(0.85)],
     }
-    lines = qat.table(results).splitlines()
+    lines = comparison.table(results).splitlines()
     end = "| 50.00 (0.00) | 97.50% | 1,000 | 800 | 1.50 | 60 |"
     assert lines[2] == f"| post-training | 81.00 (1.41) | - {end}"
     assert lines[3] == f"| aware | 83.00 (2.83) | +2.00 (1.41) {end}"
-    assert qat.verdict(results) == (
+    assert comparison.verdict(results) == (
         "Quantization-aware training is at least as good as post-training (+2.00 points, "
         "2 seed(s))."
     )
     results["aware"] = [figures(0.7), figures(0.7)]
-    assert "is worse than post-training (-11.00 points" in qat.verdict(results)
+    assert "is worse than post-training (-11.00 points" in comparison.verdict(results)
 
 
 @pytest.mark.parametrize(
@@ -135,33 +136,33 @@ def test_table_and_verdict():
     ],
 )
 def test_bad_flags(flags, capsys, more, words):
-    assert qat.main([*flags, *more]) == 1
+    assert call(*flags, *more) == 1
     assert words in capsys.readouterr().err
 
 
 def test_bad_networks(flags, tmp_path, capsys):
     rest = flags[1:]
-    assert qat.main(["nothing", *rest]) == 1
+    assert call("nothing", *rest) == 1
     assert (
         "neither a .keras file nor a preset. Presets: imagenette_small" in capsys.readouterr().err
     )
-    assert qat.main([str(tmp_path / "no.keras"), *rest]) == 1
+    assert call(str(tmp_path / "no.keras"), *rest) == 1
     assert "There is no file" in capsys.readouterr().err
     path = tmp_path / "net.keras"
     options = {"size": 32, "include_preprocessing": True}
     harness.network(LABELS, family="convnext_v2_atto", **options).save(path)
-    assert qat.main([str(path), *rest]) == 1
+    assert call(str(path), *rest) == 1
     assert "not ConvNeXt V2" in capsys.readouterr().err
     harness.network(LABELS, size=32).save(path)
-    assert qat.main([str(path), *rest]) == 1
+    assert call(str(path), *rest) == 1
     assert "takes normalized input" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
-def test_a_stored_threshold_does_not_hinder(saved, flags, tmp_path):
-    model = qat.load_network(saved)
+def test_a_stored_threshold_does_not_hinder(saved, tmp_path):
+    model = load_network(saved)
     logits = np.random.default_rng(0).normal(size=(20, 3))
     stored = tmp_path / "stored.keras"
     sp.with_threshold(model, sp.fit_threshold(logits)).save(stored)
-    chosen = qat.read_flags([str(stored), *flags[1:]])
-    assert threshold_of(qat.starting_network(chosen)) is None
+    recipe = commands.load("recipes/qat.py")
+    assert threshold_of(recipe.starting_network(str(stored), None)) is None

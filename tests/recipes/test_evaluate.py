@@ -1,23 +1,15 @@
-"""Measuring a network and its cutouts: every number against one that is counted by hand."""
+"""The command that measures a network and its cutouts."""
 
 import json
-import pathlib
-import sys
 
 import keras
 import numpy as np
 import pytest
 
 import keras_seqpar as sp
-from keras_seqpar import data
+from tests import commands, harness
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "recipes"))
-pytest.importorskip("absl")
 Image = pytest.importorskip("PIL.Image")
-
-import evaluate  # noqa: E402
-
-from tests import harness  # noqa: E402
 
 SIZE = 16
 LABELS = ("blue thing", "green thing", "red thing")
@@ -51,55 +43,18 @@ def saved(network, tmp_path_factory):
     return path
 
 
-def load(folder):
-    return data.load(f"folder:{folder}", image_size=SIZE, splits=["validation"])
+def call(*arguments):
+    return commands.call("recipes/evaluate.py", *arguments)
 
 
 def arguments(model, folder, *more):
     return [str(model), f"--dataset=folder:{folder}", "--batch_size=5", *more]
 
 
-def test_a_full_network(network, folder):
-    report = evaluate.measure(network, load(folder), "validation", 5)
-    split = load(folder).validation
-    scores = harness.predict(network, split.read(range(12)).astype("float32"))
-    truth = np.array([1, 2, 0])[split.labels]  # blue, green, red in the network's order
-    right = scores.argmax(-1) == truth
-    assert report["categories"] == ["red thing", "blue thing", "green thing"]
-    assert report["own"]["images"] == 12
-    assert report["own"]["top1"] == pytest.approx(right.mean())
-    assert report["own"]["confidence"] == pytest.approx(scores.max(-1).mean(), rel=1e-5)
-    for i, label in enumerate(report["categories"]):
-        found = report["own"]["per_category"][label]
-        assert found["images"] == (truth == i).sum()
-        assert found["top1"] == pytest.approx(right[truth == i].mean())
-    assert "foreign" not in report
-
-
-def test_a_cutout_on_its_own_and_on_foreign_images(network, folder):
-    kept = ["green_thing", "red thing"]
-    report = evaluate.measure(sp.cutout(network, kept), load(folder), "validation", 64)
-    split = load(folder).validation
-    logits = harness.logits(network, split.read(range(12)).astype("float32"))[:, [2, 0]]
-    scores = harness.softmax(logits)
-    own = split.labels > 0
-    truth = np.array([-1, 0, 1])[split.labels]
-    assert report["categories"] == ["green thing", "red thing"]
-    assert report["own"]["images"] == 9
-    assert report["own"]["top1"] == pytest.approx((logits.argmax(-1) == truth)[own].mean())
-    assert report["own"]["confidence"] == pytest.approx(scores[own].max(-1).mean(), rel=1e-4)
-    foreign = report["foreign"]
-    assert foreign["images"] == 3
-    assert foreign["confidence"] == pytest.approx(scores[~own].max(-1).mean(), rel=1e-4)
-    shares = foreign["shares"]["blue_thing"]
-    assert shares["green thing"] == pytest.approx((logits[~own].argmax(-1) == 0).mean())
-    assert sum(shares.values()) == pytest.approx(1)
-
-
 def test_the_command_prints_tables_and_writes_json(saved, folder, tmp_path, capsys):
     path = tmp_path / "new" / "report.json"
     more = ("--categories=red thing,blue_thing", f"--json={path}")
-    assert evaluate.main(arguments(saved, folder, *more)) == 0
+    assert call(*arguments(saved, folder, *more)) == 0
     text = capsys.readouterr().out
     assert "3 categories" in text
     assert "2 categories" in text
@@ -107,15 +62,6 @@ def test_the_command_prints_tables_and_writes_json(saved, folder, tmp_path, caps
     reports = json.loads(path.read_text())
     assert reports["cutout"]["categories"] == ["red thing", "blue thing"]
     assert reports["cutout"]["parameters"] < reports["network"]["parameters"]
-
-
-def test_a_network_that_takes_normalized_input(folder, tmp_path):
-    one = harness.network(LABELS, include_preprocessing=True)
-    other = harness.network(LABELS, include_preprocessing=False)
-    sp.copy_weights(one, other)
-    reports = [evaluate.measure(n, load(folder), "validation", 12)["own"] for n in (one, other)]
-    assert reports[0]["confidence"] == pytest.approx(reports[1]["confidence"], rel=1e-3)
-    assert reports[0]["top1"] == reports[1]["top1"]
 
 
 def test_a_plain_network_can_be_measured_and_not_be_cut(folder, tmp_path, capsys):
@@ -128,17 +74,17 @@ def test_a_plain_network_can_be_measured_and_not_be_cut(folder, tmp_path, capsys
         include_preprocessing=True,
     )
     plain.save(tmp_path / "plain.keras")
-    assert evaluate.main(arguments(tmp_path / "plain.keras", folder, "--image_size=16")) == 0
-    assert evaluate.main(arguments(tmp_path / "plain.keras", folder)) == 1
+    assert call(*arguments(tmp_path / "plain.keras", folder, "--image_size=16")) == 0
+    assert call(*arguments(tmp_path / "plain.keras", folder)) == 1
     assert "Choose one: --image_size" in capsys.readouterr().err
     more = ("--image_size=16", "--categories=red thing")
-    assert evaluate.main(arguments(tmp_path / "plain.keras", folder, *more)) == 1
+    assert call(*arguments(tmp_path / "plain.keras", folder, *more)) == 1
     assert "is a plain network" in capsys.readouterr().err
 
 
 def test_categories_that_the_data_lacks(folder, tmp_path, capsys):
     harness.network(("cat", "red thing"), include_preprocessing=True).save(tmp_path / "net.keras")
-    assert evaluate.main(arguments(tmp_path / "net.keras", folder)) == 1
+    assert call(*arguments(tmp_path / "net.keras", folder)) == 1
     error = capsys.readouterr().err
     assert "no images of cat." in error
     assert "The network knows: cat, red thing." in error
@@ -154,11 +100,11 @@ def test_categories_that_the_data_lacks(folder, tmp_path, capsys):
         (["--split=test"], "should be one of <train|validation>"),
         (["--split=train"], "has no train split"),
         (["--dataset=mnist"], "Unknown data set 'mnist'"),
-        (["another"], "Arguments without a flag: another"),
+        (["another"], "arguments without a flag: another"),
     ],
 )
 def test_bad_flags(saved, folder, capsys, more, words):
-    assert evaluate.main(arguments(saved, folder, *more)) == 1
+    assert call(*arguments(saved, folder, *more)) == 1
     assert words in capsys.readouterr().err
 
 
@@ -170,19 +116,18 @@ def test_files_that_are_no_networks(saved, folder, tmp_path, capsys):
         ("text.txt", b"no network", "is no readable .keras file"),
     ):
         (tmp_path / name).write_bytes(some)
-        assert evaluate.main(arguments(tmp_path / name, folder)) == 1
+        assert call(*arguments(tmp_path / name, folder)) == 1
         assert words in capsys.readouterr().err
-    assert evaluate.main(arguments(tmp_path / "none.keras", folder)) == 1
+    assert call(*arguments(tmp_path / "none.keras", folder)) == 1
     assert "There is no file" in capsys.readouterr().err
     other = keras.Sequential([keras.Input((16, 16, 3)), keras.layers.Flatten()])
     other.save(tmp_path / "other.keras")
-    assert evaluate.main(arguments(tmp_path / "other.keras", folder)) == 1
+    assert call(*arguments(tmp_path / "other.keras", folder)) == 1
     assert "is no SeqPar network" in capsys.readouterr().err
-    assert evaluate.main([]) == 1
-    assert "Give the model" in capsys.readouterr().err
+    assert call() == 1
+    assert "error: MODEL is missing" in capsys.readouterr().err
 
 
 def test_help(capsys):
-    with pytest.raises(SystemExit):
-        evaluate.main(["--help"])
+    assert call("--help") == 0
     assert "--categories" in capsys.readouterr().out

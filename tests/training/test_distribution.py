@@ -5,25 +5,17 @@ ConvNeXt V2 has no batch statistics, so that the losses must agree on every back
 
 import csv
 import os
-import pathlib
 import subprocess
 import sys
 
 import keras
-import numpy as np
 import pytest
 
-RECIPES = pathlib.Path(__file__).resolve().parents[2] / "recipes"
-sys.path.insert(0, str(RECIPES))
+from keras_seqpar.training import distribution
+from tests import commands
+from tests.training.runner import write_images
+
 pytest.importorskip("absl")
-Image = pytest.importorskip("PIL.Image")
-
-import batches  # noqa: E402
-import devices  # noqa: E402
-import train  # noqa: E402
-from augment import Policy  # noqa: E402
-
-from keras_seqpar import data  # noqa: E402
 
 COUNT = {"jax": 8, "tensorflow": 2, "torch": 2}
 
@@ -33,31 +25,23 @@ from keras_seqpar.families import base, convnext_v2
 convnext_v2.PLANS["tiny"] = (
     base.Plan(trunk=(1,), levels=((convnext_v2.Stage(64, 1, 2),),)),
 )
-import train
-sys.exit(train.main(sys.argv[1:]))
+import runpy
+runpy.run_path("recipes/train.py", run_name="__main__")
 """
 
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):
     """2 x 16 images to train on and 2 x 3 to validate on."""
+    pytest.importorskip("PIL.Image")
     folder = tmp_path_factory.mktemp("images")
-    rng = np.random.default_rng(0)
-    for split, count in (("train", 16), ("validation", 3)):
-        for name, mean in (("bright", 170), ("dark", 80)):
-            path = folder / split / name
-            path.mkdir(parents=True)
-            for i in range(count):
-                noise = rng.normal(mean, 60, (20, 20, 3)).clip(0, 255).astype("uint8")
-                Image.fromarray(noise).save(path / f"{i}.png")
-    return folder
+    return write_images(folder, (("train", 16), ("validation", 3)), (20, 20))
 
 
 def start(images, output, count, *more):
     """Trains in processes of their own; returns the history."""
     backend = keras.backend.backend()
-    path = os.pathsep.join([str(RECIPES), str(RECIPES.parent), os.environ.get("PYTHONPATH", "")])
-    environment = {**os.environ, "PYTHONPATH": path, "KERAS_BACKEND": backend}
+    environment = {**os.environ, "PYTHONPATH": str(commands.ROOT), "KERAS_BACKEND": backend}
     (output.parent / "script.py").write_text(SCRIPT)
     command = [sys.executable, str(output.parent / "script.py")]
     if backend == "jax":
@@ -71,7 +55,13 @@ def start(images, output, count, *more):
         *("--image_size=16", "--width=0.125", "--epochs=2", "--batch_size=16", "--plan=tiny"),
         *("--family=convnext_v2_atto", "--stem=small", *more),
     ]
-    done = subprocess.run([*command, *arguments], env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        [*command, *arguments],
+        cwd=commands.ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     with open(output / "history.csv", encoding="utf-8") as file:
         return [{k: float(v) for k, v in line.items()} for line in csv.DictReader(file)]
@@ -88,37 +78,6 @@ def test_many_devices_learn_what_one_learns(images, tmp_path, backend):
     assert (tmp_path / str(COUNT[backend]) / "last.keras").exists()
 
 
-def test_pieces_of_a_batch_are_mixed_within_themselves(images):
-    """The device mixes a piece with itself in reverse; the labels must say the same."""
-    split = data.load(f"folder:{images}", image_size=20).train
-    chosen, _ = train.read_flags([f"--dataset=folder:{images}", "--batch_size=8"])
-    made = [
-        batches.TrainingBatches(split, Policy(mixup=1.0), 2, chosen, devices.Devices(n, pieces=n))
-        for n in (1, 4)
-    ]
-    whole, pieces = (batch[0] for batch in made)
-    own = whole[0][1][:, 6]  # the weight of an image beside its partner's
-    truth = np.eye(2)[split.labels[made[0].order[:8]]]
-    for batch, partner in ((whole, truth[::-1]), (pieces, truth[[1, 0, 3, 2, 5, 4, 7, 6]])):
-        wanted = own[:, None] * truth + (1 - own[:, None]) * partner
-        np.testing.assert_allclose(batch[1], wanted, atol=1e-6)
-
-
-def test_processes_get_the_parts_of_a_batch(images):
-    split = data.load(f"folder:{images}", image_size=16).train
-    chosen, _ = train.read_flags([f"--dataset=folder:{images}", "--batch_size=8"])
-
-    def batch(*where):
-        made = batches.TrainingBatches(split, Policy(), 2, chosen, devices.Devices(2, *where))
-        return made[0]
-
-    (images_, rows), labels = batch()
-    parts = [batch(process, 2) for process in (0, 1)]
-    assert np.array_equal(np.concatenate([part[0][0] for part in parts]), images_)
-    assert np.array_equal(np.concatenate([part[0][1] for part in parts]), rows)
-    assert np.array_equal(np.concatenate([part[1] for part in parts]), labels)
-
-
 def test_devices_that_are_not_there(backend):
     words = {
         "jax": "JAX has 1 devices .*--xla_force_host_platform_device_count=16",
@@ -127,6 +86,6 @@ def test_devices_that_are_not_there(backend):
     }
     keras.ops.ones(2) + 1  # TensorFlow has begun
     with pytest.raises(ValueError, match=words[backend]):
-        devices.use(16, 16)
+        distribution.use(16, 16)
     with pytest.raises(ValueError, match="multiple of 3"):
-        devices.use(3, 16)
+        distribution.use(3, 16)

@@ -1,19 +1,29 @@
-"""Settings: defaults of `recipes/train.py` for one purpose each, one file each.
+"""Settings: defaults of recipes/train.py for one purpose each, one file each.
 
     python recipes/train.py --setting two_cores --data_dir DIR
     python recipes/train.py --setting two_cores --dataset folder:PATH
 
-Each file says in its docstring what it is for, on what hardware it was measured, how long it
-took and what came out, and holds `FLAGS`: what differs from the defaults of train.py. Flags on
+The comment in each file says what it is for, on what hardware it was measured, how long it
+took and what came out. Below are the flags that differ from the defaults of train.py. Flags on
 the command line win.
 """
 
-import importlib
-import pkgutil
+import tomllib
+from pathlib import Path
+from typing import Any
 
-NAMES = sorted(module.name for module in pkgutil.iter_modules(__path__))
+_FOLDER = Path(__file__).parent
 
 
-def read(name: str) -> dict:
-    """Returns the flags of a setting."""
-    return dict(importlib.import_module(f"{__name__}.{name}").FLAGS)
+def names() -> list[str]:
+    """Names of all settings."""
+    return sorted(path.stem for path in _FOLDER.glob("*.toml"))
+
+
+def read(name: str) -> dict[str, Any]:
+    """Returns the flags of a setting.
+
+    Args:
+        name: one of `names()`.
+    """
+    return tomllib.loads((_FOLDER / f"{name}.toml").read_text("utf-8"))

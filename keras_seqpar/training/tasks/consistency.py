@@ -1,10 +1,10 @@
-"""Teaches a network to say of a part of an image what it says of the whole.
+"""Teaches a network to give a part of an image the scores that it gives it in the whole.
 
 Streams compute crops around what changed and keep the rest of the map. They agree with a run of
-the whole frame as far as what a network says of a pixel does not hang on what is further away
-than their margin. So in training a part of each crop is run once more by itself, and its difference
-to the same pixels of the whole crop is a loss. With noise in that part (`Grain`), the network
-learns not to flicker with that of videos as well.
+the whole frame as far as the prediction for a pixel does not depend on pixels farther away than
+the crop's margin. So in training a part of each crop is run once more by itself, and the difference
+from the same pixels of the whole crop is a loss. With noise in that part (`Grain`), predictions
+learn not to flicker with the noise of videos.
 """
 
 import keras
@@ -40,13 +40,13 @@ class Part(keras.layers.Layer):
 
 
 class Grain(keras.layers.Layer):
-    """Adds noise to the colors of images in training, of each size of `GRAINS` by itself.
+    """Adds noise to the colors of images in training: once for each size of `GRAINS`.
 
     Call argument: `(batch, height, width, channels)` of 0 to 255; the first three are colors.
 
     Args:
-        level: largest standard deviation of each size, of 255; each image and color draws its
-            own below.
+        level: largest standard deviation for each size, of 255; each image and color draws its
+            own from 0 to that.
         seed: of the noise.
     """
 
@@ -73,13 +73,13 @@ class Grain(keras.layers.Layer):
 
 
 class Agree(keras.layers.Layer):
-    """Adds the loss by which scores of a part and of its place in the whole shall be the same.
+    """Adds a loss for different scores of a part by itself and inside the whole.
 
-    It is half the sum of both Kullback-Leibler divergences, on average over all pixels but those
-    at the part's edge.
+    The loss is half the sum of both Kullback-Leibler divergences: the mean over all pixels but
+    those at the part's edge.
 
-    Call arguments: scores `(batch, height, width, classes)` of whole images, of them those at the
-    part's place, and those of the part by itself. Returns the first.
+    Call arguments: scores `(batch, height, width, classes)` of whole images, those of them inside
+    the part, and those of the part by itself. Returns the first.
 
     Args:
         weight: of the loss.

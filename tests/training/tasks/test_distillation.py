@@ -1,21 +1,13 @@
 """What training minimizes, and a teacher."""
 
-import pathlib
-import sys
-import types
-
 import keras
 import numpy as np
 import pytest
 
+from keras_seqpar.data.augmentation import Policy
+from keras_seqpar.training.config import DistillationConfig, OptimizerConfig
+from keras_seqpar.training.tasks import classification, distillation
 from tests import harness
-
-RECIPES = pathlib.Path(__file__).resolve().parents[2] / "recipes"
-sys.path.insert(0, str(RECIPES))
-pytest.importorskip("absl")
-
-import augment  # noqa: E402
-import trainer  # noqa: E402
 
 LABELS = harness.LABELS[:4]
 
@@ -36,7 +28,7 @@ def log_softmax(x):
 def make(columns=0, teacher=None, **options):
     """A trainer whose logits are its input, so that its loss can be computed by hand."""
     images = keras.Input((4 if teacher is None else 8,))
-    made = trainer.Trainer([images, keras.Input((columns,))], images, **options)
+    made = distillation.Trainer([images, keras.Input((columns,))], images, **options)
     made.compile(
         loss=keras.losses.CategoricalCrossentropy(from_logits=True),
         weighted_metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
@@ -72,26 +64,15 @@ def test_the_teachers_part_of_the_loss():
 # The teacher
 
 
-def chosen(**flags):
-    return types.SimpleNamespace(
-        **{
-            **{"image_size": 16, "distillation": 0.5, "temperature": 2.0},
-            **{"optimizer": "sgd", "learning_rate": 0.1, "warmup_epochs": 0, "epochs": 1},
-            **{"weight_decay": 0.0, "jit": "off", "teacher": None},
-            **flags,
-        }
-    )
-
-
 def test_a_teacher_says_its_logits_in_the_order_of_the_data_and_does_not_learn():
     network = harness.build(LABELS, include_preprocessing=True)
     harness.randomize(network)
     order = [2, 0, 3, 1]
-    teacher = trainer.Teacher(network, [LABELS[i] for i in order])
+    teacher = distillation.Teacher(network, [LABELS[i] for i in order])
     x = np.random.default_rng(0).uniform(0, 255, (2, 16, 16, 3)).astype("float32")
     before = harness.values(network)
-    said = harness.array(teacher(x, training=True))
-    assert harness.error(said, harness.logits(network, x)[:, order]) < 1e-6
+    taught = harness.array(teacher(x, training=True))
+    assert harness.error(taught, harness.logits(network, x)[:, order]) < 1e-6
     assert harness.same_values(harness.values(network), before)  # statistics included
     assert not teacher.trainable_variables
     assert not harness.array(teacher(x, training=False)).any()
@@ -99,7 +80,7 @@ def test_a_teacher_says_its_logits_in_the_order_of_the_data_and_does_not_learn()
 
 def test_a_teacher_that_does_not_know_all_categories():
     with pytest.raises(ValueError, match="does not know French horn"):
-        trainer.Teacher(harness.network(LABELS), [*LABELS, "French horn"])
+        distillation.Teacher(harness.network(LABELS), [*LABELS, "French horn"])
 
 
 def test_a_network_learns_from_a_teacher_what_no_label_says(tmp_path):
@@ -108,10 +89,18 @@ def test_a_network_learns_from_a_teacher_what_no_label_says(tmp_path):
     harness.randomize(network)
     network.save(tmp_path / "teacher.keras")
     student = harness.build(LABELS, include_preprocessing=True, classifier_activation=None, seed=3)
-    flags = chosen(teacher=str(tmp_path / "teacher.keras"), distillation=1.0)
-    made = trainer.make_trainer(student, augment.Policy(), flags, LABELS, 100)
+    made = classification.make_trainer(
+        student,
+        Policy(),
+        OptimizerConfig("sgd", learning_rate=0.1, epochs=1, warmup_epochs=0, weight_decay=0.0),
+        DistillationConfig(str(tmp_path / "teacher.keras"), distillation=1.0, temperature=2.0),
+        LABELS,
+        image_size=16,
+        steps=100,
+        jit="off",
+    )
     x = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3)).astype("uint8")
-    rows = np.zeros((8, augment.Policy().columns), "float32")
+    rows = np.zeros((8, Policy().columns), "float32")
     rows[:, [0, 4]] = 1  # the image as it is
     rows[:, 6] = 1
     labels = np.float32(one_hot(*[0] * 8))

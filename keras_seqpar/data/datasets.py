@@ -1,0 +1,111 @@
+"""A data set of labeled images: its splits, and a part of its categories."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from keras_seqpar.utils.names import unknown_name
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Split:
+    """One split of a data set.
+
+    Args:
+        names: file name or number of every image.
+        labels: `(images,)` category index of every image, `int32`.
+        pixels: all images, `(images, size, size, 3)` uint8, or a function from indices to
+            such an array where they do not fit into memory.
+    """
+
+    names: tuple[str, ...]
+    labels: np.ndarray
+    pixels: np.ndarray | Callable[[np.ndarray], np.ndarray]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def read(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Returns the images at `indices`: `(len(indices), size, size, 3)` uint8, 0..255."""
+        indices = np.asarray(indices, "int64").reshape(-1)
+        return self.pixels(indices) if callable(self.pixels) else self.pixels[indices]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Dataset:
+    """A data set of labeled images.
+
+    Args:
+        name: the spec it was loaded from.
+        categories: labels, in the order of the category indices.
+        splits: the splits that were asked for, by name: "train", "validation".
+        skipped: names of the unreadable images that were left out.
+    """
+
+    name: str
+    categories: tuple[str, ...]
+    splits: Mapping[str, Split]
+    skipped: tuple[str, ...] = ()
+
+    @property
+    def train(self) -> Split:
+        """The split to train on."""
+        return self.splits["train"]
+
+    @property
+    def validation(self) -> Split:
+        """The split to measure on."""
+        return self.splits["validation"]
+
+
+def only(dataset: Dataset, categories: Sequence[str]) -> Dataset:
+    """Keeps some categories of a data set.
+
+    Args:
+        dataset: the data set.
+        categories: labels to keep, in the order wanted.
+
+    Returns:
+        A data set of their images alone, in the order they had.
+
+    Raises:
+        ValueError: an unknown or a repeated label, or none.
+
+    Example:
+
+    >>> only(load("digits", image_size=32), ["3", "8"]).categories
+    ('3', '8')
+    """
+    known = list(dataset.categories)
+    for label in categories:
+        if label not in known:
+            raise ValueError(unknown_name("category", label, known))
+    if not categories or len(set(categories)) < len(categories):
+        raise ValueError(f"Name every category once, and one at least; got {list(categories)}.")
+    new = np.full(len(known), -1, "int32")
+    new[[known.index(label) for label in categories]] = range(len(categories))
+    splits = {}
+    for name, split in dataset.splits.items():
+        rows = np.flatnonzero(new[split.labels] >= 0)
+        splits[name] = Split(
+            tuple(split.names[i] for i in rows),
+            new[split.labels[rows]],
+            functools.partial(_read_rows, split, rows)
+            if callable(split.pixels)
+            else split.pixels[rows],
+        )
+    return Dataset(dataset.name, tuple(categories), splits, dataset.skipped)
+
+
+def _read_rows(split: Split, rows: np.ndarray, indices: np.ndarray) -> np.ndarray:
+    return split.read(rows[indices])
+
+
+def missing_library(spec: str, library: str) -> str:
+    """The message where a data set needs a library that is not installed."""
+    return (
+        f"The data set {spec!r} needs {library}. Install it with "
+        "pip install 'keras-seqpar[train,tensorflow]', or give a folder of images: folder:PATH."
+    )

@@ -1,0 +1,102 @@
+"""Decoding images to squares: all at once, or when they are read."""
+
+import collections
+import concurrent.futures
+import os
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from keras_seqpar.data.datasets import Split
+from keras_seqpar.data.trees import Record
+from keras_seqpar.utils.images import decode
+
+
+def decode_split(
+    records: Sequence[Record],
+    categories: Sequence[str],
+    size: int,
+    memory_limit: int,
+    skip_unreadable: bool,
+) -> tuple[Split, list[str]]:
+    """Decodes records, or makes a split that decodes when it is read.
+
+    Args:
+        records: the images, encoded or where they are.
+        categories: labels, in the order of the category indices.
+        size: side of the square images in pixels.
+        memory_limit: largest number of bytes of decoded images to keep in memory.
+        skip_unreadable: leave out images that cannot be decoded, instead of failing.
+
+    Returns:
+        The split, and the names of the images that were left out.
+
+    Raises:
+        ValueError: images are unreadable, or a category has no readable one.
+    """
+    bad: dict[int, str] = {}
+    if len(records) * size * size * 3 <= memory_limit:
+        pixels = np.zeros((len(records), size, size, 3), "uint8")
+
+        def keep(i: int) -> None:
+            pixels[i] = decode(records[i][2], size)
+
+        bad = _try_all(keep, len(records))
+    else:
+        if skip_unreadable:  # all must be decoded once to know which
+            bad = _try_all(lambda i: decode(records[i][2], size), len(records))
+        pixels = None
+    if bad and not skip_unreadable:
+        raise ValueError(_unreadable({records[i][0]: why for i, why in bad.items()}))
+    good = [i for i in range(len(records)) if i not in bad]
+    counts = collections.Counter(records[i][1] for i in good)
+    if lost := [label for i, label in enumerate(categories) if not counts[i]]:
+        raise ValueError(f"No readable image is left of {', '.join(map(repr, lost))}.")
+    skipped = [records[i][0] for i in bad]
+    kept = [records[i] for i in good]
+    if pixels is None:
+        pixels = _Decoding([record[2] for record in kept], [record[0] for record in kept], size)
+    elif bad:
+        pixels = pixels[good]
+    labels = np.array([record[1] for record in kept], "int32")
+    return Split(tuple(record[0] for record in kept), labels, pixels), skipped
+
+
+class _Decoding:
+    """Decodes images when they are asked for."""
+
+    def __init__(self, sources, names, size: int):
+        self.sources, self.names, self.size = sources, names, size
+
+    def __call__(self, indices: np.ndarray) -> np.ndarray:
+        out = np.empty((len(indices), self.size, self.size, 3), "uint8")
+
+        def read(i: int) -> None:
+            out[i] = decode(self.sources[indices[i]], self.size)
+
+        if bad := _try_all(read, len(indices)):
+            raise ValueError(_unreadable({self.names[indices[i]]: w for i, w in bad.items()}))
+        return out
+
+
+def _try_all(work: Callable[[int], object], count: int) -> dict[int, str]:
+    """Runs `work(0) ... work(count - 1)` on all cores; returns who failed, and why."""
+
+    def attempt(i: int) -> str | None:
+        try:
+            work(i)
+        except Exception as error:  # broken files make decoders raise errors of many kinds
+            return f"{type(error).__name__}: {error}"
+        return None
+
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        return {i: why for i, why in enumerate(pool.map(attempt, range(count))) if why}
+
+
+def _unreadable(reasons: Mapping[str, str], most: int = 8) -> str:
+    shown = "".join(f"\n  {name} ({why})" for name, why in list(reasons.items())[:most])
+    rest = f"\n  ... and {len(reasons) - most} more" if len(reasons) > most else ""
+    return (
+        f"{len(reasons)} unreadable or truncated image(s):{shown}{rest}\n"
+        "Replace or remove them, or leave them out with skip_unreadable (--skip_unreadable)."
+    )

@@ -1,0 +1,1 @@
+"""Training: one loop and its tasks, checkpoints, distribution, distillation, evaluation."""

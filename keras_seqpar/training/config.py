@@ -1,0 +1,274 @@
+"""What a training is: small records, each for one part of it.
+
+The fields have the names of the flags of recipes/train.py, and all of them together are what
+`flags.json` in a run's folder holds.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from keras_seqpar.data.augmentation import Policy
+
+SEQPAR, PLAIN, ONE_BRANCH = "seqpar", "plain", "one_branch"
+NETWORKS = (SEQPAR, PLAIN, ONE_BRANCH)
+OPTIMIZERS = {"adamw": 0.002, "sgd": 0.05}  # name -> default learning rate
+STEMS = ("auto", "standard", "small")
+PRECISIONS = ("off", "float16", "bfloat16")
+JIT: dict[str, Any] = {"auto": "auto", "on": True, "off": False}
+
+# Defaults that depend on the data set: for digits, for all others.
+DEFAULTS: dict[str, tuple] = {
+    "image_size": (32, 64),
+    "family": ("resnet18", "resnet18"),
+    "width": (0.25, 0.5),
+    "epochs": (10, 20),
+    "flip": (False, True),
+    "crop_scale": (0.7, 0.35),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """The images to train on.
+
+    Args:
+        dataset: a spec of `keras_seqpar.data.load`.
+        data_dir: where tensorflow-datasets keeps its data.
+        categories: labels to train on; `None` for all.
+        image_size: side of the square images in pixels.
+        skip_unreadable: leave out images that cannot be decoded.
+    """
+
+    dataset: str
+    data_dir: str | None
+    categories: list[str] | None
+    image_size: int
+    skip_unreadable: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkConfig:
+    """The network to train.
+
+    Args:
+        family: for example "resnet50".
+        network: "seqpar" for a network with branches, "plain" for the plain network of the
+            family, "one_branch" for one branch of all categories.
+        plan: plan of the branches.
+        hierarchy: a .json or .yaml file with superclasses; `None` for one level.
+        width: multiplies all channel counts.
+        stem: "standard" or "small".
+        drop_path_rate: rate of stochastic depth at the last block.
+        init: where initial weights come from, as `keras_seqpar.weights.load` reads it.
+        freeze_trunk: train the branches only.
+    """
+
+    family: str
+    network: str
+    plan: str
+    hierarchy: str | None
+    width: float
+    stem: str
+    drop_path_rate: float
+    init: str | None
+    freeze_trunk: bool
+
+    def __post_init__(self):
+        if self.hierarchy and self.network != SEQPAR:
+            raise ValueError(
+                f"--network {self.network} has no superclasses: leave out --hierarchy."
+            )
+        if self.freeze_trunk and not self.init:
+            raise ValueError(
+                "--freeze_trunk needs a trained trunk: --init timm:NAME, or FILE.keras."
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+    """The rule of the steps and its schedule: linear warm-up, then half a cosine to 0.
+
+    Args:
+        optimizer: "adamw" or "sgd".
+        learning_rate: its highest value.
+        epochs: passes over the training images.
+        warmup_epochs: length of the warm-up.
+        weight_decay: decoupled; it spares biases and normalizations.
+    """
+
+    optimizer: str
+    learning_rate: float
+    epochs: int
+    warmup_epochs: float
+    weight_decay: float
+
+    def __post_init__(self):
+        if not self.learning_rate > 0:
+            raise ValueError(f"--learning_rate must be above 0, got {self.learning_rate}.")
+
+
+@dataclasses.dataclass(frozen=True)
+class StepConfig:
+    """How a step is computed.
+
+    Args:
+        batch_size: images per step, over all devices.
+        label_smoothing: part of a label that goes to all categories.
+        mixed_precision: "off", "float16" or "bfloat16": type of the features.
+        jit: a key of `JIT`.
+        seed: of weights, order and augmentation.
+        devices: number of devices that share every batch.
+    """
+
+    batch_size: int
+    label_smoothing: float
+    mixed_precision: str
+    jit: str
+    seed: int
+    devices: int
+
+    def __post_init__(self):
+        if not self.label_smoothing < 1:
+            raise ValueError(f"--label_smoothing must be below 1, got {self.label_smoothing}.")
+
+
+@dataclasses.dataclass(frozen=True)
+class DistillationConfig:
+    """A trained network to learn from as well.
+
+    Args:
+        teacher: its .keras file; `None` for no teacher.
+        distillation: share of the teacher's part in the loss, 0 to 1.
+        temperature: divides the logits that teacher and network compare.
+    """
+
+    teacher: str | None
+    distillation: float
+    temperature: float
+
+    def __post_init__(self):
+        if not 0 <= self.distillation <= 1:
+            raise ValueError(f"--distillation must be 0 to 1, got {self.distillation}.")
+        if not 0 < self.temperature < float("inf"):
+            raise ValueError(f"--temperature must be above 0, got {self.temperature}.")
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """Where a run writes, and whether it goes on or begins.
+
+    Args:
+        output: the folder for everything that the run writes.
+        resume: continue the run in that folder.
+        overwrite: replace the run in that folder.
+    """
+
+    output: str
+    resume: bool = False
+    overwrite: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassificationConfig:
+    """All of a training on labeled images.
+
+    Args:
+        data: the images.
+        network: the network.
+        optimizer: the rule of the steps.
+        step: how a step is computed.
+        distillation: a teacher.
+        augmentation: what is done to the training images.
+    """
+
+    data: DataConfig
+    network: NetworkConfig
+    optimizer: OptimizerConfig
+    step: StepConfig
+    distillation: DistillationConfig
+    augmentation: Policy
+
+
+@dataclasses.dataclass(frozen=True)
+class SegmentationConfig:
+    """All of a training on images with a class per pixel.
+
+    Args:
+        optimizer: the rule of the steps.
+        data: the zip with CamVid.
+        crop: side of the training crops in pixels.
+        stages: stages of the trunk, 2 or 3.
+        width: multiplies the trunk's channels.
+        channels: channels of the decoder.
+        init: "preset:NAME" or "none".
+        batch_size: crops per step.
+        agree: weight of the loss by which a part of a crop gets the same scores by itself.
+        grain: largest noise in that part, of 255.
+        jit: a key of `JIT`.
+        seed: of weights, order and augmentation.
+    """
+
+    optimizer: OptimizerConfig
+    data: str
+    crop: int
+    stages: int
+    width: float
+    channels: int
+    init: str
+    batch_size: int
+    agree: float
+    grain: float
+    jit: str
+    seed: int
+
+    def __post_init__(self):
+        if self.grain and not self.agree:
+            raise ValueError(
+                f"--grain {self.grain:g} adds noise to the part that --agree compares, but "
+                "--agree is 0. Give --agree above 0, or --grain 0."
+            )
+        if self.stages > 3:  # the fourth would halve the 45 rows that are left of 180
+            raise ValueError(f"--stages must be 2 or 3, got {self.stages}.")
+
+
+Config = TypeVar("Config")
+
+
+def field_names(record: type) -> list[str]:
+    """Names of the fields of a record and of the records in it."""
+    names: list[str] = []
+    for field in dataclasses.fields(record):
+        if isinstance(field.type, type) and dataclasses.is_dataclass(field.type):
+            names += field_names(field.type)
+        else:
+            names.append(field.name)
+    return names
+
+
+def from_values(record: type[Config], values: Mapping[str, Any]) -> Config:
+    """Makes a record, and the records in it, from values by name.
+
+    Args:
+        record: the class of the record.
+        values: name of a field -> value; more names may be there.
+
+    Raises:
+        ValueError: a value is out of range.
+    """
+    made: dict[str, Any] = {}
+    for field in dataclasses.fields(record):  # type: ignore[arg-type]
+        if isinstance(field.type, type) and dataclasses.is_dataclass(field.type):
+            made[field.name] = from_values(field.type, values)
+        else:
+            made[field.name] = values[field.name]
+    return record(**made)
+
+
+def to_values(config) -> dict[str, Any]:
+    """The reverse of `from_values`: all fields by name, those of inner records among them."""
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        values |= to_values(value) if dataclasses.is_dataclass(value) else {field.name: value}
+    return values

@@ -1,0 +1,214 @@
+"""Measuring a trained network, and cutouts of it, on labeled images."""
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_seqpar.costs.counting import cost
+from keras_seqpar.data import loading
+from keras_seqpar.data.datasets import Dataset, Split
+from keras_seqpar.networks.inputs import from_pixels
+from keras_seqpar.networks.parts import find_parts, with_activation
+from keras_seqpar.networks.prediction import predict
+from keras_seqpar.utils.names import make_id
+
+
+def size_of(network: keras.Model, wanted: int | None) -> int:
+    """The side of the images that a network takes.
+
+    Args:
+        network: the network.
+        wanted: a side, or `None` for the network's own.
+
+    Raises:
+        ValueError: the network takes another size, or no squares, or leaves it open.
+    """
+    height, width = network.inputs[0].shape[1:3]
+    if height != width:
+        raise ValueError(f"The network takes {height} x {width} pixels; only squares are read.")
+    if height is None and wanted is None:
+        raise ValueError("The network takes images of any size. Choose one: --image_size.")
+    if wanted is not None and height not in (None, wanted):
+        raise ValueError(f"The network takes {height} pixels, --image_size says {wanted}.")
+    return wanted or height
+
+
+def load_split(
+    network: keras.Model,
+    dataset: str,
+    *,
+    split: str = "validation",
+    image_size: int | None = None,
+    data_dir: str | None = None,
+    skip_unreadable: bool = False,
+) -> Dataset:
+    """Loads the split that a network is measured on, and prints which images it leaves out.
+
+    Args:
+        network: the network that looks at the images.
+        dataset: a spec of `keras_seqpar.data.load`.
+        split: which split.
+        image_size: side of the images; `None` for what the network takes.
+        data_dir: where tensorflow-datasets keeps its data.
+        skip_unreadable: leave out images that cannot be decoded.
+
+    Raises:
+        ValueError: the network takes no such images, or they cannot be loaded.
+    """
+    loaded = loading.load(
+        dataset,
+        image_size=size_of(network, image_size),
+        data_dir=data_dir,
+        skip_unreadable=skip_unreadable,
+        splits=[split],
+    )
+    if loaded.skipped:
+        print(f"Left out {len(loaded.skipped)} unreadable images: {', '.join(loaded.skipped)}.")
+    return loaded
+
+
+def match(network: keras.Model, dataset: Dataset) -> np.ndarray:
+    """Finds the data set's categories in the network.
+
+    Args:
+        network: the network.
+        dataset: the data.
+
+    Returns:
+        For each category of the data its logit, or -1 where the network does not have it.
+
+    Raises:
+        ValueError: a category of the network is not in the data.
+    """
+    known = find_parts(network, allow_plain=True).hierarchy.categories
+    ids = [make_id(label) for label in known]
+    found = [make_id(label) for label in dataset.categories]
+    missing = [label for label, id_ in zip(known, ids, strict=True) if id_ not in found]
+    if missing:
+        raise ValueError(
+            f"The data set has no images of {', '.join(missing)}.\n"
+            f"  The network knows: {', '.join(known)}.\n"
+            f"  The data set has: {', '.join(dataset.categories)}.\n"
+            "Evaluate on the data it was made for, or cut the network to what the data has."
+        )
+    return np.array([ids.index(id_) if id_ in ids else -1 for id_ in found])
+
+
+def logits_of(network: keras.Model, split: Split, batch_size: int = 64) -> np.ndarray:
+    """Runs a network on a split.
+
+    Args:
+        network: a network of this package.
+        split: the images.
+        batch_size: images per step.
+
+    Returns:
+        The logits, `(images, categories)`.
+    """
+    prepare = functools.partial(from_pixels, network)
+    model = with_activation(network, None)
+    return predict(model, split, batch_size=batch_size, prepare=prepare, label="Evaluating")
+
+
+def measure(network: keras.Model, dataset: Dataset, split: str, batch_size: int) -> dict[str, Any]:
+    """Measures a network on a split.
+
+    Args:
+        network: a full network, a cutout, or a plain network.
+        dataset: the data.
+        split: which split of it.
+        batch_size: images per step.
+
+    Returns:
+        JSON-ready data. `in_distribution`: images of the network's categories, with top-1 accuracy
+        and mean confidence (the highest score), in all and per category. `out_of_distribution`,
+        where there are any: for images of each other category the share that each category of the
+        network gets, and the mean confidence.
+    """
+    images = dataset.splits[split]
+    parts = find_parts(network, allow_plain=True)
+    labels = parts.hierarchy.categories
+    of_data = match(network, dataset)
+    logits = logits_of(network, images, batch_size)
+    scores = keras.activations.get(parts.classifier_activation)(logits)
+    confidence = np.max(keras.ops.convert_to_numpy(scores), axis=-1)
+    predicted, truth = np.argmax(logits, axis=-1), of_data[images.labels]
+    known = truth >= 0
+
+    def figures(rows: np.ndarray) -> dict[str, Any]:
+        if not rows.any():
+            return {"images": 0, "top1": None, "confidence": None}
+        return {
+            "images": int(rows.sum()),
+            "top1": float(np.mean(predicted[rows] == truth[rows])),
+            "confidence": float(np.mean(confidence[rows])),
+        }
+
+    report: dict[str, Any] = {
+        "categories": list(labels),
+        "parameters": cost(network, images.read([0]).shape[1:]).params,
+        "in_distribution": figures(known)
+        | {"per_category": {n: figures(truth == i) for i, n in enumerate(labels)}},
+    }
+    if not known.all():
+        shares, means = {}, {}
+        for i in np.flatnonzero(of_data < 0):
+            if (here := images.labels == i).any():
+                counts = np.bincount(predicted[here], minlength=len(labels)) / here.sum()
+                shares[dataset.categories[i]] = dict(zip(labels, counts.tolist(), strict=True))
+                means[dataset.categories[i]] = float(np.mean(confidence[here]))
+        report["out_of_distribution"] = {
+            "images": int((~known).sum()),
+            "confidence": float(np.mean(confidence[~known])),
+            "confidence_per_category": means,
+            "shares": shares,
+        }
+    return report
+
+
+def accuracy_table(labels: Sequence[str], reports: Mapping[str, Mapping[str, Any]]) -> str:
+    """Draws top-1 of some categories, and over all their images, in several networks.
+
+    Args:
+        labels: the categories, one line each.
+        reports: title of a column -> report.
+    """
+    width = max(len("category"), *map(len, labels))
+    columns = {}
+    for title, report in reports.items():
+        found = [report["in_distribution"]["per_category"][label] for label in labels]
+        right = sum(f["images"] * f["top1"] for f in found if f["images"])
+        columns[title] = (
+            [f["top1"] for f in found],
+            right / max(1, sum(f["images"] for f in found)),
+        )
+    counts = [f["images"] for f in found]
+    lines = [f"  {'category':{width}}  images" + "".join(f"{title:>12}" for title in columns)]
+    for i, (label, count) in enumerate(zip(labels, counts, strict=True)):
+        cells = ["-" if top1[i] is None else f"{top1[i]:.2%}" for top1, _ in columns.values()]
+        lines.append(f"  {label:{width}}  {count:8}" + "".join(f"{cell:>12}" for cell in cells))
+    cells = "".join(f"{f'{mean:.2%}':>12}" for _, mean in columns.values())
+    return "\n".join([*lines, f"  {'all':{width}}  {sum(counts):8}{cells}"])
+
+
+def others_table(report: Mapping[str, Any], most: int = 3) -> str:
+    """Draws how images of other categories are classified.
+
+    Args:
+        report: of a network that was measured on such images.
+        most: how many of the network's categories to show for each.
+    """
+    others, own = report["out_of_distribution"], report["in_distribution"]
+    width = max(len("category"), *map(len, others["shares"]))
+    lines = [f"  {'category':{width}}  confidence  predicted as"]
+    for label, shares in others["shares"].items():
+        ranked = sorted(shares.items(), key=lambda item: -item[1])[:most]
+        predicted = ", ".join(f"{name} {share:.0%}" for name, share in ranked if share)
+        mean = others["confidence_per_category"][label]
+        lines.append(f"  {label:{width}}  {mean:10.2f}  {predicted}")
+    mean = "-" if own["confidence"] is None else f"{own['confidence']:.2f}"
+    lines.append(f"  {'all':{width}}  {others['confidence']:10.2f}  (in-distribution: {mean})")
+    return "\n".join(lines)

@@ -1,0 +1,388 @@
+"""Flags of the training commands, in groups, and the records that are made of them."""
+
+from keras_seqpar.utils.commands import flag_group
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from absl import flags
+
+from keras_seqpar import data
+from keras_seqpar.training import settings
+from keras_seqpar.training.config import (
+    DEFAULTS,
+    JIT,
+    NETWORKS,
+    OPTIMIZERS,
+    PRECISIONS,
+    SEQPAR,
+    STEMS,
+    ClassificationConfig,
+    RunConfig,
+    SegmentationConfig,
+    field_names,
+    from_values,
+)
+from keras_seqpar.training.runs.flags import resumed_values
+
+flags.disclaim_key_flags()  # the flags belong to the command that defines them
+
+
+def define_train_flags(values: flags.FlagValues = flags.FLAGS) -> None:
+    """All flags of a training on labeled images.
+
+    Args:
+        values: where to define them.
+    """
+    with flag_group("Setting", values):
+        flags.DEFINE_enum(
+            "setting",
+            None,
+            settings.names(),
+            "Defaults for a purpose; see keras_seqpar/training/settings.",
+            flag_values=values,
+        )
+    define_data_flags(values)
+    define_network_flags(values)
+    define_training_flags(values)
+    define_augmentation_flags(values)
+    define_run_flags(None, "Folder for everything that the run writes. [runs/DATASET]", values)
+
+
+def define_data_flags(values: flags.FlagValues = flags.FLAGS) -> None:
+    """Flags of the images to train on."""
+    with flag_group("Data", values):
+        flags.DEFINE_string(
+            "dataset",
+            "digits",
+            f"What to train on: {', '.join(data.SPECS)}.",
+            flag_values=values,
+        )
+        flags.DEFINE_string(
+            "data_dir", None, "Where tensorflow-datasets keeps its data.", flag_values=values
+        )
+        flags.DEFINE_list(
+            "categories",
+            None,
+            "Train on these only: labels, with commas between.",
+            flag_values=values,
+        )
+        flags.DEFINE_integer(
+            "image_size",
+            None,
+            f"Side of the square images in pixels. {_default('image_size')}",
+            lower_bound=1,
+            flag_values=values,
+        )
+        flags.DEFINE_boolean(
+            "skip_unreadable",
+            False,
+            "Leave out images that cannot be decoded.",
+            flag_values=values,
+        )
+
+
+def define_network_flags(values: flags.FlagValues = flags.FLAGS) -> None:
+    """Flags of the network."""
+    with flag_group("Network", values):
+        flags.DEFINE_string(
+            "family",
+            None,
+            f"For example resnet50. {_default('family')}",
+            flag_values=values,
+        )
+        flags.DEFINE_enum(
+            "network",
+            SEQPAR,
+            NETWORKS,
+            "With branches, plain, or with one branch.",
+            flag_values=values,
+        )
+        flags.DEFINE_string("plan", "late_sp", "Plan of the branches.", flag_values=values)
+        flags.DEFINE_string(
+            "hierarchy",
+            None,
+            "A .json or .yaml file with superclasses; default: none.",
+            flag_values=values,
+        )
+        flags.DEFINE_float(
+            "width", None, f"Multiplies all channel counts. {_default('width')}", flag_values=values
+        )
+        flags.DEFINE_enum(
+            "stem", "auto", STEMS, "First layers; auto: small up to 64 pixels.", flag_values=values
+        )
+        flags.DEFINE_float(
+            "drop_path_rate",
+            0.0,
+            "Rate of stochastic depth at the last block.",
+            lower_bound=0.0,
+            flag_values=values,
+        )
+        flags.DEFINE_string(
+            "init",
+            None,
+            "Initial weights: timm:NAME, timm:PATH, keras:NAME or a .keras file.",
+            flag_values=values,
+        )
+        flags.DEFINE_boolean(
+            "freeze_trunk",
+            False,
+            "Train the branches only; needs --init. Much faster with --noflip --crop_scale 1: the "
+            "trunk's features are then computed once.",
+            flag_values=values,
+        )
+
+
+def define_training_flags(values: flags.FlagValues = flags.FLAGS) -> None:
+    """Flags of the steps, the optimizer and the teacher."""
+    with flag_group("Training", values):
+        flags.DEFINE_integer(
+            "epochs",
+            None,
+            f"Passes over the training images. {_default('epochs')}",
+            lower_bound=1,
+            flag_values=values,
+        )
+        flags.DEFINE_integer(
+            "batch_size", 64, "Images per step.", lower_bound=1, flag_values=values
+        )
+        rates = ", ".join(f"{name} {rate}" for name, rate in OPTIMIZERS.items())
+        define_optimizer_flags(None, 1.0, f" Default: {rates}.", values)
+        flags.DEFINE_float(
+            "label_smoothing",
+            0.0,
+            "Part of a label that goes to all categories.",
+            lower_bound=0.0,
+            flag_values=values,
+        )
+        flags.DEFINE_string(
+            "teacher",
+            None,
+            "A .keras file to learn from as well (distillation).",
+            flag_values=values,
+        )
+        flags.DEFINE_float(
+            "distillation",
+            0.5,
+            "Share of the teacher's part in the loss, 0 to 1.",
+            lower_bound=0.0,
+            flag_values=values,
+        )
+        flags.DEFINE_float(
+            "temperature",
+            2.0,
+            "Divides the logits that teacher and network compare.",
+            lower_bound=0.0,
+            flag_values=values,
+        )
+        flags.DEFINE_enum(
+            "mixed_precision", "off", PRECISIONS, "Type of the features.", flag_values=values
+        )
+        flags.DEFINE_enum(
+            "jit",
+            "auto",
+            list(JIT),
+            "Compile the step with XLA; auto is Keras's choice.",
+            flag_values=values,
+        )
+        flags.DEFINE_integer(
+            "seed", 0, "Of weights, order and augmentation.", lower_bound=0, flag_values=values
+        )
+        flags.DEFINE_integer(
+            "devices",
+            1,
+            "Devices that share every batch; see keras_seqpar/training/distribution.py.",
+            lower_bound=1,
+            flag_values=values,
+        )
+
+
+def define_optimizer_flags(
+    learning_rate: float | None,
+    warmup_epochs: float,
+    default: str = "",
+    values: flags.FlagValues = flags.FLAGS,
+) -> None:
+    """Flags of the optimizer; they stand in the group that is open.
+
+    Args:
+        learning_rate: the default, or `None`.
+        warmup_epochs: the default.
+        default: a sentence on the default of the learning rate.
+        values: where to define them.
+    """
+    flags.DEFINE_enum(
+        "optimizer",
+        "adamw",
+        list(OPTIMIZERS),
+        "Rule of the step; sgd has momentum.",
+        flag_values=values,
+    )
+    flags.DEFINE_float(
+        "learning_rate",
+        learning_rate,
+        f"Its highest value, between warm-up and a cosine decay.{default}",
+        lower_bound=0.0,
+        flag_values=values,
+    )
+    flags.DEFINE_float(
+        "warmup_epochs",
+        warmup_epochs,
+        "Linear warm-up; at most a quarter of the run.",
+        lower_bound=0.0,
+        flag_values=values,
+    )
+    flags.DEFINE_float(
+        "weight_decay",
+        0.05,
+        "Decoupled; spares biases and normalizations.",
+        lower_bound=0.0,
+        flag_values=values,
+    )
+
+
+def define_augmentation_flags(values: flags.FlagValues = flags.FLAGS) -> None:
+    """Flags of what is done to the training images."""
+    with flag_group("Augmentation", values):
+        define_crop_flags(values)
+        flags.DEFINE_float(
+            "randaugment", 0.0, "Magnitude of RandAugment, 0 (off) to 10.", flag_values=values
+        )
+        flags.DEFINE_float("mixup", 0.0, "Alpha of mixup; 0 is off.", flag_values=values)
+        flags.DEFINE_float("cutmix", 0.0, "Alpha of cutmix; 0 is off.", flag_values=values)
+
+
+def define_crop_flags(values: flags.FlagValues = flags.FLAGS) -> None:
+    """Flags of flips and crops; they stand in the group that is open."""
+    flags.DEFINE_boolean(
+        "flip", None, f"Mirror half of the images. {_default('flip')}", flag_values=values
+    )
+    flags.DEFINE_float(
+        "crop_scale",
+        None,
+        f"Smallest share of the area in a random crop; 1: no crops. {_default('crop_scale')}",
+        flag_values=values,
+    )
+
+
+def define_run_flags(output: str | None, text: str, values: flags.FlagValues = flags.FLAGS) -> None:
+    """Flags of the run's folder.
+
+    Args:
+        output: default of --output.
+        text: description of --output.
+        values: where to define them.
+    """
+    with flag_group("Run", values):
+        flags.DEFINE_string("output", output, text, flag_values=values)
+        flags.DEFINE_boolean(
+            "resume", False, "Continue the run in --output; its flags hold.", flag_values=values
+        )
+        flags.DEFINE_boolean("overwrite", False, "Replace the run in --output.", flag_values=values)
+
+
+def define_measured_data_flags(*, split: bool = True) -> None:
+    """Flags of the images that a trained network is measured on.
+
+    Args:
+        split: also define --split.
+    """
+    with flag_group("Data"):
+        flags.DEFINE_string("dataset", "digits", f"What to measure on: {', '.join(data.SPECS)}.")
+        if split:
+            flags.DEFINE_enum("split", "validation", list(data.SPLITS), "Which of its splits.")
+        flags.DEFINE_string("data_dir", None, "Where tensorflow-datasets keeps its data.")
+        flags.DEFINE_integer(
+            "image_size",
+            None,
+            "Side of the images; default: what the network takes.",
+            lower_bound=1,
+        )
+        flags.DEFINE_boolean("skip_unreadable", False, "Leave out images that cannot be decoded.")
+        flags.DEFINE_integer("batch_size", 64, "Images per step.", lower_bound=1)
+
+
+def _default(name: str) -> str:
+    digits, others = DEFAULTS[name]
+    if digits == others:
+        return f"[{digits}]"
+    return f"[digits: {digits}, others: {others}]"
+
+
+def read_train_flags(
+    values: flags.FlagValues = flags.FLAGS,
+) -> tuple[ClassificationConfig, RunConfig]:
+    """Reads what `define_train_flags` has defined, and fills in what is left open.
+
+    Args:
+        values: where they were defined; parsed.
+
+    Raises:
+        ValueError: a flag is wrong, or there is no run to resume.
+    """
+    names = [*field_names(ClassificationConfig), *field_names(RunConfig), "setting"]
+    found = {name: values[name].value for name in names}
+    given = {name for name in names if values[name].present}
+    if found["resume"]:
+        if found["overwrite"] or not found["output"]:
+            raise ValueError("Say which run to resume: --resume --output FOLDER.")
+        found = resumed_values(found, given)
+    elif found["setting"]:
+        chosen = settings.read(found["setting"])
+        found |= {name: value for name, value in chosen.items() if name not in given}
+    found = fill_in(found)
+    return from_values(ClassificationConfig, found), from_values(RunConfig, found)
+
+
+def read_segment_flags() -> tuple[SegmentationConfig, RunConfig]:
+    """Reads the flags of recipes/segment.py.
+
+    Raises:
+        ValueError: a flag is wrong, or there is no run to resume.
+    """
+    names = [*field_names(SegmentationConfig), *field_names(RunConfig)]
+    found = {name: flags.FLAGS[name].value for name in names}
+    if found["resume"]:
+        if found["overwrite"]:
+            raise ValueError("--resume continues a run, --overwrite replaces it: give one.")
+        found = resumed_values(found, {name for name in names if flags.FLAGS[name].present})
+    if not found["data"]:
+        raise ValueError("Give --data: the zip with CamVid.")
+    found["warmup_epochs"] = min(found["warmup_epochs"], found["epochs"] / 4)
+    return from_values(SegmentationConfig, found), from_values(RunConfig, found)
+
+
+def parse_train_flags(arguments: Sequence[str]) -> tuple[ClassificationConfig, RunConfig]:
+    """Reads flags of recipes/train.py from a list, beside those of the command itself.
+
+    Args:
+        arguments: for example `["--dataset=digits", "--epochs=3"]`.
+
+    Raises:
+        ValueError: a flag is unknown or wrong, or there is no run to resume.
+    """
+    values = flags.FlagValues()
+    define_train_flags(values)
+    try:
+        rest = values(["", *arguments])[1:]
+    except flags.Error as error:
+        raise ValueError(f"{error} (see recipes/train.py --help)") from error
+    if rest:
+        raise ValueError(f"arguments without a flag: {' '.join(rest)}")
+    return read_train_flags(values)
+
+
+def fill_in(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values with the defaults that depend on other values."""
+    made = dict(values)
+    for name, defaults in DEFAULTS.items():
+        if made[name] is None:
+            made[name] = defaults[made["dataset"] != "digits"]
+    if made["stem"] == "auto":
+        made["stem"] = "small" if made["image_size"] <= 64 else "standard"
+    if made["learning_rate"] is None:
+        made["learning_rate"] = OPTIMIZERS[made["optimizer"]]
+    made["warmup_epochs"] = min(made["warmup_epochs"], made["epochs"] / 4)
+    if made["output"] is None:
+        made["output"] = f"runs/{made['dataset'].partition(':')[0]}"
+    return made

@@ -1,0 +1,73 @@
+"""The one training loop: Keras's `fit`, in a folder, so that a killed run can be resumed."""
+
+import dataclasses
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_seqpar.training.config import RunConfig
+from keras_seqpar.training.distribution import ONE_DEVICE, Devices
+from keras_seqpar.training.runs.checkpoints import Checkpoint, save_model
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What the loop trains.
+
+    Args:
+        trainer: the compiled model that `fit` trains: augmentation, network and losses.
+        batches: the training batches; `begin(epoch)` shuffles them.
+        validation: the batches to validate on.
+        snapshot: returns the network to save, with the current weights.
+        advice: what to try where the loss becomes infinite or NaN.
+    """
+
+    trainer: keras.Model
+    batches: Any
+    validation: Any
+    snapshot: Callable[[], keras.Model]
+    advice: str
+
+
+def train(task: Task, epochs: int, run: RunConfig, devices: Devices = ONE_DEVICE) -> Checkpoint:
+    """Trains, and writes checkpoints, the history and the last network into the run's folder.
+
+    Args:
+        task: what to train.
+        epochs: passes over the training images.
+        run: where to write, and whether to resume.
+        devices: the devices that train; only their first process writes and prints.
+
+    Returns:
+        The checkpoint of the finished run, with its history.
+
+    Raises:
+        ValueError: a damaged checkpoint, or a loss that is infinite or NaN.
+        OSError: a file could not be written.
+    """
+    folder = Path(run.output)
+    checkpoint = Checkpoint(folder, task.snapshot, task.batches.begin, devices)
+    if run.resume:
+        checkpoint.restore(task.trainer)
+    if checkpoint.epoch:
+        print(f"Resuming after epoch {checkpoint.epoch} of {epochs}.")
+    verbose = 1 if sys.stdout.isatty() else 2
+    task.trainer.fit(
+        task.batches,
+        validation_data=task.validation,
+        epochs=epochs,
+        initial_epoch=checkpoint.epoch,
+        callbacks=[keras.callbacks.TerminateOnNaN(), checkpoint],
+        shuffle=False,  # the batches do
+        verbose=verbose if devices.first else 0,
+    )
+    if checkpoint.diverged:
+        raise ValueError(
+            f"The loss became infinite or NaN in epoch {checkpoint.epoch + 1}. {task.advice}"
+        )
+    if devices.first:
+        save_model(task.snapshot(), folder / "last.keras")
+    return checkpoint

@@ -1,0 +1,13 @@
+"""The folder of one training run: what it holds, and how it survives a kill at any moment.
+
+    flags.json       resolved flags, categories, versions
+    checkpoint.npz   network, optimizer, epoch and history after the last whole epoch
+    best.keras       the network of the epoch with the highest validation accuracy
+    last.keras       the network at the end
+    history.csv      one line per epoch
+    tensorboard/     the same numbers for TensorBoard
+    curves.png       the same numbers as a figure, where matplotlib is installed
+
+Every file is written under a temporary name and then moved into place, so that a reader, or
+the next run, finds the old file or the new one and nothing in between.
+"""

@@ -1,0 +1,46 @@
+"""What a run writes of its epochs: history.csv and logs for TensorBoard."""
+
+import csv
+import io
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from keras_seqpar.utils.files import write_file
+
+
+def write_history(path: Path, history: Sequence[Mapping[str, float]]) -> None:
+    """Writes one line per epoch."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(history[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({k: f"{v:.6g}" for k, v in line.items()} for line in history)
+    write_file(path, text.getvalue())
+
+
+def open_tensorboard(folder: Path) -> Callable[[Mapping[str, float]], None]:
+    """Opens logs for TensorBoard without TensorFlow, which Keras's callback needs.
+
+    Args:
+        folder: where to write.
+
+    Returns:
+        A function that writes one line of the history; it does nothing where the package
+        tensorboard is not installed.
+    """
+    try:
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.compat.proto.summary_pb2 import Summary
+        from tensorboard.summary.writer.event_file_writer import EventFileWriter
+    except ImportError:
+        print("No TensorBoard logs: the package tensorboard is not installed.")
+        return lambda line: None
+    writer = EventFileWriter(str(folder))
+
+    def write(line: Mapping[str, float]) -> None:
+        values = [Summary.Value(tag=k, simple_value=v) for k, v in line.items() if k != "epoch"]
+        event = Event(wall_time=time.time(), step=line["epoch"], summary=Summary(value=values))
+        writer.add_event(event)
+        writer.flush()
+
+    return write

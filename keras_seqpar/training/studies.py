@@ -1,0 +1,213 @@
+"""Several trainings under the same budget, and what is measured of their networks."""
+
+import dataclasses
+import functools
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_seqpar import hierarchy
+from keras_seqpar.costs.counting import cost
+from keras_seqpar.data.datasets import Dataset, only
+from keras_seqpar.networks.loading import load_network
+from keras_seqpar.networks.parts import find_parts
+from keras_seqpar.surgery.cutout import cutout
+from keras_seqpar.training import evaluation
+from keras_seqpar.training.config import PLAIN
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """What all cases of a study share.
+
+    Args:
+        command: what runs recipes/train.py.
+        shared: flags of train.py.
+        folder: where the networks are.
+        seeds: how many networks per case.
+        dataset: the data, both splits.
+        subsets: name -> labels of a cutout.
+    """
+
+    command: Sequence[str]
+    shared: Sequence[str]
+    folder: Path
+    seeds: int
+    dataset: Dataset
+    subsets: Mapping[str, tuple[str, ...]]
+
+    def network(self, case: str, flags: Sequence[str], seed: int) -> keras.Model:
+        """Trains a network, or resumes its training, or loads the finished network.
+
+        Args:
+            case: name of the case.
+            flags: flags of train.py of this case.
+            seed: the seed.
+
+        Raises:
+            ValueError: the training failed.
+        """
+        folder = self.folder / f"{case.replace(' ', '_')}-{seed}"
+        last = folder / "last.keras"
+        if not last.exists():
+            print(f"== {case}, seed {seed}", flush=True)
+            resume = ["--resume"] if (folder / "flags.json").exists() else []
+            started = time.perf_counter()
+            done = subprocess.run(
+                [*self.command, *self.shared, *flags]
+                + [f"--seed={seed}", f"--output={folder}", *resume]
+            )
+            if done.returncode:
+                raise ValueError(f"The training of {case!r} failed: see above.")
+            print(f"== {time.perf_counter() - started:.0f} s", flush=True)
+        return load_network(last)
+
+
+def baselines(study: Study) -> dict[str, list[str]]:
+    """Name -> flags of the networks of table 2."""
+    plain = f"--network={PLAIN}"
+    alone = {
+        f"plain on {name}": [plain, f"--categories={','.join(labels)}"]
+        for name, labels in study.subsets.items()
+    }
+    return {"seqpar": [], "plain on all": [plain], **alone}
+
+
+def training(study: Study) -> dict[str, list[str]]:
+    """Name -> flags: without and with a teacher."""
+    plain = [f"--network={PLAIN}"]
+    study.network("plain on all", plain, 0)
+    teacher = [f"--teacher={study.folder / 'plain_on_all-0' / 'last.keras'}"]
+    return {"seqpar": [], "teacher": teacher}
+
+
+def nesting(study: Study) -> dict[str, list[str]]:
+    """Name -> flags: the same categories under different superclasses."""
+    labels = study.dataset.categories
+    features = _features(study.network("seqpar", [], 0), study.dataset)
+    similar = functools.partial(hierarchy.from_similarity, labels, features=features)
+    makers = {
+        "similar, 2 levels": functools.partial(similar, levels=2),
+        "dissimilar, 2 levels": functools.partial(
+            hierarchy.from_dissimilarity, labels, features=features, levels=2
+        ),
+        "random, 2 levels": functools.partial(hierarchy.random_hierarchy, labels, levels=2, seed=0),
+        "WordNet, 2 levels": functools.partial(hierarchy.from_wordnet, labels, levels=2),
+        "similar, 3 levels": functools.partial(similar, levels=3),
+        "similar, 4 levels": functools.partial(similar, levels=4),
+    }
+    cases: dict[str, list[str]] = {"seqpar": [], "one branch": ["--network=one_branch"]}
+    for name, make in makers.items():
+        path = study.folder / f"{name.replace(', ', '_').replace(' ', '_')}.json"
+        try:
+            hierarchy.to_file(make(), path)
+        except ValueError as error:  # too few categories, or none that WordNet knows
+            print(f"Without {name!r}: {error}")
+        else:
+            cases[name] = [f"--hierarchy={path}"]
+    return cases
+
+
+STUDIES: dict[str, Callable[[Study], dict[str, list[str]]]] = {
+    "baselines": baselines,
+    "training": training,
+    "nesting": nesting,
+}
+
+
+def _features(network: keras.Model, dataset: Dataset) -> np.ndarray:
+    """Mean trunk features of the training images of each category, `(categories, channels)`."""
+    trunk, split = find_parts(network).trunk, dataset.train
+    total = np.zeros((len(dataset.categories), trunk.output.shape[-1]))
+    for start in range(0, len(split), 64):
+        rows = np.arange(start, min(len(split), start + 64))
+        found = keras.ops.convert_to_numpy(trunk.predict_on_batch(split.read(rows)))
+        np.add.at(total, split.labels[rows], found.mean((1, 2)))
+    return total / np.bincount(split.labels)[:, None]
+
+
+def accuracies(network: keras.Model, study: Study) -> dict[str, float]:
+    """Top-1 of a network on validation images.
+
+    Returns:
+        `all`: of all categories, where the network has them. For each subset it has: `NAME`,
+        the categories outside it left out, as a cutout does.
+    """
+    known = find_parts(network, allow_plain=True).hierarchy.categories
+    images = only(study.dataset, known).validation
+    logits = evaluation.logits_of(network, images)
+    found = {}
+    if set(known) == set(study.dataset.categories):
+        found["all"] = float(np.mean(logits.argmax(-1) == images.labels))
+    for name, labels in study.subsets.items():
+        if set(labels) <= set(known):
+            columns = np.array([known.index(label) for label in labels])
+            rows = np.isin(images.labels, columns)
+            predicted = columns[logits[rows][:, columns].argmax(-1)]
+            found[name] = float(np.mean(predicted == images.labels[rows]))
+    return found
+
+
+def run_cases(
+    study: Study, cases: Mapping[str, Sequence[str]]
+) -> tuple[dict, dict[str, keras.Model]]:
+    """Trains and measures all cases, seed after seed; prints the table after each seed.
+
+    Returns:
+        Case -> accuracies over the seeds and costs; case -> its network of seed 0.
+    """
+    results: dict[str, dict[str, Any]] = {}
+    first: dict[str, keras.Model] = {}
+    for seed in range(study.seeds):
+        for case, flags in cases.items():
+            network = study.network(case, flags, seed)
+            if seed == 0:
+                first[case] = network
+                results[case] = {"top1": {}, "cost": costs(network, study)}
+            for name, value in accuracies(network, study).items():
+                results[case]["top1"].setdefault(name, []).append(value)
+        print(f"\n{seed + 1} of {study.seeds} seeds\n\n{table(results, study.subsets)}", flush=True)
+    return results, first
+
+
+def costs(network: keras.Model, study: Study) -> dict[str, dict[str, int]]:
+    """Parameters and MACs of a network (`all`) and, where it can be cut, of its cutouts."""
+    parts = find_parts(network, allow_plain=True)
+    networks = {"all": network}
+    if parts.branches:
+        networks |= {name: cutout(network, labels) for name, labels in study.subsets.items()}
+    counted = {name: cost(one) for name, one in networks.items()}
+    return {name: {"params": c.params, "macs": c.macs} for name, c in counted.items()}
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean in percent, and the standard deviation over the seeds in brackets."""
+    text = f"{100 * np.mean(values):.2f}"
+    return text + (f" ({100 * np.std(values, ddof=1):.2f})" if len(values) > 1 else "")
+
+
+def table(results: Mapping, subsets: Mapping) -> str:
+    """All cases side by side, in Markdown."""
+    titles = ["network", "top-1, all", *(f"top-1, {name}" for name in subsets)]
+    titles += ["parameters", "MMACs", "cutout's parameters", "cutout's MMACs"]
+    lines = [titles, ["---"] * len(titles)]
+    for case, result in results.items():
+        cells = [case] + [
+            spread(result["top1"][name]) if name in result["top1"] else "-"
+            for name in ("all", *subsets)
+        ]
+        full = result["cost"]["all"]
+        cut = [result["cost"][name] for name in subsets if name in result["cost"]]
+        cells += [f"{full['params']:,}", f"{full['macs'] / 1e6:.1f}"]
+        cells += [_mean(cut, "params", 1, ",.0f"), _mean(cut, "macs", 1e6, ".1f")]
+        lines.append(cells)
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _mean(costs: Sequence[Mapping], what: str, unit: float, form: str) -> str:
+    return format(np.mean([c[what] for c in costs]) / unit, form) if costs else "-"

@@ -1,0 +1,1 @@
+"""What the loop can train: classification of images, and segmentation of street scenes."""

@@ -1,0 +1,332 @@
+"""Classification: data, network and losses of a training on labeled images."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_seqpar.data import loading
+from keras_seqpar.data.augmentation import Augment, Policy
+from keras_seqpar.data.batches import TrainingBatches, ValidationBatches
+from keras_seqpar.data.datasets import Dataset, Split, only
+from keras_seqpar.hierarchy.files import from_file
+from keras_seqpar.hierarchy.tree import Hierarchy
+from keras_seqpar.networks.builders import build_nhl, build_one_branch, build_phl, build_plain
+from keras_seqpar.networks.graph import behind
+from keras_seqpar.networks.loading import load_network
+from keras_seqpar.networks.prediction import predict
+from keras_seqpar.training import distribution, loop
+from keras_seqpar.training.config import (
+    JIT,
+    ONE_BRANCH,
+    PLAIN,
+    SEQPAR,
+    ClassificationConfig,
+    DataConfig,
+    DistillationConfig,
+    NetworkConfig,
+    OptimizerConfig,
+    RunConfig,
+    to_values,
+)
+from keras_seqpar.training.optimizers import make_optimizer
+from keras_seqpar.training.runs import flags as run_flags
+from keras_seqpar.training.runs import folder as run_folder
+from keras_seqpar.training.runs.checkpoints import Checkpoint
+from keras_seqpar.training.tasks.distillation import Teacher, Trainer
+from keras_seqpar.utils.names import make_id
+from keras_seqpar.weights.copies import copy_weights
+from keras_seqpar.weights.loading import load as load_weights
+
+STORED = 1.25  # training images are stored that much larger, so that crops keep their detail
+
+
+def train(config: ClassificationConfig, run: RunConfig) -> Checkpoint:
+    """Trains a network on labeled images.
+
+    Args:
+        config: what to train.
+        run: where to write, and whether to resume.
+
+    Returns:
+        The checkpoint of the finished run, with its history.
+
+    Raises:
+        ValueError: bad input, or a loss that is infinite or NaN.
+        OSError: a file could not be written.
+    """
+    step, policy = config.step, config.augmentation
+    devices = distribution.use(step.devices, step.batch_size)
+    if devices.first:
+        run_folder.open_folder(run)
+    dataset = load_data(config.data, batch_size=step.batch_size, cropped=policy.crop_scale < 1)
+    about = run_flags.describe(
+        to_values(config) | to_values(run),
+        dataset.categories,
+        {name: len(split) for name, split in dataset.splits.items()},
+    )
+    if run.resume:
+        run_flags.check_same(Path(run.output), about)
+
+    keras.utils.set_random_seed(step.seed)
+    with devices.scope():
+        network, snapshot = make_network(
+            config.network,
+            dataset.categories,
+            image_size=config.data.image_size,
+            seed=step.seed,
+            mixed_precision=step.mixed_precision,
+        )
+    if config.network.init:
+        filled = load_weights(network, config.network.init, classifier=False)
+        print(f"Initial weights: {filled}")
+    network.get_layer("trunk").trainable = not config.network.freeze_trunk
+    if devices.first:
+        run_flags.write_flags(Path(run.output), about)
+    plan = config.network.plan if config.network.network == SEQPAR else config.network.network
+    print(
+        f"{config.data.dataset}: {len(dataset.categories)} categories, {len(dataset.train)} images "
+        f"to train on, {len(dataset.validation)} to validate on, {config.data.image_size} pixels."
+    )
+    print(
+        f"{config.network.family}, {plan}, width {config.network.width:g}: "
+        f"{sum(np.prod(v.shape) for v in network.trainable_variables):,} parameters to train. "
+        f"Backend: {keras.backend.backend()}."
+    )
+
+    trained, splits = network, (dataset.train, dataset.validation)
+    if config.network.freeze_trunk and policy == Policy() and not config.distillation.teacher:
+        features = [features_of(network, split) for split in splits]
+        if features[0] is not None and features[1] is not None:
+            trained = behind(network, network.get_layer("trunk"))
+            splits = (features[0], features[1])
+    batches = TrainingBatches(
+        splits[0],
+        policy,
+        len(dataset.categories),
+        image_size=config.data.image_size,
+        batch_size=step.batch_size,
+        label_smoothing=step.label_smoothing,
+        seed=step.seed,
+        share=devices.share,
+    )
+    validation = ValidationBatches(
+        splits[1], policy.columns, len(dataset.categories), step.batch_size, devices.share
+    )
+    with devices.scope():
+        trainer = make_trainer(
+            trained,
+            policy,
+            config.optimizer,
+            config.distillation,
+            dataset.categories,
+            image_size=config.data.image_size,
+            steps=len(batches),
+            jit=step.jit,
+        )
+    devices.connect(trainer.trainable_variables)
+    advice = (
+        f"Try a lower --learning_rate (it was {config.optimizer.learning_rate:g}), or "
+        "--mixed_precision off."
+    )
+    task = loop.Task(trainer, batches, validation, snapshot, advice)
+    return loop.train(task, config.optimizer.epochs, run, devices)
+
+
+def load_data(config: DataConfig, *, batch_size: int, cropped: bool) -> Dataset:
+    """Loads both splits.
+
+    Args:
+        config: which images.
+        batch_size: there must be a batch of training images, at least.
+        cropped: store training images larger, because they will be cropped.
+
+    Raises:
+        ValueError: bad data, or too little of it.
+    """
+    options: dict[str, Any] = {
+        "data_dir": config.data_dir,
+        "skip_unreadable": config.skip_unreadable,
+    }
+    stored = round(config.image_size * (STORED if cropped else 1))
+    one = loading.load(config.dataset, image_size=stored, splits=["train"], **options)
+    other = loading.load(
+        config.dataset, image_size=config.image_size, splits=["validation"], **options
+    )
+    if config.categories:
+        one, other = only(one, config.categories), only(other, config.categories)
+    if len(one.categories) < 2:
+        raise ValueError(
+            f"{config.dataset!r} has the category {one.categories[0]!r} only. Training needs two "
+            "or more: add one with images of other things."
+        )
+    if len(one.train) < batch_size:
+        raise ValueError(
+            f"{config.dataset!r} has {len(one.train)} training images, fewer than one batch of "
+            f"{batch_size}. Add images or lower --batch_size."
+        )
+    skipped = (*one.skipped, *other.skipped)
+    if skipped:
+        print(f"Left out {len(skipped)} unreadable images: {', '.join(skipped)}.")
+    return Dataset(one.name, one.categories, {**one.splits, **other.splits}, skipped)
+
+
+def make_network(
+    config: NetworkConfig,
+    categories: Sequence[str],
+    *,
+    image_size: int,
+    seed: int,
+    mixed_precision: str,
+) -> tuple[keras.Model, Callable[[], keras.Model]]:
+    """Builds the network to train, and its twin to save.
+
+    Args:
+        config: the network.
+        categories: labels, in the order of the logits.
+        image_size: side of the images in pixels.
+        seed: of the initial weights.
+        mixed_precision: type of the features, or "off".
+
+    Returns:
+        The network, which gives logits, in the precision wanted; and a function that returns the
+        same network in float32 with its weights, which gives scores.
+    """
+    saved = build(config, categories, "softmax", image_size=image_size, seed=seed)
+    precision = keras.config.dtype_policy()
+    if mixed_precision != "off":
+        keras.config.set_dtype_policy(f"mixed_{mixed_precision}")
+    try:
+        network = build(config, categories, None, image_size=image_size, seed=seed)
+    finally:
+        keras.config.set_dtype_policy(precision)
+
+    def snapshot() -> keras.Model:
+        copy_weights(network, saved)
+        return saved
+
+    return network, snapshot
+
+
+def build(
+    config: NetworkConfig,
+    categories: Sequence[str],
+    classifier_activation: str | None,
+    *,
+    image_size: int,
+    seed: int,
+) -> keras.Model:
+    """Builds a network that takes pixels of 0 to 255.
+
+    Args:
+        config: the network.
+        categories: labels, in the order of the logits.
+        classifier_activation: "softmax", or `None` for logits.
+        image_size: side of the images in pixels.
+        seed: of the initial weights.
+    """
+    options: dict[str, Any] = {
+        "input_shape": (image_size, image_size, 3),
+        "width": config.width,
+        "stem": config.stem,
+        "classifier_activation": classifier_activation,
+        "include_preprocessing": True,
+        "drop_path_rate": config.drop_path_rate,
+        "seed": seed,
+    }
+    options["family"] = config.family
+    if config.network == PLAIN:
+        return build_plain(categories, **options)
+    if config.network == ONE_BRANCH:
+        return build_one_branch(categories, **options)
+    options["plan"] = config.plan
+    if config.hierarchy:
+        return build_nhl(read_hierarchy(config.hierarchy, categories), **options)
+    return build_phl(categories, **options)
+
+
+def read_hierarchy(path: str, categories: Sequence[str]) -> Hierarchy:
+    """Reads a hierarchy and puts its categories into the order of the data's.
+
+    Args:
+        path: a .json or .yaml file.
+        categories: labels of the data's categories.
+
+    Raises:
+        ValueError: no hierarchy, or not over these categories.
+    """
+    tree = from_file(path)
+    ids = [make_id(label) for label in categories]
+    if sorted(ids) != sorted(tree.category_ids):
+        raise ValueError(
+            f"The hierarchy {path} is not over the categories of the data.\n"
+            f"  In the file: {', '.join(tree.categories)}.\n"
+            f"  In the data: {', '.join(categories)}."
+        )
+    return Hierarchy(tree.roots, ids)
+
+
+def features_of(network: keras.Model, split: Split) -> Split | None:
+    """A split with the trunk's features in place of images; `None` if they need too much memory."""
+    trunk = network.get_layer("trunk")
+    if 4 * len(split) * np.prod(trunk.output.shape[1:]) > loading.MEMORY_LIMIT:
+        return None
+    print(f"Computing the frozen trunk's features of {len(split)} images, once ...")
+    return Split(split.names, split.labels, predict(trunk, split, label="Trunk"))
+
+
+def make_trainer(
+    network: keras.Model,
+    policy: Policy,
+    optimizer: OptimizerConfig,
+    distillation: DistillationConfig,
+    categories: Sequence[str],
+    *,
+    image_size: int,
+    steps: int,
+    jit: str,
+) -> keras.Model:
+    """Puts the augmentation in front of a network that returns logits, and compiles both.
+
+    Args:
+        network: the network, or its branches alone (from the trunk's features on).
+        policy: the augmentation.
+        optimizer: the rule of the steps.
+        distillation: the teacher, if any.
+        categories: labels, in the order of the logits.
+        image_size: side of the images that the network gets.
+        steps: steps per epoch.
+        jit: a key of `JIT`.
+
+    Returns:
+        The compiled model.
+    """
+    rows = keras.Input((policy.columns,), name="rows")
+    if network.inputs[0].name == "features":  # computed once, so there is nothing to augment
+        images = keras.Input(network.input.shape[1:], name="images")
+        augmented = images
+    else:
+        images = keras.Input((None, None, 3), dtype="uint8", name="images")
+        augmented = Augment(policy, image_size, name="augment")(images, rows)
+    outputs = network(augmented)
+    share = 0.0
+    if distillation.teacher:
+        teacher = Teacher(load_network(distillation.teacher), categories, name="teacher")
+        outputs = keras.ops.concatenate([outputs, teacher(augmented)], axis=-1)
+        share = distillation.distillation
+    trainer = Trainer(
+        [images, rows],
+        outputs,
+        distillation=share,
+        temperature=distillation.temperature,
+        name="trainer",
+    )
+    trainer.compile(
+        make_optimizer(optimizer, steps, network.trainable_variables),
+        loss=keras.losses.CategoricalCrossentropy(from_logits=True),
+        weighted_metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+        jit_compile=JIT[jit],
+    )
+    return trainer

@@ -1,0 +1,141 @@
+"""Segmentation of street scenes: data, network and losses of the training.
+
+The network learns that a part of a crop gets by itself the scores it has in the crop
+(`consistency.py`), so that streams need to compute little around what changed.
+"""
+
+from pathlib import Path
+
+import keras
+
+from keras_seqpar.data import camvid, scene_crops
+from keras_seqpar.training import loop
+from keras_seqpar.training.config import (
+    JIT,
+    OptimizerConfig,
+    RunConfig,
+    SegmentationConfig,
+    to_values,
+)
+from keras_seqpar.training.optimizers import make_optimizer
+from keras_seqpar.training.runs import flags as run_flags
+from keras_seqpar.training.runs import folder as run_folder
+from keras_seqpar.training.runs.checkpoints import Checkpoint
+from keras_seqpar.training.tasks import consistency
+from keras_seqpar.training.tasks.segmenter import build_segmenter, fill_trunk
+
+
+def train(config: SegmentationConfig, run: RunConfig, scenes: camvid.Scenes) -> Checkpoint:
+    """Trains a network that gives every pixel a class.
+
+    Args:
+        config: what to train.
+        run: where to write, and whether to resume.
+        scenes: the images, all splits.
+
+    Returns:
+        The checkpoint of the finished run, with its history.
+
+    Raises:
+        ValueError: bad input, or a loss that is infinite or NaN.
+        OSError: a file could not be written.
+    """
+    images, classes = scenes.splits["train"], len(scenes.categories)
+    if len(images) < config.batch_size or min(images.labels.shape[1:]) < config.crop:
+        raise ValueError(
+            f"{len(images)} training images of {images.labels.shape[1:]} pixels are too few "
+            f"or too small for batches of {config.batch_size} crops of {config.crop}."
+        )
+    about = run_flags.describe(
+        to_values(config) | to_values(run),
+        scenes.categories,
+        {name: len(split) for name, split in scenes.splits.items()},
+    )
+    run_folder.open_folder(run)
+    if run.resume:
+        run_flags.check_same(Path(run.output), about)
+    keras.utils.set_random_seed(config.seed)
+    network = build_segmenter(
+        classes,
+        stages=config.stages,
+        width=config.width,
+        channels=config.channels,
+        seed=config.seed,
+    )
+    print(f"Layers filled from {config.init}: {fill_trunk(network, config.init)}.")
+    run_flags.write_flags(Path(run.output), about)
+    print(
+        f"{classes} classes, {len(images)} images to train on, crops of {config.crop} pixels; "
+        f"{network.count_params():,} parameters. Backend: {keras.backend.backend()}."
+    )
+    batches = scene_crops.TrainingBatches(
+        images,
+        camvid.class_weights(images, classes),
+        size=config.crop,
+        batch_size=config.batch_size,
+        seed=config.seed,
+    )
+    validation = scene_crops.ValidationBatches(
+        scenes.splits["val"], classes, batch_size=config.batch_size
+    )
+    trainer = make_trainer(
+        network,
+        config.optimizer,
+        crop=config.crop,
+        agree=config.agree,
+        grain=config.grain,
+        steps=len(batches),
+        jit=config.jit,
+        seed=config.seed,
+    )
+    # On JAX and torch `fit` would build the metrics by a run as at inference, which gives whole
+    # images, beside training labels of crops: here both are of whole images.
+    trainer.test_on_batch(*validation[0])
+    advice = f"Try a lower --learning_rate (it was {config.optimizer.learning_rate:g})."
+    task = loop.Task(trainer, batches, validation, lambda: network, advice)
+    return loop.train(task, config.optimizer.epochs, run)
+
+
+def make_trainer(
+    network: keras.Model,
+    optimizer: OptimizerConfig,
+    *,
+    crop: int,
+    agree: float,
+    grain: float,
+    steps: int,
+    jit: str = "off",
+    seed: int = 0,
+) -> keras.Model:
+    """Puts augmentation before and consistency behind the network, and compiles all of it.
+
+    Args:
+        network: from `build_segmenter`.
+        optimizer: the rule of the steps.
+        crop: side of the training crops in pixels.
+        agree: weight of the loss by which a part of a crop gets the same scores by itself.
+        grain: largest noise in that part, of 255.
+        steps: steps per epoch.
+        jit: a key of `JIT`.
+        seed: of the noise.
+    """
+    images = keras.Input((None, None, 3), dtype="uint8", name="images")
+    rows = keras.Input((scene_crops.ROW,), name="rows")
+    crops = scene_crops.Prepare(crop, seed, name="prepare")(images, rows)
+    outputs = network(crops)
+    if agree:
+        part = consistency.Part(crop // 2, name="part")
+        alone = part(crops, rows)
+        if grain:
+            alone = consistency.Grain(grain, seed + 1, name="grain")(alone)
+        outputs = consistency.Agree(agree, name="agree")(
+            outputs, part(outputs, rows), network(alone)
+        )
+    trainer = keras.Model([images, rows], outputs, name="trainer")
+    trainer.compile(
+        make_optimizer(optimizer, steps, network.trainable_variables),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        weighted_metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+        jit_compile=JIT[jit],
+    )
+    return trainer

@@ -1,0 +1,86 @@
+"""What the tests of training share: small images, a small plan, and small runs."""
+
+import csv
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_seqpar.training.flags import parse_train_flags
+from keras_seqpar.training.tasks import classification
+from keras_seqpar.weights import named_weights
+
+CATEGORIES = {"bright": 170, "dark": 80}
+SIZE = 16
+
+# A plan of one trunk block and branches of one block, so that compiling takes little time.
+TINY = """
+from keras_seqpar.families import base, resnet
+resnet.BASIC_PLANS["tiny"] = (
+    base.Plan(trunk=(1,), levels=((base.Stage(64, 1, 2),),)),
+)
+"""
+
+
+def write_images(folder, counts=(("train", 10), ("validation", 3)), size=(20, 24)):
+    """Writes noisy images of two categories."""
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for split, count in counts:
+        for name, mean in CATEGORIES.items():
+            path = folder / split / name
+            path.mkdir(parents=True)
+            for i in range(count):
+                noise = rng.normal(mean, 60, (*size, 3)).clip(0, 255).astype("uint8")
+                Image.fromarray(noise).save(path / f"{i}.png")
+    return folder
+
+
+def train(arguments):
+    """Trains as recipes/train.py does."""
+    return classification.train(*parse_train_flags(arguments))
+
+
+def refused(arguments):
+    """The message with which a training is refused."""
+    with pytest.raises((ValueError, OSError)) as error:
+        train(arguments)
+    return str(error.value)
+
+
+def flags(images, output, *more):
+    """A small run with everything random in it."""
+    return [
+        *(f"--dataset=folder:{images}", f"--output={output}", f"--image_size={SIZE}"),
+        *("--width=0.125", "--epochs=3", "--batch_size=8", "--plan=tiny", "--seed=7"),
+        *("--randaugment=5", "--mixup=0.2", "--cutmix=1", "--drop_path_rate=0.2"),
+        *("--label_smoothing=0.1", *more),
+    ]
+
+
+def simple(images, output, *more):
+    """A small run of one epoch."""
+    return [
+        *(f"--dataset=folder:{images}", f"--output={output}", f"--image_size={SIZE}"),
+        *("--width=0.125", "--epochs=1", "--batch_size=8", "--plan=tiny", *more),
+    ]
+
+
+def weights_of(path):
+    """The weights in a `.keras` file, by name."""
+    network = keras.models.load_model(path)
+    return {name: ops.convert_to_numpy(v) for name, v in named_weights(network).items()}
+
+
+def history_of(folder):
+    """history.csv without the times."""
+    with open(folder / "history.csv", encoding="utf-8") as file:
+        lines = list(csv.DictReader(file))
+    return [{k: float(v) for k, v in line.items() if k != "seconds"} for line in lines]
+
+
+def trunk_of(folder):
+    """The trunk of the best network of a run."""
+    return keras.models.load_model(folder / "best.keras").get_layer("trunk")

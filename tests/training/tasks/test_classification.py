@@ -1,0 +1,121 @@
+"""Classification: networks, frozen trunks, initial weights, precision, teachers, refusals."""
+
+import functools
+
+import keras
+import numpy as np
+import pytest
+
+from keras_seqpar.data import loading
+from keras_seqpar.training.flags import parse_train_flags
+from keras_seqpar.training.tasks import classification
+from keras_seqpar.weights import named_weights
+from tests.training.runner import SIZE, flags, refused, simple, train, trunk_of, weights_of
+
+
+def test_a_frozen_trunk_stays_as_it_was(finished, images, tmp_path, capsys):
+    folder = tmp_path / "run"
+    arguments = ["--freeze_trunk", f"--init={finished / 'best.keras'}", "--learning_rate=0.01"]
+    train(simple(images, folder, *arguments))
+    printed = capsys.readouterr().out
+    assert "Filled" in printed and "Left as they are" not in printed
+    before, after = weights_of(finished / "best.keras"), weights_of(folder / "last.keras")
+    trunk = {name for name in named_weights(trunk_of(finished))}
+    for name in before:
+        same = np.array_equal(before[name], after[name])
+        assert same == (name in trunk), name  # moving statistics of the trunk included
+
+
+def test_a_frozen_trunk_learns_the_same_with_and_without_cached_features(
+    finished, images, tmp_path, monkeypatch, capsys
+):
+    arguments = [
+        "--freeze_trunk", f"--init={finished / 'best.keras'}", "--noflip", "--crop_scale=1"
+    ]  # fmt: skip
+    train(simple(images, tmp_path / "cached", *arguments))
+    assert capsys.readouterr().out.count("Computing the frozen trunk's features") == 2
+    monkeypatch.setattr(loading, "MEMORY_LIMIT", 0)  # no room for features
+    train(simple(images, tmp_path / "whole", *arguments))
+    assert "Computing" not in capsys.readouterr().out
+    one, other = (weights_of(tmp_path / name / "last.keras") for name in ("cached", "whole"))
+    for name in one:
+        np.testing.assert_allclose(one[name], other[name], rtol=1e-3, atol=1e-4, err_msg=name)
+
+
+def test_initial_weights_of_another_network(finished, images, tmp_path, capsys):
+    source = f"--init={finished / 'best.keras'}"
+    train(simple(images, tmp_path, "--network=plain", source))
+    assert "Left as they are: " in capsys.readouterr().out  # what the trunk does not have
+
+
+def test_a_plain_network_in_mixed_precision_is_saved_in_float32(images, tmp_path):
+    folder = tmp_path / "run"
+    more = ("--network=plain", "--mixed_precision=bfloat16", "--optimizer=sgd", "--crop_scale=1")
+    train(simple(images, folder, *more))
+    network = keras.models.load_model(folder / "last.keras")
+    assert keras.config.dtype_policy().name == "float32"
+    for layer in network._flatten_layers():
+        assert layer.dtype_policy.name == "float32"
+    with np.load(folder / "checkpoint.npz") as file:
+        assert {file[name].dtype.name for name in file.files} <= {
+            *("float32", "int32", "int64", "uint8", "uint32")
+        }
+
+
+def test_a_nested_network(images, tmp_path, capsys):
+    (tmp_path / "tree.json").write_text('{"things": ["dark", "bright"]}')
+    more = (f"--hierarchy={tmp_path / 'tree.json'}", "--plan=late_sp", "--family=resnet50")
+    config, _ = parse_train_flags(simple(images, tmp_path, *more))
+    build = functools.partial(
+        classification.build, config.network, image_size=SIZE, seed=0, classifier_activation=None
+    )
+    network = build(("bright", "dark"))
+    assert network.get_layer("branch_things")
+    assert network.get_layer("categories").hierarchy.categories == ("bright", "dark")
+    with pytest.raises(ValueError, match=r"In the data: cat, dog\."):
+        build(("cat", "dog"))
+
+
+def test_a_loss_that_becomes_infinite_ends_the_run(images, tmp_path, capsys):
+    folder = tmp_path / "run"
+    error = refused(simple(images, folder, "--optimizer=sgd", "--learning_rate=1e30"))
+    assert "infinite or NaN in epoch 1" in error
+    assert "1e+30" in error
+    assert not (folder / "checkpoint.npz").exists()
+
+
+def test_some_categories_alone(images, tmp_path, capsys):
+    for label in ("gray", "white"):
+        for split in ("train", "validation"):
+            (tmp_path / "data" / split / label).mkdir(parents=True)
+            for path in (images / split / "dark").iterdir():
+                (tmp_path / "data" / split / label / path.name).write_bytes(path.read_bytes())
+    for split in ("train", "validation"):
+        (tmp_path / "data" / split / "dark").symlink_to(images / split / "dark")
+    arguments = simple(tmp_path / "data", tmp_path / "run", "--categories=white,dark")
+    train(arguments)
+    assert "2 categories, 20 images to train on, 6 to validate on" in capsys.readouterr().out
+    network = keras.models.load_model(tmp_path / "run" / "last.keras")
+    assert network.get_layer("categories").hierarchy.categories == ("white", "dark")
+    assert "Unknown category 'whit'. Did you mean 'white'?" in refused(
+        simple(tmp_path / "data", tmp_path / "x", "--categories=whit,dark")
+    )
+
+
+def test_a_run_with_a_teacher(finished, images, tmp_path):
+    more = (f"--teacher={finished / 'best.keras'}", "--distillation=0.3")
+    train(flags(images, tmp_path / "run", *more))
+    (tmp_path / "run" / "checkpoint.npz").unlink()
+    assert train.main([f"--output={tmp_path / 'run'}", "--resume"]) == 0  # from the beginning
+    trunk = {name for name in named_weights(trunk_of(finished))}
+    assert trunk < set(weights_of(tmp_path / "run" / "last.keras"))  # without the teacher
+
+
+def test_too_few_images_and_too_few_categories(images, tmp_path, capsys):
+    assert "20 training images, fewer than one batch of 32" in refused(
+        simple(images, tmp_path / "a", "--batch_size=32")
+    )
+    for split in ("train", "validation"):
+        (tmp_path / "one" / split).mkdir(parents=True)
+        (tmp_path / "one" / split / "dark").symlink_to(images / split / "dark")
+    assert "has the category 'dark' only" in refused(simple(tmp_path / "one", tmp_path / "b"))

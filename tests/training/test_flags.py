@@ -1,0 +1,57 @@
+"""Flags of training: settings, defaults, and what is refused."""
+
+import pathlib
+
+import pytest
+
+from keras_seqpar.training import settings
+from keras_seqpar.training.config import to_values
+from keras_seqpar.training.flags import parse_train_flags
+from tests.training.runner import refused
+
+
+@pytest.mark.parametrize("name", settings.names())
+def test_a_setting_gives_defaults_and_flags_win(name, images):
+    given = settings.read(name)
+    text = (pathlib.Path(settings.__file__).parent / f"{name}.toml").read_text()
+    assert f"recipes/train.py --setting {name}" in text
+    init = ["--init=timm:resnet50"] if given.get("freeze_trunk") else []
+    config, _ = parse_train_flags([f"--setting={name}", *init])
+    assert given.items() <= to_values(config).items()
+    arguments = [f"--setting={name}", f"--dataset=folder:{images}", "--width=0.375"]
+    arguments += init
+    config, _ = parse_train_flags(arguments)
+    expected = given | {"dataset": f"folder:{images}", "width": 0.375}
+    assert expected.items() <= to_values(config).items()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--familly=resnet18"], "Unknown command line flag 'familly'. Did you mean: family"),
+        (["--epochs=0"], "flag --epochs=0: 0 is not a positive integer"),
+        (["--optimizer=adam"], "value should be one of <adamw|sgd>"),
+        (["--learning_rate=0"], "--learning_rate must be above 0, got 0.0"),
+        (["--learning_rate=nan"], "--learning_rate must be above 0, got nan"),
+        (["--distillation=nan"], "--distillation must be 0 to 1, got nan"),
+        (["--temperature=0"], "--temperature must be above 0, got 0.0"),
+        (["--setting=two_core"], "value should be one of <"),
+        (["--devices=3"], "A batch of 64 cannot be split evenly over 3 devices"),
+        (["--label_smoothing=1"], "--label_smoothing must be below 1, got 1.0"),
+        (["--crop_scale=0"], "crop_scale must be above 0 and at most 1, got 0.0"),
+        (["--randaugment=11"], "randaugment must be 0 to 10, got 11.0"),
+        (["--mixup=-1"], "mixup must be 0 or more, got -1.0"),
+        (["--freeze_trunk"], "--freeze_trunk needs a trained trunk: --init"),
+        (["--resume"], "Say which run to resume"),
+        (["digits"], "arguments without a flag: digits"),
+        (["--hierarchy=a.json", "--network=plain"], "--network plain has no superclasses"),
+        (["--dataset=mnist"], "Unknown data set 'mnist'"),
+        (["--family=resnet19"], "Unknown family 'resnet19'"),
+        (["--plan=late"], "Unknown plan 'late'"),
+        (["--width=-1"], "width must be a finite number above 0"),
+        (["--image_size=4"], "is too small"),
+    ],
+)
+def test_bad_flags(tmp_path, arguments, words):
+    output = [] if arguments == ["--resume"] else [f"--output={tmp_path / 'run'}"]
+    assert words in refused([*output, *arguments])
