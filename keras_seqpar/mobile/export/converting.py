@@ -40,8 +40,8 @@ def convert(
     with a gains input keeps it as the input `gains`, `(batch_size, nodes)`. One that stores a
     threshold (`with_threshold`) gets a second output, `none_of_these`, `(batch_size, 1)`: 1 where
     the image shows none of the categories, else 0. A network in mixed precision is converted in
-    float32. Networks from elsewhere convert too; they have no labels and nothing says how their
-    images are normalized.
+    float32. Networks from elsewhere can be converted, too; their files have no labels and do not
+    say how images are normalized.
 
     The file describes itself in TFLite metadata: its labels, the normalization of its images,
     and the hierarchy. MediaPipe Tasks and Android's tools read these; `zipfile` opens the files
@@ -58,13 +58,13 @@ def convert(
             float32 activations, a quarter of the size and nearly float; `"int8"`, weights
             (per channel) and activations in int8, for integer hardware. Operations without
             an int8 kernel stay float between QUANTIZE and DEQUANTIZE: none in ResNets, the
-            normalizations of ConvNeXt V2; `"int16x8"`, int8 weights and 16-bit activations: near
-            to float, but interpreters have only slow reference kernels for it on CPUs (11.4 ms
-            where int8 takes 0.11 ms: ResNet-18 PHL of width 0.25 at 32 pixels), so it is for
-            hardware that knows it.
+            normalizations of ConvNeXt V2; `"int16x8"`, int8 weights and 16-bit
+            activations: nearly float, but on CPUs interpreters have only slow reference kernels for
+            it (11.4 ms where int8 takes 0.11 ms: ResNet-18 PHL of width 0.25 at 32 pixels), so it
+            is for hardware that supports it.
         calibration: for int8 and int16x8, real images `(n, height, width, channels)` as the
             network takes them, uint8 or floats; 100 to 500 are enough. They set the ranges of the
-            activations: what lies beyond is clipped.
+            activations; values beyond the ranges are clipped.
         input_dtype: for int8, `"uint8"` or `"int8"` make the file take integers: for a
             network that takes pixels, uint8 are the pixels (scale 1, zero point 0).
         output_dtype: for int8, likewise, of the scores. `none_of_these` is decided on the logits
@@ -75,15 +75,15 @@ def convert(
             the same into the file; a sequence of labels replaces the network's own. `False`
             leaves out the hierarchy as well.
         quantizer: `"tensorflow"`, TensorFlow's converter, or `"ai_edge"`, ai-edge-quantizer, for
-            dynamic and int8. `keras_seqpar.mobile.quantize` is the latter alone.
+            dynamic and int8. `keras_seqpar.mobile.quantize` runs the latter on a float file.
         max_gain: for int8 and int16x8 files of a network with a gains input: the largest gain to
             calibrate for, up to 255. Integers cannot go beyond what was calibrated, so `Runner`
             clips larger gains and warns. The limit is `max_gain` or a little more, so that a gain
             of 1 stays exact; the file names it in `Runner.about`. The larger the limit, the
             coarser are the steps between gains. Gains are floats at the input of every file.
-        description: what the metadata says about the file; by default what it was made of.
+        description: for the metadata; by default the number of categories.
         author: for the metadata.
-        license: for the metadata: under which the weights may be used, an SPDX identifier, say.
+        license: for the metadata: the license of the weights, best as an SPDX identifier.
 
     Returns:
         What was written.

@@ -1,6 +1,6 @@
-"""Networks with their images laid out as phones compute quickest; only for conversion.
+"""The first layers of a network, rewritten so that phones compute them faster; for conversion only.
 
-XNNPACK works in runs along the last axis, and of an image that has three values.
+XNNPACK computes along the last axis, which has only three values in an image.
 """
 
 import keras
@@ -9,22 +9,22 @@ from keras import layers, ops
 
 from keras_seqpar.networks.graph import functional, replay
 
-_FEW = 4  # channels of an image; where there are more, a convolution's lanes are full enough
+_FEW = 4  # channels of an image; with more of them, XNNPACK's vectors are full enough
 
 
 def rewrite_first_layers(model: keras.Model, size: tuple[int, int]) -> keras.Model:
     """Returns the network with its first layers rewritten; what they compute is the same.
 
-    Pixels are normalized row by row instead of pixel by pixel. A first convolution that moves on
-    by two columns reads pairs of columns as one with twice the channels, which is how they lie in
-    memory, and moves on by one; likewise with larger strides.
+    Pixels are normalized row by row instead of pixel by pixel. A first convolution with a stride
+    of two columns reads each pair of columns as one column with twice the channels, which needs no
+    copy in memory, with a stride of one; likewise with larger strides.
 
     Args:
         model: any network.
         size: `(height, width)` of its images.
 
     Returns:
-        A network that shares all other layers; the one given if it is not functional.
+        A network that shares all other layers; the network itself if it is not functional.
     """
     graph = functional(model)
     if graph is None:
@@ -74,11 +74,11 @@ def _folded(layer: layers.Conv2D, images, padding):
         padding: `((top, bottom), (left, right))`.
 
     Returns:
-        Its output; `None` where it is no such convolution.
+        Its output; `None` for a convolution to which this does not apply.
     """
     _, height, width, channels = images.shape
     (top, bottom), (left, right) = padding
-    stride, taps = layer.strides[1], layer.kernel_size[1]
+    stride, kernel_width = layer.strides[1], layer.kernel_size[1]
     if (
         stride == 1
         or channels > _FEW
@@ -87,19 +87,26 @@ def _folded(layer: layers.Conv2D, images, padding):
         or layer.data_format != "channels_last"
     ):
         return None
-    before = -(-left // stride)  # columns of border, folded
-    lead = before * stride - left  # columns that the kernel gets on its left
-    wide = -(-(lead + taps) // stride)
-    count = (left + width + right - taps) // stride + 1
-    after = count - 1 + wide - width // stride - before
+    # All that follows counts groups of `stride` columns, apart from `missing`.
+    before = -(-left // stride)  # padding on the left
+    missing = before * stride - left  # columns by which the kernel begins too late
+    folded_width = -(-(missing + kernel_width) // stride)  # of the kernel
+    outputs = (left + width + right - kernel_width) // stride + 1
+    after = outputs - 1 + folded_width - width // stride - before  # padding on the right
     if after < 0:
         return None
     kernel = ops.convert_to_numpy(layer.kernel)
-    kernel = np.pad(kernel, ((0, 0), (lead, wide * stride - lead - taps), (0, 0), (0, 0)))
-    kernel = kernel.reshape(kernel.shape[0], wide, stride * channels, -1)
+    behind = folded_width * stride - missing - kernel_width
+    kernel = np.pad(kernel, ((0, 0), (missing, behind), (0, 0), (0, 0)))
+    kernel = kernel.reshape(kernel.shape[0], folded_width, stride * channels, -1)
     x = ops.reshape(images, (-1, height, width // stride, stride * channels))
     if top or bottom or before or after:
         x = layers.ZeroPadding2D(((top, bottom), (before, after)), data_format="channels_last")(x)
+    return _convolved(layer, kernel, x)
+
+
+def _convolved(layer: layers.Conv2D, kernel: np.ndarray, x):
+    """The output of a convolution with another kernel, which moves on by one column."""
     convolution = layers.Conv2D(
         layer.filters,
         kernel.shape[:2],
@@ -109,7 +116,7 @@ def _folded(layer: layers.Conv2D, images, padding):
         data_format="channels_last",
         dtype="float32",
     )
-    made = convolution(x)
+    y = convolution(x)
     bias = [ops.convert_to_numpy(layer.bias)] if layer.use_bias else []
     convolution.set_weights([kernel, *bias])
-    return made
+    return y

@@ -38,19 +38,19 @@ def convert_signatures(
     The signatures have their own labels and hierarchies in the file: `pets.labels.txt`,
     `pets.hierarchy.json`. No label file is written beside it.
 
-    MediaPipe Tasks read files of one graph only: give them `convert`'s. The same holds for
-    `quantize` and for other tools that look at the first graph alone.
+    MediaPipe Tasks read files of one graph only: give them files of `convert`. The same holds for
+    `quantize` and for other tools that read the first graph alone.
 
-    Only SeqPar networks have cutouts: a plain network, or one from elsewhere, has one use, whatever
-    the quantization. A threshold for none of these is fitted on all logits, so only signatures of
+    Only SeqPar networks can have several signatures: plain networks and networks from elsewhere
+    have no cutouts. A threshold for none of these is fitted on all logits, so only signatures of
     all categories have the output `none_of_these`.
 
     Args:
         model: a SeqPar network.
         path: where to write, ending in `.tflite`; the folder must exist.
         signatures: name of a signature -> its categories, as for `cutout`, or `None` for all of
-            the network's. Names consist of letters, digits and `_`. The first is what those run
-            who ask for none.
+            the network's. Names consist of letters, digits and `_`. The first is what
+            runs where no signature is asked for.
         **options: of `convert`, without `labels`. Calibration images serve all signatures, so
             they should show the categories of all.
 

@@ -1,4 +1,4 @@
-"""The quantizer of Google AI Edge: from a float file to a small one, without TensorFlow."""
+"""ai-edge-quantizer, from Google: a float file -> a small one, without TensorFlow."""
 
 import collections
 import contextlib
@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from keras_seqpar.mobile.format.flatbuffer import inline, integer_ends, pack, unpack
+from keras_seqpar.mobile.format.flatbuffer import inline, integer_ends
+from keras_seqpar.mobile.format.schema import pack, unpack
 from keras_seqpar.mobile.quantization.compat import measured_ranges
 from keras_seqpar.mobile.runtime.runner import NONE
 

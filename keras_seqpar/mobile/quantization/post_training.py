@@ -148,7 +148,7 @@ def _takes_pixels(about: Mapping[str, Any]) -> bool | None:
 
 def _inputs(content: bytes) -> tuple[tuple[int, ...], int]:
     """Shape of the first input, and the number of inputs."""
-    from keras_seqpar.mobile.format.flatbuffer import unpack
+    from keras_seqpar.mobile.format.schema import unpack
 
     graph = unpack(content).subgraphs[0]
     return tuple(map(int, graph.tensors[graph.inputs[0]].shape)), len(graph.inputs)

@@ -97,11 +97,8 @@ def convert_part(
     Returns:
         The content of its file.
     """
-    from keras_seqpar.mobile.format.flatbuffer import (  # needs the [mobile] extra
-        pack,
-        rewrite,
-        unpack,
-    )
+    from keras_seqpar.mobile.format.flatbuffer import rewrite  # these need the [mobile] extra
+    from keras_seqpar.mobile.format.schema import pack, unpack
 
     converted = unpack(to_tflite(model, shape, quantization, samples, ends))
     converted.signatureDefs[0].inputs[0].name = names[0].encode()

@@ -1,9 +1,9 @@
 """To tf_keras and back: the same network where tensorflow-model-optimization can work on it.
 
-tensorflow-model-optimization (tfmot) quantizes, prunes and clusters models of tf_keras, the Keras
-2 that goes on beside Keras 3, and refuses nested ones. `to_tf_keras` writes a network as one flat
+tensorflow-model-optimization (tfmot) quantizes, prunes and clusters models of tf_keras, the
+continuation of Keras 2, and refuses nested ones. `to_tf_keras` writes a network as one flat
 tf_keras model with the same weights and layer names; `from_tf_keras` brings trained weights back.
-Both live in one process with Keras 3 on TensorFlow; tf_keras and tfmot are the [qat] extra.
+Both run in one process with Keras 3 on TensorFlow; tf_keras and tfmot are the [qat] extra.
 
 Layers of this package become plain ones that tfmot knows: the normalization of pixels a 1x1
 convolution with a diagonal kernel, which int8 per channel holds exactly where a multiplication
@@ -86,65 +86,98 @@ def to_tf_keras(model: keras.Model, *, logits: bool = False):
     >>> twin.compile("adam", tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     """
     check_bridge(model)
-    folded = _folded_gains(model)
-    tf_keras = need("tf_keras")
-    model = in_float32(model)
-    filled = []  # (tf_keras layer, its weights)
+    return _TwinBuilder(_folded_gains(model), logits).build(in_float32(model))
 
-    def add(name: str, kind: str, x, weights=(), *, trainable: bool = True, **settings):
-        layer = getattr(tf_keras.layers, kind)(name=name, trainable=trainable, **settings)
+
+class _TwinBuilder:
+    """Calls a layer of tf_keras for every layer of a Keras network.
+
+    Args:
+        folded: gains that become factors of kernels.
+        logits: leave out the activation over the categories.
+    """
+
+    def __init__(self, folded: "_Folded", logits: bool):
+        self.folded, self.logits = folded, logits
+        self.filled: list[tuple] = []  # (tf_keras layer, its weights)
+
+    def build(self, model: keras.Model):
+        """The tf_keras model with the weights of a network in float32."""
+        tf_keras = need("tf_keras")
+        image = tf_keras.Input(model.inputs[0].shape[1:], name="image")
+        twin = tf_keras.Model(image, replay(model, image, self._call), name=model.name)
+        for layer, weights in self.filled:
+            layer.set_weights(weights)
+        return twin
+
+    def _add(self, name: str, kind: str, x, weights=(), *, trainable: bool = True, **settings):
+        """Calls a new layer of tf_keras; its weights are set once the model is built."""
+        layer = getattr(need("tf_keras").layers, kind)(name=name, trainable=trainable, **settings)
         y = layer(x)
-        filled.append((layer, weights))
+        self.filled.append((layer, weights))
         return y
 
-    def call(layer, *args, **kwargs):
+    def _call(self, layer, *args, **kwargs):
+        """Calls what stands for a layer of Keras 3; used by `replay`."""
         if isinstance(layer, keras.Model):
-            return replay(layer, args[0], call)
-        x, name = args[0], layer.name
-        if isinstance(layer, CategoryScores):
-            return scores(layer, x)
-        if isinstance(layer, TopDownGain):
-            if layer.gain == 1 or name in folded.gains:
-                return x
-            kernel = np.full((1, 1, x.shape[-1], 1), layer.gain, "float32")
-            return add(
-                name, "DepthwiseConv2D", x, [kernel], trainable=False, kernel_size=1, use_bias=False
-            )
-        if isinstance(layer, StochasticDepth):
-            if not layer.trainable:  # it drops nothing
-                return x
-            shape = (None,) + (1,) * (len(x.shape) - 1)
-            return add(name, "Dropout", x, rate=layer.rate, noise_shape=shape)
-        if isinstance(layer, keras.layers.Rescaling):
-            channels = x.shape[-1]
-            scale, offset = (
-                np.broadcast_to(np.ravel(np.asarray(v, "float32")), channels)
-                for v in (layer.scale, layer.offset)
-            )
-            weights = [np.diag(scale)[None, None], offset]
-            return add(name, "Conv2D", x, weights, trainable=False, filters=channels, kernel_size=1)
-        config = layer.get_config()
+            return replay(layer, args[0], self._call)
+        for kind, call in (
+            (CategoryScores, self._scores),
+            (TopDownGain, self._gain),
+            (StochasticDepth, self._stochastic_depth),
+            (keras.layers.Rescaling, self._rescaling),
+        ):
+            if isinstance(layer, kind):
+                return call(layer, args[0])
+        return self._namesake(layer, args[0])
+
+    def _scores(self, layer: CategoryScores, x):
+        if isinstance(x, (list, tuple)):
+            x = self._add(f"{layer.name}_logits", "Concatenate", list(x)) if len(x) > 1 else x[0]
+        if self.logits or layer.classifier_activation in (None, "linear"):
+            return x
+        return self._add(layer.name, "Activation", x, activation=layer.classifier_activation)
+
+    def _gain(self, layer: TopDownGain, x):
+        if layer.gain == 1 or layer.name in self.folded.gains:
+            return x
+        kernel = np.full((1, 1, x.shape[-1], 1), layer.gain, "float32")
+        return self._add(
+            *(layer.name, "DepthwiseConv2D", x, [kernel]),
+            trainable=False,
+            kernel_size=1,
+            use_bias=False,
+        )
+
+    def _stochastic_depth(self, layer: StochasticDepth, x):
+        if not layer.trainable:  # it drops nothing
+            return x
+        shape = (None,) + (1,) * (len(x.shape) - 1)
+        return self._add(layer.name, "Dropout", x, rate=layer.rate, noise_shape=shape)
+
+    def _rescaling(self, layer: keras.layers.Rescaling, x):
+        channels = x.shape[-1]
+        scale, offset = (
+            np.broadcast_to(np.ravel(np.asarray(v, "float32")), channels)
+            for v in (layer.scale, layer.offset)
+        )
+        weights = [np.diag(scale)[None, None], offset]
+        return self._add(
+            layer.name, "Conv2D", x, weights, trainable=False, filters=channels, kernel_size=1
+        )
+
+    def _namesake(self, layer, x):
+        """A layer of the same class, and one more for its activation where it has one."""
+        name, config = layer.name, layer.get_config()
         weights = [keras.ops.convert_to_numpy(v) for v in layer.weights]
-        if name in folded.convolutions:
-            weights = [w * np.float32(folded.convolutions[name]) for w in weights]
+        if name in self.folded.convolutions:
+            weights = [w * np.float32(self.folded.convolutions[name]) for w in weights]
         settings = {key: config[key] for key in _SETTINGS[type(layer)]}
-        y = add(name, type(layer).__name__, x, weights, trainable=layer.trainable, **settings)
+        kind = type(layer).__name__
+        y = self._add(name, kind, x, weights, trainable=layer.trainable, **settings)
         if "activation" in settings or config.get("activation", "linear") == "linear":
             return y
-        return add(f"{name}_activation", "Activation", y, activation=config["activation"])
-
-    def scores(layer: CategoryScores, x):
-        if isinstance(x, (list, tuple)):
-            x = add(f"{layer.name}_logits", "Concatenate", list(x)) if len(x) > 1 else x[0]
-        if logits or layer.classifier_activation in (None, "linear"):
-            return x
-        return add(layer.name, "Activation", x, activation=layer.classifier_activation)
-
-    image = tf_keras.Input(model.inputs[0].shape[1:], name="image")
-    twin = tf_keras.Model(image, replay(model, image, call), name=model.name)
-    for layer, weights in filled:
-        layer.set_weights(weights)
-    return twin
+        return self._add(f"{name}_activation", "Activation", y, activation=config["activation"])
 
 
 def from_tf_keras(twin, model: keras.Model) -> keras.Model:

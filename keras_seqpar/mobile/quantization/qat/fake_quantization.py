@@ -3,16 +3,16 @@
 tensorflow-model-optimization (tfmot) puts fake quantization into a tf_keras model: every kernel
 and every feature map is rounded to 8 bits in the forward pass, while gradients pass as if it were
 not (Jacob et al., arXiv 1712.05877, section 3). Kernels of convolutions have a scale per output
-channel, symmetric; those of dense layers, whose scales per output TensorFlow's converter does not
-take from fake quantization, and feature maps have one scale each. Convolution, batch normalization
-and ReLU count as one operation, as does an addition with its ReLU.
+channel and are symmetric. Kernels of dense layers and feature maps have one scale each: for dense
+layers TensorFlow's converter takes no scales per output from fake quantization. Convolution, batch
+normalization and ReLU count as one operation, as does an addition with its ReLU.
 
 Where tfmot's own defaults would cost accuracy or time, this file differs:
 
 - Ranges start at those of calibration images and of the kernels. tfmot's start at -6 to 6 and
   move by a thousandth a step: too slow for fine-tuning of a few hundred steps.
-- Logits of branches have no scale of their own; that of all categories holds for them, so that
-  the file need not rescale them.
+- Logits of branches have no scale of their own but share that of all categories, so that the file
+  does not have to rescale them.
 - Pixels keep the range 0 to 255: scale 1, zero point 0.
 """
 
@@ -46,7 +46,8 @@ def quantize_aware(model: keras.Model, calibration: np.ndarray):
 
     Returns:
         A `tf_keras.Model` of float32 images. Networks of this package give logits
-        `(batch, categories)`: train with `from_logits=True`; others what they gave.
+        `(batch, categories)`: train with `from_logits=True`. Networks from elsewhere keep their
+        outputs.
 
     Raises:
         TypeError: an argument of the wrong type.
