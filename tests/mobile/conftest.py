@@ -1,6 +1,7 @@
 """A network that knows digits, and images for it: what the mobile tests measure on."""
 
 import dataclasses
+import shutil
 
 import keras
 import numpy as np
@@ -8,9 +9,12 @@ import pytest
 
 import keras_seqpar as sp
 from keras_seqpar import data
+from keras_seqpar.mobile.export.packs.packing import pack
 from keras_seqpar.networks.thresholds import known_score
 from keras_seqpar.surgery.unknowns import threshold_of
 from tests import harness
+from tests.mobile import packs as packs_of_tests
+from tests.mobile.clients import noise
 from tests.references import digits_nets
 from tests.references.digits_nets import SIZE, choose
 
@@ -64,3 +68,34 @@ def clearly(net: keras.Model, images: np.ndarray) -> np.ndarray:
         scores = known_score(logits, threshold.score, temperature=threshold.temperature)
         clear &= np.abs(scores - threshold.value) > ROUNDING
     return images[clear]
+
+
+@pytest.fixture(scope="session")
+def pack_digits():
+    """Five categories: 200 images to calibrate on, then 500 to compare on, and their labels."""
+    loaded = data.load("digits", image_size=SIZE)
+    images, labels = choose(loaded, loaded.train, CATEGORIES)
+    return images[:200], images[200:700], np.array(CATEGORIES)[labels[200:700]]
+
+
+@pytest.fixture(scope="session")
+def trained_pack(trained, pack_digits, tmp_path_factory):
+    """The digits network of five branches as a pack in int8 that takes uint8."""
+    folder = tmp_path_factory.mktemp("trained") / "digits.pack"
+    pack(trained.net, folder, calibration=pack_digits[0], input_dtype="uint8")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def packs(tmp_path_factory):
+    """Quantization -> the nested network of random weights as a pack."""
+    folder = tmp_path_factory.mktemp("packs")
+    for kind in ("int8", "float32"):
+        pack(packs_of_tests.network(), folder / kind, quantization=kind, calibration=noise())
+    return {kind: folder / kind for kind in ("int8", "float32")}
+
+
+@pytest.fixture
+def copy(packs, tmp_path):
+    """A copy of the int8 pack that may be changed."""
+    return shutil.copytree(packs["int8"], tmp_path / "copy.pack")
