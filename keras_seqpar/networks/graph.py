@@ -1,4 +1,9 @@
-"""Walking through functional Keras models: the one place that leans on Keras's internals."""
+"""Walking through functional Keras models: the one place that leans on Keras's internals.
+
+Where `keras.models.clone_model` does the same, it is used instead. It makes a model of symbolic
+tensors; `replay` also runs arrays, tensors of other frameworks and plain Python objects through a
+graph. Each internal that is used here is named in `tests/networks/test_graph.py`.
+"""
 
 from collections.abc import Callable, Iterator
 
@@ -16,6 +21,14 @@ def replay(model: keras.Model, inputs, call: Callable):
 
     Returns:
         The outputs.
+
+    Example:
+
+    >>> names = []
+    >>> def call(layer, *args, **kwargs):
+    ...     names.append(layer.name)
+    ...     return layer(*args, **kwargs)
+    >>> outputs = replay(model, images, call)
     """
     return model._run_through_graph(inputs, call_fn=call)
 

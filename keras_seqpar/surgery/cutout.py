@@ -52,10 +52,11 @@ def cutout(
         classifier_activation=classifier_activation,
         name=name or f"{model.name}_cutout",
     )
-    return _with_own_weights(new) if copy else new
+    return with_own_weights(new) if copy else new
 
 
-def _with_own_weights(model: keras.Model) -> keras.Model:
+def with_own_weights(model: keras.Model) -> keras.Model:
+    """The same network with a copy of all weights."""
     clone = keras.models.clone_model(model)  # re-initializes every layer
     copy_weights(model, clone)
     return clone

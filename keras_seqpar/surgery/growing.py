@@ -1,6 +1,6 @@
 """Growing networks: by a new category, or by the branches of another network.
 
-Nothing here changes the network it is given, except where a docstring says so.
+Nothing here changes the network it is given.
 """
 
 import keras
@@ -9,8 +9,9 @@ from keras import ops
 
 from keras_seqpar.families.base import Initializers
 from keras_seqpar.hierarchy.tree import Hierarchy, Node
-from keras_seqpar.networks.graph import leaf_layers, replay
+from keras_seqpar.networks.graph import leaf_layers
 from keras_seqpar.networks.parts import find_parts, rebuild, traits
+from keras_seqpar.surgery.cutout import with_own_weights
 from keras_seqpar.weights.copies import named_weights
 
 
@@ -33,13 +34,15 @@ def add_category(
         like: the category whose branch the new one is built like; by default the first one
             that hangs at the same level.
         freeze_others: make every other layer non-trainable, so that training touches the
-            new branch alone. The layers are shared, so this freezes them in `model` too.
+            new branch alone. The result then has weights of its own: Keras stores with a weight
+            whether it is trained, so shared weights would be frozen in `model` too.
         seed: makes the initial weights repeatable: they equal those of a network built with
             this seed and category.
         name: name of the new model.
 
     Returns:
-        A network with one category more, which shares all other weights with `model`.
+        A network with one category more. Without `freeze_others` it shares all other weights
+        with `model`.
 
     Raises:
         TypeError: `model` is no Keras model.
@@ -55,12 +58,15 @@ def add_category(
     hierarchy = parts.hierarchy.add(category, parent)
     node = hierarchy.find(category)
     twin = _twin(parts.hierarchy, hierarchy.level(node), like)
-    if freeze_others:
-        for part in (parts.trunk, *parts.branches.values()):
-            part.trainable = False
     branch = _new_branch(parts.branches[twin.id], twin.id, node.id, Initializers(seed))
     branches = {**parts.branches, node.id: branch}
-    return rebuild(parts, hierarchy=hierarchy, branches=branches, name=name or model.name)
+    grown = rebuild(parts, hierarchy=hierarchy, branches=branches, name=name or model.name)
+    if freeze_others:
+        grown = with_own_weights(grown)
+        own = find_parts(grown)
+        for part in (own.trunk, *(own.branches[id_] for id_ in parts.branches)):
+            part.trainable = False
+    return grown
 
 
 def merge(model_a: keras.Model, model_b: keras.Model, *, name: str | None = None) -> keras.Model:
@@ -116,7 +122,7 @@ def _new_branch(twin: keras.Model, old: str, new: str, init: Initializers) -> ke
     def renamed(name: str) -> str:
         return new + name.removeprefix(old)
 
-    def call(layer, *args, **kwargs):
+    def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
         config = layer.get_config()
         config.update(name=renamed(layer.name), trainable=True)
         if "gain" in config:
@@ -124,11 +130,12 @@ def _new_branch(twin: keras.Model, old: str, new: str, init: Initializers) -> ke
         for item in (config, *(v["config"] for v in config.values() if _is_initializer(v))):
             if "seed" in item:
                 item["seed"] = init.seed_of(config["name"])
-        return type(layer).from_config(config)(*args, **kwargs)
+        return type(layer).from_config(config)
 
     inputs = [keras.Input(x.shape[1:], dtype=x.dtype, name=renamed(x.name)) for x in twin.inputs]
-    inputs = inputs if len(inputs) > 1 else inputs[0]
-    return keras.Model(inputs, replay(twin, inputs, call), name=f"branch_{new}")
+    given = inputs if len(inputs) > 1 else inputs[0]
+    made = keras.models.clone_model(twin, input_tensors=given, clone_function=clone)
+    return keras.Model(given, made.outputs[0], name=f"branch_{new}")
 
 
 def _is_initializer(value) -> bool:

@@ -1,8 +1,42 @@
+import inspect
+import pathlib
+import re
+
 import keras
 import numpy as np
 
+from keras_seqpar.networks import graph
 from keras_seqpar.networks.graph import functional, internal_class, leaf_layers, replay
 from tests import harness
+
+RUN = "_run_through_graph"
+PACKAGE = pathlib.Path(graph.__file__).parents[1]
+
+
+def test_functional_models_can_be_run_through():
+    """`Functional._run_through_graph(inputs, ..., call_fn=...)` is an internal of Keras."""
+    run = getattr(small(), RUN, None)
+    assert run is not None and "call_fn" in inspect.signature(run).parameters, (
+        f"Keras has changed or removed Functional.{RUN}(inputs, call_fn=...). Adapt replay and "
+        "functional in keras_seqpar/networks/graph.py."
+    )
+    assert not hasattr(keras.layers.Dense(1), RUN) and not hasattr(keras.Sequential(), RUN), (
+        f"Keras gives {RUN} to other layers than functional models. Adapt functional in "
+        "keras_seqpar/networks/graph.py."
+    )
+
+
+def test_no_other_file_leans_on_internals_of_keras():
+    """`keras.src`, and attributes of models with a leading underscore."""
+    internal = re.compile(
+        r"keras\.src|\._(run_through_graph|operations|nodes|layers|keras_history)\b"
+    )
+    found = {
+        str(path.relative_to(PACKAGE))
+        for path in PACKAGE.rglob("*.py")
+        if any(internal.search(line.replace("self._", "")) for line in path.open())
+    }
+    assert found == {"networks/graph.py"}
 
 
 def small():
@@ -79,8 +113,10 @@ def test_operations_and_private_layers_of_keras_are_told_by_their_class_names():
     convnext = keras.applications.ConvNeXtTiny(
         weights=None, include_top=False, input_shape=(32, 32, 3)
     )
-    found = {internal_class(layer) for layer in convnext.layers}
-    assert {("applications", "LayerScale"), ("applications", "StochasticDepth")} <= found, (
+    found = {internal_class(layer): layer for layer in convnext.layers}
+    scale = found.get(("applications", "LayerScale"))
+    # Layers with stochastic depth are there with a rate only, which no public argument gives.
+    assert scale is not None and hasattr(inspect.getmodule(type(scale)), "StochasticDepth"), (
         "Keras has moved or renamed the layers of keras.applications (keras.src.applications). "
         "Adapt internal_class and the names in selective/change_maps/rules.py."
     )

@@ -60,12 +60,16 @@ def test_the_new_branch_can_be_trained_alone():
     grown = sp.add_category(model, "c", freeze_others=True)
     new = grown.get_layer("branch_c")
     assert {id(v) for v in grown.trainable_variables} == {id(v) for v in new.trainable_variables}
+    assert len(model.trainable_variables) == len(harness.build(["a", "b"]).trainable_variables)
     x = harness.images(model, 4)
     old_logits, old = harness.logits(model, x), harness.values(new)
     grown.compile("sgd", "categorical_crossentropy")
     grown.fit(x, np.eye(3)[[0, 1, 2, 2]], verbose=0)
     assert np.array_equal(harness.logits(grown, x)[:, :2], old_logits)  # statistics included
     assert not harness.same_values(harness.values(new), old)
+    assert np.array_equal(harness.logits(model, x), old_logits)
+    both = sp.merge(model, sp.cutout(grown, ["c"]))  # an equal trunk, not the same one
+    assert harness.error(harness.logits(both, x), harness.logits(grown, x)) < 1e-6
 
 
 def test_growing_with_a_gains_input():
