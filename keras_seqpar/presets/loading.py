@@ -140,8 +140,11 @@ def pack(model: keras.Model, **given: object) -> tuple[dict, bytes]:
     Raises:
         TypeError: `model` is no Keras model.
         ValueError: it is no network of this package, does not store how it was built, or has
-            weights that float16 cannot hold.
+            weights that float16 cannot hold; or an entry is unknown.
     """
+    for key in given:
+        if key not in GIVEN_KEYS:
+            raise ValueError(unknown_name("entry of a preset", key, GIVEN_KEYS))
     parts = find_parts(model, allow_plain=True)
     build = parts.require_build(model.name)
     arrays = {}

@@ -200,6 +200,8 @@ def test_what_float16_cannot_hold_is_refused(net):
     kernel.assign(array(kernel) * 1e6)
     with pytest.raises(ValueError, match="stem_conv/kernel of .* not finite in float16.*65504"):
         presets.pack(model, **GIVEN)
+    with pytest.raises(ValueError, match="Unknown entry of a preset 'licence'.*'license'"):
+        presets.pack(net, licence="Apache-2.0")
 
 
 def test_statistics_of_any_size_are_kept(net, tmp_path):
