@@ -13,99 +13,50 @@ from keras_seqpar.mobile.checking.benchmark import Benchmark, File
 from keras_seqpar.mobile.export.converting import convert
 from keras_seqpar.mobile.format.files import check_options
 from keras_seqpar.mobile.network import read_network
-from keras_seqpar.networks.builders import build_plain
+from keras_seqpar.networks.builders import plain_twin
 from keras_seqpar.networks.parts import find_parts
 from keras_seqpar.surgery.cutout import cutout
 from keras_seqpar.surgery.unknowns import with_threshold
-from keras_seqpar.weights import named_weights
 
-NOISE = 8  # images of it to calibrate on
-
-
-def plain_network(
-    model: keras.Model, family: str, *, width: float = 1.0, stem: str = "standard"
-) -> keras.Model:
-    """Builds the plain network that a network is measured beside; its weights are random.
-
-    Args:
-        model: a SeqPar network.
-        family: the family that it was built with.
-        width: likewise.
-        stem: likewise.
-
-    Returns:
-        A plain network for the same images and categories.
-
-    Raises:
-        TypeError: an argument of the wrong type.
-        ValueError: no SeqPar network, or its trunk is of another family, width or stem.
-
-    Example:
-
-    >>> plain = plain_network(load_preset("imagenette_small"), "resnet18", width=0.5)
-    """
-    parts = find_parts(model)
-    plain = build_plain(
-        parts.hierarchy.categories,
-        family=family,
-        input_shape=tuple(model.inputs[0].shape[1:]),
-        width=width,
-        stem=stem,
-        include_preprocessing=bool(read_network(model).takes_pixels),
-        seed=0,
-    )
-    wanted = {name: tuple(weight.shape) for name, weight in named_weights(plain).items()}
-    trunk = {name: tuple(weight.shape) for name, weight in named_weights(parts.trunk).items()}
-    common = [name for name in trunk if name in wanted]
-    differing = [name for name in common if trunk[name] != wanted[name]]
-    if differing or not common:
-        what = "no layer in common"
-        if differing:
-            first = differing[0]
-            what = f"{first} has the shape {trunk[first]}, there it has {wanted[first]}"
-        raise ValueError(
-            f"The network {model.name!r} is no {family} of width {width:g} with the stem {stem!r}: "
-            f"{what}. Give the family, the width and the stem that it was built with."
-        )
-    return plain
+NOISE = 8  # random images to calibrate on
 
 
 def make(
     model: keras.Model,
-    plain: keras.Model,
     folder: str | os.PathLike,
     *,
     quantization: str = "int8",
     sizes: Sequence[int] | None = None,
     order: Sequence[str] | None = None,
 ) -> Benchmark:
-    """Converts cutouts and the plain network for timing; the folder keeps the files.
+    """Converts cutouts and the plain network of the same family for timing.
 
-    Int8 and int16x8 are calibrated on noise: that changes neither time nor size, but their scores
-    are of no use. A threshold for none of these is left out. Needs Keras on TensorFlow.
+    The plain network has random weights. Int8 and int16x8 are calibrated on noise: that changes
+    neither time nor size, but the scores are useless. A threshold for none of these is left out.
+    Needs Keras on TensorFlow.
 
     Args:
         model: a SeqPar network, trained or not.
-        plain: the plain network of its family, from `plain_network`.
-        folder: where to write; made if need be.
+        folder: where to write the files; made if it does not exist.
         quantization: as for `convert`.
         sizes: numbers of kept categories; by default 1 to all.
-        order: labels or node ids: a cutout keeps the first so many; by default all, as the network
-            orders them.
+        order: labels or node ids: a cutout of `n` categories keeps the first `n`; by default all,
+            in the order of the network.
 
     Returns:
         The files, nothing measured yet.
 
     Raises:
         TypeError: a model is no Keras model.
-        ValueError: no SeqPar network, or one that `convert` refuses; an unknown quantization or
-            category; a size that there is no cutout of.
+        ValueError: no SeqPar network, or one that `convert` refuses; a network saved before
+            networks stored how they were built; an unknown quantization or category; a size that
+            no cutout has.
         RuntimeError: Keras does not run on TensorFlow.
         OSError: writing failed.
 
     Example:
 
-    >>> files = make(model, plain_network(model, "resnet18", width=0.5), "out", sizes=[1, 5, 10])
+    >>> files = make(model, "out", sizes=[1, 5, 10])
     >>> print(measure(files, "out"))
     """
     check_options(quantization, "float32", "float32")
@@ -118,6 +69,7 @@ def make(
                 f"There is no cutout of {size!r} categories: sizes are whole numbers from 1 to "
                 f"{len(ids)}, the number of categories in the order."
             )
+    plain = plain_twin(model, seed=0)
     model, digits = with_threshold(model, None), len(str(len(ids)))
     networks = {f"cutout-{k:0{digits}}": cutout(model, ids[:k]) for k in sorted(sizes)}
     pixels = read_network(model).takes_pixels
