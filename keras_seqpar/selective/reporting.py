@@ -26,7 +26,7 @@ class LayerReport:
             the frame changes, in positions of this layer.
         shares: for each share of the frame that changes, the share of outputs to compute.
         macs: multiply-accumulates of a dense pass.
-        barrier: why every output behind this layer must be computed for any change, or `""`.
+        barrier: why every output after this layer must be computed for any change, or `""`.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Report:
             are necessary. A stream cannot be faster by more than this factor on any machine.
         macs: multiply-accumulates of a dense pass.
         layers: the layers in order of computation.
-        barriers: name of a layer behind which everything is computed for any change -> why.
+        barriers: name of a layer after which everything is computed for any change -> why.
         unsupported: name of a layer without a rule -> why.
         state_bytes: size of the maps that a stream keeps from frame to frame.
     """
@@ -94,7 +94,7 @@ class Report:
             f"{self.state_bytes / 1e6:.1f} MB."
         )
         for name, why in self.barriers.items():
-            lines.append(f"Barrier {name!r}: {why}; all behind it is computed for any change.")
+            lines.append(f"Barrier {name!r}: {why}; all after it is computed for any change.")
         for name, why in self.unsupported.items():
             lines.append(f'Unsupported {name!r}: {why}; needs unsupported="dense".')
         return "\n".join(lines)

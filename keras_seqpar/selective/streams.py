@@ -72,17 +72,17 @@ def stream(
         never: do not look for changes here; same types as `only`.
         prune: with 0 the stream is exact. With a share above 0, small changes stop between the
             runs of the network (blocks of a trunk): a position of a stored map keeps its old
-            value, and nothing behind it is computed, if no channel differs from the old value by
+            value, and nothing after it is computed, if no channel differs from the old value by
             more than this share of the map's root mean square. A slow drift adds up until it
             exceeds this limit.
         reach: with `"receptive_field"` the stream is exact: a change is followed to all outputs
             that read it. With a number, a map is computed only where the change itself is and up
-            to so many pixels of the frame around it. Farther away the old values stay, so that
+            to so many pixels of the frame around it. Farther away the old values stay, so
             errors add up; see `refresh`.
         refresh: compute the full frame every so many frames; `None` for never.
         input_shape: `(height, width, channels)`; needed where the model leaves sizes open.
         unsupported: what to do with layers for which no rule is known. `"error"` refuses the
-            model. `"dense"` computes them, and everything behind them, for every frame that
+            model. `"dense"` computes them, and everything after them, for every frame that
             changed.
         mode: how changes are computed. `"auto"` selects the fastest mode for every frame, and
             with `prune` for every run. To force one: `"dense"` (everything), `"rectangle"` (one
@@ -133,7 +133,7 @@ def stream(
         reasons = "; ".join(f"{name!r}: {why}" for name, why in program.unsupported.items())
         raise ValueError(
             f"Changes cannot be followed through all layers of {model.name!r} ({reasons}). "
-            'With unsupported="dense" these layers, and everything behind them, are computed for '
+            'With unsupported="dense" these layers, and everything after them, are computed for '
             "every frame that changed."
         )
     if engine is None:

@@ -21,13 +21,13 @@ def dense(model, *inputs) -> list[np.ndarray]:
 
 
 def check(result, model, *inputs):
-    """The stream's outputs are those of the dense network."""
+    """Checks that the stream's outputs are those of the dense network."""
     for mine, theirs in zip(keras.tree.flatten(result.output), dense(model, *inputs), strict=True):
         assert harness.error(mine, theirs) < TOLERANCE
 
 
 def play(model, maps, modes=MODES, seed=0, **options):
-    """Runs frames that change by these maps through a stream per mode, and checks each."""
+    """Runs frames that change at these maps through one stream per mode, and checks each output."""
     shape = model.inputs[0].shape[1:]
     frame = np.random.default_rng(seed).normal(size=shape).astype("float32")
     streams = [selective.stream(model, mode=m, calibrate=0, **options) for m in modes]

@@ -164,10 +164,10 @@ def changes(draw, shape) -> np.ndarray:
 def lone_pixels(shape) -> list[np.ndarray]:
     """One map per corner and per middle of a border, each with that one pixel."""
     height, width = shape
-    places = [(0, 0), (0, -1), (-1, 0), (-1, -1)]
-    places += [(0, width // 2), (-1, width // 2), (height // 2, 0), (height // 2, -1)]
+    pixels = [(0, 0), (0, -1), (-1, 0), (-1, -1)]
+    pixels += [(0, width // 2), (-1, width // 2), (height // 2, 0), (height // 2, -1)]
     found = []
-    for place in places:
+    for place in pixels:
         changed = np.zeros(shape, bool)
         changed[place] = True
         found.append(changed)

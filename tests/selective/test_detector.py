@@ -1,4 +1,4 @@
-"""How changes are found."""
+"""Which positions of a frame count as changed."""
 
 import numpy as np
 import pytest
@@ -36,7 +36,7 @@ def test_thresholds_per_channel_and_bytes_that_would_wrap():
     st.sampled_from(["uint8", "uint16", "int16"]),
     st.lists(st.one_of(st.integers(0, 40), st.floats(0, 40), st.just(1e6)), min_size=3, max_size=3),
 )
-def test_whole_numbers_change_where_the_same_numbers_with_a_point_do(seed, kind, threshold):
+def test_integers_change_where_equal_floats_do(seed, kind, threshold):
     rng = np.random.default_rng(seed)
     low, high = (-40, 40) if kind == "int16" else (0, 80)
     a, b = (rng.integers(low, high, (5, 6, 3)).astype(kind) for _ in range(2))
@@ -85,7 +85,7 @@ def test_growing_stays_inside():
     assert neighbors(one)[1, 1] == 1
 
 
-def test_noise_is_learned_and_only_what_exceeds_it_found():
+def test_noise_is_learned_and_larger_changes_are_found():
     rng = np.random.default_rng(0)
     scene = rng.uniform(0, 255, (120, 160, 3)).astype("float32")
 
@@ -110,7 +110,7 @@ def test_noise_is_learned_and_only_what_exceeds_it_found():
     assert found.mean() < 0.1
 
 
-def test_something_that_moves_while_learning_does_no_harm():
+def test_a_small_moving_object_does_not_change_the_learned_noise():
     rng = np.random.default_rng(0)
     detect = Detector("auto", learn=2)
     a, b = (rng.normal(0, 2, (64, 64, 3)).astype("float32") for _ in range(2))
@@ -119,7 +119,7 @@ def test_something_that_moves_while_learning_does_no_harm():
     assert detect.noise == pytest.approx(4 / np.sqrt(np.pi), rel=0.1)
 
 
-def test_what_was_learned_can_be_stored():
+def test_learned_noise_can_be_saved():
     a = Detector("auto", learn=3)
     a.observe(frame(value=1), frame(value=0))
     b = Detector("auto", learn=3)

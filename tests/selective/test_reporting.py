@@ -1,4 +1,4 @@
-"""What is said before any run."""
+"""Reports of what streams can save."""
 
 import keras
 import numpy as np
@@ -10,12 +10,13 @@ from keras_seqpar import selective
 from tests import harness
 
 
-# Counts only, which are the same on every backend, of networks that take time to build.
+# The counts are the same on every backend, and the network takes time to build.
 @pytest.mark.only_backend("torch")
-def test_bounds_of_resnet50_are_near_those_counted_elsewhere():
-    """An independent program counted 5.4, 3.6, 2.75 and 1.76 for a square in changing places.
+def test_bounds_of_resnet50_are_near_those_of_another_program():
+    """An independent program counted 5.4, 3.6, 2.75 and 1.76 for a square at changing positions.
 
-    Ours is in the middle, from where it spreads farthest, so the bounds are a little lower.
+    Here the square is in the middle, from where changes spread farthest, so the bounds are a
+    little lower.
     """
     model = sp.build_plain(10, family="resnet50", input_shape=(512, 512, 3))
     report = selective.report(model, (0.01, 0.05, 0.1, 0.25))
@@ -30,7 +31,7 @@ def test_bounds_of_resnet50_are_near_those_counted_elsewhere():
     assert "stem_conv " in text
 
 
-APPLICATIONS = {  # -> whether something looks at all positions, and so ends the gain
+APPLICATIONS = {  # -> whether a layer reads all positions, so that nothing is saved after it
     "ConvNeXtTiny": False,
     "DenseNet121": False,
     "EfficientNetB0": True,

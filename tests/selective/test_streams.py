@@ -1,4 +1,4 @@
-"""Streams give what the dense network gives, whatever changes and however it is computed."""
+"""Streams give what the dense network gives, for every change and in every mode."""
 
 import keras
 import numpy as np
@@ -10,8 +10,6 @@ from keras import layers, ops
 import keras_seqpar as sp
 from keras_seqpar import selective
 from keras_seqpar.families.layers import TopDownGain
-from keras_seqpar.selective.keras_engine import engine
-from keras_seqpar.selective.keras_engine.runs import MODES as ALL_MODES
 from tests import harness
 from tests.selective import random_nets as rn
 from tests.selective.players import EXAMPLES, MODES, TOLERANCE, check, dense, play, small_net
@@ -49,7 +47,7 @@ def test_lone_pixels_at_borders_and_corners(net):
 
 @pytest.mark.kernels
 def test_many_frames_do_not_drift(net):
-    """200 frames; at the end the state is that of a stream that sees the last frame only."""
+    """After 200 frames the state equals that of a stream that gets the last frame only."""
     rng = np.random.default_rng(0)
     frame = rng.normal(size=(12, 12, 3)).astype("float32")
     streams = [selective.stream(net, mode=m, calibrate=0) for m in MODES]
@@ -73,21 +71,6 @@ def test_many_frames_do_not_drift(net):
                 finite = np.isfinite(wanted[key])
                 assert np.array_equal(finite, np.isfinite(state[key]))
                 assert harness.error(state[key][finite], wanted[key][finite]) < 1e-6
-
-
-def test_stored_maps_have_memory_of_their_own():
-    """What a backend is given, it may keep: here the frame is a stored map as it is."""
-    inputs = keras.Input((6, 6, 3))
-    model = keras.Model(inputs, layers.Conv2D(2, 3, name="valid")(inputs), name="unpadded")
-    frame = np.random.default_rng(0).normal(size=(6, 6, 3)).astype("float32")
-    streams = []
-    for _ in range(40):  # TensorFlow keeps what lies at multiples of 64 bytes
-        streams.append(selective.stream(model, calibrate=0))
-        streams[-1](frame)
-        before = streams[-1].state_dict()
-        streams[-1]._states[0].accepted += 1
-        for name, array in streams[-1].state_dict().items():
-            assert "buffer" not in name or np.array_equal(array, before[name])
 
 
 def test_unchanged_frames_compute_nothing(net, monkeypatch):
@@ -122,7 +105,7 @@ def test_a_network_of_this_package_a_cutout_and_gains():
     assert TopDownGain not in kinds
 
 
-def test_gains_as_an_input_are_taken_when_they_change():
+def test_new_gains_make_a_dense_pass():
     model = sp.with_activation(harness.network(harness.LABELS[:2]), None)
     model = sp.attention_input(model)
     stream = selective.stream(model, mode="positions", calibrate=0)
@@ -144,7 +127,7 @@ def test_gains_as_an_input_are_taken_when_they_change():
 
 
 @pytest.mark.only_backend("tensorflow", "torch")  # as below
-def test_convnext_has_its_barrier_in_the_first_block():
+def test_the_first_grn_of_convnext_is_a_barrier():
     model = harness.network(harness.LABELS[:1], family="convnext_v2_atto")
     box = np.zeros((16, 16), bool)
     box[2:5, 3:9] = True
@@ -192,100 +175,6 @@ def test_items_of_a_batch_are_streams_of_their_own(net):
             assert harness.error(mine[i : i + 1], theirs) < TOLERANCE
 
 
-def test_streams_of_one_model_share_what_is_compiled_and_nothing_else(net):
-    a, b = (selective.stream(net, mode="rectangle", calibrate=0) for _ in range(2))
-    assert a._engine is b._engine
-    rng = np.random.default_rng(0)
-    frames = [rng.normal(size=(12, 12, 3)).astype("float32") for _ in range(2)]
-    for stream, frame in zip((a, b), frames, strict=True):
-        stream(frame)
-    traces = b._engine.traces
-    changed = rn.lone_pixels((12, 12))[3]
-    for stream, frame in zip((a, b), frames, strict=True):
-        frame = rn.next_frame(frame, changed)
-        check(stream(frame), net, frame)
-        traces = traces if stream is b else stream._engine.traces
-    assert b._engine.traces == traces
-
-
-def test_nothing_is_traced_again_for_other_changes(net, backend):
-    if backend == "jax":
-        return  # compiles once per size class: see the next test
-    stream = selective.stream(net, calibrate=0)
-    rng = np.random.default_rng(0)
-    frame = rng.normal(size=(12, 12, 3)).astype("float32")
-    stream(frame)
-    for i in range(30):
-        frame = rn.next_frame(frame, rng.random((12, 12)) < rng.choice([0.01, 0.1, 0.8]), i)
-        traces = stream(frame).stats.traces
-    once = len(ALL_MODES) * len(stream._engine.runs)
-    assert traces <= (once if backend == "tensorflow" else 0)
-
-
-@pytest.mark.only_backend("jax", "tensorflow")
-@pytest.mark.parametrize("of", ["positions", "tiles", "sides", "crops"])
-def test_size_classes_are_few_and_large_enough(net, backend, of):
-    coarse = 1.25, 50  # times as large; sizes
-    most, few = (1.5, 30) if backend == "jax" else coarse if of == "crops" else (1.0625, 170)
-    fit = selective.stream(net)._engine.backend.size_class
-    sizes = {fit(n, 10_000, of) for n in range(1, 10_001)}
-    padded = range(5, 97) if backend == "tensorflow" and of == "positions" else ()
-    others = [n for n in range(1, 10_001) if n not in padded]
-    assert all(fit(n, 10_000, of) == 96 for n in padded)  # rows of a product
-    assert all(n <= fit(n, 10_000, of) <= max(4, most * n) for n in others)
-    assert len(sizes) < few
-    assert fit(7, 7, of) == 7 and fit(99, 100, of) == 100 and fit(3, 100, of) == 3
-
-
-@pytest.mark.only_backend("tensorflow")
-@pytest.mark.parametrize("few", [0, 256])  # which maps have listed positions read them loose
-@pytest.mark.parametrize("mode", ALL_MODES)
-def test_frozen_weights_give_the_same(net, mode, few, monkeypatch):
-    monkeypatch.setattr(engine, "_FEW_POSITIONS", few)
-    monkeypatch.setattr(selective.streams, "_engines", {})  # no engine made before
-    stream = selective.stream(net, mode=mode, calibrate=0, freeze=True)
-    assert stream._engine is not selective.stream(net)._engine
-    frame = np.random.default_rng(0).normal(size=(12, 12, 3)).astype("float32")
-    stream(frame)
-    frame = rn.next_frame(frame, rn.lone_pixels((12, 12))[3])
-    check(stream(frame), net, frame)
-
-
-@pytest.mark.only_backend("jax", "torch")
-def test_only_tensorflow_freezes(net):
-    with pytest.raises(ValueError, match="freeze=True is for the TensorFlow backend"):
-        selective.stream(net, freeze=True)
-
-
-@pytest.mark.usefixtures("steady_clock")  # which no load of the machine makes late
-@pytest.mark.parametrize(("prune", "pieces"), [(0.0, 1), (1e-9, 2)])
-def test_calibration_measures_and_keeps_the_state(net, prune, pieces):
-    model = small_net(name=f"calibrated in {pieces}")
-    stream = selective.stream(model, calibrate=10_000, prune=prune)
-    frame = np.random.default_rng(0).normal(size=(12, 12, 3)).astype("float32")
-    stream(frame)
-    engine = stream._engine
-    assert len(engine.cost_model.points) == len(engine.runs) == pieces
-    for index, curves in enumerate(engine.cost_model.points):
-        assert set(curves) == {"dense", "rectangle", "positions", "tiles"}
-        for mode, curve in curves.items():
-            assert np.all(np.diff(curve, axis=0)[:, 0] > 0) and np.min(curve) >= 0
-            times = [engine.cost_model.predict(index, mode, n) for n in (1, 500, 10**6)]
-            assert times == sorted(times)
-    frame = rn.next_frame(frame, rn.lone_pixels((12, 12))[0])
-    check(stream(frame), net, frame)  # equal weights: see `small_net`
-
-
-@pytest.mark.usefixtures("steady_clock")
-def test_calibration_ends_with_its_time():
-    stream = selective.stream(small_net(name="out of time"), calibrate=1)
-    frame = np.random.default_rng(0).normal(size=(12, 12, 3)).astype("float32")
-    stream(frame)
-    assert [set(curves) for curves in stream._engine.cost_model.points] == [{"dense"}]
-    result = stream(rn.next_frame(frame, rn.lone_pixels((12, 12))[0]))
-    assert result.stats.mode == "dense"  # what was not measured is not chosen
-
-
 def test_statistics_count_what_is_done(net):
     stream = selective.stream(net, mode="positions", calibrate=0)
     frame = np.zeros((12, 12, 3), "float32")
@@ -307,17 +196,7 @@ def test_statistics_count_what_is_done(net):
     assert stats.state_bytes == stream.state_bytes > 0
 
 
-@pytest.mark.only_backend("torch")  # counts only: the same on every backend
-def test_memory_is_borders_and_what_is_read_with_another_reach():
-    model = sp.build_plain(5, family="resnet50", input_shape=(64, 64, 3), width=0.125, seed=0)
-    program = selective.stream(model).program
-    kept = sum(4 * np.prod(layout.shape) for layout in program.stored_maps)
-    everything = sum(4 * np.prod(s) for s in program.shapes if len(s) == 3)
-    assert program.state_bytes < 1.5 * kept  # borders of small maps are large
-    assert kept < 0.45 * everything
-
-
-def test_a_threshold_lets_small_differences_pass_until_they_add_up(net):
+def test_small_differences_are_ignored_until_they_add_up_to_the_threshold(net):
     stream = selective.stream(net, threshold=0.5, mode="positions", calibrate=0)
     frame = np.zeros((12, 12, 3), "float32")
     stream(frame)
@@ -333,56 +212,6 @@ def test_a_threshold_lets_small_differences_pass_until_they_add_up(net):
     frame[3, 3] = 0.6  # what the output stands for
     check(result, net, frame)
     assert stream(moved + np.float32(0.2)).stats.changed == pytest.approx(143 / 144)
-
-
-def test_small_changes_stop_inside_when_pruned(net):
-    """Below the limit the old values stay behind the cut, until what has changed adds up."""
-    frame = np.random.default_rng(0).normal(size=(12, 12, 3)).astype("float32")
-    for mode in MODES:
-        exact, pruned, lax = (
-            selective.stream(net, mode=mode, calibrate=0, prune=p) for p in (0.0, 1e-3, 1e3)
-        )
-        first = [stream(frame).output for stream in (exact, pruned, lax)]
-        moved = rn.next_frame(frame, rn.lone_pixels((12, 12))[3])
-        check(pruned(moved), net, moved)
-        result = lax(moved)
-        assert result.stats.macs < exact(moved).stats.macs
-        assert result.stats.layers["first"] > 0
-        assert result.stats.layers["pool"] == 0  # behind the cut
-        for mine, old in zip(result.output, first[2], strict=True):
-            assert np.array_equal(mine, old)
-        shifted, steps = frame.copy(), 0
-        near = selective.stream(net, mode=mode, calibrate=0, prune=0.3)
-        near(frame)
-        while not near(shifted).stats.layers["pool"]:
-            shifted = shifted.copy()
-            shifted[6, 6] += np.float32(0.05)
-            steps += 1
-        assert steps > 1
-        check(near(shifted), net, shifted)
-
-
-def test_pruning_goes_on_in_a_stored_state(net, tmp_path):
-    frame = np.random.default_rng(0).normal(size=(12, 12, 3)).astype("float32")
-    streams = [selective.stream(net, calibrate=0, prune=0.3) for _ in range(3)]
-    streams[0](frame)
-    np.savez(tmp_path / "state.npz", **streams[0].state_dict())
-    streams[1].load_state(np.load(tmp_path / "state.npz"))
-    plain = selective.stream(net, calibrate=0)
-    plain(frame)
-    streams[2].load_state(plain.state_dict())  # the scales are found when they are needed
-    frame = rn.next_frame(frame, rn.lone_pixels((12, 12))[3])
-    results = [stream(frame) for stream in streams]
-    for result in results[1:]:
-        assert result.stats.macs == results[0].stats.macs
-        for mine, wanted in zip(result.output, results[0].output, strict=True):
-            assert np.array_equal(mine, wanted)
-
-
-@pytest.mark.parametrize("prune", [-0.1, np.inf, True, "a"])
-def test_a_share_to_prune_is_checked(net, prune):
-    with pytest.raises(ValueError, match="prune must be a finite share of 0 or more, got"):
-        selective.stream(net, prune=prune)
 
 
 def test_regions_and_masks(net):

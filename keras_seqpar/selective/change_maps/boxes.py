@@ -30,7 +30,7 @@ def slices(box: Box) -> tuple[slice, slice]:
     return slice(box[0], box[1] + 1), slice(box[2], box[3] + 1)
 
 
-def box_behind(reads: InputPositions, source: FilledBox) -> FilledBox:
+def box_after(reads: InputPositions, source: FilledBox) -> FilledBox:
     """The box of the outputs of a layer that read any position of a box.
 
     Args:

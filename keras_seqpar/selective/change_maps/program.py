@@ -74,7 +74,7 @@ class Program:
         outputs: the output structure, with numbers in place of tensors.
         shapes: shape of every value, without the batch axis.
         layers: name of a layer -> (number of its change map, number of its positions).
-        barriers: name of a layer behind which every output depends on every position -> why.
+        barriers: name of a layer after which every output depends on every position -> why.
         unsupported: name of a layer without a rule -> why. Every output of such a layer is taken
             to depend on all of its inputs.
     """
@@ -194,7 +194,7 @@ class _Compiler:
         if rule.kind == "unsupported":
             if any(self.maps.has_positions(m) for m in sources):
                 self.unsupported[call.name] = rule.why
-            return Rule("global", why=rule.why)  # in the head and behind a barrier all layers work
+            return Rule("global", why=rule.why)  # in the head and after a barrier any layer works
         return rule
 
     def _is_barrier(self, map_: int, sources: Sequence[int]) -> bool:

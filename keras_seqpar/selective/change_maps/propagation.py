@@ -15,7 +15,7 @@ from keras_seqpar.selective.arguments import RECEPTIVE_FIELD
 from keras_seqpar.selective.change_maps.boxes import (
     Box,
     FilledBox,
-    box_behind,
+    box_after,
     filled_box,
     intersection,
     slices,
@@ -70,7 +70,7 @@ class ChangeMaps:
         return self._maps[map_].kind not in ("never", "global")
 
     def window(self, source: int, reads: InputPositions) -> int:
-        """The map behind a layer with a window.
+        """The map after a layer with a window.
 
         Args:
             source: the map of the layer's input.
@@ -86,7 +86,7 @@ class ChangeMaps:
         return self._add(("window", source, reads.key), made)
 
     def union(self, sources: Iterable[int]) -> int:
-        """The map behind a layer that combines inputs of equal size position by position."""
+        """The map after a layer that combines inputs of equal size position by position."""
         numbers = sorted(set(sources) - {self.NEVER})
         global_maps = [i for i in numbers if self.is_global(i)]
         if global_maps:
@@ -101,7 +101,7 @@ class ChangeMaps:
         return self._add(("union", key), _ChangeMap("union", self.shape(key[0]), key))
 
     def global_map(self, sources: Iterable[int], shape: tuple[int, int] | None) -> int:
-        """The map behind a layer whose every output depends on every input."""
+        """The map after a layer whose every output depends on every input."""
         numbers = tuple(sorted(set(sources) - {self.NEVER}))
         if not numbers:
             return self.NEVER
@@ -235,7 +235,7 @@ class Changes:
     def _box(self, number: int) -> FilledBox:
         """The result of `box`, and whether the map is known to be true everywhere in it.
 
-        It is behind a change that fills its own box, unless a layer skips positions.
+        It is so after a change that fills its own box, unless a layer skips positions.
         """
         if number not in self._boxes:
             m = self._maps[number]
@@ -247,7 +247,7 @@ class Changes:
 
     def _box_from(self, m: _ChangeMap, sources: list[FilledBox]) -> FilledBox:
         if m.kind == "window":
-            return box_behind(m.reads, sources[0])
+            return box_after(m.reads, sources[0])
         if m.kind == "union":
             return union(sources)
         if all(box is None for box, _ in sources):

@@ -1,7 +1,7 @@
 """Limits to how far a change is followed, for streams that need not be exact.
 
 The receptive field of a deep network is large: a small change in a frame makes large parts of the
-maps behind it change, most of them only a little. With a limited reach, a map is computed again
+maps after it change, most of them only a little. With a limited reach, a map is computed again
 only where the change itself is (`InputPositions.nearest`) and up to `reach` pixels around.
 """
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_seqpar.selective.change_maps.boxes import FilledBox, box_behind, union
+from keras_seqpar.selective.change_maps.boxes import FilledBox, box_after, union
 from keras_seqpar.selective.detector import grow
 
 
@@ -81,7 +81,5 @@ class ReachLimit:
             m = self._maps[number]
             boxes = [self._box(i) for i in m.sources]
             is_layer = m.kind == "window"
-            self._boxes[number] = (
-                box_behind(m.reads.nearest, boxes[0]) if is_layer else union(boxes)
-            )
+            self._boxes[number] = box_after(m.reads.nearest, boxes[0]) if is_layer else union(boxes)
         return self._boxes[number]

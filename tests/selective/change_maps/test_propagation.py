@@ -1,4 +1,4 @@
-"""Change maps against brute force: disturb one input position, see which outputs change."""
+"""Change maps against brute force: one input position is changed, and the outputs compared."""
 
 import keras
 import numpy as np
@@ -16,7 +16,7 @@ from tests.selective import random_nets as rn
 
 
 def reached(layer, shape, channels=2):
-    """For every input position the outputs that change when it does: `(positions, h, w)`."""
+    """For every input position, the outputs that change with it: `(positions, height, width)`."""
     rng = np.random.default_rng(0)
     count = shape[0] * shape[1]
     before = rng.normal(size=(1, *shape, channels)).astype("float32")
@@ -97,7 +97,7 @@ def test_layers_that_look_at_everything_have_no_map(layer):
         spread(layer, np.ones((3, 3), bool))
 
 
-def test_unknown_layers_are_named():
+def test_unsupported_layers_are_named():
     with pytest.raises(ValueError, match="'turned'.*Permute"):
         spread(layers.Permute((2, 1, 3), name="turned"), np.ones((3, 3), bool))
     with pytest.raises(ValueError, match="channels_last"):
@@ -106,8 +106,8 @@ def test_unknown_layers_are_named():
 
 @given(st.data())
 @settings(max_examples=60)
-def test_containment_and_rectangles_hold_whatever_changes(data):
-    """Maps that are said to contain others do, and rectangles contain their maps.
+def test_containment_and_boxes_hold_for_every_change(data):
+    """Maps contain others where `contains` says so, and boxes contain their maps.
 
     Every map is what its layers make of the one before, position by position, also where it
     was worked out from rectangles alone.
@@ -126,9 +126,9 @@ def test_containment_and_rectangles_hold_whatever_changes(data):
         kernel = (data.draw(st.integers(1, 3)), data.draw(st.integers(1, 3)))
         stride = data.draw(st.sampled_from((1, 1, 2)))
         step = data.draw(st.sampled_from((1, 1, 2)))
-        taps = window(maps.shape(source), kernel, (stride, stride), (step, step), "same")
-        found.append(maps.window(source, taps))
-        rules.append(lambda of, a=a, taps=taps: taps(of[a]))
+        reads = window(maps.shape(source), kernel, (stride, stride), (step, step), "same")
+        found.append(maps.window(source, reads))
+        rules.append(lambda of, a=a, reads=reads: reads(of[a]))
     for seed in range(8):
         rng = np.random.default_rng(seed)
         changed = rng.random((9, 8)) < 0.08
@@ -163,14 +163,14 @@ def test_a_residual_block_has_the_map_of_its_convolution():
     assert maps.union(two) == two[1]
 
 
-def test_maps_of_a_long_chain_of_concatenations_are_soon_found(monkeypatch):
-    """Without what is known already, each layer of a DenseNet doubles the questions."""
-    count, within, asked = 24, InputPositions.is_subset_of, []
+def test_maps_of_many_concatenations_need_few_comparisons(monkeypatch):
+    """If results were not remembered, each layer of a DenseNet would double the comparisons."""
+    count, is_subset, asked = 24, InputPositions.is_subset_of, []
 
-    def counted(*taps):
-        asked.append(taps)
+    def counted(*pair):
+        asked.append(pair)
         assert len(asked) <= count**3
-        return within(*taps)
+        return is_subset(*pair)
 
     monkeypatch.setattr(InputPositions, "is_subset_of", counted)
     maps = ChangeMaps((16, 16))

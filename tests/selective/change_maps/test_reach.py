@@ -1,4 +1,4 @@
-"""Changes that are followed so far and no further."""
+"""Changes that are followed up to a limited reach."""
 
 import keras
 import numpy as np
@@ -22,7 +22,7 @@ def net():
 
 
 def shifted(changed, by, axis):
-    """A map moved by so many rows or columns."""
+    """A map moved by a number of rows or columns."""
     found = np.zeros_like(changed)
     source, target = (np.moveaxis(x, axis, 0) for x in (changed, found))
     for i, row in enumerate(source):
@@ -33,8 +33,8 @@ def shifted(changed, by, axis):
 
 @given(st.data())
 @settings(max_examples=60)
-def test_maps_end_where_their_limits_do(data):
-    """Every map is what its layer reads of the one before, within reach of where the change is."""
+def test_maps_are_those_of_their_layers_within_the_limits(data):
+    """Every map follows from the one before, limited to the reach around the change itself."""
     maps = ChangeMaps((9, 8))
     layers_of: dict[int, tuple] = {}
     found = [maps.FRAME]
@@ -47,28 +47,28 @@ def test_maps_end_where_their_limits_do(data):
         else:
             strides = data.draw(st.sampled_from(((1, 1), (1, 1), (2, 1), (2, 2))))
             kernel = data.draw(st.integers(1, 3)), data.draw(st.integers(1, 4))
-            taps = window(shape, kernel, strides, padding="same")
+            reads = window(shape, kernel, strides, padding="same")
             if data.draw(st.integers(0, 4)) == 4:
-                taps = pad(shape, ((1, 0), (0, 2)))
-            made, of = maps.window(source, taps), (taps, source)
+                reads = pad(shape, ((1, 0), (0, 2)))
+            made, of = maps.window(source, reads), (reads, source)
         if made not in found:
             found.append(made)
             layers_of[made] = of
     reach = data.draw(st.integers(0, 4))
     changed = data.draw(rn.changes((9, 8)))
     limited, free = maps.evaluate(changed, reach), maps.evaluate(changed)
-    places, wanted = {maps.FRAME: changed}, {maps.FRAME: changed}
-    for made, (taps, *sources) in layers_of.items():
-        if taps is None:
-            places[made], wanted[made] = (np.logical_or(*(x[i] for i in sources))
-                                          for x in (places, wanted))  # fmt: skip
+    centers, wanted = {maps.FRAME: changed}, {maps.FRAME: changed}
+    for made, (reads, *sources) in layers_of.items():
+        if reads is None:
+            centers[made], wanted[made] = (np.logical_or(*(x[i] for i in sources))
+                                          for x in (centers, wanted))  # fmt: skip
         else:
-            places[made] = taps.nearest(places[sources[0]])
-            near = places[made]
+            centers[made] = reads.nearest(centers[sources[0]])
+            near = centers[made]
             for axis, (pixels, count) in enumerate(zip((9, 8), maps.shape(made), strict=True)):
                 steps = range(-int(reach * count / pixels), int(reach * count / pixels) + 1)
                 near = np.logical_or.reduce([shifted(near, i, axis) for i in steps])
-            wanted[made] = taps(wanted[sources[0]]) & near
+            wanted[made] = reads(wanted[sources[0]]) & near
     for made in found:
         assert np.array_equal(limited[made], wanted[made])
         assert limited.count(made) == wanted[made].sum()
@@ -83,8 +83,8 @@ def test_maps_end_where_their_limits_do(data):
         assert far.box(made) == free.box(made)
 
 
-def test_limits_hold_where_part_of_a_change_goes_on():
-    """As with `prune`: what goes on is a rectangle here, but the limits behind it are none."""
+def test_limits_hold_where_pruning_stops_part_of_a_change():
+    """As with `prune`: the part that remains is a rectangle, but the limits are none."""
     maps, wide = ChangeMaps((12, 12)), window((12, 12), (7, 7), padding="same")
     first = maps.window(maps.FRAME, wide)
     second = maps.window(first, wide)
@@ -99,7 +99,7 @@ def test_limits_hold_where_part_of_a_change_goes_on():
 
 @given(st.data())
 @settings(max_examples=EXAMPLES // 2)
-def test_with_a_reach_beyond_the_frame_nothing_is_left_out(data):
+def test_with_a_reach_larger_than_the_frame_streams_are_exact(data):
     model = rn.network(data.draw)
     shape = model.inputs[0].shape[1:3]
     prune = data.draw(st.sampled_from([0.0, 1e-9]))
@@ -107,7 +107,7 @@ def test_with_a_reach_beyond_the_frame_nothing_is_left_out(data):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_what_is_out_of_reach_stays_as_it_was(mode):
+def test_values_out_of_reach_stay_as_they_were(mode):
     inputs = keras.Input((12, 12, 3))
     model = keras.Model(inputs, layers.Conv2D(4, 5, padding="same", name="conv")(inputs))
     frame = np.random.default_rng(0).normal(size=(12, 12, 3)).astype("float32")
@@ -127,7 +127,7 @@ def test_what_is_out_of_reach_stays_as_it_was(mode):
         assert np.abs(computed - wanted).max() < 1e-5 * np.ptp(new)
 
 
-def test_less_is_computed_and_a_full_run_mends_it(net):
+def test_a_limited_reach_computes_less_and_full_runs_are_exact_again(net):
     frame = np.random.default_rng(0).normal(size=(12, 12, 3)).astype("float32")
     changed = rn.lone_pixels((12, 12))[4]
     exact = selective.stream(net, mode="positions", calibrate=0)
@@ -147,7 +147,7 @@ def test_less_is_computed_and_a_full_run_mends_it(net):
     assert all(mine < theirs for theirs, mine in (macs[1], macs[2], macs[4], macs[5]))
 
 
-def test_full_runs_are_counted_on_in_a_stored_state(net):
+def test_a_saved_state_has_the_frames_since_the_last_full_run(net):
     frame = np.random.default_rng(0).normal(size=(12, 12, 3)).astype("float32")
     streams = [selective.stream(net, calibrate=0, refresh=3) for _ in range(2)]
     for _ in range(2):
@@ -158,7 +158,7 @@ def test_full_runs_are_counted_on_in_a_stored_state(net):
     ]
 
 
-def test_a_report_knows_the_reach():
+def test_reports_take_a_reach():
     inputs = keras.Input((40, 40, 3))
     x = inputs
     for i in range(3):
@@ -184,7 +184,7 @@ def test_a_reach_is_checked(net, make):
             make(net, reach=reach)
 
 
-def test_frames_between_full_runs_are_checked(net):
+def test_refresh_is_checked(net):
     message = "refresh must be a whole number of 1 or more, got"
     for refresh, error in ((0, ValueError), (2.5, TypeError), (True, TypeError)):
         with pytest.raises(error, match=message):

@@ -1,4 +1,4 @@
-"""Which layers and operations changes are followed through, and what is said of others."""
+"""Through which layers and operations changes are followed, and the errors for others."""
 
 import keras
 import numpy as np
@@ -22,7 +22,7 @@ def test_an_unsupported_layer_is_named_and_can_be_dense():
     assert list(stream.program.unsupported) == ["turned"]
 
 
-def test_layers_of_the_users_own_are_not_taken_for_their_parents():
+def test_subclasses_of_keras_layers_are_unsupported():
     class Mirrored(layers.ReLU):
         def call(self, x):
             return ops.flip(x, axis=1)
@@ -35,7 +35,7 @@ def test_layers_of_the_users_own_are_not_taken_for_their_parents():
     x = layers.Conv2D(2, 3, activation=mirrored, name="conv")(x)
     model = keras.Model(inputs, Mirrored(name="relu")(x))
     (stream,) = play(model, rn.lone_pixels((8, 8))[:1], ["positions"], unsupported="dense")
-    assert list(stream.program.unsupported) == ["conv"]  # behind it any layer will do
+    assert list(stream.program.unsupported) == ["conv"]  # after it, any layer works
     with pytest.raises(ValueError, match="'relu'.*Mirrored"):
         selective.stream(keras.Model(x, Mirrored(name="relu")(x)))
 
@@ -82,7 +82,7 @@ def with_operation(operation):
 
 
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
-def test_operations_that_models_call_by_themselves(operation):
+def test_operations_of_keras_ops_are_followed(operation):
     model = with_operation(operation)
     (stream,) = play(model, rn.lone_pixels((9, 11))[:3], ["positions"])
     assert not stream.program.unsupported and not stream.program.barriers
@@ -99,20 +99,20 @@ def test_operations_that_models_call_by_themselves(operation):
         (lambda x, y: ops.flip(x, axis=1), "no rule is known for Flip"),
     ],
 )
-def test_operations_that_look_beside_a_position_are_named(operation, why):
+def test_operations_that_read_other_positions_are_refused_by_name(operation, why):
     model = with_operation(operation)
     with pytest.raises(ValueError, match=why):
         selective.stream(model)
     play(model, rn.lone_pixels((9, 11))[:2], ["positions"], unsupported="dense")
 
 
-def test_reductions_over_all_positions_make_what_follows_dense():
+def test_layers_after_a_reduction_over_all_positions_are_dense():
     model = with_operation(lambda x, y: x * ops.mean(y, axis=(1, 2), keepdims=True))
     (stream,) = play(model, rn.lone_pixels((9, 11))[:2], ["positions"])
     assert stream.change_map("behind").all() and stream.change_map("one").sum() < 10
 
 
-def test_networks_that_differ_in_a_number_are_different():
+def test_networks_that_differ_in_a_number_have_other_fingerprints():
     found = []
     for by in (2.0, 2.0, 3.0, SCALES, SCALES + 1):
         found.append(selective.stream(with_operation(lambda x, y, by=by: x * by)).fingerprint)
@@ -120,7 +120,7 @@ def test_networks_that_differ_in_a_number_are_different():
     assert len(set(found)) == 4
 
 
-def test_names_and_how_weights_began_make_no_difference():
+def test_names_and_initializers_do_not_change_the_fingerprint():
     found = set()
     for seed in range(2):
         layer = layers.Conv2D(2, 3, kernel_initializer=keras.initializers.HeNormal(seed))

@@ -1,4 +1,4 @@
-"""Transposed convolutions in streams: as convolutions to blocks of outputs, which are then laid."""
+"""Transposed convolutions in streams: convolutions to blocks of outputs and depth to space."""
 
 import keras
 import numpy as np
@@ -39,7 +39,7 @@ def test_streams_equal_dense_runs(kernel, strides, padding):
     assert not streams[0].change_map("up").all()
 
 
-def test_networks_are_not_cut_between_blocks_and_what_lays_them():
+def test_runs_do_not_end_inside_a_transposed_convolution():
     model = between_convolutions(layers.Conv2DTranspose(3, (1, 2), strides=2, name="up"))
     for stream in play(model, rn.lone_pixels((7, 6))[:4], prune=1e-9):
         cut = [stream.program.steps[segment.last] for segment in stream._engine.runs[:-1]]
@@ -59,7 +59,7 @@ def test_blocks_take_the_multiply_accumulates_of_the_layer(kernel, strides):
     assert rates["up"] == 7 * 6 * kernel**2 * 4 * 5
 
 
-def test_normalization_and_padding_melt_into_it_where_nothing_is_laid():
+def test_normalization_and_padding_are_folded_where_the_stride_is_one():
     frame = keras.Input((7, 6, 3))
     x = layers.ZeroPadding2D(1, name="pad")(frame)
     x = layers.Conv2DTranspose(3, 2, padding="valid", use_bias=False, name="up")(x)
@@ -69,7 +69,7 @@ def test_normalization_and_padding_melt_into_it_where_nothing_is_laid():
     assert [step.kind for step in stream.program.steps] == ["conv"]
 
 
-def test_padding_before_laid_blocks_is_read_as_a_border():
+def test_padding_before_a_transposed_convolution_is_read_as_a_border():
     frame = keras.Input((7, 6, 3))
     x = layers.ZeroPadding2D(((1, 0), (0, 2)), name="pad")(frame)
     model = keras.Model(frame, layers.Conv2DTranspose(3, 3, strides=2, name="up")(x))
@@ -81,13 +81,13 @@ def test_padding_before_laid_blocks_is_read_as_a_border():
 def test_outputs_that_read_nothing():
     layer = layers.Conv2DTranspose(1, 1, strides=3)
     layer.build((None, 2, 2, 1))
-    taps = transposed.reads(layer, (2, 2))
-    assert taps.rows.tolist() == [[0], [-1], [-1], [1], [-1], [-1]]
+    reads = transposed.reads(layer, (2, 2))
+    assert reads.rows.tolist() == [[0], [-1], [-1], [1], [-1], [-1]]
     changed = np.array([[True, False], [False, False]])
-    assert np.argwhere(taps(changed)).tolist() == [[0, 0]]
+    assert np.argwhere(reads(changed)).tolist() == [[0, 0]]
 
 
-def test_dilated_ones_are_computed_anew():
+def test_dilated_transposed_convolutions_are_unsupported():
     layer = layers.Conv2DTranspose(2, 3, dilation_rate=2, name="up")
     with pytest.raises(ValueError, match="'up': it has a dilation or an output padding"):
         selective.stream(between_convolutions(layer))

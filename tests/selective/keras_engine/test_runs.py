@@ -1,4 +1,4 @@
-"""Regions of segments hold what changed, and lie inside their maps."""
+"""The regions of runs contain what changed and are inside of their maps."""
 
 import itertools
 
@@ -6,7 +6,6 @@ import keras
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from keras import layers
 
 import keras_seqpar as sp
 from keras_seqpar.selective.change_maps.flattening import flatten
@@ -14,13 +13,12 @@ from keras_seqpar.selective.change_maps.input_positions import window
 from keras_seqpar.selective.change_maps.program import compile_program
 from keras_seqpar.selective.change_maps.propagation import ChangeMaps
 from keras_seqpar.selective.keras_engine import runs
-from keras_seqpar.selective.keras_engine.engine import Engine
 from tests.selective.random_nets import changes
 
 
 @given(st.data())
 @settings(max_examples=60)
-def test_regions_hold_what_changed(data):
+def test_regions_contain_what_changed(data):
     shape = data.draw(st.integers(1, 30)), data.draw(st.integers(1, 30))
     maps = ChangeMaps(shape)
     wide = maps.window(maps.FRAME, window(shape, (3, 3), padding="same"))
@@ -52,7 +50,7 @@ def test_regions_hold_what_changed(data):
     assert run.regions("dense", found, size_class) == {}
 
 
-def test_what_has_nothing_to_share_stays_in_one_piece():
+def test_a_network_without_multiply_accumulates_is_one_run():
     inputs = keras.Input((8, 8, 1))
     x = keras.layers.MaxPooling2D(2)(keras.layers.MaxPooling2D(2)(inputs))
     program = compile_program(flatten(keras.Model(inputs, x), None))
@@ -60,7 +58,7 @@ def test_what_has_nothing_to_share_stays_in_one_piece():
         assert len(runs.split(program, share)) == 1
 
 
-def test_pieces_follow_each_other_and_have_their_share():
+def test_runs_are_in_order_and_have_their_smallest_share():
     network = sp.build_plain(2, family="resnet18", input_shape=(64, 64, 3), width=0.25)
     program = compile_program(flatten(network, None), fold=False)
     counts = []
@@ -74,29 +72,3 @@ def test_pieces_follow_each_other_and_have_their_share():
         assert all(x.macs >= least for x in pieces)
         counts.append(len(pieces))
     assert counts[0] == 1 < counts[1] < counts[2]
-
-
-def test_only_steps_that_do_the_same_are_alike():
-    """Backends that compile single steps compile one for all that are alike."""
-    frame = keras.Input((12, 12, 4))
-
-    def conv(x, name, **settings):
-        return layers.Conv2D(4, 3, **{"padding": "same"} | settings, name=name)(x)
-
-    x = conv(frame, "one")
-    x = layers.ReLU(name="relu_one")(x)
-    x = conv(x, "two")
-    x = layers.ReLU(name="relu_two")(x)
-    x = layers.ReLU(6, name="relu_6")(conv(x, "tanh", activation="tanh"))
-    x = layers.ReLU(name="relu_three")(conv(x, "three"))
-    x = conv(layers.LayerNormalization(name="norm_one")(x), "dilated", dilation_rate=2)
-    x = keras.ops.clip(layers.LayerNormalization(name="norm_two")(x), 0.0, 1.0)
-    x = conv(keras.ops.clip(x, 0.0, 2.0), "no_bias", use_bias=False)
-    x = layers.Add(name="add")([x, keras.ops.clip(x, 0.0, 1.0)])
-    engine = Engine(compile_program(flatten(keras.Model(frame, conv(x, "last")), None)))
-    steps = engine.program.steps
-    groups: dict[int, list[str]] = {}
-    for i, first in enumerate(engine.equal_steps):
-        groups.setdefault(first, []).append(steps[i].name.partition("clip")[0] or "clip")
-    shared = [names for names in groups.values() if len(names) > 1]
-    assert shared == [["one", "two", "three"], ["relu_one", "relu_two"], ["clip", "clip"]]

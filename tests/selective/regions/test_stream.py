@@ -1,7 +1,6 @@
-"""Crops around changes give what the whole frame gives, and streams of them say what they did."""
+"""Crops around changes give what the full frame gives, and streams count what they computed."""
 
 import threading
-from fractions import Fraction
 
 import keras
 import numpy as np
@@ -10,8 +9,6 @@ from keras import layers
 
 import keras_seqpar as sp
 from keras_seqpar import selective
-from keras_seqpar.selective.regions import crops
-from keras_seqpar.selective.regions.geometry import crop_geometry
 from tests import harness
 
 SHAPE = (48, 64, 3)
@@ -74,7 +71,7 @@ def test_the_receptive_field_makes_crops_exact(scale):
     assert modes == {"full", "regions"}
 
 
-def test_above_a_threshold_the_map_is_that_of_what_was_accepted(network):
+def test_with_a_threshold_the_map_is_that_of_the_accepted_frame(network):
     stream = selective.SegmentationStream(
         network, input_shape=SHAPE, threshold=0.5, scores=True, calibrate=False, most=1.0
     )
@@ -104,24 +101,7 @@ def test_changed_corners_and_borders(network):
         assert harness.error(result.output, dense(network, frame)) < 1e-5
 
 
-def test_geometry_of_known_networks():
-    def of(*stack, shape=(32, 32, 1)):
-        return crop_geometry(keras.Sequential([keras.Input(shape), *stack])).rows
-
-    conv = layers.Conv2D
-    rows = of(conv(1, 3, padding="same"), conv(1, 5, padding="same"))
-    assert (rows.stride, rows.scale, rows.before, rows.after) == (1, 1, 3, 3)
-    rows = of(conv(1, 5))  # no border: output i reads i to i + 4
-    assert (rows.outputs, rows.before, rows.after) == (28, 0, 4)
-    rows = of(layers.ZeroPadding2D(1), conv(1, 3, strides=2), conv(1, 3, padding="same"))
-    assert (rows.stride, rows.scale, rows.before, rows.after) == (2, 2, 3, 3)
-    rows = of(layers.MaxPooling2D(4), layers.UpSampling2D(4))
-    assert (rows.stride, rows.scale, rows.before, rows.after) == (4, 1, 3, 3)
-    rows = of(layers.AveragePooling2D(2, padding="same"), layers.UpSampling2D(3))
-    assert (rows.stride, rows.scale) == (2, Fraction(2, 3))
-
-
-def test_narrow_margins_are_cheaper_and_say_what_they_cost(network):
+def test_narrow_margins_are_cheaper_and_less_exact(network):
     share, agreement = [], []
     for margin in ("receptive_field", 2):
         stream = selective.SegmentationStream(
@@ -139,7 +119,7 @@ def frame_like(value=0.0):
     return np.full(SHAPE, value, "float32")
 
 
-def test_a_still_scene_costs_nothing(network):
+def test_a_still_scene_is_not_computed_again(network):
     stream = selective.SegmentationStream(network, input_shape=SHAPE, calibrate=False)
     first = stream(frame_like())
     again = stream(frame_like())
@@ -151,7 +131,7 @@ def test_a_still_scene_costs_nothing(network):
     assert again.stats.state_bytes == 48 * 64 * 3 * 4 + 24 * 32
 
 
-def test_full_runs_when_due_and_when_too_much_changed(network):
+def test_full_runs_after_refresh_frames_and_for_large_changes(network):
     stream = selective.SegmentationStream(
         network, input_shape=SHAPE, refresh=3, calibrate=False, most=0.9
     )
@@ -161,7 +141,7 @@ def test_full_runs_when_due_and_when_too_much_changed(network):
     assert stream.change_map().all()
 
 
-def test_what_is_looked_for(network):
+def test_options_set_which_changes_count(network):
     def stream(**options):
         made = selective.SegmentationStream(
             network, margin=2, input_shape=SHAPE, calibrate=False, most=1.0, **options
@@ -200,7 +180,7 @@ def test_items_of_a_batch_are_streams_of_their_own(network):
         stream(frame_like())
 
 
-def test_state_moves(network, tmp_path):
+def test_another_stream_continues_from_a_saved_state(network, tmp_path):
     one, two = (
         selective.SegmentationStream(network, input_shape=SHAPE, calibrate=False, most=1.0)
         for _ in range(2)
@@ -224,7 +204,7 @@ def test_state_moves(network, tmp_path):
 
 
 @pytest.mark.usefixtures("steady_clock")  # what crops cost decides which there are
-def test_nothing_is_compiled_again_and_again(network):
+def test_few_sizes_of_crops_are_compiled(network):
     stream = selective.SegmentationStream(network, margin=2, input_shape=SHAPE, most=1.0)
     for frame in frames(8, seed=7):
         stats = stream(frame).stats
@@ -241,7 +221,7 @@ def test_a_network_of_fixed_size_and_one_class():
         assert result.stats.agreement == 1.0
 
 
-def test_threads(network):
+def test_two_threads_cannot_share_a_stream(network):
     stream = selective.SegmentationStream(network, input_shape=SHAPE, calibrate=False)
     stream._busy.acquire()
     with pytest.raises(RuntimeError, match="another thread"):
@@ -306,34 +286,3 @@ def test_arguments_out_of_range(network):
     ):
         with pytest.raises(kind, match=words):
             selective.SegmentationStream(network, input_shape=SHAPE, **options)
-
-
-def test_boxes_hold_connected_changes():
-    rng = np.random.default_rng(0)
-    for share in (0.001, 0.01, 0.05):
-        changed = rng.random((61, 83)) < share
-        boxes = crops.find_boxes(changed, cell=4)
-        covered = np.zeros(changed.shape, bool)
-        for top, left, bottom, right in boxes:
-            covered[top:bottom, left:right] = True
-            part = changed[top:bottom, left:right]
-            assert part[0].any() and part[-1].any() and part[:, 0].any() and part[:, -1].any()
-        assert not (changed & ~covered).any()
-    two = np.zeros((40, 40), bool)
-    two[2, 2] = two[9, 9] = two[30, 4] = True  # cells (0, 0) and (1, 1) touch at a corner
-    assert sorted(crops.find_boxes(two)) == [(2, 2, 10, 10), (30, 4, 31, 5)]
-    assert crops.find_boxes(two, least=2) == [(2, 2, 10, 10)]
-    ring = np.zeros((40, 40), bool)
-    ring[[0, 39]] = ring[:, [0, 39]] = True
-    assert crops.find_boxes(ring) == [(0, 0, 40, 40)]
-    assert crops.find_boxes(np.zeros((5, 5), bool)) == []
-
-
-def test_boxes_are_joined_where_that_is_cheaper():
-    def price(box):
-        return 100 + crops.area(box)
-
-    apart = [(0, 0, 10, 10), (0, 60, 10, 70)]
-    assert sorted(crops.merge_boxes(apart, price)) == apart
-    near = [(0, 0, 10, 10), (0, 12, 10, 22), (40, 40, 50, 50)]
-    assert sorted(crops.merge_boxes(near, price)) == [(0, 0, 10, 22), (40, 40, 50, 50)]
