@@ -77,9 +77,9 @@ def stream(
             exceeds this limit.
         reach: with `"receptive_field"` the stream is exact: a change is followed to all outputs
             that read it. With a number, a map is computed only where the change itself is and up
-            to so many pixels of the frame around it. Farther away the old values stay, so
+            to this number of pixels of the frame around it. Farther away old values stay, so
             errors add up; see `refresh`.
-        refresh: compute the full frame every so many frames; `None` for never.
+        refresh: compute the full frame every `refresh` frames; `None` for never.
         input_shape: `(height, width, channels)`; needed where the model leaves sizes open.
         unsupported: what to do with layers for which no rule is known. `"error"` refuses the
             model. `"dense"` computes them, and everything after them, for every frame that

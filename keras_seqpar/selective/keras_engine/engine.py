@@ -169,18 +169,20 @@ class Engine:
             full[region.ys, region.xs] = differs[0, :, 0]
         return full
 
-    def scales(self, buffers: Sequence) -> list[float]:
-        """For each run except the last, the root mean square of its stored output."""
-        outputs = [run.output for run in self.runs if run.output is not None]
-        return [self._scale(self.buffers_of[value][0], buffers) for value in outputs]
-
-    def _scale(self, index: int, buffers: Sequence) -> float:
+    def stored_array(self, value: int, buffers: Sequence) -> np.ndarray:
+        """A stored value as an array `(1, height, width, channels)`, without its border."""
+        index = self.buffers_of[value][0]
         stored = self.program.stored_maps[index]
         (top, _), (left, _) = stored.pads
         height, width, channels = stored.shape
-        values = self.backend.numpy(buffers[index])
-        values = values.reshape(*stored.padded, channels)[top : top + height, left : left + width]
-        return float(np.sqrt(np.mean(np.square(values))))
+        values = self.backend.numpy(buffers[index]).reshape(1, *stored.padded, channels)
+        return values[:, top : top + height, left : left + width]
+
+    def scales(self, buffers: Sequence) -> list[float]:
+        """For each run except the last, the root mean square of its stored output."""
+        outputs = [run.output for run in self.runs if run.output is not None]
+        arrays = (self.stored_array(value, buffers) for value in outputs)
+        return [float(np.sqrt(np.mean(np.square(array)))) for array in arrays]
 
     # The methods below are called, or traced, by the backend's `Runner`.
 

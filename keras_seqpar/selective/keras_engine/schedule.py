@@ -1,5 +1,7 @@
 """One frame through the runs of a network: all of it, or what changed."""
 
+import keras
+
 from keras_seqpar.selective.change_maps.propagation import Changes
 from keras_seqpar.selective.keras_engine import cost_model
 from keras_seqpar.selective.keras_engine.engine import Engine
@@ -47,11 +49,11 @@ def compute_changes(
     map_of = engine.program.map_of_value
     if prune and not state.scales:  # a saved state of a stream that does not prune
         state.scales = engine.scales(state.buffers)
-    changes_of_runs, modes, macs = [], set(), 0
+    changes_of_runs, modes, macs, last_is_done = [], set(), 0, False
     for i, run in enumerate(engine.runs):
         changes_of_runs.append(changes)
         if not changes[map_of[run.input]].any():
-            continue  # pruning has stopped all changes in earlier runs
+            continue  # pruning stopped all changes, or no layer reads what changed
         run_mode, run_macs = cost_model.choose_mode(engine, i, changes, mode)
         limit = prune * state.scales[i] if prune and run.output is not None else None
         regions = run.regions(run_mode, changes, engine.backend.size_class)
@@ -60,10 +62,21 @@ def compute_changes(
         )
         if run.output is None:
             state.outputs = result
+            last_is_done = True
         elif limit is not None:
             map_ = map_of[run.output]
             changes = changes.restarted_at(map_, changes[map_] & result)
         modes.add(run_mode)
         macs += run_macs
+    if not last_is_done:
+        _update_outputs(engine, state)
     state.changes = changes_of_runs
     return modes.pop() if len(modes) == 1 else "mixed", macs
+
+
+def _update_outputs(engine: Engine, state: StreamState) -> None:
+    """Reads the outputs of earlier runs again, where the last run was left out."""
+    program = engine.program
+    for i, value in enumerate(keras.tree.flatten(program.outputs)):
+        if program.maps.has_positions(program.map_of_value[value]):
+            state.outputs[i] = engine.stored_array(value, state.buffers)

@@ -210,7 +210,7 @@ def merge_boxes(boxes: list[Box], price: Callable[[Box], float]) -> list[Box]:
         best, most_saved = None, 0.0
         for i, j in itertools.combinations(range(len(boxes)), 2):
             around, both = _around(boxes[i], boxes[j]), prices[i] + prices[j]
-            # The area is compared first, since it is quicker to compute than the price.
+            # The area is compared first, since it is faster to compute than the price.
             if area(around) <= both - most_saved and both - price(around) >= most_saved:
                 best, most_saved = (i, j, around), both - price(around)
         if best is None:

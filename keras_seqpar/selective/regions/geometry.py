@@ -120,9 +120,9 @@ def _ratio(step: Step, axis: int) -> Fraction:
 def _receptive_field(program: Program, output: int, axis: int, scale: Fraction, stride: int):
     """How many inputs the output can read before and after its own position.
 
-    This is measured: one full row (or column) after the other is changed, and the change is
-    followed to the output. At both ends and in the middle of the frame, as many rows as the
-    stride has are tried; the ends show what is not cut off by the other end.
+    Single rows (or columns) are changed, and each change is followed to the output. At both ends
+    and in the middle of the frame `stride` rows are tried, one for every phase of the stride. A
+    change at one end shows the full receptive field even where it is as large as the frame.
     """
     shape = program.shapes[program.inputs[0]][:2]
     size = shape[axis]

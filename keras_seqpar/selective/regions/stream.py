@@ -82,7 +82,7 @@ class SegmentationStream:
         only: look for changes only here: a boolean `(height, width)` map, or boxes
             `(top, left, bottom, right)` in pixels.
         never: do not look for changes here; same types as `only`.
-        refresh: compute the full frame every so many frames; `None` for never.
+        refresh: compute the full frame every `refresh` frames; `None` for never.
         most: share of a full frame's cost from which on the full frame is computed instead.
         scores: return the network's scores instead of classes.
         input_shape: `(height, width, channels)`; needed where the model leaves sizes open.

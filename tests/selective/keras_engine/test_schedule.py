@@ -1,11 +1,14 @@
 """Streams that prune: small changes stop between the runs of a network."""
 
+import keras
 import numpy as np
 import pytest
+from keras import layers
 
 from keras_seqpar import selective
+from tests import harness
 from tests.selective import random_nets as rn
-from tests.selective.players import MODES, check, small_net
+from tests.selective.players import MODES, check, play, small_net
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +41,21 @@ def test_pruning_stops_small_changes_between_runs(net):
             steps += 1
         assert steps > 1
         check(near(shifted), net, shifted)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_outputs_of_earlier_runs_are_current_when_later_runs_are_left_out(mode):
+    """The frame changes where the last layer does not read it, but another output does."""
+    inputs = keras.Input((5, 5, 3))
+    norm = layers.BatchNormalization(name="norm")(inputs)
+    skips = layers.DepthwiseConv2D(1, strides=3, padding="same", name="skips")(norm)
+    vector = layers.Dense(2, name="vector")(layers.GlobalAveragePooling2D(name="mean")(skips))
+    model = keras.Model(inputs, [skips, vector, norm], name="earlier_output")
+    harness.randomize(model)
+    unread, read = np.zeros((2, 5, 5), bool)
+    unread[0, 2] = unread[1, 4] = read[0, 0] = True
+    (stream,) = play(model, [unread, read, unread], [mode], prune=1e-9)
+    assert len(stream._engine.runs) > 1
 
 
 def test_pruning_continues_from_a_saved_state(net, tmp_path):
