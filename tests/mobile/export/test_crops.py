@@ -122,7 +122,7 @@ def test_many_frames(made, price):
 
 def test_large_regions_are_halved(made):
     layout = Layout.from_config(mobile.Runner(made.path).about["crops"])
-    axes = [layout.rows.limited(1), layout.cols.within(1)] * 2
+    axes = [layout.rows.limited(1), layout.cols.limited(1)] * 2
     planner = FixedPlanner(*axes, {(24, 24): 576.0, (16, 48): 700.0})
     for box, count in (((10, 10, 12, 12), 1), ((0, 0, 40, 8), 3), ((0, 0, 26, 28), 3)):
         crops = planner.crops(box)
