@@ -1,13 +1,10 @@
 """Files of crops give what whole frames give, and streams of them say what they did."""
 
-import importlib
 import json
 
 import keras
 import numpy as np
 import pytest
-from absl import flags
-from absl.testing import flagsaver
 from keras import layers
 
 from keras_seqpar import mobile
@@ -296,37 +293,3 @@ def test_a_device_needs_no_keras(tflite_runtime_python, root, made, tmp_path):
     assert said == ["full", "regions"]
     wanted = mobile.Runner(made.path)(frames)[1].argmax(-1)
     assert (np.load(tmp_path / "out.npy") == wanted).mean() > 0.99  # another version's kernels
-
-
-@pytest.fixture
-def command(root, monkeypatch):
-    """tflite/crops.py, called in this process: starting another takes ten times as long."""
-    monkeypatch.syspath_prepend(str(root / "tflite"))
-    crops = importlib.import_module("crops")
-
-    def call(*arguments):
-        with flagsaver.flagsaver():
-            crops.main(flags.FLAGS(["crops.py", *map(str, arguments)]))
-
-    return call
-
-
-def test_the_command(command, network, tmp_path, capsys):
-    network.save(tmp_path / "street.keras")
-    path = tmp_path / "out" / "street.tflite"
-    wanted = ("convert", tmp_path / "street.keras", "--image_size", "64x80", "--output", path)
-    command(*wanted, "--crops", "44x44,64x44", "--images", 2)
-    said = capsys.readouterr().out
-    assert "100.00% of the positions have Keras's class, on 2 images" in said
-    assert "signatures full, crop_44x44, crop_64x44" in said
-    results = tmp_path / "out" / "crops.json"
-    options = ("--images", 3, "--shares", "0.01", "--runs", 2, "--output", results)
-    command("measure", path, *options)
-    said = capsys.readouterr().out
-    assert "| crop_64x44 | 55.0% |" in said and "| 1% pasted | 3 |" in said
-    facts = json.loads(results.read_text())
-    assert facts["changes"][0]["agreement"] == 1.0 and len(facts["signatures"]) == 3
-    with pytest.raises(ValueError, match="--crops takes sizes like 64x96, got '3'"):
-        command(*wanted, "--crops", "3")
-    with pytest.raises(ValueError, match="--shares must be numbers above 0 and up to 1"):
-        command("measure", path, "--shares", "2")
