@@ -33,13 +33,13 @@ def convert_crops(
     """Writes a segmentation network for `CropStream`: whole frames, and crops of fixed sizes.
 
     The file has the signature `full` for frames and one like `crop_64x96` per size, with the
-    weights stored once. It says in `Runner.about["crops"]` what a host needs to put crops together:
+    weights stored once. `Runner.about["crops"]` contains what an app needs to put crops together:
     sizes, stride and receptive field. An app loads it once; memory grows with every signature that
     is run.
 
-    Crops give what whole frames give where the network sees nothing beyond their borders. So a crop
-    for one changed pixel must be about four times as wide as what the network sees to one side;
-    smaller crops serve streams that are given a margin in pixels.
+    A crop gives the same outputs as the whole frame where the receptive field ends inside the crop.
+    So a crop for one changed pixel must be about four times as wide as the receptive field to one
+    side. Smaller crops serve streams with a margin in pixels.
 
     Args:
         model: a functional Keras model from an image `(height, width, channels)` to a map
@@ -48,9 +48,10 @@ def convert_crops(
         crops: `(height, width)` of every size, multiples of the network's total stride, no larger
             than the frame and larger than twice the margin. Two or three are usual.
         image_size: `(height, width)` of frames, for a network that takes any.
-        margin: the least that streams will be given, in pixels; smaller crops do then.
+        margin: the smallest margin that streams will have, in pixels; a smaller margin allows
+            smaller crops.
         quantization: as for `convert`. Only float32 files give the same classes for crops as for
-            whole frames: integers are scaled otherwise there.
+            whole frames: in others each signature has its own scales.
         calibration: for int8 and int16x8, real frames `(n, height, width, channels)`; crops are
             calibrated with tiles of them.
         labels: names of the classes; they travel in the file.
@@ -152,7 +153,7 @@ def _check_sizes(model: keras.Model, found: Geometry, crops, margin) -> tuple[Si
 
 
 def _sees_nothing(side: int, axis: Axis) -> bool:
-    """No output of such a crop is free of what lies beyond its borders."""
+    """Every output of such a crop depends on values outside the crop."""
     return side < axis.size and side <= axis.before + axis.after
 
 

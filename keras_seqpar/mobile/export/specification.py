@@ -1,4 +1,4 @@
-"""What is decided about a .tflite file before it is made: the options, held against the network."""
+"""What is decided about a .tflite file before it is made: its options, checked for its network."""
 
 import dataclasses
 
@@ -37,7 +37,7 @@ class FileSpecification:
 def specify(
     network: NetworkFacts, options: FileOptions, *, learned_ranges: bool = False
 ) -> FileSpecification:
-    """Holds the options of a file against its network.
+    """Checks the options of a file for its network, and fills in what follows from it.
 
     Args:
         network: the network.

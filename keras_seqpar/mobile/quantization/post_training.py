@@ -1,4 +1,4 @@
-"""A float .tflite file -> a small one. Needs neither TensorFlow nor Keras."""
+"""A float .tflite file -> a quantized one. Needs neither TensorFlow nor Keras."""
 
 import json
 import os
@@ -29,9 +29,9 @@ def quantize(
     input_dtype: str = "float32",
     output_dtype: str = "float32",
 ) -> Converted:
-    """Makes a small .tflite file of a float one, with ai-edge-quantizer.
+    """Quantizes a float .tflite file with ai-edge-quantizer.
 
-    Labels, metadata and associated files stay; `none_of_these` stays in floats.
+    Labels, metadata and associated files are kept; `none_of_these` stays in floats.
 
     Args:
         source: a float32 file that `convert` wrote.

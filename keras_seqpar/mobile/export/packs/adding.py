@@ -29,16 +29,16 @@ def add_branch(
     """Adds a category's branch to a pack, whose other files stay as they are.
 
     Superclass branches on the way to it that the pack lacks are added too. The category comes
-    last in the order of the scores. A threshold for "none of these" goes: it was fitted on the
-    logits that were there before.
+    last in the order of the scores. The pack's threshold for "none of these" is
+    removed: it was fitted without the new logit.
 
     Needs Keras on the TensorFlow backend.
 
     Args:
-        folder: a pack; its trunk's file is run, and not made again.
-        model: a SeqPar network with that category, on the very trunk that the pack was made of:
-            grown with `add_category(..., freeze_others=True)`, for example.
-        category: label or node id in `model`; a superclass stands for its categories.
+        folder: a pack. Its trunk's file is run for calibration, not made again.
+        model: a SeqPar network with that category and with the trunk that the pack was made of, for
+            example grown with `add_category(..., freeze_others=True)`.
+        category: label or node id in `model`; a superclass stands for all of its categories.
         calibration: for a pack in int8, real images as for `pack`.
 
     Returns:
@@ -47,10 +47,10 @@ def add_branch(
     Raises:
         TypeError: an argument of the wrong type.
         FileNotFoundError: `folder` is no pack, or lacks a file that is needed.
-        ValueError: the trunk or a superclass's branch is another than the pack's; an unknown
-            category, or one that the pack has; and as for `pack`.
+        ValueError: the trunk or a superclass's branch differs from the pack's; an unknown category,
+            or one that the pack has; and as for `pack`.
         RuntimeError: Keras does not run on TensorFlow.
-        OSError: writing failed. The pack stays what it was.
+        OSError: writing failed. The pack is as before.
 
     Example:
 
@@ -80,7 +80,7 @@ def add_branch(
             branches={node.id: branches[node.id] for node in hierarchy.nodes},
             threshold=None,
         )
-        for part in made.values():  # no manifest names them yet
+        for part in made.values():  # in no manifest yet
             os.replace(source.work / part.file, folder / part.file)
     write_manifest(folder, manifest)
     return manifest

@@ -1,7 +1,7 @@
 """Keras network -> a new branch pack.
 
-An app keeps the trunk and downloads, adds and drops categories; `runtime/manifest.py` says what a
-pack is, `runtime/pack_runner.py` runs it.
+An app keeps the trunk and downloads, adds and removes categories. `runtime/manifest.py` describes
+packs, `runtime/pack_runner.py` runs them.
 """
 
 import os
@@ -44,7 +44,7 @@ def pack(
 
     The trunk's input is called `image` and its output `features`; a branch takes `features` and
     gives `logit`, float32 `(1, 1)`, or, a superclass's, `features`. The batch is 1. A stored
-    threshold (`with_threshold`) travels in the manifest. A network in mixed precision is
+    threshold (`with_threshold`) is written into the manifest. A network in mixed precision is
     converted in float32.
 
     Needs Keras on the TensorFlow backend. A `.keras` file saved on any backend loads there.
@@ -67,7 +67,7 @@ def pack(
         ValueError: no SeqPar network, or one with a gains input or an activation that the runner
             does not know; an unknown quantization or dtype; calibration that is missing or does
             not fit; a folder that cannot be written; a branch that the converter did not quantize
-            as the trunk.
+            like the trunk.
         RuntimeError: Keras does not run on TensorFlow.
         OSError: writing failed. No folder is left behind.
 

@@ -1,9 +1,9 @@
 """Pruning and clustering by tensorflow-model-optimization: files that compress better.
 
 Pruning trains a network while its smallest weights become 0 (Zhu and Gupta, arXiv 1710.01878);
-clustering lets every kernel have a few different values only (Han et al., arXiv 1510.00149). The
-.tflite files stay as long as they are, but zip to less, and that is what an app's download is.
-Both start from `to_tf_keras` and end in `from_tf_keras`; the result converts as any network.
+clustering allows every kernel only a few different values (Han et al., arXiv 1510.00149). The
+.tflite files keep their size, but their zip archives, which apps download, become smaller. Both
+start from `to_tf_keras` and end in `from_tf_keras`; the result is converted like any network.
 """
 
 from keras_seqpar.mobile.quantization.qat.compat import need
