@@ -93,7 +93,7 @@ def measure(logits: np.ndarray, truth: np.ndarray, threshold: Threshold) -> tupl
     figures = {
         "threshold": threshold.get_config(),
         "auroc": curve.area,
-        f"foreign_kept_at_{KEEP:g}": curve.foreign_at(KEEP),
+        f"foreign_kept_at_{KEEP:g}": curve.out_of_distribution_at(KEEP),
         "own": int(own.sum()),
         "own_kept": float(kept[own].mean()),
         "foreign": int((~own).sum()),
@@ -137,7 +137,11 @@ def draw(path: Path, curves: dict[str, Roc], reports: dict[str, dict]) -> None:
     figure = Figure(figsize=(4.8, 4.5), layout="constrained")
     axes = figure.subplots()
     for score, curve in curves.items():
-        (line,) = axes.plot(curve.foreign, curve.own, label=f"{score}, AUROC {curve.area:.3f}")
+        (line,) = axes.plot(
+            curve.out_of_distribution,
+            curve.in_distribution,
+            label=f"{score}, AUROC {curve.area:.3f}",
+        )
         report = reports[score]
         axes.plot(1 - report["foreign_rejected"], report["own_kept"], "o", color=line.get_color())
     axes.plot([0, 1], [0, 1], ":", color="0.6")

@@ -1,4 +1,4 @@
-"""What a family of networks is: stem, stages, head and plans; and what all families share.
+"""What a family of networks is (stem, stages, head, plans), and what all families share.
 
 A family is one file of this folder, and one line in `keras_seqpar.networks.plans`. Nothing else
 branches on a family. Its layers have names of the form `stem_...`, `stage1_block1_...` and

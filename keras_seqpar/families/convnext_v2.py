@@ -10,11 +10,11 @@ truncated normal of deviation 0.02.
 Deviations: `stem="small"` is a 3x3 convolution of stride 1 instead of 4x4 of stride 4, for
 images of 32 to 64 pixels. A stage that changes the channels without a stride does so with
 a 1x1 convolution (timm's rule as well; the published networks have no such stage). The
-top-down gain stands behind the layer normalization that follows the first block's depthwise
-convolution: in front of it the normalization would divide it out again.
+top-down gain is placed after the layer normalization that follows the first block's depthwise
+convolution: before it, the normalization would divide the gain out again.
 
 The plans' widths are this package's own. They are written for `tiny` and scale with the family's
-first stage; what their names mean is said in `keras_seqpar.families.resnet`.
+first stage. `keras_seqpar.families.resnet` says what their names mean.
 """
 
 import dataclasses

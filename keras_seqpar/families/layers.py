@@ -12,7 +12,7 @@ _TINIEST = 1e-24  # the square of a norm that cannot matter beside GlobalRespons
 class TopDownGain(keras.layers.Layer):
     """Multiplies a branch's features by a gain (top-down attention).
 
-    One stands in every branch; where is part of the plan (after "conv 5b" in
+    Every branch has one; its family decides where (after "conv 5b" in
     arXiv 2308.05128, section 3.3). The neutral gain 1 adds no operation to the graph.
 
     Call arguments: features `(batch, height, width, channels)` and optionally one gain

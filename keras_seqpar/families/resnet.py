@@ -100,7 +100,7 @@ class ResNet(Family):
         drop_path_rates: Sequence[float] = (),
         gain: str | None = None,
     ):
-        """A run of blocks; the gain stands after the first block's first 3x3 convolution."""
+        """A run of blocks; the gain comes after the first block's first 3x3 convolution."""
         for i in range(stage.repeats):
             stride, block = stage.stride if i == 0 else 1, f"{name}_block{i + 1}"
             y = self._residual(x, stage, stride, block, init, gain if i == 0 else None)

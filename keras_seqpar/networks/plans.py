@@ -3,7 +3,7 @@
 A plan gives the trunk as the repeats of the family's first stages, then for each split-point the
 stages that a branch runs below it. A category that hangs at a shallower level than others runs the
 remaining levels itself, so that all logits come from the same number of stages. The named plans
-stand in the families' files.
+are in the files of the families.
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
-"""Where "none of these" begins: scores of logits, thresholds fitted on them, ROC. NumPy only.
+"""Thresholds for "none of these": scores of logits, thresholds fitted on them, ROC. NumPy only.
 
-A network names one of its categories, whatever the image shows. How well it knows the image
-is read from the logits, and a high score means known:
+A network names one of its categories, whatever the image shows. A score of the logits says how
+well it knows the image; high scores mean known:
 
 - `"energy"`: `T log sum exp(z / T)` over the logits `z`, the negative of the energy of Liu et al.,
   arXiv 2010.03759, equation 3. They recommend the temperature `T` = 1 (section 4.2).
@@ -17,7 +17,7 @@ from collections.abc import Mapping
 import numpy as np
 
 SCORES = ("energy", "max_logit")
-KEEP = 0.95  # share of own images to keep, as in "false positives at 95 % true positives"
+KEEP = 0.95  # share of in-distribution images to keep: "false positives at 95 % true positives"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,37 +79,41 @@ class Threshold:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Roc:
-    """What every threshold keeps of the own and of the foreign images.
+    """What every threshold keeps of in-distribution and of out-of-distribution images.
 
     Args:
         thresholds: from infinity downwards, then every score that occurs; an image is kept
             whose score is at or above the threshold.
-        own: share of the own images that each keeps (true positives).
-        foreign: share of the foreign images that each keeps (false positives).
+        in_distribution: share of these images that each keeps (true positives).
+        out_of_distribution: share of these images that each keeps (false positives).
     """
 
     thresholds: np.ndarray
-    own: np.ndarray
-    foreign: np.ndarray
+    in_distribution: np.ndarray
+    out_of_distribution: np.ndarray
 
     @property
     def area(self) -> float:
-        """AUROC: how often a random own image scores above a random foreign one."""
-        heights = (self.own[1:] + self.own[:-1]) / 2
-        return float(np.sum(np.diff(self.foreign) * heights))
+        """AUROC: how often an in-distribution image scores above one that is not."""
+        heights = (self.in_distribution[1:] + self.in_distribution[:-1]) / 2
+        return float(np.sum(np.diff(self.out_of_distribution) * heights))
 
-    def foreign_at(self, own: float = KEEP) -> float:
-        """Share of the foreign images kept by the highest threshold that keeps `own` of the own.
+    def out_of_distribution_at(self, keep: float = KEEP) -> float:
+        """Share of out-of-distribution images that are kept with a share of the others.
+
+        Args:
+            keep: share of in-distribution images to keep; the highest threshold that keeps so
+                many is taken.
 
         Raises:
-            ValueError: `own` is no share above 0.
+            ValueError: `keep` is no share above 0.
         """
-        _check_share("own", own)
-        return float(self.foreign[np.argmax(self.own >= own)])
+        _check_share("keep", keep)
+        return float(self.out_of_distribution[np.argmax(self.in_distribution >= keep)])
 
 
 def known_score(logits, score: str = "energy", temperature: float = 1.0) -> np.ndarray:
-    """How well a network knows what it sees; high is known.
+    """Scores how well a network knows what an image shows: high scores mean known.
 
     Args:
         logits: `(images, categories)`.
@@ -140,12 +144,12 @@ def known_score(logits, score: str = "energy", temperature: float = 1.0) -> np.n
     return top + temperature * np.log(np.exp((logits - top[:, None]) / temperature).sum(-1))
 
 
-def roc(own, foreign) -> Roc:
-    """Compares the scores of own and foreign images at every threshold.
+def roc(in_distribution, out_of_distribution) -> Roc:
+    """Compares the scores of two sets of images at every threshold.
 
     Args:
-        own: `(n,)` scores of images of the network's categories.
-        foreign: `(m,)` scores of other images.
+        in_distribution: `(n,)` scores of images of the network's categories.
+        out_of_distribution: `(m,)` scores of other images.
 
     Returns:
         The curve.
@@ -158,19 +162,20 @@ def roc(own, foreign) -> Roc:
     >>> roc([3.0, 2.0, 1.0], [0.5, 2.5]).area
     0.6666666666666666
     """
-    own, foreign = _check_scores("own", own), _check_scores("foreign", foreign)
-    scores = np.unique(np.concatenate([own, foreign]))[::-1]
+    known = _check_scores("in_distribution", in_distribution)
+    other = _check_scores("out_of_distribution", out_of_distribution)
+    scores = np.unique(np.concatenate([known, other]))[::-1]
 
     def kept(some: np.ndarray) -> np.ndarray:
         below = np.searchsorted(np.sort(some), scores, side="left")
         return np.concatenate([[0.0], (len(some) - below) / len(some)])
 
-    return Roc(np.concatenate([[np.inf], scores]), kept(own), kept(foreign))
+    return Roc(np.concatenate([[np.inf], scores]), kept(known), kept(other))
 
 
 def fit_threshold(
-    own,
-    foreign=None,
+    in_distribution,
+    out_of_distribution=None,
     *,
     score: str = "energy",
     temperature: float = 1.0,
@@ -178,17 +183,17 @@ def fit_threshold(
 ) -> Threshold:
     """Fits a threshold on logits of images that were not trained on.
 
-    It lies half-way between two scores that occur, so that rounding on another backend or device
-    decides none of these images otherwise.
+    It is half-way between two scores that occur, so that rounding on another backend or device
+    changes the decision on none of these images.
 
     Args:
-        own: `(n, categories)` logits of images of the network's categories.
-        foreign: `(m, categories)` its logits of other images, if there are any.
+        in_distribution: `(n, categories)` logits of images of the network's categories.
+        out_of_distribution: `(m, categories)` logits of other images, if there are any.
         score: one of `SCORES`.
         temperature: of the energy.
-        keep: least share of the own images to keep. By default 0.95 without foreign images;
-            with them, whatever has the highest balanced accuracy: the mean of the shares of own
-            images kept and of foreign ones rejected.
+        keep: least share of the in-distribution images to keep. By default 0.95 without
+            out-of-distribution images; with them, what gives the highest balanced accuracy: the
+            mean of the share of in-distribution images kept and of the others rejected.
 
     Returns:
         The threshold.
@@ -202,23 +207,24 @@ def fit_threshold(
     >>> logits = with_activation(pets, None).predict(images)
     >>> pets = with_threshold(pets, fit_threshold(logits, keep=0.98))
     """
-    own_scores = known_score(own, score, temperature)
-    scores = own_scores
-    if foreign is not None:
-        if np.shape(own)[1:] != np.shape(foreign)[1:]:
+    known = known_score(in_distribution, score, temperature)
+    scores = known
+    if out_of_distribution is not None:
+        if np.shape(in_distribution)[1:] != np.shape(out_of_distribution)[1:]:
             raise ValueError(
-                "own and foreign logits must be of the same categories, got the shapes "
-                f"{np.shape(own)} and {np.shape(foreign)}."
+                "Both sets of logits must be of the same categories, got the shapes "
+                f"{np.shape(in_distribution)} and {np.shape(out_of_distribution)}."
             )
-        scores = np.concatenate([own_scores, known_score(foreign, score, temperature)])
-    if foreign is None or keep is not None:
+        scores = np.concatenate([known, known_score(out_of_distribution, score, temperature)])
+    if out_of_distribution is None or keep is not None:
         keep = KEEP if keep is None else keep
         _check_share("keep", keep)
         # As many as must be kept; the share is rounded first, for 0.07 * 100 is above 7.
-        lowest = np.sort(own_scores)[len(own_scores) - math.ceil(round(keep * len(own_scores), 6))]
+        lowest = np.sort(known)[len(known) - math.ceil(round(keep * len(known), 6))]
     else:
-        curve = roc(own_scores, scores[len(own_scores) :])
-        balanced = np.round(curve.own + 1 - curve.foreign, 9)  # so that equals are equal
+        curve = roc(known, scores[len(known) :])
+        difference = curve.in_distribution - curve.out_of_distribution
+        balanced = np.round(1 + difference, 9)  # so that equals are equal
         best = len(balanced) - 1 - np.argmax(balanced[::-1])  # the one that keeps most
         lowest = curve.thresholds[best]
     below = scores[scores < lowest]

@@ -21,14 +21,14 @@ def attend(
 
     Args:
         model: a SeqPar network.
-        gains: label or node id of a category or superclass -> gain. Nodes not named keep
-            the gain they have; a superclass's gain acts on its own branch, not a second time
-            on those below it.
-        after: the layer behind which the named gains act from now on, by its name without the
-            node's prefix, for example `"stage4_block1_conv1"`. Each named node's branch must
+        gains: label or node id of a category or superclass -> gain. Other nodes keep the gain
+            they have. The gain of a superclass acts on its own branch only, not again on the
+            branches below.
+        after: the layer after which these gains act from now on: its name without the node's
+            prefix, for example `"stage4_block1_conv1"`. The branch of each named node must
             have it, with features `(batch, height, width, channels)`. `None` leaves the gains
-            where they are; a new network has them where its plan says. Directly in front of
-            a layer normalization a gain has no effect: it is divided out again.
+            where they are; in a new network the family decides where that is. Directly before
+            a layer normalization a gain has no effect, because it is divided out again.
 
     Returns:
         A new network that shares all weights; `model` stays as it is.
@@ -40,7 +40,7 @@ def attend(
 
     Example:
 
-    >>> keen_on_cats = attend(model, {"cat": 1.3, "car": 0.8})
+    >>> attended = attend(model, {"cat": 1.3, "car": 0.8})
     >>> earlier = attend(model, {"cat": 1.3}, after="stage4_block1_conv1")
     """
     parts = find_parts(model)
@@ -63,13 +63,13 @@ def attention_input(model: keras.Model, *, after: str | None = None) -> keras.Mo
 
     Args:
         model: a SeqPar network.
-        after: as for `attend`, and every branch must have the layer. Those of a nested
-            network's levels differ: there move gains with `attend` first, level by level.
+        after: as for `attend`; every branch must have the layer. In a nested network the
+            layers differ by level: move the gains with `attend` first, level by level.
 
     Returns:
         A new network that shares all weights. Its inputs are the images and `gains`,
-        `(batch, nodes)`: one column per node in the order of `gain_names(model)`. Constant
-        gains already set multiply them. Feed ones for neutral.
+        `(batch, nodes)`: one column per node in the order of `gain_names(model)`, multiplied by
+        the constant gains that are set. 1 is neutral.
 
     Raises:
         TypeError: `model` is no Keras model, or `after` no name.
@@ -113,7 +113,7 @@ def _with_gain(
         branch: the branch of the node `id_`.
         id_: the prefix of its layers.
         gain: the constant gain; `None` keeps the one it has.
-        after: where the gain acts; `None` keeps the place it has.
+        after: the layer after which the gain acts; `None` leaves it where it is.
         as_input: give the branch a second input that multiplies the constant gain.
     """
     inputs = [keras.Input(x.shape[1:], dtype=x.dtype, name=x.name) for x in branch.inputs]
@@ -141,15 +141,15 @@ def _check_after(parts: Parts, ids: Iterable[str], after: str | None) -> None:
         return
     if not isinstance(after, str):
         raise TypeError(f"after must be the name of a layer, got {after!r}.")
-    places = [_places(parts.branches[id_], id_) for id_ in ids]
-    common = [name for name in places[0] if all(name in others for others in places)]
+    names = [_feature_layers(parts.branches[id_], id_) for id_ in ids]
+    common = [name for name in names[0] if all(name in others for others in names)]
     if after not in common:
         extra = "" if common else "These branches have no layer in common: name fewer nodes."
         raise ValueError(unknown_name("layer to act after", after, common, extra))
 
 
-def _places(branch: keras.Model, id_: str) -> list[str]:
-    """The layers behind which a gain can act, without the prefix of their node."""
+def _feature_layers(branch: keras.Model, id_: str) -> list[str]:
+    """Names of the layers after which a gain can act, without the prefix of their node."""
     return [
         layer.name.removeprefix(f"{id_}_")
         for layer in branch.layers

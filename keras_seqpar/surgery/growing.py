@@ -1,4 +1,4 @@
-"""Growing networks: by a new category, or by the branches of another network.
+"""Growing a network by a new category, or by the branches of another network.
 
 Nothing here changes the network it is given.
 """

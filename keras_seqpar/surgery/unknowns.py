@@ -1,9 +1,9 @@
-"""None of these: what a network says of images of categories that it does not have.
+"""None of these: a decision on images of categories that a network does not have.
 
-A cutout sees images of the categories it dropped, and softmax names one of the kept ones. A
-threshold on a score of the logits says when it knows none: fitted on validation images
-(`fit_threshold`), stored with the network (`with_threshold`), an output beside the scores
-(`none_of_these`), which converted files have as well.
+A cutout also gets images of the categories that it dropped, and its softmax names one of the kept
+ones for them. A threshold on a score of the logits tells these images apart. It is fitted on
+validation images (`fit_threshold`) and stored with the network (`with_threshold`). The decision is
+an output beside the scores (`none_of_these`), in converted files too.
 """
 
 import keras
@@ -37,10 +37,10 @@ __all__ = [
 def with_threshold(model: keras.Model, threshold: Threshold | None) -> keras.Model:
     """The same network, plain ones included, that stores where "none of these" begins.
 
-    The scores stay what they are. The threshold is saved with the network, and converted files get
-    an output `none_of_these`. It belongs to these logits: what changes them drops it, as a cutout
-    of fewer categories, `attend`, `attention_input`, `add_category` and `merge` do. Fit it after
-    those, and anew after further training, which it cannot notice.
+    The scores do not change. The threshold is saved with the network, and converted files get an
+    output `none_of_these`. It was fitted on the network's logits, so a cutout of fewer categories,
+    `attend`, `attention_input`, `add_category` and `merge` drop it: fit it after them. Fit it again
+    after further training.
 
     Args:
         model: a network of this package.

@@ -66,7 +66,7 @@ def test_figures(score):
     own, right = truth >= 0, logits.argmax(-1) == truth
     auroc = metrics.roc_auc_score(own, known_score(logits, score))
     assert figures["auroc"] == curve.area == pytest.approx(auroc)
-    assert figures["foreign_kept_at_0.95"] == curve.foreign_at(0.95)
+    assert figures["foreign_kept_at_0.95"] == curve.out_of_distribution_at(0.95)
     assert (figures["own"], figures["foreign"]) == (40, 20)
     assert figures["own_kept"] == kept[:40].mean()
     assert figures["foreign_rejected"] == 1 - kept[40:].mean()

@@ -47,11 +47,11 @@ def test_curves_equal_those_of_scikit_learn(own, foreign):
     truth, scores = [1] * len(own) + [0] * len(foreign), np.array(own + foreign, "float64")
     fpr, tpr, thresholds = metrics.roc_curve(truth, scores, drop_intermediate=False)
     assert np.array_equal(curve.thresholds, thresholds)
-    assert np.allclose(curve.own, tpr, atol=1e-12)
-    assert np.allclose(curve.foreign, fpr, atol=1e-12)
+    assert np.allclose(curve.in_distribution, tpr, atol=1e-12)
+    assert np.allclose(curve.out_of_distribution, fpr, atol=1e-12)
     assert curve.area == pytest.approx(metrics.roc_auc_score(truth, scores))
     for share in (0.5, 0.95, 1.0):
-        assert curve.foreign_at(share) == pytest.approx(fpr[tpr >= share - 1e-12].min())
+        assert curve.out_of_distribution_at(share) == pytest.approx(fpr[tpr >= share - 1e-12].min())
 
 
 @given(own=few, keep=st.sampled_from([0.01, 0.07, 0.5, 0.9, 0.95, 1.0]))
@@ -229,9 +229,17 @@ def test_the_decision_is_made_in_float32_of_half_precision():
         (lambda: known_score([1.0, 2.0]), ValueError, r"\(images, categories\), got .* \(2,\)"),
         (lambda: known_score(np.zeros((0, 3))), ValueError, r"got the shape \(0, 3\)"),
         (lambda: known_score([[np.inf, 0]]), ValueError, "logits must be finite"),
-        (lambda: roc([], [1.0]), ValueError, r"own must be one or more .* got the shape \(0,\)"),
-        (lambda: roc([1.0], [[1.0]]), ValueError, r"foreign must .* got the shape \(1, 1\)"),
-        (lambda: roc([1.0], [0.0]).foreign_at(0), ValueError, "share above 0 .* got 0"),
+        (
+            lambda: roc([], [1.0]),
+            ValueError,
+            r"in_distribution must be one or more .* got the shape \(0,\)",
+        ),
+        (
+            lambda: roc([1.0], [[1.0]]),
+            ValueError,
+            r"out_of_distribution must .* got the shape \(1, 1\)",
+        ),
+        (lambda: roc([1.0], [0.0]).out_of_distribution_at(0), ValueError, "share above 0 .* got 0"),
         (lambda: sp.fit_threshold([[1.0]], keep=1.5), ValueError, "keep must .* got 1.5"),
         (
             lambda: sp.fit_threshold([[1.0]], [[1.0, 2.0]]),
