@@ -1,11 +1,11 @@
-"""The whole way on scikit-learn's digits: train, cut out, quantize, verify, compare.
+"""All steps on scikit-learn's digits: train, cut out, quantize, verify, compare.
 
     make demo                                    # sets everything up and runs this
     python recipes/demo.py --categories 0,1,7    # the categories of the cutout
     python recipes/demo.py --reuse               # another cutout without training again
 
 Trains a small PHL network on ten categories and the plain network of its family beside it,
-cuts the chosen categories out of the former without retraining, converts all three to int8
+cuts some categories out of the former without retraining, converts all three to int8
 and runs the files in the LiteRT interpreter beside Keras.
 """
 
@@ -67,16 +67,16 @@ def measure(name: str, model, file: Path, digits: data.Dataset, kept: tuple[str,
         calibration=images_of(digits.train, digits.categories, labels, labels)[0][:300],
         input_dtype="uint8",
     )
-    images, wanted = images_of(digits.validation, digits.categories, labels, labels)
-    report = mobile.verify(made.path, model, images, wanted).check()
-    images, wanted = images_of(digits.validation, digits.categories, kept, labels)
+    images, answers = images_of(digits.validation, digits.categories, labels, labels)
+    report = mobile.verify(made.path, model, images, answers).check()
+    images, answers = images_of(digits.validation, digits.categories, kept, labels)
     scores = mobile.Runner(made.path)(images)
-    return Row(name, sp.cost(model), report, float(np.mean(scores.argmax(-1) == wanted)))
+    return Row(name, sp.cost(model), report, float(np.mean(scores.argmax(-1) == answers)))
 
 
-def images_of(split: data.Split, of_data, wanted, outputs) -> tuple[np.ndarray, np.ndarray]:
-    """The images of the wanted categories, and which output should name each of them."""
-    output_of = [outputs.index(label) if label in wanted else -1 for label in of_data]
+def images_of(split: data.Split, of_data, kept, outputs) -> tuple[np.ndarray, np.ndarray]:
+    """The images of the kept categories, and the index of the right output for each."""
+    output_of = [outputs.index(label) if label in kept else -1 for label in of_data]
     answers = np.array(output_of)[split.labels]
     return split.read(np.flatnonzero(answers >= 0)), answers[answers >= 0]
 

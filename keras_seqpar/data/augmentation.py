@@ -85,7 +85,7 @@ def draw(
         against its partner's, `(count,)`; and which stored images to equalize, `(count,)`.
     """
     maps = _crops(rng, count, policy, stored, size)
-    mix, own = _mixes(rng, count, policy, size)
+    mix, label_weights = _mixes(rng, count, policy, size)
     colors = []
     equalize = np.zeros(count, bool)
     if policy.randaugment:
@@ -97,7 +97,7 @@ def draw(
             colors.append(_colors(operation, sign, strength))
             equalize |= operation == "equalize"
     affine = maps[:, :2].reshape(count, AFFINE)
-    return np.concatenate([affine, mix, *colors], axis=1, dtype="float32"), own, equalize
+    return np.concatenate([affine, mix, *colors], axis=1, dtype="float32"), label_weights, equalize
 
 
 def _crops(rng, count: int, policy: Policy, stored: int, size: int) -> np.ndarray:
@@ -143,21 +143,21 @@ def _colors(operation, sign, strength: float) -> np.ndarray:
 
 
 def _mixes(rng, count: int, policy: Policy, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Weight of the own image outside a box (top, left, bottom, right), and its label's."""
+    """Weight of each image outside a box (top, left, bottom, right), and weight of its label."""
     rows = np.zeros((count, MIX))
     rows[:, 0] = 1
-    own = np.ones(count)
+    label_weights = np.ones(count)
     cut = rng.uniform(size=count) < (0.5 if policy.mixup else 1.0) * bool(policy.cutmix)
     if policy.mixup:
         weights = rng.beta(policy.mixup, policy.mixup, count)
-        rows[~cut, 0] = own[~cut] = weights[~cut]
+        rows[~cut, 0] = label_weights[~cut] = weights[~cut]
     if policy.cutmix:
         half = size / 2 * np.sqrt(1 - rng.beta(policy.cutmix, policy.cutmix, count))[:, None]
         center = rng.uniform(0, size, (count, 2))
         box = np.concatenate([center - half, center + half], axis=1).round().clip(0, size)
         rows[cut, 1:] = box[cut]
-        own[cut] = 1 - ((box[:, 2] - box[:, 0]) * (box[:, 3] - box[:, 1]) / size**2)[cut]
-    return rows, own
+        label_weights[cut] = 1 - ((box[:, 2] - box[:, 0]) * (box[:, 3] - box[:, 1]) / size**2)[cut]
+    return rows, label_weights
 
 
 def equalize(images: np.ndarray, selected: np.ndarray) -> np.ndarray:

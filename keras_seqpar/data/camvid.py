@@ -89,12 +89,12 @@ def load(path: str, splits: Sequence[str] = SPLITS) -> Scenes:
 def _read_split(file: zipfile.ZipFile, names, folder: str) -> Split:
     from PIL import Image
 
-    wanted = sorted(n for n in names if PurePosixPath(n).parent == PurePosixPath(folder)
+    listed = sorted(n for n in names if PurePosixPath(n).parent == PurePosixPath(folder)
                     and n.endswith((".jpg", ".png")))  # fmt: skip
-    if not wanted:
+    if not listed:
         raise ValueError(f"The zip has no images in {folder}.")
     parts: list[list[np.ndarray]] = [[], []]
-    for name in wanted:
+    for name in listed:
         label = f"{folder}annot/{PurePosixPath(name).stem}.png"
         if label not in names:
             raise ValueError(f"The image {name} has no classes: {label} is missing.")

@@ -65,7 +65,7 @@ def only(dataset: Dataset, categories: Sequence[str]) -> Dataset:
 
     Args:
         dataset: the data set.
-        categories: labels to keep, in the order wanted.
+        categories: labels to keep, in the order of the new indices.
 
     Returns:
         A data set of their images alone, in the order they had.

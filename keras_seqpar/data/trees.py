@@ -10,9 +10,9 @@ from pathlib import Path, PurePosixPath
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 SPLITS = {"train": ("train", "training"), "validation": ("validation", "val", "valid", "test")}
 
-# What a source lists: (name, category index, encoded image or where it lies).
+# What a source lists: (name, category index, encoded image or its path).
 Record = tuple[str, int, bytes | Path]
-# Folder tree: split folder -> category -> [(name, encoded image or where it lies)].
+# Folder tree: split folder -> category -> [(name, encoded image or its path)].
 Tree = dict[str, dict[str, list[tuple[str, bytes | Path]]]]
 
 
@@ -39,11 +39,11 @@ def _folders(parent: Path) -> list[Path]:
 
 
 def read_archive(path: str, splits: Sequence[str], memory_limit: int) -> Tree:
-    """Reads the encoded images of the wanted splits into memory."""
+    """Reads the encoded images of some splits into memory."""
     file = Path(path).expanduser()
     if not file.is_file():
         raise ValueError(f"The archive {path!r} does not exist. {_LAYOUT}")
-    wanted = {folder for split in splits for folder in SPLITS[split]}
+    needed = {folder for split in splits for folder in SPLITS[split]}
     tree: Tree = {}
     total = 0
     try:
@@ -53,13 +53,13 @@ def read_archive(path: str, splits: Sequence[str], memory_limit: int) -> Tree:
                 if len(parts) < 3 or not _is_image(parts[-1]) or parts[0] == "__MACOSX":
                     continue
                 split, category, name = parts[-3:]
-                total += size if split in wanted else 0
+                total += size if split in needed else 0
                 if total > memory_limit:
                     raise ValueError(
                         f"The archive {path!r} is larger than {memory_limit / 2**30:.1f} GiB. "
                         "Unpack it and use folder:PATH."
                     )
-                content = read() if split in wanted else b""
+                content = read() if split in needed else b""
                 images = tree.setdefault(split, {}).setdefault(category, [])
                 images.append((f"{split}/{category}/{name}", content))
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError) as error:

@@ -61,6 +61,7 @@ class NetworkConfig:
         stem: "standard" or "small".
         drop_path_rate: rate of stochastic depth at the last block.
         init: where initial weights come from, as `keras_seqpar.weights.load` reads it.
+        partial_init: fill what fits of the initial weights; else all of the trunk or nothing.
         freeze_trunk: train the branches only.
     """
 
@@ -72,6 +73,7 @@ class NetworkConfig:
     stem: str
     drop_path_rate: float
     init: str | None
+    partial_init: bool
     freeze_trunk: bool
 
     def __post_init__(self):
@@ -82,6 +84,10 @@ class NetworkConfig:
         if self.freeze_trunk and not self.init:
             raise ValueError(
                 "--freeze_trunk needs a trained trunk: --init timm:NAME, or FILE.keras."
+            )
+        if self.freeze_trunk and self.partial_init:
+            raise ValueError(
+                "--freeze_trunk needs a whole trunk, --partial_init fills a part: give one."
             )
 
 

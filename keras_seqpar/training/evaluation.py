@@ -16,12 +16,12 @@ from keras_seqpar.networks.prediction import predict
 from keras_seqpar.utils.names import make_id
 
 
-def size_of(network: keras.Model, wanted: int | None) -> int:
+def size_of(network: keras.Model, expected: int | None) -> int:
     """The side of the images that a network takes.
 
     Args:
         network: the network.
-        wanted: a side, or `None` for the network's own.
+        expected: a side, or `None` for the network's own.
 
     Raises:
         ValueError: the network takes another size, or no squares, or leaves it open.
@@ -29,11 +29,11 @@ def size_of(network: keras.Model, wanted: int | None) -> int:
     height, width = network.inputs[0].shape[1:3]
     if height != width:
         raise ValueError(f"The network takes {height} x {width} pixels; only squares are read.")
-    if height is None and wanted is None:
+    if height is None and expected is None:
         raise ValueError("The network takes images of any size. Choose one: --image_size.")
-    if wanted is not None and height not in (None, wanted):
-        raise ValueError(f"The network takes {height} pixels, --image_size says {wanted}.")
-    return wanted or height
+    if expected is not None and height not in (None, expected):
+        raise ValueError(f"The network takes {height} pixels, --image_size says {expected}.")
+    return expected or height
 
 
 def load_split(

@@ -125,6 +125,12 @@ def define_network_flags(values: flags.FlagValues = flags.FLAGS) -> None:
             flag_values=values,
         )
         flags.DEFINE_boolean(
+            "partial_init",
+            False,
+            "Fill what fits of --init and list the rest; else all of the trunk or nothing.",
+            flag_values=values,
+        )
+        flags.DEFINE_boolean(
             "freeze_trunk",
             False,
             "Train the branches only; needs --init. Much faster with --noflip --crop_scale 1: the "
@@ -328,8 +334,8 @@ def read_train_flags(
             raise ValueError("Say which run to resume: --resume --output FOLDER.")
         found = resumed_values(found, given)
     elif found["setting"]:
-        chosen = settings.read(found["setting"])
-        found |= {name: value for name, value in chosen.items() if name not in given}
+        defaults = settings.read(found["setting"])
+        found |= {name: value for name, value in defaults.items() if name not in given}
     found = fill_in(found)
     return from_values(ClassificationConfig, found), from_values(RunConfig, found)
 

@@ -111,16 +111,16 @@ def flag_group(title: str, values: flags.FlagValues = flags.FLAGS) -> Iterator[N
 
 def own_flags() -> dict[str, Any]:
     """The values of all flags that the command defines, by name."""
-    own = flags.FLAGS.get_key_flags_for_module(sys.argv[0])
-    return {flag.name: flag.value for flag in own}
+    defined = flags.FLAGS.get_key_flags_for_module(sys.argv[0])
+    return {flag.name: flag.value for flag in defined}
 
 
 def help_text() -> str:
     """The docstring of the command, and its flags in groups with their defaults."""
     lines = [(sys.modules["__main__"].__doc__ or "").rstrip(), ""]
     grouped = {name for names in _groups.values() for name in names}
-    own = [flag.name for flag in flags.FLAGS.get_key_flags_for_module(sys.argv[0])]
-    groups = _groups | {"Flags": [name for name in own if name not in grouped]}
+    defined = [flag.name for flag in flags.FLAGS.get_key_flags_for_module(sys.argv[0])]
+    groups = _groups | {"Flags": [name for name in defined if name not in grouped]}
     for title, names in groups.items():
         if not (found := [flags.FLAGS[name] for name in names if name in flags.FLAGS]):
             continue

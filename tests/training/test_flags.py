@@ -42,6 +42,7 @@ def test_a_setting_gives_defaults_and_flags_win(name, images):
         (["--randaugment=11"], "randaugment must be 0 to 10, got 11.0"),
         (["--mixup=-1"], "mixup must be 0 or more, got -1.0"),
         (["--freeze_trunk"], "--freeze_trunk needs a trained trunk: --init"),
+        (["--freeze_trunk", "--init=a.keras", "--partial_init"], "needs a whole trunk"),
         (["--resume"], "Say which run to resume"),
         (["digits"], "arguments without a flag: digits"),
         (["--hierarchy=a.json", "--network=plain"], "--network plain has no superclasses"),

@@ -57,7 +57,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     @property
     def epoch(self) -> int:
-        """Number of whole epochs done."""
+        """Number of complete epochs."""
         return len(self.history)
 
     @property
@@ -119,12 +119,12 @@ class Checkpoint(keras.callbacks.Callback):
         except (zipfile.BadZipFile, KeyError, ValueError, OSError, EOFError) as error:
             raise ValueError(f"{self.path} is no readable checkpoint: {error}") from error
         model.optimizer.build(model.trainable_variables)
-        wanted = state_of(model)
-        shapes = {name: tuple(variable.shape) for name, variable in wanted.items()}
+        expected = state_of(model)
+        shapes = {name: tuple(variable.shape) for name, variable in expected.items()}
         if {name: value.shape for name, value in found.items()} != shapes:
             raise ValueError(
                 f"{self.path} is the checkpoint of another network or optimizer: it holds "
-                f"{len(found)} arrays, wanted are {len(wanted)}, or their names or shapes differ."
+                f"{len(found)} arrays instead of {len(expected)}, or their names or shapes differ."
             )
-        for name, variable in wanted.items():
+        for name, variable in expected.items():
             variable.assign(found[name])

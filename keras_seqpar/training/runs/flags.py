@@ -69,6 +69,8 @@ def read_flags(folder: Path) -> dict[str, Any]:
     if variant := stored.pop("variant", None):
         stored["network"] = _RENAMED_VARIANTS.get(variant, "seqpar")
         stored["plan"] = variant if stored["network"] == "seqpar" else "late_sp"
+    if "family" in stored:
+        stored.setdefault("partial_init", False)  # earlier versions had no such flag
     return {**about, "flags": stored}
 
 

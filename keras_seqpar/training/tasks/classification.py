@@ -80,7 +80,12 @@ def train(config: ClassificationConfig, run: RunConfig) -> Checkpoint:
             mixed_precision=step.mixed_precision,
         )
     if config.network.init:
-        filled = load_weights(network, config.network.init, classifier=False)
+        filled = load_weights(
+            network,
+            config.network.init,
+            classifier=False,
+            partial=config.network.partial_init,
+        )
         print(f"Initial weights: {filled}")
     network.get_layer("trunk").trainable = not config.network.freeze_trunk
     if devices.first:
@@ -191,7 +196,7 @@ def make_network(
         mixed_precision: type of the features, or "off".
 
     Returns:
-        The network, which gives logits, in the precision wanted; and a function that returns the
+        The network, which gives logits, in the given precision; and a function that returns the
         same network in float32 with its weights, which gives scores.
     """
     saved = build(config, categories, "softmax", image_size=image_size, seed=seed)

@@ -17,7 +17,7 @@ class Teacher(keras.layers.Layer):
 
     Args:
         network: a network of this package that takes pixels.
-        categories: labels, in the order of the logits wanted.
+        categories: labels, in the order of the logits to return.
 
     Raises:
         ValueError: it does not have all of the categories.
@@ -27,13 +27,13 @@ class Teacher(keras.layers.Layer):
         super().__init__(dtype="float32", **kwargs)
         hierarchy = find_parts(network, allow_plain=True).hierarchy
         known = [make_id(label) for label in hierarchy.categories]
-        wanted = [make_id(label) for label in categories]
-        if missing := [n for n, id_ in zip(categories, wanted, strict=True) if id_ not in known]:
+        ids = [make_id(label) for label in categories]
+        if missing := [n for n, id_ in zip(categories, ids, strict=True) if id_ not in known]:
             raise ValueError(
                 f"The teacher does not know {', '.join(missing)}. It must be trained on all "
                 "categories of the data."
             )
-        self.columns = [known.index(id_) for id_ in wanted]
+        self.columns = [known.index(id_) for id_ in ids]
         self.network = with_activation(network, None)
         self.trainable = False
 

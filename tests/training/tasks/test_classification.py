@@ -44,8 +44,11 @@ def test_a_frozen_trunk_learns_the_same_with_and_without_cached_features(
 
 def test_initial_weights_of_another_network(finished, images, tmp_path, capsys):
     source = f"--init={finished / 'best.keras'}"
-    train(simple(images, tmp_path, "--network=plain", source))
-    assert "Left as they are: " in capsys.readouterr().out  # what the trunk does not have
+    arguments = simple(images, tmp_path / "run", "--network=plain", source)
+    refused(arguments)  # the source has a part of the trunk only
+    capsys.readouterr()
+    train([*arguments, "--partial_init", "--overwrite"])
+    assert "do NOT fit and keep their values: " in capsys.readouterr().out
 
 
 def test_a_plain_network_in_mixed_precision_is_saved_in_float32(images, tmp_path):
