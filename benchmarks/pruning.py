@@ -147,4 +147,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    run(main, positional=["model"], errors=(*EXPECTED_ERRORS, TypeError))
+    run(main, positional=["MODEL"], errors=(*EXPECTED_ERRORS, TypeError))

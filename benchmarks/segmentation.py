@@ -1,181 +1,177 @@
-"""Segmentation of crops around changes against segmentation of whole frames.
+"""Segmentation of crops around changes against segmentation of full frames.
 
-    python recipes/bench_segmentation.py runs/segment/last.keras --data camvid-240x180.zip \
+    python benchmarks/segmentation.py runs/segment/last.keras --data camvid-240x180.zip \
         --videos highway.avi,mall.mpg --output out/segmentation
 
-Test images get a rectangle of another test image pasted in, of a share of the area and at a
-random place; videos run as they are. Every frame goes through a stream, and through one that
-computes the whole frame each time, in turns: both by the same compiled network. The tables have
-how many times faster the stream is (medians, and in all), how many positions agree with the whole
-run of the frame as it came and, "of crops", of the frame as it was accepted, without the noise
-that the threshold lets pass; and the mean IoU of both against the images' labels, pasted
-likewise. Videos have no labels; for them there is how much whole runs agree with each other from
-frame to frame. Writes segmentation.md and segmentation.json.
+Test images get a box of another test image pasted in at a random place; videos run as they are.
+Every frame goes through a stream of crops, and through one that computes the full frame each
+time, in turns: both by the same compiled network. The tables have
+
+- how many times faster the stream of crops is: by the medians, and in all;
+- "agreement": the share of positions with the class of the full run of the original frame;
+  "of crops": the same for the accepted frame, without the noise that the threshold lets pass;
+- the mean IoU of both against the images' labels, pasted likewise. Videos have no labels; for
+  them there is how much full runs agree with each other from frame to frame.
+
+Writes segmentation.md and segmentation.json.
 """
 
-import statistics
-import sys
+from keras_seqpar.utils.commands import flag_group, own_flags, run
+
+import json
+from collections.abc import Sequence
 from pathlib import Path
 
-import bench_selective
 import keras
 import numpy as np
-import video
-from options import Options
+from absl import flags
 
 from keras_seqpar import selective
 from keras_seqpar.data import camvid
+from keras_seqpar.data.video import open_video
+from keras_seqpar.selective.command_flags import define_freeze_flag
+from keras_seqpar.selective.measuring import average_frames, can_freeze, random_box
+from keras_seqpar.selective.settings import Detection, Updates, parse_extent
 from keras_seqpar.training.tasks.segmenter import load_segmenter
-from keras_seqpar.utils.files import make_folder, replacing, write_json
+from keras_seqpar.utils.files import write_files
 
-
-def make_options() -> Options:
-    """All flags."""
-    options = Options(__doc__, first="model")
-    options.group(
-        "Data",
-        ("string", "data", None, "The zip with CamVid."),
-        ("list", "videos", [], "Videos of a camera that stands still."),
-        ("list", "shares", ["0.02", "0.05", "0.1"], "Of the area that are pasted."),
-        ("integer", "images", 233, "Test images per share.", 1),
-        ("integer", "frames", 200, "Frames per video.", 2),
-        ("integer", "seed", 0, "Of places."),
+args = flags.FLAGS
+with flag_group("Data"):
+    flags.DEFINE_string("data", None, "The zip with CamVid.")
+    flags.DEFINE_list("videos", [], "Videos of a camera that stands still.")
+    flags.DEFINE_list("shares", ["0.02", "0.05", "0.1"], "Of the area that are pasted.")
+    flags.DEFINE_integer("images", 233, "Test images per share.", lower_bound=1)
+    flags.DEFINE_integer("frames", 200, "Frames per video.", lower_bound=2)
+    flags.DEFINE_integer("seed", 0, "Of places.")
+with flag_group("Stream"):
+    flags.DEFINE_string("margin", "8", "Pixels of context, or receptive_field.")
+    flags.DEFINE_string(
+        "reach", "6", "Pixels around a change that are computed again, or receptive_field."
     )
-    options.group(
-        "Stream",
-        ("string", "margin", "8", "Pixels of context, or receptive_field."),
-        ("string", "reach", "6", "Pixels around a change that are renewed, or receptive_field."),
-        ("float", "threshold", 24.0, "From which difference on a pixel changed.", 0.0),
-        ("integer", "least", 12, "Changed pixels that a region must have.", 1),
-        ("integer", "refresh", 150, "Frames of a video from one full run to the next.", 1),
-        bench_selective.FREEZE,
+    flags.DEFINE_float(
+        "threshold", 24.0, "Difference from which on a pixel counts as changed.", lower_bound=0.0
     )
-    options.group("Output", ("string", "output", "out/segmentation", "Folder to write to."))
-    return options
-
-
-def pixels(name: str, text: str) -> int | str:
-    """A margin from a flag.
-
-    Raises:
-        ValueError: neither a whole number nor "receptive_field".
-    """
-    if text == "receptive_field" or text.isdigit():
-        return int(text) if text.isdigit() else text
-    raise ValueError(f"--{name} must be a whole number or receptive_field, got {text!r}.")
-
-
-def make_streams(network: keras.Model, shape, chosen, threshold=None) -> tuple:
-    """A stream of crops, and one of whole frames."""
-    options = {
-        "threshold": chosen.threshold if threshold is None else threshold,
-        "input_shape": tuple(shape),
-        "freeze": bench_selective.frozen(chosen),
-    }
-    crops = selective.SegmentationStream(
-        network,
-        margin=pixels("margin", chosen.margin),
-        reach=pixels("reach", chosen.reach),
-        least=chosen.least,
-        refresh=chosen.refresh,
-        **options,
+    flags.DEFINE_integer("least", 12, "Changed pixels that a region must have.", lower_bound=1)
+    flags.DEFINE_integer(
+        "refresh", 150, "Frames of a video from one full run to the next.", lower_bound=1
     )
-    return crops, selective.SegmentationStream(network, refresh=1, calibrate=False, **options)
+    define_freeze_flag()
+with flag_group("Output"):
+    flags.DEFINE_string("output", "out/segmentation", "Folder to write to.")
 
 
-def paste(rng: np.random.Generator, share: float, shape) -> tuple[slice, slice]:
-    """A rectangle of the frame's proportions, of a share of its area, at a random place."""
-    sides = [max(1, round(size * share**0.5)) for size in shape]
-    at = [int(rng.integers(0, size - side + 1)) for size, side in zip(shape, sides, strict=True)]
-    return tuple(slice(a, a + side) for a, side in zip(at, sides, strict=True))
-
-
-def on_images(network, images: camvid.Split, classes: int, chosen) -> list[dict]:
-    """One row per share of pasted images."""
-    shape = images.labels.shape[1:]
-    crops, whole = make_streams(network, (*shape, 5), chosen)
-    rows = []
-    for share in map(float, chosen.shares):
-        rng = np.random.default_rng([chosen.seed, round(1e6 * share)])
-        matrices = [np.zeros((classes, classes), int) for _ in range(2)]
-        found = []
-        for i in range(min(chosen.images, len(images))):
-            other = int(rng.integers(1, len(images))) + i
-            part = paste(rng, share, shape)
-            image, labels = images.images[i].copy(), images.labels[i].copy()
-            crops.reset()
-            crops(camvid.with_positions(image))
-            image[part] = images.images[other % len(images)][part]
-            labels[part] = images.labels[other % len(images)][part]
-            frame = camvid.with_positions(image)
-            pair = step(crops, whole, frame)
-            found.append(pair)
-            for matrix, said in zip(matrices, pair["maps"], strict=True):
-                matrix += camvid.confusion(labels, said, classes)
-        row = {"what": f"{share:.0%} pasted", "frames": len(found), **summary(found)}
-        row["miou"], row["miou_whole"] = (float(np.nanmean(camvid.ious(m))) for m in matrices)
-        rows.append(row)
-    return rows
-
-
-def on_video(network, path: str, chosen) -> dict:
-    """The row of a video."""
-    clip = video.open_video(path)
-    crops, whole = make_streams(network, (clip.height, clip.width, 5), chosen)
-    found, flicker, before = [], [], None
-    for frame in clip.frames(chosen.frames):
-        found.append(step(crops, whole, camvid.with_positions(frame)))
-        now = found[-1].pop("maps")[1]
-        flicker += [] if before is None else [float((now == before).mean())]
-        before = now
-    clip.close()
-    found = found[1:]  # the first frame is whole in both, and has the calibration
-    if not found:
-        raise ValueError(f"{path} has fewer than two frames.")
-    still = {"whole_from_frame_to_frame": float(np.mean(flicker))}
-    return {"what": clip.name, "frames": len(found), **summary(found), **still}
-
-
-def step(crops, whole, frame: np.ndarray) -> dict:
-    """One frame through both streams."""
-    ours, theirs = crops(frame, compare=True), whole(frame)
-    return {
-        "maps": (ours.output[0], theirs.output[0]),
-        "ms": ours.stats.milliseconds,
-        "ms_whole": theirs.stats.milliseconds,
-        "agreement": ours.stats.agreement,
-        "crop_agreement": ours.stats.crop_agreement,
-        "changed": ours.stats.changed,
-        "recomputed": ours.stats.recomputed,
-        "regions": ours.stats.regions,
-        "full": ours.stats.mode == "full",
-    }
-
-
-def summary(found: list[dict], count: str = "regions") -> dict:
-    """Means over frames; times are medians, `faster_in_all` is of the sums, full runs included.
+class StreamPair:
+    """A stream of crops and one of full frames, of one network.
 
     Args:
-        found: per frame what `step` gives.
-        count: under which name it has the number of crops.
+        network: gives every pixel a class.
+        frame_shape: `(height, width, channels)`.
+        detection: how changes are found.
+        updates: what is computed again.
     """
-    keys = ("changed", "recomputed", count, "agreement", "crop_agreement", "full")
-    mean = {key: float(np.mean([x[key] for x in found])) for key in keys}
-    times = {key: [x[key] for x in found] for key in ("ms", "ms_whole")}
-    return mean | {
-        "least_agreement": min(x["agreement"] for x in found),
-        "ms": statistics.median(times["ms"]),
-        "ms_whole": statistics.median(times["ms_whole"]),
-        "faster": statistics.median(times["ms_whole"]) / statistics.median(times["ms"]),
-        "faster_in_all": sum(times["ms_whole"]) / sum(times["ms"]),
-    }
+
+    def __init__(
+        self,
+        network: keras.Model,
+        frame_shape: Sequence[int],
+        detection: Detection,
+        updates: Updates,
+    ):
+        options = {
+            "input_shape": tuple(frame_shape),
+            "freeze": can_freeze(updates.freeze),
+            **detection.arguments(),
+        }
+        self.crops = selective.SegmentationStream(
+            network,
+            margin=updates.margin,
+            reach=updates.reach,
+            least=updates.least,
+            refresh=updates.refresh,
+            **options,
+        )
+        self.full = selective.SegmentationStream(network, refresh=1, calibrate=False, **options)
+
+    def __call__(self, frame: np.ndarray) -> tuple[dict, np.ndarray, np.ndarray]:
+        """Measurements of a frame, as `average_frames` takes them, and both maps of classes."""
+        ours, theirs = self.crops(frame, compare=True), self.full(frame)
+        found = {
+            "ms": ours.stats.milliseconds,
+            "ms_whole": theirs.stats.milliseconds,
+            "agreement": ours.stats.agreement,
+            "crop_agreement": ours.stats.crop_agreement,
+            "changed": ours.stats.changed,
+            "recomputed": ours.stats.recomputed,
+            "regions": ours.stats.regions,
+            "full": ours.stats.mode == "full",
+        }
+        return found, ours.output[0], theirs.output[0]
+
+
+def measure_images(
+    pair: StreamPair, images: camvid.Split, classes: int, *, share: float, count: int, seed: int
+) -> dict:
+    """The row of a share of pasted images.
+
+    Args:
+        pair: the streams.
+        images: the test images.
+        classes: number of classes.
+        share: of the area that is pasted.
+        count: number of images at most.
+        seed: of the places.
+    """
+    rng = np.random.default_rng([seed, round(1e6 * share)])
+    shape = images.labels.shape[1:]
+    confusions = [np.zeros((classes, classes), int) for _ in range(2)]
+    frames = []
+    for i in range(min(count, len(images))):
+        other = (int(rng.integers(1, len(images))) + i) % len(images)
+        box = random_box(rng, share, shape)
+        image, labels = images.images[i].copy(), images.labels[i].copy()
+        pair.crops.reset()
+        pair.crops(camvid.with_positions(image))
+        image[box] = images.images[other][box]
+        labels[box] = images.labels[other][box]
+        found, *maps = pair(camvid.with_positions(image))
+        frames.append(found)
+        for confusion, predicted in zip(confusions, maps, strict=True):
+            confusion += camvid.confusion(labels, predicted, classes)
+    row = {"what": f"{share:.0%} pasted", "frames": len(frames), **average_frames(frames)}
+    row["miou"], row["miou_whole"] = (float(np.nanmean(camvid.ious(x))) for x in confusions)
+    return row
+
+
+def measure_video(network: keras.Model, source: str, limit: int, *settings) -> dict:
+    """The row of a video.
+
+    Args:
+        network: gives every pixel a class.
+        source: the video.
+        limit: number of frames at most.
+        *settings: detection and updates.
+    """
+    frames, steady, before = [], [], None
+    with open_video(source) as clip:
+        pair = StreamPair(network, (*clip.frame_shape[:2], 5), *settings)
+        for frame in clip.frames(limit):
+            found, _, now = pair(camvid.with_positions(frame))
+            frames.append(found)
+            if before is not None:
+                steady.append(float((now == before).mean()))
+            before = now
+    frames = frames[1:]  # the first frame is full in both streams, and includes the calibration
+    if not frames:
+        raise ValueError(f"{source} has fewer than two frames.")
+    row = {"what": clip.name, "frames": len(frames), **average_frames(frames)}
+    return row | {"whole_from_frame_to_frame": float(np.mean(steady))}
 
 
 def table(rows: list[dict]) -> str:
     """The rows as a Markdown table."""
     lines = [
-        "| | frames | changed | recomputed | crops | whole ms | stream ms | times faster | in all "
-        "| agreement | of crops | mean IoU | of whole |",
+        "| | frames | changed | recomputed | crops | full ms | stream ms | times faster | in all "
+        "| agreement | of crops | mean IoU | of full runs |",
         "|---|" + "---|" * 12,
     ]
     for x in rows:
@@ -189,37 +185,46 @@ def table(rows: list[dict]) -> str:
         )
         if "whole_from_frame_to_frame" in x:
             lines.append(
-                f"| its whole runs, from frame to frame | {x['frames']} | | | | | | | | "
+                f"| its full runs, from frame to frame | {x['frames']} | | | | | | | | "
                 f"{x['whole_from_frame_to_frame']:.2%} | | | |"
             )
     return "\n".join(lines)
 
 
-def main(argv: list[str]) -> int:
-    """Runs the command line; returns the exit status."""
-    try:
-        chosen, _ = make_options().parse(argv)
-        if not all(0 < float(share) <= 1 for share in chosen.shares):
-            raise ValueError(f"--shares must be numbers above 0 and up to 1, got {chosen.shares}.")
-        if not chosen.data:
-            raise ValueError("Give --data: the zip with CamVid.")
-        scenes = camvid.load(chosen.data, ["test"])
-        classes = len(scenes.categories)
-        network = load_segmenter(chosen.model, classes)
-        rows = on_images(network, scenes.splits["test"], classes, chosen)
-        print(table(rows), flush=True)
-        rows += [on_video(network, path, chosen) for path in chosen.videos]
-    except (ValueError, ImportError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+def main(argv: list[str]) -> None:
+    """Measures, prints and writes."""
+    shares = [float(share) for share in args.shares]
+    if not all(0 < share <= 1 for share in shares):
+        raise ValueError(f"--shares must be numbers above 0 and up to 1, got {args.shares}.")
+    if not args.data:
+        raise ValueError("Give --data: the zip with CamVid.")
+    detection = Detection(args.threshold)
+    updates = Updates(
+        reach=parse_extent("reach", args.reach),
+        refresh=args.refresh,
+        freeze=args.freeze,
+        margin=parse_extent("margin", args.margin),
+        least=args.least,
+    )
+    scenes = camvid.load(args.data, ["test"])
+    images, classes = scenes.splits["test"], len(scenes.categories)
+    network = load_segmenter(argv[1], classes)
+    pair = StreamPair(network, (*images.labels.shape[1:], 5), detection, updates)
+    options = {"count": args.images, "seed": args.seed}
+    rows = [measure_images(pair, images, classes, share=share, **options) for share in shares]
+    print(table(rows), flush=True)
+    rows += [measure_video(network, x, args.frames, detection, updates) for x in args.videos]
     print(table(rows))
-    folder = Path(chosen.output)
-    facts = {"flags": vars(chosen), "backend": keras.backend.backend(), "rows": rows}
-    write_json(folder / "segmentation.json", facts)
-    with replacing(make_folder(folder / "segmentation.md")) as temporary:
-        temporary.write_text(table(rows) + "\n", "utf-8")
-    return 0
+    report = {"flags": own_flags(), "backend": keras.backend.backend(), "rows": rows}
+    folder = Path(args.output)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_files(
+        {
+            folder / "segmentation.md": table(rows) + "\n",
+            folder / "segmentation.json": json.dumps(report, indent=2) + "\n",
+        }
+    )
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run(main, positional=["MODEL"])

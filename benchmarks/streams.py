@@ -16,7 +16,7 @@ Writes selective.json and, if matplotlib is installed, selective.png: quotient a
 share, with --beside also of earlier runs.
 """
 
-from keras_seqpar.utils.commands import flag_group, run
+from keras_seqpar.utils.commands import flag_group, own_flags, run
 
 import collections
 import json
@@ -34,7 +34,7 @@ from keras_seqpar.networks.parts import find_parts
 from keras_seqpar.selective.command_flags import define_freeze_flag
 from keras_seqpar.selective.keras_engine.runs import MODES
 from keras_seqpar.selective.measuring import can_freeze, change_squares, compile_dense, timed
-from keras_seqpar.utils.files import write_file
+from keras_seqpar.utils.files import write_json
 
 WARM_UP = 3  # frames per share that are not counted
 NETWORKS = ("resnet18", "resnet50", "convnext_v2_atto", "phl", "vgg16", "mobilenet_v2")
@@ -176,12 +176,11 @@ def main(_) -> None:
         f"{args.network} at {args.size} pixels, {keras.backend.backend()}, "
         f"{args.regions} region(s), medians of {args.runs}"
     )
-    values = {flag.name: flag.value for flag in args.get_key_flags_for_module(__name__)}
+    values = own_flags()
     rows = measure(model, shares)
     report = {"flags": values, "backend": keras.backend.backend(), "rows": rows}
     folder = Path(args.output)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_file(folder / "selective.json", json.dumps(report, indent=2) + "\n")
+    write_json(folder / "selective.json", report)
     try:
         plots.stream_speedups([*runs, (title(values), rows)], folder / "selective.png")
     except ImportError:

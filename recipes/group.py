@@ -7,19 +7,18 @@
     python recipes/group.py --source random --dataset digits --superclasses 3 --seed 1
     python recipes/group.py --source file --file pets.yaml --figure pets.svg
 
-Sources: wordnet groups by meaning. similarity groups what a trained network sees alike: the
-mean features of its trunk (--by features), the confusions it makes (--by confusion), or what
-its scores lean to (--by scores), all on the validation images. dissimilar and random are
-controls; dissimilar deals out what similarity, or without --model WordNet, puts together.
+Sources: wordnet groups by meaning. similarity groups categories that a trained network finds
+similar: by the mean features of its trunk (--by features), by which it confuses (--by confusion)
+or by its mean scores (--by scores), all on the validation images. dissimilar and random are
+controls; dissimilar separates what similarity (without --model: WordNet) puts together.
 """
 
-import sys
-import types
+from keras_seqpar.utils.commands import EXPECTED_ERRORS, flag_group, run
+
 from collections.abc import Sequence
 
-import keras
 import numpy as np
-from options import Options
+from absl import flags
 
 import keras_seqpar as sp
 from keras_seqpar import data, hierarchy, plots
@@ -28,201 +27,164 @@ from keras_seqpar.hierarchy.corpora import open_corpus
 from keras_seqpar.hierarchy.files import check_suffix
 from keras_seqpar.hierarchy.subsets import SUBSETS
 from keras_seqpar.hierarchy.wordnet import look_up
-from keras_seqpar.mobile.network import from_pixels
 from keras_seqpar.networks.loading import load_network
 from keras_seqpar.networks.parts import find_parts
+from keras_seqpar.training.class_means import BY, class_means
 
 SOURCES = ("wordnet", "similarity", "dissimilar", "random", "file")
-BY = ("features", "confusion", "scores")
-BATCH = 64
+
+args = flags.FLAGS
+with flag_group("Categories (one of them)"):
+    flags.DEFINE_string("labels", None, "Names, separated by commas; for wordnet also ids.")
+    flags.DEFINE_string("subset", None, f"A known set: {', '.join(SUBSETS)}.")
+    flags.DEFINE_string("dataset", None, f"Those of a data set: {', '.join(data.SPECS)}.")
+    flags.DEFINE_string("file", None, "For --source file: a hierarchy in .json or .yaml.")
+with flag_group("Grouping"):
+    flags.DEFINE_enum("source", "wordnet", SOURCES, "Where the grouping comes from.")
+    flags.DEFINE_integer("levels", 2, "Split-points: 2 to 4.", lower_bound=2)
+    flags.DEFINE_integer(
+        "superclasses",
+        None,
+        "At the first split-point; not for wordnet. Default: categories ** (1 / levels).",
+        lower_bound=2,
+    )
+    flags.DEFINE_integer("seed", 0, "Of --source random.", lower_bound=0)
+    flags.DEFINE_string(
+        "corpus", None, "Your own WordNet: a folder or .zip of nltk, a folder of wn."
+    )
+    flags.DEFINE_bool("explain", False, "For wordnet: print which meaning each name was given.")
+with flag_group("Trained network (similarity, dissimilar)"):
+    flags.DEFINE_string("model", None, "A .keras file, for example runs/x/best.keras.")
+    flags.DEFINE_enum("by", "features", BY, "What of it to compare.")
+    flags.DEFINE_enum("method", "average", METHODS, "Linkage of clusters; ward: features only.")
+    flags.DEFINE_string("data_dir", None, "Where tensorflow-datasets keeps its data.")
+    flags.DEFINE_integer("image_size", None, "Pixels, for a network of any size.", lower_bound=1)
+    flags.DEFINE_bool("skip_unreadable", False, "Leave out images that cannot be decoded.")
+with flag_group("Output"):
+    flags.DEFINE_string("output", None, "Write the hierarchy to a .json or .yaml file.")
+    flags.DEFINE_string("figure", None, "Draw it to a .png, .svg or .pdf file.")
 
 
-def make_options() -> Options:
-    """All flags."""
-    options = Options(__doc__, {"superclasses": "categories ** (1 / levels)"})
-    options.group(
-        "Categories (one of them)",
-        ("string", "labels", None, "Names, separated by commas; for wordnet also ids."),
-        ("string", "subset", None, f"A known set: {', '.join(SUBSETS)}."),
-        ("string", "dataset", None, f"Those of a data set: {', '.join(data.SPECS)}."),
-        ("string", "file", None, "For --source file: a hierarchy in .json or .yaml."),
-    )
-    options.group(
-        "Grouping",
-        ("enum", "source", "wordnet", "Where the grouping comes from.", [*SOURCES]),
-        ("integer", "levels", 2, "Split-points: 2 to 4.", 2),
-        ("integer", "superclasses", None, "At the first split-point; not for wordnet.", 2),
-        ("integer", "seed", 0, "Of --source random.", 0),
-        ("string", "corpus", None, "WordNet of yours: a folder or .zip of nltk, a folder of wn."),
-        ("boolean", "explain", False, "For wordnet: print which meaning each name was given."),
-    )
-    options.group(
-        "Trained network (similarity, dissimilar)",
-        ("string", "model", None, "A .keras file, for example runs/x/best.keras."),
-        ("enum", "by", "features", "What of it to compare.", [*BY]),
-        ("enum", "method", "average", "Linkage of clusters; ward for features only.", [*METHODS]),
-        ("string", "data_dir", None, "Where tensorflow-datasets keeps its data."),
-        ("integer", "image_size", None, "Pixels, for a network of any size.", 1),
-        ("boolean", "skip_unreadable", False, "Leave out images that cannot be decoded."),
-    )
-    options.group(
-        "Output",
-        ("string", "output", None, "Write the hierarchy to a .json or .yaml file."),
-        ("string", "figure", None, "Draw it to a .png, .svg or .pdf file."),
-    )
-    return options
-
-
-def group(chosen: types.SimpleNamespace) -> sp.Hierarchy:
-    """Makes the hierarchy that the flags describe.
+def check_flags() -> None:
+    """Makes sure that the flags fit each other.
 
     Raises:
-        ValueError: flags that do not fit each other, or bad input.
+        ValueError: they do not.
     """
-    if chosen.source == "file":
-        if not chosen.file or chosen.subset or chosen.dataset:
+    if args.source == "file":
+        if not args.file or args.subset or args.dataset:
             raise ValueError("--source file needs --file, and takes no --subset or --dataset.")
-        made = hierarchy.from_file(chosen.file)
-        return made.prune(_listed(chosen.labels)) if chosen.labels else made
-    if chosen.file:
+        return
+    if args.file:
         raise ValueError("--file is for --source file.")
-    if sum(map(bool, (chosen.labels, chosen.subset, chosen.dataset))) != 1:
+    if sum(map(bool, (args.labels, args.subset, args.dataset))) != 1:
         raise ValueError("Say which categories: one of --labels, --subset and --dataset.")
-    if chosen.model and chosen.source not in ("similarity", "dissimilar"):
-        raise ValueError(f"--model is for similarity and dissimilar, not for {chosen.source}.")
-    if chosen.source == "similarity" and not chosen.model:
+    if args.model and args.source not in ("similarity", "dissimilar"):
+        raise ValueError(f"--model is for similarity and dissimilar, not for {args.source}.")
+    if args.source == "similarity" and not args.model:
         raise ValueError("--source similarity needs a trained network: --model and --dataset.")
-    if chosen.model and not chosen.dataset:
+    if args.model and not args.dataset:
         raise ValueError("--model needs images: --dataset.")
+    if args.source == "wordnet" and args.superclasses:
+        raise ValueError("--superclasses is not for wordnet: WordNet decides how many.")
 
-    measured = {}
-    if chosen.model:
-        labels, measured = measure(chosen)
-    elif chosen.dataset:
-        split = {"splits": ["validation"], "skip_unreadable": chosen.skip_unreadable}
-        labels = data.load(
-            chosen.dataset, image_size=8, data_dir=chosen.data_dir, **split
-        ).categories
+
+def make_hierarchy() -> sp.Hierarchy:
+    """Makes the hierarchy that the flags describe."""
+    listed = [label.strip() for label in args.labels.split(",")] if args.labels else []
+    if args.source == "file":
+        made = hierarchy.from_file(args.file)
+        return made.prune(listed) if listed else made
+    measured: dict[str, np.ndarray | sp.Hierarchy] = {}
+    if args.model:
+        labels, measured = measure()
+    elif args.dataset:
+        labels = load_images(8).categories
     else:
-        labels = hierarchy.subset_labels(chosen.subset) if chosen.subset else _listed(chosen.labels)
-
-    if chosen.source == "wordnet":
-        if chosen.superclasses:
-            raise ValueError("--superclasses is not for wordnet: WordNet decides how many.")
-        corpus = open_corpus(chosen.corpus)
-        if chosen.explain:
+        labels = hierarchy.subset_labels(args.subset) if args.subset else listed
+    if args.source == "wordnet":
+        corpus = open_corpus(args.corpus)
+        if args.explain:
             explain(labels, corpus)
-        return hierarchy.from_wordnet(labels, levels=chosen.levels, corpus=corpus)
-    options = {"superclasses": chosen.superclasses, "levels": chosen.levels}
-    if chosen.source == "random":
-        return hierarchy.random_hierarchy(labels, seed=chosen.seed, **options)
-    if chosen.source == "similarity":
-        return hierarchy.from_similarity(labels, method=chosen.method, **measured, **options)
+        return hierarchy.from_wordnet(labels, levels=args.levels, corpus=corpus)
+    options = {"superclasses": args.superclasses, "levels": args.levels}
+    if args.source == "random":
+        return hierarchy.random_hierarchy(labels, seed=args.seed, **options)
+    if args.source == "similarity":
+        return hierarchy.from_similarity(labels, method=args.method, **measured, **options)
     if not measured:
-        alike = hierarchy.from_wordnet(labels, levels=4, corpus=chosen.corpus)
-        measured = {"hierarchy": alike}
+        grouped = hierarchy.from_wordnet(labels, levels=4, corpus=args.corpus)
+        measured = {"hierarchy": grouped}
     return hierarchy.from_dissimilarity(labels, **measured, **options)
 
 
-def measure(chosen: types.SimpleNamespace) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
-    """Runs a trained network over the validation images.
-
-    Returns:
-        The network's labels, and the array that `similarity` and `dissimilar` take.
-
-    Raises:
-        ValueError: no network of this package, or one of other categories than the data.
-    """
-    model = load_network(chosen.model)
-    parts = find_parts(model, allow_plain=True)
-    labels = parts.hierarchy.categories
-    size = model.inputs[0].shape[1] or chosen.image_size
-    if not size:
-        raise ValueError("This network takes images of any size: say one with --image_size.")
-    images = data.load(
-        chosen.dataset,
+def load_images(size: int) -> data.Dataset:
+    """The validation images of --dataset."""
+    return data.load(
+        args.dataset,
         image_size=size,
-        data_dir=chosen.data_dir,
-        skip_unreadable=chosen.skip_unreadable,
+        data_dir=args.data_dir,
+        skip_unreadable=args.skip_unreadable,
         splits=["validation"],
     )
-    if set(images.categories) != set(labels):
-        odd = sorted(set(images.categories) ^ set(labels))
-        raise ValueError(
-            f"{chosen.model} and {chosen.dataset} have different categories; only one of them has "
-            f"{', '.join(odd[:10])}{', ...' if len(odd) > 10 else ''}."
-        )
-    column = np.array([labels.index(label) for label in images.categories])
-    truth = column[images.validation.labels]
-    network = parts.trunk if chosen.by == "features" else sp.with_activation(model, "softmax")
 
-    rows = []
-    for start in range(0, len(truth), BATCH):
-        batch = images.validation.read(range(start, min(start + BATCH, len(truth))))
-        found = network(from_pixels(model, batch).astype("float32"), training=False)
-        found = keras.ops.convert_to_numpy(found).astype("float64")
-        if chosen.by == "features":
-            found = found.mean((1, 2))
-        elif chosen.by == "confusion":
-            found = np.eye(len(labels))[found.argmax(-1)]
-        rows.append(found)
-    found = np.concatenate(rows)
-    means = np.stack([found[truth == i].mean(0) for i in range(len(labels))])
-    if chosen.by != "features":
-        print(f"Top-1 on {len(truth)} validation images: {_top1(found, truth):.2%}.")
-    return labels, {"features" if chosen.by == "features" else "confusion": means}
+
+def measure() -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
+    """Runs --model on the validation images.
+
+    Returns:
+        The network's labels, and the argument that `similarity` and `dissimilar` take.
+    """
+    model = load_network(args.model)
+    size = model.inputs[0].shape[1] or args.image_size
+    if not size:
+        raise ValueError("This network takes images of any size: choose one with --image_size.")
+    images = load_images(size)
+    means, top1 = class_means(model, images, args.by)
+    if top1 is not None:
+        count = len(images.validation)
+        print(f"Top-1 on {count} validation images: {top1:.2%}.")
+    labels = find_parts(model, allow_plain=True).hierarchy.categories
+    return labels, {"features" if args.by == "features" else "confusion": means}
 
 
 def explain(labels: Sequence[str], corpus) -> None:
-    """Prints which synset each name was taken for."""
+    """Prints the synset of each name."""
     for label, synset in look_up(labels, corpus).items():
-        what = synset.gloss or "a kind of " + ", ".join(corpus.path(synset.id)[-2:][0].lemmas)
-        print(f"{label}: {synset.id} {', '.join(synset.lemmas)}: {what}")
+        meaning = synset.gloss or "a kind of " + ", ".join(corpus.path(synset.id)[-2:][0].lemmas)
+        print(f"{label}: {synset.id} {', '.join(synset.lemmas)}: {meaning}")
     print()
 
 
-def _top1(scores: np.ndarray, truth: np.ndarray) -> float:
-    return float(np.mean(scores.argmax(-1) == truth))
-
-
-def _listed(labels: str) -> list[str]:
-    return [label.strip() for label in labels.split(",")]
-
-
-def main(argv: list[str]) -> int:
-    """Runs the command line; returns the exit status."""
-    try:
-        chosen, _ = make_options().parse(argv)
-        if chosen.output:
-            check_suffix(chosen.output)
-        tree = group(chosen)
-        print(f"{tree}\n\n{summary(tree)}")
-        if chosen.source == "wordnet" and tree.depth < chosen.levels:
-            print("Fewer split-points than --levels: WordNet has no finer grouping of these.")
-        if chosen.output:
-            hierarchy.to_file(tree, chosen.output)
-            print(f"Written to {chosen.output}.")
-        if chosen.figure:
-            plots.tree(tree, chosen.figure)
-            print(f"Drawn to {chosen.figure}.")
-    except (ValueError, TypeError, ImportError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
-def summary(tree: sp.Hierarchy) -> str:
-    """A line on every level of superclasses: how many children they have."""
+def summarize(tree: sp.Hierarchy) -> str:
+    """A line per level of superclasses with the numbers of their children."""
     lines = []
     for level in range(1, tree.depth):
         sizes = [len(n.children) for n in tree.superclasses if tree.level(n) == level]
         lines.append(
             f"Split-point {level}: superclasses with {', '.join(map(str, sizes))} children."
         )
-    if alone := sum(node.is_category for node in tree.roots):
-        lines.append(f"{alone} of {len(tree.categories)} categories hang at the trunk.")
+    if count := sum(node.is_category for node in tree.roots):
+        lines.append(f"{count} of {len(tree.categories)} categories hang at the trunk.")
     return "\n".join(lines)
 
 
+def main(_) -> None:
+    """Makes, prints, writes and draws."""
+    if args.output:
+        check_suffix(args.output)
+    check_flags()
+    tree = make_hierarchy()
+    print(f"{tree}\n\n{summarize(tree)}")
+    if args.source == "wordnet" and tree.depth < args.levels:
+        print("Fewer split-points than --levels: WordNet has no finer grouping of these.")
+    if args.output:
+        hierarchy.to_file(tree, args.output)
+        print(f"Written to {args.output}.")
+    if args.figure:
+        plots.tree(tree, args.figure)
+        print(f"Drawn to {args.figure}.")
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run(main, errors=(*EXPECTED_ERRORS, TypeError))

@@ -50,4 +50,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    run(main, positional=["archive"])
+    run(main, positional=["ARCHIVE"])

@@ -8,9 +8,8 @@ that changed. together.png draws them frame by frame, beside the dense runs of t
 and over the share of the trunk's output that was computed; together.json has the numbers.
 """
 
-from keras_seqpar.utils.commands import flag_group, run
+from keras_seqpar.utils.commands import flag_group, own_flags, run
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,7 @@ from keras_seqpar import plots
 from keras_seqpar.data.video import open_video
 from keras_seqpar.networks.parts import find_parts
 from keras_seqpar.selective.measuring import count_stream_macs
-from keras_seqpar.utils.files import write_file
+from keras_seqpar.utils.files import write_json
 
 args = flags.FLAGS
 with flag_group("Everything"):
@@ -56,9 +55,8 @@ def main(argv: list[str]) -> None:
     width, height = clip.frame_size
     title = f"{args.preset} on {clip.name}, {width}x{height}"
     plots.stream_costs(results, folder / "together.png", title=title)
-    values = {flag.name: flag.value for flag in args.get_key_flags_for_module(__name__)}
-    report = {"flags": values | {"video": argv[1]}, "results": results}
-    write_file(folder / "together.json", json.dumps(report, indent=2) + "\n")
+    report = {"flags": own_flags() | {"video": argv[1]}, "results": results}
+    write_json(folder / "together.json", report)
     full = results[0]["macs_dense"]
     for found in results:
         mean = float(np.mean(found["macs"]))
@@ -70,4 +68,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    run(main, positional=["video"])
+    run(main, positional=["VIDEO"])

@@ -4,7 +4,7 @@ import io
 import os
 import zipfile
 
-from keras_seqpar.data.loading import Dataset
+from keras_seqpar.data.datasets import Dataset
 from keras_seqpar.utils.files import replacing
 from keras_seqpar.utils.names import make_id
 

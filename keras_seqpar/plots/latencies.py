@@ -8,8 +8,8 @@ from keras_seqpar.plots import drawing
 def latency(benchmark, path=None, *, title: str | None = None):
     """Draws latency against the number of kept categories, one panel per device and thread count.
 
-    Beside the cutouts' line there is the plain network's, across, and the ideal: the plain
-    network's latency times the cutout's share of its MACs.
+    Beside the measured cutouts, a horizontal line shows the plain network and a dotted line the
+    ideal: the plain network's latency times the cutout's share of its MACs.
 
     Args:
         benchmark: a `keras_seqpar.mobile.checking.benchmark.Benchmark` with results.

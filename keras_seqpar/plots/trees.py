@@ -1,4 +1,4 @@
-"""Trees from left, the trunk, to right, the categories: hierarchies, and networks with costs."""
+"""Hierarchies, and networks with their costs, as trees: trunk left, categories right."""
 
 from collections.abc import Callable, Sequence
 
@@ -20,8 +20,8 @@ def tree(hierarchy: Hierarchy, path=None, *, title: str | None = None):
     """Draws a hierarchy from left (the trunk) to right (the categories).
 
     Args:
-        hierarchy: what to draw. Beyond 150 categories each superclass's are drawn as their
-            number.
+        hierarchy: what to draw. With more than 150 categories, those of a superclass are drawn
+            as one leaf with their number.
         path: file to save the figure to (.png, .svg or .pdf); `None` for none.
         title: text above the figure.
 
@@ -29,7 +29,7 @@ def tree(hierarchy: Hierarchy, path=None, *, title: str | None = None):
         The `matplotlib.figure.Figure`.
 
     Raises:
-        TypeError: no hierarchy.
+        TypeError: `hierarchy` is no `Hierarchy`.
         ValueError: a kind of file that matplotlib does not know.
         ImportError: matplotlib is not installed.
 
@@ -48,8 +48,8 @@ def topology(
     """Draws a network: trunk and branches, each with its parameters and MACs.
 
     Args:
-        model: a SeqPar network. Beyond 150 categories each superclass's are drawn as their
-            number and sum.
+        model: a SeqPar network. With more than 150 categories, those of a superclass are drawn
+            as one leaf with their number and the sum of their costs.
         path: file to save the figure to (.png, .svg or .pdf); `None` for none.
         input_shape: `(height, width, channels)` to count the MACs for; by default the
             model's own.

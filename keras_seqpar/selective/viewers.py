@@ -1,193 +1,250 @@
-"""What `watch.py` runs on a video: a network that names categories, or one that segments."""
+"""Networks on the frames of a video: as a stream and densely, and how predictions are shown."""
 
+import dataclasses
 import time
+from collections.abc import Sequence
+from typing import Any
 
-import bench_selective
 import keras
 import numpy as np
-from bench_segmentation import pixels
 
-import keras_seqpar as sp
-from keras_seqpar import selective
 from keras_seqpar.data import camvid
+from keras_seqpar.data.video import opencv
 from keras_seqpar.networks.parts import find_parts
+from keras_seqpar.selective.arguments import RECEPTIVE_FIELD
+from keras_seqpar.selective.measuring import can_freeze, compile_dense
+from keras_seqpar.selective.regions.geometry import open_sizes
+from keras_seqpar.selective.regions.stream import SegmentationStream
+from keras_seqpar.selective.settings import Detection, Updates
+from keras_seqpar.selective.streams import stream
+from keras_seqpar.surgery.attention import attend
+from keras_seqpar.surgery.cutout import cutout
 
-COLORS = np.random.default_rng(4).integers(40, 256, (256, 3)).astype("float32")  # of classes
+CLASS_COLORS = np.random.default_rng(4).integers(40, 256, (256, 3)).astype("float32")
+CHANGED_COLOR = np.array([255, 40, 40], "float32")
+SEGMENTATION_REACH = 6  # pixels, where --reach is not given
 
 
-class Classifier:
-    """A network of this package on a stream.
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """A network's output for one frame.
+
+    Args:
+        output: scores `(categories,)`, or a map of classes `(height, width)`.
+        milliseconds: from frame to output.
+        mode: how it was computed, see `Stats`; `"dense"` for the dense network.
+        changed: share of the frame that changed; `None` for the dense network.
+        computed: share of a dense run that was computed; `None` for the dense network.
+        change_map: `(height, width)` of the changed pixels, where only they were computed.
+    """
+
+    output: np.ndarray
+    milliseconds: float
+    mode: str = "dense"
+    changed: float | None = None
+    computed: float | None = None
+    change_map: np.ndarray | None = None
+
+
+class CategoryViewer:
+    """A network of this package, that names categories, on a video.
 
     Args:
         model: the network.
-        shape: `(height, width, 3)` of the frames.
-        chosen: all flags.
+        frame_shape: `(height, width, 3)` of the frames.
+        detection: how changes are found.
+        updates: what is computed again after a change.
+        categories: keep these only, a cutout; `None` for all.
+        gains: label -> gain of top-down attention.
     """
 
-    def __init__(self, model: keras.Model, shape, chosen):
-        if chosen.categories:
-            model = sp.cutout(model, chosen.categories)
-        if chosen.gains:
-            model = sp.attend(model, gains(chosen.gains))
+    def __init__(
+        self,
+        model: keras.Model,
+        frame_shape: Sequence[int],
+        detection: Detection,
+        updates: Updates,
+        *,
+        categories: Sequence[str] | None = None,
+        gains: dict[str, float] | None = None,
+    ):
+        if categories:
+            model = cutout(model, categories)
+        if gains:
+            model = attend(model, gains)
         self.labels = find_parts(model, allow_plain=True).hierarchy.categories
-        model = selective.open_sizes(model)
-        self.stream = selective.stream(
-            model,
-            input_shape=shape,
-            **detection(chosen),
-            prune=chosen.prune,
-            reach=pixels("reach", chosen.reach or "receptive_field"),
-            refresh=chosen.refresh,
-            freeze=bench_selective.frozen(chosen),
+        self._model = open_sizes(model)
+        self._dense: Any = None
+        self.stream = stream(
+            self._model,
+            input_shape=frame_shape,
+            **detection.arguments(),
+            prune=updates.prune,
+            reach=RECEPTIVE_FIELD if updates.reach is None else updates.reach,
+            refresh=updates.refresh,
+            freeze=can_freeze(updates.freeze),
         )
-        self._model, self._dense = model, None
 
-    def selective(self, frame: np.ndarray) -> dict:
-        """What the stream says, and what it took."""
+    def selective(self, frame: np.ndarray) -> Prediction:
+        """The stream's prediction."""
         result = self.stream(frame)
+        output: Any = result.output
         stats = result.stats
-        return {
-            "mode": stats.mode,
-            "changed": stats.changed,
-            "computed": 1 - stats.saved,
-            "ms": stats.milliseconds,
-            "scores": result.output[0],
-        }
+        return Prediction(
+            output[0],
+            stats.milliseconds,
+            stats.mode,
+            stats.changed,
+            1 - stats.saved,
+            None if stats.mode == "dense" else self.stream.change_map(),
+        )
 
-    def dense(self, frame: np.ndarray) -> dict:
-        """What the whole network says."""
+    def dense(self, frame: np.ndarray) -> Prediction:
+        """The dense network's prediction."""
+        frame = frame.astype("float32")
         if self._dense is None:
-            self._dense = bench_selective.compiled(self._model)
-            self._dense(frame.astype("float32"))
+            self._dense = compile_dense(self._model)
+            self._dense(frame)
         start = time.perf_counter()
-        scores = self._dense(frame.astype("float32"))[0]
-        return {"dense_ms": 1000 * (time.perf_counter() - start), "scores": scores}
+        scores = self._dense(frame)[0]
+        return Prediction(scores, 1000 * (time.perf_counter() - start))
 
-    def said(self, found: dict) -> str:
-        """The most likely category."""
-        best = int(np.argmax(found["scores"]))
-        return f"{self.labels[best]} {found['scores'][best]:.2f}"
+    def describe(self, prediction: Prediction) -> str:
+        """The predicted category and its score."""
+        best = int(np.argmax(prediction.output))
+        return f"{self.labels[best]} {prediction.output[best]:.2f}"
 
-    def draw(self, frame: np.ndarray, found: dict) -> np.ndarray:
-        """Nothing: scores have no place in the frame."""
+    def draw(self, frame: np.ndarray, prediction: Prediction) -> np.ndarray:
+        """The frame as it is: scores have no place in it."""
         return frame
 
-    def agreement(self, ours: dict, theirs: dict) -> float:
-        """Whether both say the same category."""
-        return float(np.argmax(ours["scores"]) == np.argmax(theirs["scores"]))
+    def agreement(self, ours: Prediction, theirs: Prediction) -> float:
+        """1 if both predict the same category, else 0."""
+        return float(np.argmax(ours.output) == np.argmax(theirs.output))
 
 
-class Segmenter:
-    """A network that gives every pixel a class, on a stream; arguments as for `Classifier`."""
+class SegmentationViewer:
+    """A network that gives every pixel a class on a video.
 
-    def __init__(self, model: keras.Model, shape, chosen):
-        if chosen.categories or chosen.gains or chosen.prune:
-            raise ValueError(
-                "--categories, --gains and --prune are for networks that name a category; this "
-                "one gives every pixel a class."
-            )
+    Args:
+        model: the network. With 5 input channels it also gets where in the frame a pixel is.
+        frame_shape: `(height, width, 3)` of the frames.
+        detection: how changes are found.
+        updates: what is computed again after a change.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        frame_shape: Sequence[int],
+        detection: Detection,
+        updates: Updates,
+    ):
         self.channels = model.inputs[0].shape[-1]
-        shape = (*shape[:2], self.channels)
-        options = {
-            "input_shape": shape,
-            **detection(chosen),
-            "freeze": bench_selective.frozen(chosen),
+        options: dict[str, Any] = {
+            "input_shape": (*frame_shape[:2], self.channels),
+            **detection.arguments(),
+            "freeze": can_freeze(updates.freeze),
         }
-        self.stream = selective.SegmentationStream(
+        self.stream = SegmentationStream(
             model,
-            margin=pixels("margin", chosen.margin),
-            reach=pixels("reach", chosen.reach or "6"),
-            least=chosen.least,
-            refresh=chosen.refresh,
+            margin=updates.margin,
+            reach=SEGMENTATION_REACH if updates.reach is None else updates.reach,
+            least=updates.least,
+            refresh=updates.refresh,
             **options,
         )
-        self.whole = selective.SegmentationStream(model, refresh=1, calibrate=False, **options)
-        self.labels = [str(i) for i in range(model.outputs[0].shape[-1])]
+        self._dense = SegmentationStream(model, refresh=1, calibrate=False, **options)
+        self.labels = tuple(map(str, range(model.outputs[0].shape[-1])))
         if self.channels == 5:
-            self.labels = list(camvid.CLASSES)
+            self.labels = tuple(camvid.CLASSES)
 
-    def selective(self, frame: np.ndarray) -> dict:
-        """What the stream says, and what it took."""
-        result = self.stream(self._prepared(frame))
+    def selective(self, frame: np.ndarray) -> Prediction:
+        """The stream's prediction."""
+        result = self.stream(self._prepare(frame))
         stats = result.stats
-        return {
-            "mode": stats.mode,
-            "changed": stats.changed,
-            "computed": stats.recomputed,
-            "ms": stats.milliseconds,
-            "map": result.output[0],
-        }
+        return Prediction(
+            result.output[0],
+            stats.milliseconds,
+            stats.mode,
+            stats.changed,
+            stats.recomputed,
+            None if stats.mode == "full" else self.stream.change_map(),
+        )
 
-    def dense(self, frame: np.ndarray) -> dict:
-        """What the whole network says."""
-        result = self.whole(self._prepared(frame))
-        return {"dense_ms": result.stats.milliseconds, "map": result.output[0]}
+    def dense(self, frame: np.ndarray) -> Prediction:
+        """The prediction where the full frame is computed."""
+        result = self._dense(self._prepare(frame))
+        return Prediction(result.output[0], result.stats.milliseconds)
 
-    def said(self, found: dict) -> str:
-        """The class of most pixels, and their share."""
-        counts = np.bincount(found["map"].reshape(-1), minlength=len(self.labels))
+    def describe(self, prediction: Prediction) -> str:
+        """The class of most pixels and their share."""
+        counts = np.bincount(prediction.output.reshape(-1), minlength=len(self.labels))
         return f"{self.labels[counts.argmax()]} {counts.max() / counts.sum():.2f}"
 
-    def draw(self, frame: np.ndarray, found: dict) -> np.ndarray:
+    def draw(self, frame: np.ndarray, prediction: Prediction) -> np.ndarray:
         """The frame with the classes' colors over it."""
-        colors = COLORS[_enlarged(found["map"], frame.shape[:2])]
+        colors = CLASS_COLORS[_resize_nearest(prediction.output, frame.shape[:2])]
         return (0.55 * frame + 0.45 * colors).astype("uint8")
 
-    def agreement(self, ours: dict, theirs: dict) -> float:
+    def agreement(self, ours: Prediction, theirs: Prediction) -> float:
         """Share of positions with the same class."""
-        return float((ours["map"] == theirs["map"]).mean())
+        return float((ours.output == theirs.output).mean())
 
-    def _prepared(self, frame: np.ndarray) -> np.ndarray:
+    def _prepare(self, frame: np.ndarray) -> np.ndarray:
         return camvid.with_positions(frame) if self.channels == 5 else frame
 
 
-def make_watcher(model: keras.Model, shape, chosen) -> Classifier | Segmenter:
-    """What runs the model, by the kind of its output."""
+Viewer = CategoryViewer | SegmentationViewer
+
+
+def make_viewer(
+    model: keras.Model,
+    frame_shape: Sequence[int],
+    detection: Detection,
+    updates: Updates,
+    *,
+    categories: Sequence[str] | None = None,
+    gains: dict[str, float] | None = None,
+) -> Viewer:
+    """The viewer for a model, by the kind of its output; arguments as for `CategoryViewer`.
+
+    Raises:
+        ValueError: a model of several inputs, or settings that its kind does not have.
+    """
     if len(model.inputs) > 1:
         raise ValueError(
             f"{model.name!r} takes {len(model.inputs)} inputs; a video is one. Give gains as "
             "constants with --gains."
         )
-    if len(model.outputs) == 1 and len(model.outputs[0].shape) == 4:
-        return Segmenter(model, shape, chosen)
-    return Classifier(model, shape, chosen)
+    if not (len(model.outputs) == 1 and len(model.outputs[0].shape) == 4):
+        return CategoryViewer(
+            model, frame_shape, detection, updates, categories=categories, gains=gains
+        )
+    if categories or gains or updates.prune:
+        raise ValueError(
+            "--categories, --gains and --prune are for networks that name a category; this "
+            "one gives every pixel a class."
+        )
+    return SegmentationViewer(model, frame_shape, detection, updates)
 
 
-def detection_flags(*, drop_single: bool) -> tuple[tuple, ...]:
-    """Flags of how changes are found, named as arguments of a stream.
-
-    Args:
-        drop_single: the default of that one.
-    """
-    alone = "Leave out changed pixels without a changed neighbor."
-    return (
-        ("boolean", "luminance", False, "Compare luminance instead of channels."),
-        ("boolean", "drop_single", drop_single, alone),
-        ("integer", "dilate", 0, "Pixels by which changes are grown.", 0),
-    )
-
-
-def detection(chosen) -> dict:
-    """How changes are found, as arguments of a stream; with a threshold of 0 all of them."""
-    given = {"threshold": chosen.threshold, "dilate": chosen.dilate}
-    if not chosen.threshold:
-        return given
-    return given | {"luminance": chosen.luminance, "drop_single": chosen.drop_single}
+def draw_panel(viewer: Viewer, frame: np.ndarray, prediction: Prediction, title: str) -> np.ndarray:
+    """A frame with its prediction: changed pixels in red, the title and the prediction as text."""
+    cv2 = opencv()
+    panel = viewer.draw(frame, prediction).astype("float32")
+    if prediction.change_map is not None:
+        changed = prediction.change_map
+        panel[changed] = 0.4 * panel[changed] + 0.6 * CHANGED_COLOR
+    panel[:38] *= 0.4  # dark behind the text
+    panel = np.ascontiguousarray(panel.astype("uint8"))
+    for i, line in enumerate((title, viewer.describe(prediction))):
+        corner = (6, 15 + 16 * i)
+        cv2.putText(panel, line, corner, cv2.FONT_HERSHEY_SIMPLEX, 0.42, (255, 255, 255), 1)
+    return panel
 
 
-def gains(given: list[str]) -> dict[str, float]:
-    """Gains from flags such as "church=1.3"."""
-    found = {}
-    for item in given:
-        name, _, value = item.rpartition("=")
-        try:
-            found[name.strip()] = float(value)
-        except ValueError:
-            raise ValueError(f"--gains must be NAME=NUMBER, got {item!r}.") from None
-    return found
-
-
-def _enlarged(map_: np.ndarray, shape) -> np.ndarray:
-    """A map at the resolution of the frame."""
+def _resize_nearest(map_: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """A map at another resolution."""
     rows = np.arange(shape[0]) * map_.shape[0] // shape[0]
     return map_[rows][:, np.arange(shape[1]) * map_.shape[1] // shape[1]]

@@ -1,19 +1,15 @@
 """The figures of the documentation, for any network and data."""
 
 import json
-import pathlib
-import sys
 
 import pytest
 
-from tests import harness
+from tests import commands, harness
 
-RECIPES = pathlib.Path(__file__).resolve().parents[2] / "recipes"
-sys.path.insert(0, str(RECIPES))
 pytest.importorskip("absl")
 pytest.importorskip("matplotlib")
 
-import figures  # noqa: E402
+FIGURES = "benchmarks/figures.py"
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +32,7 @@ def study():
 
 
 def test_points_of_a_study():
-    found = {point["group"]: point for point in figures.points(study())}
+    found = {point["group"]: point for point in commands.load(FIGURES).study_points(study())}
     assert found["cutout of the SeqPar network"]["cost"] == 600
     assert found["cutout of the SeqPar network"]["top1"] == 0.9
     assert found["plain, trained on the subset"]["top1"] == pytest.approx(0.85)
@@ -45,9 +41,9 @@ def test_points_of_a_study():
 def test_all_figures_from_the_command_line(file, tmp_path, capsys):
     (tmp_path / "study.json").write_text(json.dumps(study()))
     arguments = [str(file), f"--output={tmp_path / 'out'}", f"--study={tmp_path / 'study.json'}"]
-    assert figures.main([*arguments, "--family=resnet18", "--width=0.125", "--stem=small"]) == 0
+    assert commands.call(FIGURES, *arguments) == 0
     made = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert made == ["confusion.png", "cost.png", "features.png", "pareto.png", "topology.png"]
     assert all(path.read_bytes()[:4] == b"\x89PNG" for path in (tmp_path / "out").iterdir())
-    assert figures.main([*arguments, "--image=360"]) == 1
+    assert commands.call(FIGURES, *arguments, "--image=360") == 1
     assert "--image must be below 360, got 360." in capsys.readouterr().err

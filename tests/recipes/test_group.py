@@ -1,4 +1,6 @@
-import pathlib
+"""Hierarchies from the command line."""
+
+import os
 import subprocess
 import sys
 
@@ -8,11 +10,9 @@ import pytest
 
 import keras_seqpar as sp
 from keras_seqpar import data, hierarchy
-from tests import harness
+from tests import commands, harness
 
-RECIPES = pathlib.Path(__file__).parents[2] / "recipes"
-sys.path.insert(0, str(RECIPES))  # recipes are run by path
-import group  # noqa: E402
+GROUP = "recipes/group.py"
 
 DIGITS = tuple("9876543210")  # the network's order is not that of the data
 
@@ -35,9 +35,9 @@ def networks(tmp_path_factory):
 
 
 def run(argv, tmp_path, capsys):
-    """Runs the recipe; returns its hierarchy and what it printed."""
+    """Runs the command; returns its hierarchy and what it printed."""
     path = tmp_path / "made.json"
-    assert group.main([*argv, "--output", str(path)]) == 0
+    assert commands.call(GROUP, *argv, "--output", path) == 0
     return hierarchy.from_file(path), capsys.readouterr().out
 
 
@@ -120,7 +120,7 @@ def test_controls_and_files_are_sources(tmp_path, capsys):
         (["--labels", "dog,qwxz"], "has no noun 'qwxz'"),
         (["--dataset", "nothing"], "Unknown data set 'nothing'"),
         (["--source", "nothing"], "--help lists all flags"),
-        (["nothing"], "Arguments without a flag: nothing"),
+        (["nothing"], "arguments without a flag: nothing"),
         (["--source", "similarity", "--dataset", "digits"], "needs a trained network"),
         (["--source", "similarity", "--labels", "a,b", "--model", "x"], "--model needs images"),
         (["--source", "random", "--dataset", "digits", "--model", "x"], "--model is for simil"),
@@ -135,7 +135,7 @@ def test_controls_and_files_are_sources(tmp_path, capsys):
 )
 def test_bad_flags_are_explained_and_leave_nothing(argv, message, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert group.main(argv) == 1
+    assert commands.call(GROUP, *argv) == 1
     error = capsys.readouterr().err
     assert error.startswith("error: ") and message in error
     assert not list(tmp_path.iterdir())
@@ -143,17 +143,21 @@ def test_bad_flags_are_explained_and_leave_nothing(argv, message, tmp_path, caps
 
 def test_a_network_must_know_the_data(networks, tmp_path, capsys):
     flags = ["--source", "similarity", "--dataset", "digits", "--model"]
-    assert group.main([*flags, str(networks / "other.keras")]) == 1
+    assert commands.call(GROUP, *flags, networks / "other.keras") == 1
     assert "have different categories; only one of them has 0, 1, 2" in capsys.readouterr().err
     (tmp_path / "broken.keras").write_bytes(b"PK")
-    assert group.main([*flags, str(tmp_path / "broken.keras")]) == 1
+    assert commands.call(GROUP, *flags, tmp_path / "broken.keras") == 1
     assert "is no readable .keras file" in capsys.readouterr().err
 
 
-def test_the_recipe_runs_by_path(tmp_path):
-    program = [sys.executable, str(RECIPES / "group.py")]
+def test_the_recipe_runs_by_path(tmp_path, root):
+    program = [sys.executable, str(root / "recipes" / "group.py")]
     done = subprocess.run(
-        [*program, "--subset", "meow"], cwd=tmp_path, capture_output=True, text=True
+        [*program, "--subset", "meow"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("1 split-point, 5 categories\n├── tabby")

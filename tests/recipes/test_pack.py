@@ -41,7 +41,7 @@ def test_an_archive_is_the_data_set_but_for_jpeg(tmp_path, capsys):
         (["x.tar"], "must end in .zip"),
         (["x.zip", "--quality=96"], "--quality must be 1 to 95, got 96"),
         (["x.zip", "--dataset=mnist"], "Unknown data set 'mnist'"),
-        ([], "archive is missing"),
+        ([], "ARCHIVE is missing"),
     ],
 )
 def test_bad_flags(tmp_path, monkeypatch, capsys, arguments, words):

@@ -1,26 +1,21 @@
 """Watching a video: what is written, and what is kept when it breaks off."""
 
 import csv
-import pathlib
-import sys
 
 import keras
 import numpy as np
 import pytest
 from keras import layers
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "recipes"))
+from keras_seqpar.data.video import VideoWriter, open_video
+from keras_seqpar.selective import viewers
+from tests import commands, harness
+
 pytest.importorskip("absl")
 pytest.importorskip("cv2")
 
-import video
-import watch
-import watchers
-
-from keras_seqpar import selective
-from tests import harness
-
 pytestmark = pytest.mark.only_backend("tensorflow")
+WATCH = "recipes/watch.py"
 LABELS = ("blue", "green", "red")
 SIZE = 48, 32  # width, height
 
@@ -29,11 +24,11 @@ SIZE = 48, 32  # width, height
 def clip(tmp_path_factory):
     """8 frames in which a bright box moves."""
     path = tmp_path_factory.mktemp("video") / "box.avi"
-    writer = video.Writer(path, 10)
+    writer = VideoWriter(path, 10)
     for i in range(8):
         frame = np.full((SIZE[1], SIZE[0], 3), 60, "uint8")
         frame[10:20, 4 + 3 * i : 12 + 3 * i] = (250, 40, 40)
-        writer(frame)
+        writer.write(frame)
     writer.close()
     return path
 
@@ -64,13 +59,16 @@ def read(folder):
 
 def test_a_classifier_both_ways(clip, saved, tmp_path, capsys):
     flags = [str(clip), f"--model={saved}", "--mode=both", f"--output={tmp_path}"]
-    assert watch.main([*flags, "--categories=red,blue", "--gains=red=1.2", "--threshold=0"]) == 0
+    assert (
+        commands.call(WATCH, *flags, "--categories=red,blue", "--gains=red=1.2", "--threshold=0")
+        == 0
+    )
     rows = read(tmp_path)
     assert len(rows) == 8 and rows[0]["mode"] == "dense"
     assert all(row["agreement"] == "1" for row in rows)
-    assert {row["said"].split()[0] for row in rows} <= {"red", "blue"}
+    assert {row["predicted"].split()[0] for row in rows} <= {"red", "blue"}
     assert 0 < float(rows[-1]["changed"]) < 1
-    written = video.open_video(str(tmp_path / "watch.mp4"))
+    written = open_video(str(tmp_path / "watch.mp4"))
     shown = list(written.frames())
     assert len(shown) == 8 and shown[0].shape == (SIZE[1], 2 * SIZE[0], 3)
     written.close()
@@ -80,16 +78,16 @@ def test_a_classifier_both_ways(clip, saved, tmp_path, capsys):
 
 
 def test_how_changes_are_found_and_followed(clip, saved, tmp_path, monkeypatch):
-    original, made = selective.stream, []
+    original, made = viewers.stream, []
 
     def recorded(*args, **options):
         made.append(options)
         return original(*args, **options)
 
-    monkeypatch.setattr(watchers.selective, "stream", recorded)
+    monkeypatch.setattr(viewers, "stream", recorded)
     flags = [str(clip), f"--model={saved}", f"--output={tmp_path}", "--novideo", "--refresh=4"]
     for more in (["--threshold=0"], ["--reach=8", "--dilate=2", "--luminance"]):
-        assert watch.main([*flags, *more]) == 0
+        assert commands.call(WATCH, *flags, *more) == 0
         rows = read(tmp_path)
         assert [row["changed"] == "1" for row in rows] == 2 * [True, False, False, False]
     keys = ("threshold", "drop_single", "luminance", "dilate", "reach", "refresh")
@@ -97,39 +95,39 @@ def test_how_changes_are_found_and_followed(clip, saved, tmp_path, monkeypatch):
         (0, False, False, 0, "receptive_field", 4),
         (20, True, True, 2, 8, 4),
     ]
-    assert watch.main([*flags, "--reach=far"]) == 1
+    assert commands.call(WATCH, *flags, "--reach=far") == 1
 
 
 @pytest.mark.usefixtures("steady_clock")  # what crops cost decides which there are
 def test_a_segmenter(clip, segmenter, tmp_path):
     flags = [str(clip), f"--model={segmenter}", f"--output={tmp_path}", "--frames=4"]
-    assert watch.main([*flags, "--mode=both", "--margin=receptive_field", "--least=1"]) == 0
+    assert commands.call(WATCH, *flags, "--mode=both", "--margin=receptive_field", "--least=1") == 0
     rows = read(tmp_path)
     assert [row["mode"] for row in rows] == ["full", "regions", "regions", "regions"]
     assert all(float(row["agreement"]) > 0.99 for row in rows)
-    assert watch.main([*flags, "--mode=dense", "--novideo", "--size=24x16"]) == 0
+    assert commands.call(WATCH, *flags, "--mode=dense", "--novideo", "--size=24x16") == 0
     rows = read(tmp_path)
     assert rows[0]["ms"] == "" and float(rows[0]["dense_ms"]) > 0
-    assert watch.main([*flags, "--categories=red"]) == 1
+    assert commands.call(WATCH, *flags, "--categories=red") == 1
 
 
 def test_a_video_that_breaks_off(segmenter, tmp_path, capsys):
     broken = tmp_path / "broken.avi"
-    writer = video.Writer(broken, 10)
+    writer = VideoWriter(broken, 10)
     for i in range(8):  # noise, so that frames are larger than the head of the file
-        writer(np.random.default_rng(i).integers(0, 256, (64, 96, 3)).astype("uint8"))
+        writer.write(np.random.default_rng(i).integers(0, 256, (64, 96, 3)).astype("uint8"))
     writer.close()
     content = broken.read_bytes()
     broken.write_bytes(content[: len(content) * 6 // 10])
     flags = [f"--model={segmenter}", f"--output={tmp_path / 'out'}"]
-    assert watch.main([str(broken), *flags]) == 3
+    assert commands.call(WATCH, str(broken), *flags) == 3
     assert "broke off after" in capsys.readouterr().err
     assert 0 < len(read(tmp_path / "out")) < 8
     assert (tmp_path / "out" / "watch.mp4").is_file()
 
 
 def test_ctrl_c_and_errors_keep_what_was_done(clip, segmenter, tmp_path, monkeypatch, capsys):
-    original = watchers.Segmenter.selective
+    original = viewers.SegmentationViewer.selective
     flags = [str(clip), f"--model={segmenter}", f"--output={tmp_path}"]
     for kind, status in ((KeyboardInterrupt, 3), (ValueError, 1)):
         seen = []
@@ -140,8 +138,8 @@ def test_ctrl_c_and_errors_keep_what_was_done(clip, segmenter, tmp_path, monkeyp
                 raise kind("at the fourth frame")
             return original(self, frame)
 
-        monkeypatch.setattr(watchers.Segmenter, "selective", fail)
-        assert watch.main(flags) == status
+        monkeypatch.setattr(viewers.SegmentationViewer, "selective", fail)
+        assert commands.call(WATCH, *flags) == status
         assert len(read(tmp_path)) == 3
     assert "fourth frame" in capsys.readouterr().err
 
@@ -156,7 +154,7 @@ def test_what_cannot_be_watched(clip, saved, tmp_path, capsys):
         ([str(clip), f"--model={saved}", "--gains=red"], "NAME=NUMBER"),
         ([str(clip), f"--model={saved}", "--size=big"], "WIDTHxHEIGHT"),
         (["camera:front", f"--model={saved}"], "camera:NUMBER"),
-        ([], "Give the source"),
+        ([], "SOURCE is missing"),
     ):
-        assert watch.main([*flags, f"--output={tmp_path / 'out'}"]) == 1
+        assert commands.call(WATCH, *flags, f"--output={tmp_path / 'out'}") == 1
         assert words in capsys.readouterr().err

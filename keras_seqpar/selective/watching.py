@@ -1,0 +1,103 @@
+"""A network on a video, frame by frame: a row of numbers and an annotated frame for each."""
+
+import csv
+import io
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_seqpar.selective.viewers import Prediction, Viewer, draw_panel
+
+MODES = ("selective", "dense", "both")
+COLUMNS = (
+    *("frame", "mode", "changed", "computed", "ms", "predicted"),
+    *("dense_ms", "dense_predicted", "agreement"),
+)
+
+Row = dict[str, Any]
+
+
+def view_frames(
+    viewer: Viewer, frames: Iterable[np.ndarray], mode: str
+) -> Iterator[tuple[Row, np.ndarray]]:
+    """Runs the network on frames.
+
+    Args:
+        viewer: the network.
+        frames: `(height, width, 3)` uint8 each.
+        mode: one of `MODES`: the stream, the dense network, or both.
+
+    Yields:
+        A row with the keys `COLUMNS`, `None` for what was not run, and the annotated frame; with
+        `"both"` two of them side by side.
+    """
+    for number, frame in enumerate(frames):
+        row: Row = dict.fromkeys(COLUMNS) | {"frame": number}
+        panels = []
+        ours: Prediction | None = None
+        theirs: Prediction | None = None
+        if mode != "dense":
+            ours = viewer.selective(frame)
+            row |= {
+                "mode": ours.mode,
+                "changed": ours.changed,
+                "computed": ours.computed,
+                "ms": ours.milliseconds,
+                "predicted": viewer.describe(ours),
+            }
+            title = f"{ours.mode} {ours.milliseconds:.1f} ms, {ours.computed:.0%} computed"
+            panels.append(draw_panel(viewer, frame, ours, title))
+        if mode != "selective":
+            theirs = viewer.dense(frame)
+            row |= {"dense_ms": theirs.milliseconds, "dense_predicted": viewer.describe(theirs)}
+            title = f"dense {theirs.milliseconds:.1f} ms"
+            panels.append(draw_panel(viewer, frame, theirs, title))
+        if ours and theirs:
+            row["agreement"] = viewer.agreement(ours, theirs)
+        yield row, np.concatenate(panels, axis=1)
+
+
+def show_progress(items: Iterable[Any], expected: int) -> Iterator[Any]:
+    """Yields items and draws a progress bar.
+
+    Args:
+        items: what to pass on.
+        expected: how many there will be; 0 if unknown. There may be more.
+    """
+    bar = keras.utils.Progbar(expected or None, unit_name="frame")
+    for number, item in enumerate(items, 1):
+        yield item
+        if bar.target and number > bar.target:
+            bar = keras.utils.Progbar(None, unit_name="frame")
+        bar.update(number)
+
+
+def format_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The rows as CSV with a header; empty fields for what was not run."""
+    text = io.StringIO()
+    lines = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    lines.writeheader()
+    for row in rows:
+        lines.writerow({k: f"{v:.5g}" if isinstance(v, float) else v for k, v in row.items()})
+    return text.getvalue()
+
+
+def summarize(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Medians and the mean agreement, in a few lines."""
+
+    def values(key: str) -> list[float]:
+        return [row[key] for row in rows if row[key] is not None]
+
+    lines = [f"{len(rows)} frames."]
+    if milliseconds := values("ms"):
+        lines.append(
+            f"Selective: {np.median(milliseconds):.1f} ms, {np.median(values('changed')):.1%} "
+            f"changed, {np.median(values('computed')):.1%} computed (medians)."
+        )
+    if milliseconds := values("dense_ms"):
+        lines.append(f"Dense: {np.median(milliseconds):.1f} ms (median).")
+    if agreement := values("agreement"):
+        lines.append(f"Agreement: {np.mean(agreement):.2%} (mean).")
+    return "\n".join(lines)

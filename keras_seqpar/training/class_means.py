@@ -1,0 +1,60 @@
+"""What a trained network makes of each category on average: to group similar categories."""
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_seqpar.data.datasets import Dataset
+from keras_seqpar.networks.inputs import from_pixels
+from keras_seqpar.networks.parts import find_parts, with_activation
+from keras_seqpar.utils.names import unknown_name
+
+BY = ("features", "confusion", "scores")
+
+
+def class_means(
+    model: keras.Model, dataset: Dataset, by: str, *, batch_size: int = 64
+) -> tuple[np.ndarray, float | None]:
+    """Averages what a network computes over the validation images of each category.
+
+    Args:
+        model: a network of this package; its categories are those of the data.
+        dataset: data with a validation split.
+        by: `"features"` of the trunk, averaged over positions; `"confusion"`, the shares of
+            images that are classified as each category; or `"scores"`, the mean scores.
+        batch_size: images per step.
+
+    Returns:
+        `(categories, features or categories)` in the network's order, as
+        `keras_seqpar.hierarchy.from_similarity` takes them, and top-1 on these images; `None` with
+        `"features"`.
+
+    Raises:
+        ValueError: no network of this package, or one of other categories than the data.
+    """
+    if by not in BY:
+        raise ValueError(unknown_name("kind of comparison", by, BY))
+    parts = find_parts(model, allow_plain=True)
+    labels = parts.hierarchy.categories
+    if set(dataset.categories) != set(labels):
+        odd = sorted(set(dataset.categories) ^ set(labels))
+        raise ValueError(
+            f"The network and {dataset.name} have different categories; only one of them has "
+            f"{', '.join(odd[:10])}{', ...' if len(odd) > 10 else ''}."
+        )
+    images = dataset.validation
+    column = np.array([labels.index(label) for label in dataset.categories])
+    truth = column[images.labels]
+    network: Any = parts.trunk if by == "features" else with_activation(model, "softmax")
+    rows = []
+    for start in range(0, len(truth), batch_size):
+        pixels = images.read(np.arange(start, min(start + batch_size, len(truth))))
+        outputs = network(from_pixels(model, pixels).astype("float32"), training=False)
+        values = keras.ops.convert_to_numpy(outputs).astype("float64")
+        rows.append(values.mean((1, 2)) if by == "features" else values)
+    values = np.concatenate(rows)
+    top1 = None if by == "features" else float(np.mean(values.argmax(-1) == truth))
+    if by == "confusion":
+        values = np.eye(len(labels))[values.argmax(-1)]
+    return np.stack([values[truth == i].mean(0) for i in range(len(labels))]), top1
