@@ -1,4 +1,4 @@
-"""Names what is on images: `python -m keras_seqpar.mobile.run cutout.tflite image.jpg`."""
+"""Predicts the category of images: `python -m keras_seqpar.mobile.run cutout.tflite image.jpg`."""
 
 from keras_seqpar.mobile.runtime.run import main
 

@@ -131,16 +131,16 @@ class Benchmark:
 
 
 def write(benchmark: Benchmark, path: str | os.PathLike) -> None:
-    """Writes a benchmark as JSON, whole or not at all; its rows as `rows` returns them, too."""
+    """Writes a benchmark as JSON, together with its `rows`."""
     facts = {"format": FORMAT, **dataclasses.asdict(benchmark), "rows": benchmark.rows()}
     write_file(path, json.dumps(facts, indent=1) + "\n")
 
 
 def read(path: str | os.PathLike) -> Benchmark:
-    """Reads what `write` has written.
+    """Reads a file of `write`.
 
     Raises:
-        ValueError: there is no such file, or it is none of `write`.
+        ValueError: there is no such file, or it has other content.
     """
     path = Path(path)
     if not path.is_file():

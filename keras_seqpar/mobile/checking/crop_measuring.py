@@ -145,7 +145,7 @@ def table(signatures: Sequence[Mapping], changes: Sequence[Mapping]) -> str:
     for x in signatures:
         values = f"{x['area']:.1%} | {x['milliseconds']:.2f} | {x['cost']:.1%}"
         lines.append(f"| {x['signature']} | {values} |")
-    head = "frames | changed | recomputed | crops | full | whole ms | stream ms | times faster"
+    head = "frames | changed | recomputed | crops | full | full ms | stream ms | times faster"
     lines += [
         "",
         f"| | {head} | in all | agreement | of crops | from frame to frame |",

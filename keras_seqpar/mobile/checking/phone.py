@@ -16,10 +16,10 @@ import numpy as np
 
 from keras_seqpar.mobile.checking.benchmark import MIB, Benchmark, Result
 
-FOLDER = "/data/local/tmp"  # where adb may write and run: the README's place
+FOLDER = "/data/local/tmp"  # where adb may write and run, as in the README
 ROUNDS = 3
-# The engine and the kernels of keras_seqpar.mobile.Runner. num_runs is the least: the tool goes on
-# until a second is over.
+# The engine and the kernels of keras_seqpar.mobile.Runner. The tool does at least num_runs runs and
+# goes on until a second is over.
 ARGUMENTS = "--use_xnnpack=true --warmup_runs=3 --num_runs=50"
 
 _N = r"([0-9.]+(?:e[+-]?[0-9]+)?)"
@@ -43,16 +43,17 @@ def commands(
     threads: Sequence[int] = (1, 2, 4),
     log: str = "phone.log",
 ) -> str:
-    """Words the commands that measure a benchmark's files on a phone.
+    """Writes the commands that measure a benchmark's files on a phone.
 
-    A program `benchmark_model` for the phone must lie in the working folder, and adb must see the
-    phone. The files have their turns in three rounds, so that heat and load meet all alike.
+    The program `benchmark_model` for the phone must be in the working folder, and adb must be
+    connected to the phone. The files run in turns, in three rounds, so that heat and load are the
+    same for all.
 
     Args:
         benchmark: whose files to measure.
-        folder: where the files lie.
+        folder: the folder of the files.
         threads: numbers of CPU threads.
-        log: the file for what the tool prints, to be read by `with_log`.
+        log: the file for the output of the tool, which `with_log` reads.
 
     Returns:
         A shell script.
@@ -80,23 +81,22 @@ done 2>&1 | tee {shlex.quote(log)}
 
 
 def with_log(benchmark: Benchmark, text: str, *, device: str = "phone") -> Benchmark:
-    """Adds what benchmark_model printed to a benchmark.
+    """Adds the output of benchmark_model to a benchmark.
 
     Load time is the tool's Init, memory its overall footprint. Latency is the median of its runs,
-    or their mean where the tool is too old to print a median. Of several rounds the median is
-    taken.
+    or their mean if the tool is too old to print a median. All are medians over the rounds.
 
     Args:
         benchmark: whose files were measured.
-        text: what the tool printed, of one run or many, with or without logcat's columns.
+        text: the output of one or more runs, with or without logcat's columns.
         device: how to call the phone in the table.
 
     Returns:
         The benchmark with results of this device.
 
     Raises:
-        ValueError: no output of the tool; a run that did not finish, or does not say its threads;
-            a file that the benchmark does not have, or that has another size.
+        ValueError: no output of the tool; a run that did not finish, or does not print its number
+            of threads; a file that the benchmark does not have, or of another size.
 
     Example:
 
@@ -146,7 +146,7 @@ def _median(runs: Sequence[dict], key: str) -> float:
 
 
 def _runs(text: str) -> list[list[str]]:
-    """The lines of each run of the tool, from its line on the graph."""
+    """The lines of each run of the tool, from the line with the graph on."""
     runs: list[list[str]] = []
     inside = False
     for line in text.splitlines():
@@ -161,7 +161,7 @@ def _runs(text: str) -> list[list[str]]:
 
 
 def _parse(lines: Sequence[str]) -> dict:
-    """What one run says."""
+    """The numbers of one run."""
     text = "\n".join(lines)
 
     def find(pattern: re.Pattern) -> tuple[str, ...]:
@@ -179,8 +179,8 @@ def _parse(lines: Sequence[str]) -> dict:
             f"last line of that run is {last!r:.200}."
         )
     if not threads or int(threads[0]) < 1:
-        said = f"{threads[0]} threads" if threads else "no number of threads"
-        raise ValueError(f"The run of {file} names {said}: run the tool with --num_threads.")
+        found = f"{threads[0]} threads" if threads else "no number of threads"
+        raise ValueError(f"The run of {file} names {found}: run the tool with --num_threads.")
     before = text[: _TIMES.search(text).start()]  # type: ignore[union-attr]  # it is there
     medians = [found.group(1) for found in map(_COUNT.search, before.splitlines()) if found]
     median = medians[-1] if medians else None  # the last line counts, those before are warm-up

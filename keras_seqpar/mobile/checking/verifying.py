@@ -22,10 +22,9 @@ class Bounds:
     Args:
         max_error: largest difference of any score, relative to the range (largest minus
             smallest) of all of Keras's scores.
-        min_agreement: least share of images on which both name the same category first, and
-            on which both decide the same about none of these.
-        max_accuracy_drop: how far the share of images that the file names rightly may lie below
-            Keras's; `None` for any.
+        min_agreement: least share of images for which both predict the same category, and for
+            which both decide the same about none of these.
+        max_accuracy_drop: how far the file's accuracy may be below Keras's; `None` for any.
     """
 
     max_error: float
@@ -49,26 +48,27 @@ BOUNDS = {
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """What a file does on real images, beside Keras; `print` shows it as a table.
+    """How a file compares with Keras on real images; `print` shows a table.
 
     Args:
         path: the file.
         quantization: of the file.
         images: how many were compared.
-        agreement: share of images on which file and Keras name the same category first.
+        agreement: share of images for which file and Keras predict the same category.
         max_error: largest difference of any score, relative to the range of Keras's scores.
         mean_error: the mean of these differences.
         accuracy: of the file; `None` without labels.
         keras_accuracy: of the Keras network; `None` without labels.
-        none_agreement: share of images on which both decide the same about none of these; `None`
-            where the network stores no threshold.
-        rejected: share of images that the file says show none of these; `None` likewise.
+        none_agreement: share of images for which both decide the same about none of these; `None`
+            if the network stores no threshold.
+        rejected: share of images that, according to the file, show none of these; `None` if the
+            network stores no threshold.
         bytes: size of the file.
         milliseconds: median latency of one run.
         interpreter: name and version of the interpreter.
         threads: number of its CPU threads.
-        bounds: what the file was judged by.
-        signature: what ran, in a file of several.
+        bounds: the bounds that the file must keep.
+        signature: the signature that ran, in a file of several.
     """
 
     path: Path
@@ -95,7 +95,7 @@ class Report:
 
     @property
     def problems(self) -> list[str]:
-        """What lies beyond the bounds; empty where all is well."""
+        """What is beyond the bounds; empty if the file is within them."""
         found = []
         if not self.max_error <= self.bounds.max_error:  # also where it is NaN
             found.append(
@@ -122,10 +122,10 @@ class Report:
         return found
 
     def check(self) -> "Report":
-        """Returns the report where the file is within its bounds.
+        """Returns the report if the file is within its bounds.
 
         Raises:
-            ValueError: it is not; the message says where.
+            ValueError: it is not; the message names the bounds.
         """
         if self.problems:
             raise ValueError(f"{self.name} disagrees with Keras: {'; '.join(self.problems)}.")
@@ -184,14 +184,14 @@ def verify(
         labels: `(n,)` index of the true category of every image.
         max_error: replaces `BOUNDS[quantization].max_error`.
         min_agreement: replaces `BOUNDS[quantization].min_agreement`.
-        max_accuracy_drop: the file's accuracy may lie this far below Keras's: 0.01 is one point.
-            Needs labels; by default it may lie anywhere.
+        max_accuracy_drop: how far the file's accuracy may be below Keras's: 0.01 is one point.
+            Needs labels; by default any accuracy is allowed.
         threads: number of CPU threads of the interpreter.
         interpreter: name of the interpreter; by default the first that is installed.
         signature: which one to verify in a file of several; by default the first.
 
     Returns:
-        The report. Its `check()` raises where the file is beyond the bounds.
+        The report. Its `check()` raises if the file is beyond the bounds.
 
     Raises:
         TypeError: an argument of the wrong type.
@@ -257,7 +257,7 @@ def _bounds(
     min_agreement: float | None,
     max_accuracy_drop: float | None,
 ) -> Bounds:
-    """What the file is judged by: the bounds given, else those of its quantization."""
+    """The bounds given, or those of the file's quantization."""
     usual = BOUNDS.get(runner.about.get("quantization", ""))
     if usual is not None:
         max_error = usual.max_error if max_error is None else max_error

@@ -17,7 +17,7 @@ DTYPES = ("float32", "uint8", "int8")
 
 @dataclasses.dataclass(frozen=True)
 class Converted:
-    """A converted network; `print` shows it in a line.
+    """A converted network; `print` shows one line.
 
     Args:
         path: the .tflite file.
@@ -26,7 +26,7 @@ class Converted:
         quantization: one of `QUANTIZATIONS`.
         bytes: size of the .tflite file.
         operations: name of a TFLite operation -> how often the file uses it.
-        signatures: keys of a file of several signatures, whose labels are in the file alone.
+        signatures: keys of a file of several signatures; their labels are inside the file only.
     """
 
     path: Path
@@ -44,10 +44,10 @@ class Converted:
         return f"{self.path}: {self.quantization}, {self.bytes:,} bytes, {count} operations{labels}"
 
     def move(self, path: str | os.PathLike) -> "Converted":
-        """Moves the file and its labels on one file system, replacing what is there.
+        """Moves the file and its labels on one file system, and replaces existing files.
 
         Args:
-            path: the new place, ending in `.tflite`.
+            path: the new path, which ends in `.tflite`.
 
         Returns:
             The record of the moved files.
@@ -70,10 +70,10 @@ class Converted:
 def check_options(
     quantization: str, input_dtype: str, output_dtype: str, quantizer: str = "tensorflow"
 ) -> None:
-    """Makes sure that there are files of this kind.
+    """Checks that files of this kind can be made.
 
     Raises:
-        ValueError: an unknown quantization, quantizer or dtype, or two that do not go together.
+        ValueError: a quantization, quantizer or dtype is unknown, or two cannot be combined.
     """
     if quantization not in QUANTIZATIONS:
         raise ValueError(unknown_name("quantization", quantization, QUANTIZATIONS))

@@ -1,4 +1,4 @@
-"""What a .tflite file says about itself to other people's tools: TFLite metadata.
+"""TFLite metadata: labels, normalization and more for other tools, inside a .tflite file.
 
 A flatbuffer as in metadata_schema.fbs of TFLite (MediaPipe has the same one), stored in the
 model's buffer `TFLITE_METADATA`; the files that it names, labels among them, follow the model as
@@ -29,7 +29,7 @@ _NORMALIZATION = 1  # ProcessUnitOptions
 
 
 def file_name(name: str, signature: str = "") -> str:
-    """The name of an associated file; in a file of several signatures theirs comes first."""
+    """The name of an associated file, with the signature before it in a file of several."""
     return f"{signature}.{name}" if signature else name
 
 
@@ -43,7 +43,7 @@ def associated_files(
     """The files that travel in a .tflite file of one signature.
 
     Args:
-        labels: in the order of the scores; none where the file shall have no names.
+        labels: in the order of the scores; none for a file without labels.
         gains: labels of the nodes in the order of a gains input.
         none: the file has the output `none_of_these`.
         hierarchy: of the network.
@@ -80,13 +80,13 @@ def metadata(
     Args:
         files: from `associated_files`, with names from `file_name`.
         name: of the network.
-        description: for people.
-        author: for people.
-        license: for people; an SPDX identifier is best.
+        description: free text.
+        author: free text.
+        license: free text; an SPDX identifier is best.
         channels: of the images.
         normalization: `(mean, std)` per channel in pixels, if known.
-        graphs: signature -> what it has beside, of `gains` (input) and `none_of_these` (output);
-            "" for a file of one signature.
+        graphs: signature -> which of `gains` (input) and `none_of_these` (output) it also has; the
+            key is "" in a file of one signature.
 
     Returns:
         The content of the buffer `TFLITE_METADATA`.
@@ -152,7 +152,7 @@ def metadata(
 
 
 def append(content: bytes, files: Mapping[str, bytes]) -> bytes:
-    """Appends files to a model as a zip archive, always with the same bytes.
+    """Appends files to a model as a zip archive; equal files give equal bytes.
 
     Args:
         content: of a .tflite file.
@@ -175,7 +175,7 @@ def _lines(names: Sequence[str]) -> bytes:
 
 
 def _table(b: flatbuffers.Builder, slots: Mapping[int, int | bytes | None]) -> int:
-    """A table of offsets and, as one byte each, enumerations; what is `None` is left out."""
+    """A table of offsets and of enumerations of one byte; slots with `None` are left out."""
     b.StartObject(max(slots, default=-1) + 1)
     for slot, value in slots.items():
         if isinstance(value, bytes):
@@ -200,7 +200,7 @@ def _vector(b: flatbuffers.Builder, offsets: Sequence[int | None]) -> int | None
 
 
 def _floats(b: flatbuffers.Builder, values: Sequence[float]) -> int:
-    # Once where all channels agree: MediaPipe takes no others (1.2.2).
+    # One value if it is the same in all channels: MediaPipe 1.2.2 takes no other form.
     values = values[:1] if len(set(values)) == 1 else values
     b.StartVector(4, len(values), 4)
     for value in reversed(values):

@@ -1,4 +1,4 @@
-"""Which of a file's fixed crop sizes a change needs, and where they lie. Needs NumPy only."""
+"""Chooses crops of a file's fixed sizes for a change, and their places. Needs NumPy only."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -10,8 +10,8 @@ from keras_seqpar.selective.regions.axis import Axis
 from keras_seqpar.selective.regions.crops import Box, Crop, make_crop, merged_boxes, needed_spans
 
 Size = tuple[int, int]  # height, width
-FULL = "full"  # the signature of whole frames
-_HALVINGS = 4  # at most so many: a region of more than 16 parts is for the whole frame
+FULL = "full"  # the signature of full frames
+_HALVINGS = 4  # at most; a region that needs more than 16 crops is left to the full frame
 
 
 def signature_of(size: Size) -> str:
@@ -21,14 +21,14 @@ def signature_of(size: Size) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """How crops of a file relate to its frames.
+    """Frames and crops of a file, and how its outputs follow from its inputs.
 
     Args:
-        frame: `(height, width, channels)`.
+        frame: `(height, width, channels)` of a frame.
         rows: geometry of the rows.
-        cols: of the columns.
-        sizes: of the crops.
-        barrier: why no crop gives what the whole frame gives, or `""`.
+        cols: geometry of the columns.
+        sizes: sizes of the crops.
+        barrier: why no crop gives the same classes as the full frame; `""` if crops do.
     """
 
     frame: tuple[int, int, int]
@@ -38,7 +38,7 @@ class Layout:
     barrier: str
 
     def get_config(self) -> dict:
-        """The layout as a file says it: numbers, lists and strings."""
+        """The layout as JSON-ready data, which is stored in the file."""
         sizes = [list(size) for size in self.sizes]
         found = {"frame": list(self.frame), "sizes": sizes, "barrier": self.barrier}
         for name, axis in (("rows", self.rows), ("cols", self.cols)):
@@ -48,7 +48,7 @@ class Layout:
 
     @classmethod
     def from_config(cls, config: Mapping) -> "Layout":
-        """The layout that `get_config` has written."""
+        """Rebuilds a layout from `get_config`'s data."""
         rows, cols = (
             Axis(**{**config[name], "scale": Fraction(*config[name]["scale"])})
             for name in ("rows", "cols")
@@ -63,11 +63,11 @@ class FixedPlanner:
     """Turns changes into crops of fixed sizes.
 
     Args:
-        rows: geometry of the rows, with the context that crops are to have.
-        cols: of the columns.
-        reach_rows: geometry of the rows, with how far a change matters.
-        reach_cols: of the columns.
-        prices: size of a crop -> what it costs; a whole frame costs its pixels.
+        rows: geometry of the rows, with the context that crops have.
+        cols: the same of the columns.
+        reach_rows: geometry of the rows, with how far from a change outputs are renewed.
+        reach_cols: the same of the columns.
+        prices: size of a crop -> its cost, in pixels of a full frame.
     """
 
     rows: Axis
@@ -78,64 +78,64 @@ class FixedPlanner:
 
     @property
     def frame_price(self) -> float:
-        """What a whole frame costs."""
+        """The cost of a full frame: its pixels."""
         return float(self.rows.size * self.cols.size)
 
     def plan(self, changed: np.ndarray, least: int = 1, most: float = 1.0) -> list[Crop] | None:
-        """The crops for a change. Several may have one box, which is to be computed once.
+        """Plans the crops for a change. Crops with equal boxes are to be computed once.
 
         Args:
             changed: boolean `(height, width)`.
             least: changed positions that a region must have.
-            most: share of a whole frame's cost that crops may have.
+            most: largest cost of all crops, as a share of a full frame's.
 
         Returns:
-            The crops, or `None` where a whole frame is better, or no crop is large enough.
+            The crops; `None` if a full frame costs less or no crop is large enough.
         """
         found: list[Crop] = []
         for box in merged_boxes(changed, self.price, least):
-            crops = self.crops(box, thrifty=True)
+            crops = self.crops(box, cheapest=True)
             if crops is None:
                 return None
             found += crops
         return found if self._cost(found) < most * self.frame_price else None
 
     def price(self, box: Box) -> float:
-        """What the crops of a changed box cost; a whole frame's price at most."""
+        """The cost of a changed box's crops, at most that of a full frame."""
         crops = self.crops(box)
         return self.frame_price if crops is None else min(self._cost(crops), self.frame_price)
 
     def crops(
-        self, box: Box, halvings: int = _HALVINGS, thrifty: bool = False
+        self, box: Box, halvings: int = _HALVINGS, cheapest: bool = False
     ) -> list[Crop] | None:
-        """The crops of a changed box: the cheapest that holds it, else those of its halves.
+        """The crops of a changed box: the cheapest that holds it, or those of its halves.
 
         Args:
-            box: what changed.
-            halvings: how often it may be halved.
-            thrifty: halve it as well, twice at most, where that costs less.
+            box: the changed box.
+            halvings: how often it may be halved if no crop holds it.
+            cheapest: also halve a box that a crop holds, twice at most, if that costs less.
 
         Returns:
-            None where no output reads it; `None` where no crop is large enough.
+            The crops, none if no output reads the box; `None` if no crop is large enough.
         """
         needed = self._needed(box)
         if needed is None:
             return []
         one = self._holding(box, needed)
         if one is not None:
-            halvings = min(halvings, 2) if thrifty else 0
+            halvings = min(halvings, 2) if cheapest else 0
             if self._cost([one]) <= 2 * min(self.prices.values()):
                 halvings = 0
-        halves = self._halves(box, needed, halvings, thrifty) if halvings else None
+        halves = self._halves(box, needed, halvings, cheapest) if halvings else None
         if one is None or (halves is not None and self._cost(halves) < self._cost([one])):
             return halves
         return [one]
 
     def _cost(self, crops: Sequence[Crop]) -> float:
-        return sum(self.prices[size_of(crop)] for crop in once(crops))
+        return sum(self.prices[size_of(crop)] for crop in distinct_boxes(crops))
 
     def _holding(self, box: Box, needed: Sequence[tuple[int, int]]) -> Crop | None:
-        """The cheapest crop that holds what a changed box needs."""
+        """The cheapest crop that contains all that a changed box needs."""
         (top, bottom), (left, right) = needed
         sizes = [s for s in self.prices if s[0] >= bottom - top and s[1] >= right - left]
         if not sizes:
@@ -147,8 +147,8 @@ class FixedPlanner:
         )
         return make_crop(box, (top, left, bottom, right), self.rows, self.cols)
 
-    def _halves(self, box: Box, needed, halvings: int, thrifty: bool) -> list[Crop] | None:
-        """The crops of both halves, along the side that is longer in crops."""
+    def _halves(self, box: Box, needed, halvings: int, cheapest: bool) -> list[Crop] | None:
+        """The crops of both halves of a box; the side that needs more crops is halved."""
         shares = [
             (end - start) / max(size[i] for size in self.prices)
             for i, (start, end) in enumerate(needed)
@@ -160,14 +160,14 @@ class FixedPlanner:
         found: list[Crop] = []
         for start, end in ((box[axis], middle), (middle, box[axis + 2])):
             half = (start, box[1], end, box[3]) if axis == 0 else (box[0], start, box[2], end)
-            crops = self.crops(half, halvings - 1, thrifty)
+            crops = self.crops(half, halvings - 1, cheapest)
             if crops is None:
                 return None
             found += crops
         return found
 
     def _needed(self, box: Box) -> list[tuple[int, int]] | None:
-        """The rows and columns that a changed box needs, from stride to stride."""
+        """The rows and columns that a changed box needs, rounded to the stride."""
         axes = self.rows, self.cols
         spans = needed_spans(box, axes, (self.reach_rows, self.reach_cols))
         if spans is None:
@@ -179,8 +179,8 @@ class FixedPlanner:
         return found
 
 
-def once(crops: Sequence[Crop]) -> tuple[Crop, ...]:
-    """Crops without those whose box another one has."""
+def distinct_boxes(crops: Sequence[Crop]) -> tuple[Crop, ...]:
+    """The crops without repeated boxes."""
     return tuple({crop.box: crop for crop in crops}.values())
 
 
@@ -190,7 +190,7 @@ def size_of(crop: Crop) -> Size:
 
 
 def _placed(axis: Axis, start: int, end: int, side: int) -> tuple[int, int]:
-    """A crop around `[start, end)`, inside of the frame: a multiple of the stride like all."""
+    """A crop around `[start, end)`, inside the frame, that starts at a multiple of the stride."""
     spare = (side - (end - start)) // 2 // axis.stride * axis.stride
     start = max(0, min(start - spare, axis.size - side))
     return start, start + side

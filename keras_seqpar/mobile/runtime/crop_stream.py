@@ -1,6 +1,6 @@
-"""Runs a file of fixed crop sizes on a stream: only where something changed. Needs NumPy only.
+"""Runs a file of fixed crop sizes on a stream of frames, only where they changed.
 
-No TensorFlow and no Keras here: this is what goes onto a device.
+Needs NumPy and an interpreter only.
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ from keras_seqpar.mobile.runtime.crop_plan import (
     FixedPlanner,
     Layout,
     Size,
-    once,
+    distinct_boxes,
     signature_of,
     size_of,
 )
@@ -24,22 +24,22 @@ from keras_seqpar.selective.arguments import RECEPTIVE_FIELD, check_crops
 from keras_seqpar.selective.detector import AUTO, Detector
 from keras_seqpar.selective.regions.crops import Box, Crop, area
 
-_RUNS = 3  # of each signature, to know what it costs; the quickest counts
+_RUNS = 3  # of each signature, to measure its cost; the fastest counts
 
 
 @dataclasses.dataclass(frozen=True)
 class CropResult:
-    """What a frame gave.
+    """The result of a frame.
 
     Args:
         output: `(height, width)` classes.
-        mode: `"full"` where the whole frame was computed, `"regions"` where crops were,
-            `"cached"` where nothing was.
-        changed: share of the positions that changed; 1 where nothing was compared.
+        mode: `"full"` if the full frame was computed, `"regions"` if crops were, `"cached"` if
+            nothing was.
+        changed: share of the positions that changed; 1 if no frame was compared with.
         recomputed: pixels of the crops, as a share of the frame's.
-        signatures: what was run, in order.
+        signatures: the signatures that ran, in order.
         boxes: of the crops, `(top, left, bottom, right)` in pixels.
-        milliseconds: all that it took.
+        milliseconds: time of the whole call.
     """
 
     output: np.ndarray
@@ -53,7 +53,7 @@ class CropResult:
 
 @dataclasses.dataclass
 class _Kept:
-    """What stays from frame to frame; `accepted` is what `output` stands for."""
+    """What is kept from frame to frame; `output` belongs to the frame `accepted`."""
 
     accepted: np.ndarray
     output: np.ndarray
@@ -63,36 +63,38 @@ class _Kept:
 class CropStream:
     """Segments frame after frame with a file of `convert_crops`, computing only crops.
 
-    As `keras_seqpar.selective.SegmentationStream`, with the few sizes of crops that the file has.
-    A region of changes gets the cheapest crop that holds it, its reach and its margin; it is halved
-    where no crop does, or where two cost less. Where all cost more than `most` of a whole frame,
-    that is computed.
+    Works like `keras_seqpar.selective.SegmentationStream`, with the few crop sizes of the file. A
+    changed region gets the cheapest crop that contains it, its reach and its margin. It is halved
+    if no crop does, or if two crops cost less. If all crops together cost more than `most` of a
+    full frame, the full frame is computed.
 
-    In float files, with a margin and a reach of the receptive field, the classes are those of the
-    signature `full` on what was accepted: with a threshold of 0, on the frame itself. (Scores may
-    differ by rounding, and so may classes of equal scores.) Quantized files scale crops and
-    frames otherwise, and differ a little. Not to be used by two threads at once.
+    In float files, with a margin and a reach of the receptive field, the classes equal those of
+    the signature `full` on the accepted frame, which with a threshold of 0 is the frame itself.
+    (Scores may differ by rounding, and so may classes with equal scores.) In quantized files crops
+    and full frames have different scales, so classes differ a little. A stream must not be used by
+    two threads at once.
 
     Args:
         path: a file of `convert_crops`.
-        margin: pixels of context around what is renewed, or `"receptive_field"`.
-        reach: pixels around a change that are renewed, or `"receptive_field"`; by default as
+        margin: pixels of context around the renewed outputs, or `"receptive_field"`.
+        reach: pixels around a change whose outputs are renewed, or `"receptive_field"`; by default
             `margin`.
-        threshold: from which difference on a position counts as changed, in the frame's units:
-            one number, or one per channel.
-        least: positions that a region must have; smaller ones wait until they are larger.
-        most: share of a whole frame's cost from which on that is computed instead.
-        refresh: compute the whole frame every so many frames; `None` for never.
-        calibrate: measure at the first frame what each signature costs; takes a few runs. Else
-            crops cost their pixels.
+        threshold: a position changed if it differs by more than this, in the frame's units: one
+            number, or one per channel.
+        least: changed positions that a region must have; smaller regions wait until they grow.
+        most: largest cost of crops, as a share of a full frame's; above it, the full frame is
+            computed.
+        refresh: every how many frames the full frame is computed; `None` for never.
+        calibrate: measure the cost of each signature at the first frame, in a few runs. Otherwise
+            the cost of a crop is its number of pixels.
         threads: number of CPU threads.
         interpreter: as for `Runner`.
 
     Attributes:
         layout: the file's frames and crops.
         labels: one per class in order, or `None`.
-        prices: size of a crop -> its cost in pixels of a whole frame; after the first frame, as
-            measured.
+        prices: size of a crop -> its cost in pixels of a full frame; measured after the first
+            frame.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -164,7 +166,7 @@ class CropStream:
 
     @property
     def accepted(self) -> np.ndarray:
-        """The frame that the classes stand for: the last, without what `threshold` let pass.
+        """The frame that the classes belong to: the last one, without changes below `threshold`.
 
         Raises:
             ValueError: no frame was seen yet.
@@ -174,7 +176,7 @@ class CropStream:
         return self._kept.accepted.copy()
 
     def reset(self) -> None:
-        """Forgets all frames."""
+        """Forgets all frames: the next one is computed in full."""
         self._kept: _Kept | None = None
 
     def __call__(self, frame: np.ndarray) -> CropResult:
@@ -184,7 +186,7 @@ class CropStream:
             frame: `(height, width, channels)`, in the range that the network takes.
 
         Returns:
-            The classes, and what they took.
+            The classes, and how they were computed.
 
         Raises:
             TypeError: no numbers, or other types of numbers than before.
@@ -203,9 +205,9 @@ class CropStream:
                 self._measure(frame)
                 self._calibrate = False
         else:
-            boxes = tuple(crop.box for crop in once(crops))
+            boxes = tuple(crop.box for crop in distinct_boxes(crops))
             mode = "regions" if crops else "cached"
-            signatures = tuple(signature_of(size_of(crop)) for crop in once(crops))
+            signatures = tuple(signature_of(size_of(crop)) for crop in distinct_boxes(crops))
             self._paste(kept, frame, crops)
         return CropResult(
             output=kept.output.copy(),
@@ -218,20 +220,20 @@ class CropStream:
         )
 
     def _paste(self, kept: _Kept, frame: np.ndarray, crops: Sequence[Crop]) -> None:
-        self._kept = None  # where a crop fails, the next frame runs whole
+        self._kept = None  # if a crop fails, the next frame is computed in full
         for crop in crops:
             part = _slices(crop.changed)
             kept.accepted[part] = frame[part]
-        for crop in once(crops):
+        for crop in distinct_boxes(crops):
             made = self._classes(signature_of(size_of(crop)), kept.accepted[_slices(crop.box)])
             made = made[_slices(crop.inside)]
-            top, left = crop.known[:2]  # a narrow margin may promise more than there is
+            top, left = crop.known[:2]  # with a narrow margin fewer outputs are known
             kept.output[top : top + made.shape[0], left : left + made.shape[1]] = made
         kept.since_full += 1
         self._kept = kept
 
     def _classes(self, signature: str, image: np.ndarray) -> np.ndarray:
-        """`(height, width)`: with one class, whether it is above 0.5, else the best."""
+        """`(height, width)` classes; with one class, whether its score is above 0.5."""
         if signature not in self._runners:
             self._runners[signature] = self._runners[FULL].beside(signature)
         scores = self._runners[signature](image[None])[0]
@@ -240,9 +242,9 @@ class CropStream:
         return scores.argmax(-1).astype("uint8" if scores.shape[-1] <= 256 else "int32")
 
     def _measure(self, frame: np.ndarray) -> None:
-        """Finds what the signatures cost: the quickest of a few runs, in pixels of a frame."""
+        """Measures the cost of the signatures, the fastest of a few runs, in a frame's pixels."""
 
-        def quickest(signature: str, image: np.ndarray) -> float:
+        def fastest(signature: str, image: np.ndarray) -> float:
             times = []
             for _ in range(_RUNS):
                 start = time.perf_counter()
@@ -250,10 +252,10 @@ class CropStream:
                 times.append(time.perf_counter() - start)
             return min(times)
 
-        pixel = quickest(FULL, frame) / frame[..., 0].size
+        pixel = fastest(FULL, frame) / frame[..., 0].size
         for size in self.prices:
             crop = frame[: size[0], : size[1]]
-            self.prices[size] = quickest(signature_of(size), crop) / pixel
+            self.prices[size] = fastest(signature_of(size), crop) / pixel
 
     def _checked(self, given) -> np.ndarray:
         frame = np.asarray(given)

@@ -1,4 +1,4 @@
-"""The manifest of a branch pack: its files, and what they take and give. No TensorFlow, no Keras.
+"""The manifest of a branch pack: its files with their inputs and outputs. Needs no Keras.
 
 A branch pack is a folder: `trunk.tflite`, one `branch_<id>.tflite` per node of the hierarchy, and
 `manifest.json`. The trunk turns an image into features, a superclass's branch features into
@@ -19,12 +19,12 @@ MANIFEST = "manifest.json"
 TRUNK = "trunk.tflite"
 FORMAT = "keras_seqpar branch pack"
 VERSION = 1
-ACTIVATIONS = ("softmax", "sigmoid", "linear", None)  # what a pack's runner can apply
+ACTIVATIONS = ("softmax", "sigmoid", "linear", None)  # that `PackRunner` can apply
 
 
 @dataclasses.dataclass(frozen=True)
 class Tensor:
-    """What a file takes or gives; two files fit where these are equal.
+    """An input or output of a file. Two files fit if output and input are equal.
 
     Args:
         shape: all dimensions, the batch of 1 included.
@@ -54,10 +54,10 @@ class Part:
         file: its name.
         bytes: its size.
         sha256: its hash, hexadecimal.
-        weights: hash of the Keras weights that it was made of (`packs.fingerprint`).
+        weights: hash of the Keras weights that it was made of (`fingerprint`).
         takes: `sha256` of the file whose output it was calibrated for; `None` for the trunk.
-        input: what it takes.
-        output: what it gives.
+        input: its input.
+        output: its output.
     """
 
     file: str
@@ -75,10 +75,10 @@ class Part:
         return cls(**{**config, **tensors})
 
     def check_file(self, folder: Path) -> None:
-        """Makes sure that the file in `folder` is the one that the manifest means.
+        """Checks that the file in `folder` is the one that this record describes.
 
         Raises:
-            FileNotFoundError: there is none.
+            FileNotFoundError: there is no such file.
             ValueError: it has another size or hash.
         """
         path = folder / self.file
@@ -103,17 +103,17 @@ class Part:
 
 @dataclasses.dataclass(frozen=True)
 class Manifest:
-    """What `manifest.json` says.
+    """The content of `manifest.json`.
 
     Args:
         network: name of the network that the pack was made of.
         quantization: `"int8"` or `"float32"`.
-        classifier_activation: what makes scores of the chosen categories' logits.
-        hierarchy: says which file feeds which, and the labels.
-        mean: per channel, in pixels: `(pixel - mean) / std` is the trunk's input; `None` where
-            that is not known.
+        classifier_activation: turns the logits of the chosen categories into scores.
+        hierarchy: which file feeds which, and the labels.
+        mean: per channel, in pixels: `(pixel - mean) / std` is the trunk's input; `None` if
+            unknown.
         std: see `mean`.
-        threshold: where "none of these" begins for the logits of all categories, if known.
+        threshold: below it an image shows none of all categories; `None` if unknown.
         trunk: the trunk's file.
         branches: node id -> the branch's file, in `hierarchy.nodes` order.
     """
@@ -163,17 +163,17 @@ class Manifest:
         )
 
     def feeds(self) -> Iterator[tuple[Node, Part, Part]]:
-        """Yields every node with the part that feeds it and its own, parents first."""
+        """Yields every node with the part that feeds it and its own part, parents first."""
         for node in self.hierarchy.nodes:
             above = self.hierarchy.path(node)[:-1]
             feeder = self.branches[above[-1].id] if above else self.trunk
             yield node, feeder, self.branches[node.id]
 
     def check(self) -> None:
-        """Makes sure that the files fit together.
+        """Checks that the files fit together.
 
         Raises:
-            ValueError: one does not; the message names it.
+            ValueError: a file does not fit; the message names it.
         """
         if self.classifier_activation not in ACTIVATIONS:
             raise ValueError(f"nothing here applies the activation {self.classifier_activation!r}")

@@ -1,6 +1,6 @@
-"""Runs a branch pack: the trunk once per image, then any of the branches. Needs NumPy only.
+"""Runs a branch pack: the trunk once per image, then the branches of the chosen categories.
 
-No TensorFlow and no Keras here: this is what goes onto a device.
+Needs NumPy and an interpreter only.
 """
 
 import os
@@ -16,30 +16,30 @@ from keras_seqpar.mobile.runtime.runner import Runner, encode
 
 
 class PartRunner(Runner):
-    """One file of a pack that is loaded. Integers go in and come out as they are."""
+    """One loaded file of a pack. Integers are passed in and out without scaling."""
 
     @property
     def input(self) -> Tensor:
-        """What the file takes."""
+        """The file's input."""
         return _tensor(self._image)
 
     @property
     def output(self) -> Tensor:
-        """What the file gives."""
+        """The file's output."""
         return _tensor(self._scores)
 
     def encode(self, image: np.ndarray) -> np.ndarray:
-        """Scales an image `(1, height, width, channels)` to what the file takes."""
+        """Scales an image `(1, height, width, channels)` to the file's input."""
         return encode(image, self._image)
 
     def pass_on(self, values: np.ndarray) -> np.ndarray:
         """Runs the file on one image or on another file's output.
 
         Args:
-            values: of the shape and dtype that `input` says.
+            values: of the shape and dtype of `input`.
 
         Returns:
-            What `output` says, not scaled.
+            Values of the shape and dtype of `output`, not scaled.
         """
         self._run(values)
         return self._engine.get_tensor(self._scores["index"])
@@ -52,7 +52,7 @@ def load_part(
 
     Args:
         folder: the pack.
-        part: what the manifest says about the file.
+        part: the manifest's record of the file.
         threads: number of CPU threads.
         interpreter: a name in `INTERPRETERS`; by default the first that is installed.
 
@@ -61,7 +61,7 @@ def load_part(
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is not the one that the manifest means.
+        ValueError: it is another file than the manifest's.
         ImportError: no interpreter is installed.
     """
     part.check_file(folder)
@@ -79,10 +79,10 @@ def load_part(
 class PackRunner:
     """A branch pack that is ready to run.
 
-    It takes what the Keras network takes, and gives the scores of the chosen categories: the
-    activation (softmax) over their logits, as a cutout does. The trunk runs once per image and
-    so does every superclass's branch that is needed. Files are verified and loaded when they are
-    needed first, so files of categories that nobody chooses may be missing.
+    It takes the images of the Keras network and gives the scores of the chosen categories: the
+    activation (softmax) over their logits, as a cutout does. The trunk and the superclass branches
+    that are needed run once per image. A file is checked and loaded when it is first needed, so
+    files of categories that are never chosen may be missing.
 
     Args:
         folder: the pack.
@@ -93,7 +93,7 @@ class PackRunner:
 
     Attributes:
         folder: the pack.
-        manifest: what its `manifest.json` says.
+        manifest: the content of its `manifest.json`.
         interpreter: name and version of the interpreter.
         threads: number of CPU threads.
         input_shape: `(1, height, width, channels)`.
@@ -134,7 +134,7 @@ class PackRunner:
 
     @property
     def categories(self) -> tuple[str, ...]:
-        """Labels of the categories that a call without a choice of its own scores."""
+        """Labels of the categories that a call scores by default."""
         return self._choose(None).categories
 
     @property
@@ -147,14 +147,14 @@ class PackRunner:
 
         Args:
             images: `(n, height, width, channels)`, in the range that the Keras network takes.
-            categories: another choice, for this call; by default what the runner was made for.
+            categories: other categories for this call; by default those of the runner.
 
         Returns:
-            `(n, categories)` float32, in the order chosen.
+            `(n, categories)` float32, in the order of `categories`.
 
         Raises:
             ValueError: images of another shape; an unknown or repeated category; a branch's
-                file that is not the one that the manifest means.
+                file is another one than the manifest's.
             FileNotFoundError: a branch's file is missing.
         """
         return self.decide(images, categories)[0]
@@ -162,15 +162,15 @@ class PackRunner:
     def decide(
         self, images: np.ndarray, categories: Sequence[str] | None = None
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Scores images and says which of them show none of the categories.
+        """Scores images and decides which of them show none of the categories.
 
         Args:
             images: as for a call.
             categories: as for a call.
 
         Returns:
-            `(n, categories)` float32 scores, and `(n,)` bool, or `None` where no threshold is
-            known: the network stored none, or the choice is not all of its categories.
+            `(n, categories)` float32 scores, and `(n,)` bool, or `None` without a threshold: the
+            network stored none, or not all of its categories were chosen.
 
         Raises:
             ValueError: as for a call.
@@ -178,12 +178,12 @@ class PackRunner:
         """
         logits = self.logits(images, categories)
         threshold = self.manifest.threshold
-        whole = logits.shape[1] == len(self.manifest.hierarchy.categories)
-        none = threshold.rejects(logits) if threshold and whole else None
+        complete = logits.shape[1] == len(self.manifest.hierarchy.categories)
+        none = threshold.rejects(logits) if threshold and complete else None
         return _activate(logits, self.manifest.classifier_activation), none
 
     def logits(self, images: np.ndarray, categories: Sequence[str] | None = None) -> np.ndarray:
-        """Gives what the scores are made of.
+        """Computes the logits of images.
 
         Args:
             images: as for a call.
@@ -213,8 +213,8 @@ class PackRunner:
         """Measures how long an image takes, input and output included.
 
         Args:
-            runs: how many to measure.
-            warm_up: how many to do before.
+            runs: number of images to measure.
+            warm_up: number of images before them.
             categories: as for a call.
 
         Returns:
@@ -231,9 +231,9 @@ class PackRunner:
         return np.array(times[warm_up:])
 
     def reload(self) -> None:
-        """Reads the manifest again: branches added since can be chosen, removed ones are dropped.
+        """Reads the manifest again: added branches can be chosen, removed ones are dropped.
 
-        The trunk stays loaded, and so does every branch whose file is the same.
+        The trunk stays loaded, and so does every branch whose file did not change.
 
         Raises:
             FileNotFoundError: the manifest is gone.
@@ -250,7 +250,7 @@ class PackRunner:
         self._loaded = {key: part for key, part in self._loaded.items() if key in kept}
 
     def _choose(self, categories: Sequence[str] | None) -> Hierarchy:
-        """The part of the hierarchy that a choice needs."""
+        """The part of the hierarchy that these categories need."""
         hierarchy = self.manifest.hierarchy
         names = self._chosen if categories is None else categories
         return hierarchy if names is None else hierarchy.prune(names)
@@ -290,7 +290,7 @@ def _tensor(detail: dict) -> Tensor:
 
 
 def _activate(logits: np.ndarray, activation: str | None) -> np.ndarray:
-    """Scores `(n, categories)` of logits; one of `manifest.ACTIVATIONS`."""
+    """The scores `(n, categories)` of logits; `activation` is one of `manifest.ACTIVATIONS`."""
     if activation == "softmax":
         powers = np.exp(logits - logits.max(-1, keepdims=True))
         return powers / powers.sum(-1, keepdims=True)

@@ -1,6 +1,6 @@
-"""Names what is on images: python -m keras_seqpar.mobile.run cutout.tflite image.jpg.
+"""Predicts the category of images: python -m keras_seqpar.mobile.run cutout.tflite image.jpg.
 
-Needs NumPy, Pillow and an interpreter; no TensorFlow and no Keras.
+Needs NumPy, Pillow and an interpreter only.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from keras_seqpar.mobile.runtime.interpreters import INTERPRETERS
 from keras_seqpar.mobile.runtime.runner import Runner
 from keras_seqpar.utils.images import decode
 
-NOTHING = "none of these"  # said of an image that a file with that output does not know
+NOTHING = "none of these"  # printed for an image that a file with that output rejects
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: of the command line; by default those of the process.
 
     Returns:
-        The exit status: 0, or 1 where something was wrong.
+        The exit status: 0, or 1 after an error.
     """
     parser = argparse.ArgumentParser(prog="python -m keras_seqpar.mobile.run")
     parser.add_argument("file", help="a .tflite file, perhaps with NAME.labels.txt beside")
@@ -32,19 +32,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     parser.add_argument("--interpreter", choices=list(INTERPRETERS), help="default: the first")
     parser.add_argument("--signature", help="of a file of several; default: the first")
-    options = parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
     try:
         runner = Runner(
-            options.file,
-            threads=options.threads,
-            interpreter=options.interpreter,
-            signature=options.signature,
+            args.file,
+            threads=args.threads,
+            interpreter=args.interpreter,
+            signature=args.signature,
         )
         which = f", signature {runner.signature}" if runner.signature else ""
-        print(f"{options.file}{which} in {runner.interpreter}, {runner.threads} thread(s)")
-        for image in options.images:
+        print(f"{args.file}{which} in {runner.interpreter}, {runner.threads} thread(s)")
+        for image in args.images:
             scores, none = runner.decide(read_image(runner, image))
-            text = describe(scores[0], runner.labels, options.top)
+            text = describe(scores[0], runner.labels, args.top)
             print(f"{image}: {text if none is None or not none[0] else f'{NOTHING} ({text})'}")
     except (ImportError, OSError, ValueError) as error:
         print(error, file=sys.stderr)
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def read_image(runner: Runner, path: str) -> np.ndarray:
-    """Reads an image as a file takes it.
+    """Reads an image in the form that a file takes.
 
     Args:
         runner: the loaded file.
@@ -64,8 +64,8 @@ def read_image(runner: Runner, path: str) -> np.ndarray:
 
     Raises:
         OSError: no such image, or it cannot be decoded.
-        ValueError: the file does not take square color images, or does not say how they
-            are normalized.
+        ValueError: the file does not take square color images, or does not store how they are
+            normalized.
     """
     _, height, width, channels = runner.input_shape
     if height != width or channels != 3:
@@ -84,7 +84,7 @@ def read_image(runner: Runner, path: str) -> np.ndarray:
 
 
 def describe(scores: np.ndarray, labels: Sequence[str] | None, top: int) -> str:
-    """Words the best scores: `cat 0.93, dog 0.05`."""
+    """The best scores as text: `cat 0.93, dog 0.05`."""
     best = np.argsort(-scores, kind="stable")[:top]
     return ", ".join(f"{labels[i] if labels else i} {scores[i]:.3f}" for i in best)
 

@@ -1,7 +1,4 @@
-"""Runs a .tflite file in whichever interpreter is installed. Needs NumPy only.
-
-No TensorFlow and no Keras here: this is what goes onto a device.
-"""
+"""Runs a .tflite file in the interpreter that is installed. Needs NumPy and an interpreter only."""
 
 import copy
 import os
@@ -21,12 +18,12 @@ NONE = "none_of_these"  # output of files whose network stores a threshold
 class Runner:
     """A .tflite file that is loaded and ready to run.
 
-    It takes what the Keras network takes and gives what it gives: integers at the file's
-    inputs and outputs are scaled here.
+    It has the inputs and outputs of the Keras network: integers at the file's inputs and outputs
+    are scaled here.
 
     Args:
-        path: a .tflite file; labels are read from `<name>.labels.txt` beside it, and where there
-            is none, from the file's own metadata.
+        path: a .tflite file; labels are read from `<name>.labels.txt` beside it, or from the
+            file's metadata if there is no such file.
         threads: number of CPU threads.
         interpreter: a name in `INTERPRETERS`; by default the first that is installed.
         signature: for a file of several signatures (`convert_signatures`), which one to run; by
@@ -34,12 +31,12 @@ class Runner:
 
     Attributes:
         path: the file.
-        signature: the name of the one that runs; `None` where the file has only one.
-        signatures: the names of all of them; empty where the file has only one.
+        signature: name of the signature that runs; `None` if the file has only one.
+        signatures: names of all signatures; empty if the file has only one.
         interpreter: name and version of the interpreter.
         threads: number of CPU threads.
         input_shape: `(batch, height, width, channels)`, all fixed.
-        labels: one per score in order, or `None` where neither has any.
+        labels: one per score in order; `None` if neither has any.
         about: what `convert` wrote into the file: name of the network, quantization, `mean`
             and `std` of its input in pixels, `activation` over its logits, `none_of_these` with
             the threshold if it stores one, `max_gain` where gains are limited; empty for other
@@ -47,7 +44,7 @@ class Runner:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is truncated or no .tflite file for images, or its label file does
+        ValueError: the file is truncated, no .tflite file, or not for images; its label file does
             not fit; `threads` is below 1; `interpreter` or `signature` is unknown.
         ImportError: no interpreter is installed.
 
@@ -86,16 +83,16 @@ class Runner:
                 f"{self.interpreter} cannot load {str(self.path)!r}: {error} The file is damaged, "
                 "or the interpreter too old for it."
             ) from error
-        self._look()
+        self._find_tensors()
 
     def beside(self, signature: str) -> "Runner":
-        """Another signature of the same file, which stays loaded once for both.
+        """Makes a runner of another signature of the same file, which is loaded only once.
 
         Args:
             signature: its name.
 
         Returns:
-            A runner of it; the two are not for several threads at once.
+            The runner. The two must not be used by several threads at once.
 
         Raises:
             ValueError: the file has no such signature.
@@ -103,11 +100,11 @@ class Runner:
         other = copy.copy(self)
         other.signature = _choose(self.path, self.signatures, signature)
         other._engine = Signature(self._loaded, signature)
-        other._look()
+        other._find_tensors()
         return other
 
-    def _look(self) -> None:
-        """Finds inputs, outputs and labels of what runs."""
+    def _find_tensors(self) -> None:
+        """Finds inputs, outputs and labels of the signature that runs."""
         contents = self._contents
         inputs = self._engine.get_input_details()
         outputs = self._engine.get_output_details()
@@ -124,12 +121,12 @@ class Runner:
         self._scores, self._none = scores[0], none[0] if none else None
         self.input_shape = tuple(map(int, self._image["shape"]))
         count = int(self._scores["shape"][-1])
-        own = contents.signatures[self.signature] if self.signature else contents.labels
-        self.labels = _read_labels(self.path, count, own, alone=bool(self.signature))
+        inside = contents.signatures[self.signature] if self.signature else contents.labels
+        self.labels = _read_labels(self.path, count, inside, only_inside=bool(self.signature))
 
     @property
     def input_dtype(self) -> np.dtype:
-        """What the file's image input holds: float32, uint8 or int8."""
+        """Dtype of the file's image input: float32, uint8 or int8."""
         return np.dtype(self._image["dtype"])
 
     def __call__(self, images: np.ndarray, gains: np.ndarray | None = None) -> np.ndarray:
@@ -138,8 +135,8 @@ class Runner:
         Args:
             images: `(n, height, width, channels)`, in the range that the Keras network takes.
             gains: for a network with a gains input, one `(nodes,)` vector for all images, 0 or
-                more; neutral by default. Where the file limits gains (`about["max_gain"]`), what
-                lies above is clipped, with a warning.
+                more; neutral by default. If the file limits gains (`about["max_gain"]`), larger
+                ones are clipped, with a warning.
 
         Returns:
             `(n, outputs)` float32.
@@ -153,14 +150,14 @@ class Runner:
     def decide(
         self, images: np.ndarray, gains: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Runs the network and says which images show none of its categories.
+        """Runs the network and decides which images show none of its categories.
 
         Args:
             images: `(n, height, width, channels)`, in the range that the Keras network takes.
             gains: as for a call.
 
         Returns:
-            `(n, outputs)` float32 scores, and `(n,)` bool, or `None` where the file has no output
+            `(n, outputs)` float32 scores, and `(n,)` bool, or `None` if the file has no output
             `none_of_these`.
 
         Raises:
@@ -188,8 +185,8 @@ class Runner:
         """Measures how long a run takes, input and output included.
 
         Args:
-            runs: how many to measure.
-            warm_up: how many to do before.
+            runs: number of runs to measure.
+            warm_up: number of runs before them.
 
         Returns:
             `(runs,)` milliseconds.
@@ -266,12 +263,12 @@ def encode(values: np.ndarray, detail: dict) -> np.ndarray:
 
 
 def _read_labels(
-    path: Path, outputs: int, own: tuple[str, ...] | None, alone: bool = False
+    path: Path, outputs: int, inside: tuple[str, ...] | None, only_inside: bool = False
 ) -> tuple[str, ...] | None:
-    """The labels beside a file, else (and `alone`) its own."""
+    """The labels beside a file, or those `inside` it."""
     beside = path.with_name(path.stem + LABELS_SUFFIX)
-    there = beside.is_file() and not alone
-    labels = lines(beside.read_bytes()) if there else own
+    there = beside.is_file() and not only_inside
+    labels = lines(beside.read_bytes()) if there else inside
     if labels is not None and len(labels) != outputs:
         where = str(beside) if there else f"the metadata of {path.name}"
         raise ValueError(

@@ -8,7 +8,7 @@ import pytest
 from keras import layers
 
 from keras_seqpar import mobile
-from keras_seqpar.mobile.runtime.crop_plan import FixedPlanner, Layout, once
+from keras_seqpar.mobile.runtime.crop_plan import FixedPlanner, Layout, distinct_boxes
 from tests import harness
 from tests.mobile import clients
 
@@ -132,12 +132,12 @@ def test_large_regions_are_halved(made):
     wide = planner.crops((20, 20, 22, 38))
     assert [crop.box[2] - crop.box[0] for crop in wide] == [16]
     assert FixedPlanner(*axes, {(8, 8): 1.0}).crops((0, 0, *SHAPE[:2])) is None
-    thrifty = FixedPlanner(*axes, {(12, 12): 144.0, (32, 32): 1024.0})
+    cheapest = FixedPlanner(*axes, {(12, 12): 144.0, (32, 32): 1024.0})
     box = (20, 20, 22, 32)
-    assert len(thrifty.crops(box)) == 1
-    crops = thrifty.crops(box, thrifty=True)
+    assert len(cheapest.crops(box)) == 1
+    crops = cheapest.crops(box, cheapest=True)
     assert {crop.box[3] - crop.box[1] for crop in crops} == {12}
-    assert (len(crops), len(once(crops))) == (4, 3)  # two of the four parts get one crop
+    assert (len(crops), len(distinct_boxes(crops))) == (4, 3)  # two of the four parts get one crop
     assert planner.plan(np.ones(SHAPE[:2], bool)) is None
     assert planner.plan(np.zeros(SHAPE[:2], bool)) == []
 
