@@ -20,11 +20,11 @@ INT8 = ("uint8", "int8", "pack")  # must agree bit for bit; floats need not
 
 def make(folder: Path) -> None:
     """Writes int8 files, a branch pack, a float file, and images."""
-    import keras_seqpar as ks
+    import keras_seqpar as sp
     from keras_seqpar import mobile
 
     folder.mkdir()
-    cut = ks.cutout(ks.load_preset(PRESET), KEPT)
+    cut = sp.cutout(sp.load_preset(PRESET), KEPT)
     images = draw(60 + COUNT, cut.input_shape[1])
     calibration, images = images[COUNT:], images[:COUNT]
     np.save(folder / "images.npy", images)
