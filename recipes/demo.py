@@ -9,7 +9,7 @@ cuts some categories out of the former without retraining, converts all three to
 and runs the files in the LiteRT interpreter beside Keras.
 """
 
-from keras_seqpar.utils.commands import run
+from keras_seqpar.utils.commands import run, without_notices
 
 import os
 
@@ -127,10 +127,11 @@ def main(_: list[str]) -> None:
     cutout.save(folder / "cutout.keras")
     print(f"\n{sp.cost(cutout)}\n\nConverting three networks to int8 ...")
     networks = {"full net": full, "cutout": cutout, "plain net": plain}
-    rows = [
-        measure(name, model, folder / f"{name.split()[0]}.tflite", digits, kept.categories)
-        for name, model in networks.items()
-    ]
+    with without_notices():
+        rows = [
+            measure(name, model, folder / f"{name.split()[0]}.tflite", digits, kept.categories)
+            for name, model in networks.items()
+        ]
     print(f"\n{table(rows, kept.categories)}")
     print(
         f"""

@@ -32,7 +32,10 @@ from absl import app, flags, logging
 EXPECTED_ERRORS: tuple[type[Exception], ...] = (ValueError, ImportError, OSError)
 STOPPED = 130  # exit code after Ctrl-C, as shells have it
 _HELP = ("--help", "-help", "-h", "--helpshort", "-helpshort")
-_NOTICE = re.compile(rb"[IWE]\d{4} \d\d:|WARNING: All log messages before absl|To enable the foll")
+_NOTICE = re.compile(  # of TensorFlow, of its converter, of LiteRT
+    rb"[IWE]\d{4} \d\d:|WARNING: All log messages before absl|To enable the following instr"
+    rb"|fully_quantize: |INFO: Created TensorFlow Lite"
+)
 
 _groups: dict[str, list[str]] = {}
 

@@ -91,6 +91,8 @@ def test_bugs_keep_their_traceback(say):
 def test_only_notices_are_left_out(capfd):
     with commands.without_notices():
         os.write(2, b"I0000 00:00:1795845406.7 14009 port.cc:153] oneDNN is on.\n")
+        os.write(2, b"fully_quantize: 0, inference_type: 6\n")
+        os.write(2, b"INFO: Created TensorFlow Lite XNNPACK delegate for CPU.\n")
         os.write(2, b"a real error\n")
     assert capfd.readouterr().err == "a real error\n"
 
