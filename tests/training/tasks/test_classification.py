@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from keras_seqpar.data import loading
+from keras_seqpar.networks.graph import leaf_layers
 from keras_seqpar.training.flags import parse_train_flags
 from keras_seqpar.training.tasks import classification
 from keras_seqpar.weights import named_weights
@@ -57,7 +58,7 @@ def test_a_plain_network_in_mixed_precision_is_saved_in_float32(images, tmp_path
     train(simple(images, folder, *more))
     network = keras.models.load_model(folder / "last.keras")
     assert keras.config.dtype_policy().name == "float32"
-    for layer in network._flatten_layers():
+    for layer in leaf_layers(network):
         assert layer.dtype_policy.name == "float32"
     with np.load(folder / "checkpoint.npz") as file:
         assert {file[name].dtype.name for name in file.files} <= {
