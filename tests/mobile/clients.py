@@ -1,8 +1,7 @@
-"""What the mobile tests share beside fixtures: images, LiteRT itself, commands."""
+"""What the mobile tests share beside fixtures: images, LiteRT itself, other environments."""
 
 import os
 import subprocess
-import sys
 
 import numpy as np
 
@@ -21,17 +20,6 @@ def interpreter(path):
     engine = Interpreter(str(path))
     engine.allocate_tensors()
     return engine
-
-
-def call(command, root, *arguments, folder):
-    """Runs a command of tflite/ in a process of its own, told another backend."""
-    return subprocess.run(
-        [sys.executable, str(root / "tflite" / command), *map(str, arguments)],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(root), "KERAS_BACKEND": "jax"},
-        capture_output=True,
-        text=True,
-    )
 
 
 def on_device(python, root, script, *arguments, folder):
