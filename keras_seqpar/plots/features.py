@@ -5,8 +5,8 @@ import numpy as np
 from keras import ops
 
 from keras_seqpar.families.layers import TopDownGain
-from keras_seqpar.mobile.network import from_pixels
 from keras_seqpar.networks.graph import replay
+from keras_seqpar.networks.inputs import from_pixels
 from keras_seqpar.networks.parts import Parts, find_parts
 from keras_seqpar.plots import drawing
 

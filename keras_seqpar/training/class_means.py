@@ -1,6 +1,4 @@
-"""What a trained network makes of each category on average: to group similar categories."""
-
-from typing import Any
+"""Means over the images of each category: what similar categories are grouped by."""
 
 import keras
 import numpy as np
@@ -8,6 +6,7 @@ import numpy as np
 from keras_seqpar.data.datasets import Dataset
 from keras_seqpar.networks.inputs import from_pixels
 from keras_seqpar.networks.parts import find_parts, with_activation
+from keras_seqpar.networks.prediction import predict
 from keras_seqpar.utils.names import unknown_name
 
 BY = ("features", "confusion", "scores")
@@ -16,7 +15,7 @@ BY = ("features", "confusion", "scores")
 def class_means(
     model: keras.Model, dataset: Dataset, by: str, *, batch_size: int = 64
 ) -> tuple[np.ndarray, float | None]:
-    """Averages what a network computes over the validation images of each category.
+    """Averages a network's features or predictions over the validation images of each category.
 
     Args:
         model: a network of this package; its categories are those of the data.
@@ -46,14 +45,17 @@ def class_means(
     images = dataset.validation
     column = np.array([labels.index(label) for label in dataset.categories])
     truth = column[images.labels]
-    network: Any = parts.trunk if by == "features" else with_activation(model, "softmax")
-    rows = []
-    for start in range(0, len(truth), batch_size):
-        pixels = images.read(np.arange(start, min(start + batch_size, len(truth))))
-        outputs = network(from_pixels(model, pixels).astype("float32"), training=False)
-        values = keras.ops.convert_to_numpy(outputs).astype("float64")
-        rows.append(values.mean((1, 2)) if by == "features" else values)
-    values = np.concatenate(rows)
+    if by == "features":
+        network = keras.Sequential([parts.trunk, keras.layers.GlobalAveragePooling2D()])
+    else:
+        network = with_activation(model, "softmax")
+    outputs = predict(
+        network,
+        images,
+        batch_size=batch_size,
+        prepare=lambda pixels: from_pixels(model, pixels).astype("float32"),
+    )
+    values = outputs.astype("float64")
     top1 = None if by == "features" else float(np.mean(values.argmax(-1) == truth))
     if by == "confusion":
         values = np.eye(len(labels))[values.argmax(-1)]
