@@ -69,8 +69,6 @@ def read_flags(folder: Path) -> dict[str, Any]:
     if variant := stored.pop("variant", None):
         stored["network"] = _RENAMED_VARIANTS.get(variant, "seqpar")
         stored["plan"] = variant if stored["network"] == "seqpar" else "late_sp"
-    if "family" in stored:
-        stored.setdefault("partial_init", False)  # earlier versions had no such flag
     return {**about, "flags": stored}
 
 
@@ -112,6 +110,8 @@ def check_same(
         return flags | {k: about.get(k) for k in ("backend", "categories", "images")}
 
     before = read_flags(folder)
+    if "partial_init" in now["flags"]:  # earlier versions had no such flag
+        before["flags"].setdefault("partial_init", False)
     old, new = flat(before), flat(now)
     differing = [k for k in sorted(old.keys() | new.keys()) if old.get(k) != new.get(k)]
     if differing:
