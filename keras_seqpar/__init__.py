@@ -1,6 +1,6 @@
 """Vision networks that pay only for what they look for and for what changed."""
 
-from keras_seqpar.utils.lazy import lazy_names
+from keras_seqpar.utils.lazy import import_after, lazy_names
 
 __version__ = "0.1.0"
 
@@ -34,3 +34,6 @@ __getattr__, __dir__, __all__ = lazy_names(
         "weights",
     ),
 )
+
+# Registers the layers of this package, so that keras.models.load_model reads its networks.
+import_after("keras", "keras_seqpar.networks.loading")

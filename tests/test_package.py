@@ -21,8 +21,8 @@ PUBLIC = [
     "attend",
     "attention_input",
     "build_nhl",
-    "build_phl",
     "build_one_branch",
+    "build_phl",
     "build_plain",
     "compare",
     "copy_weights",
@@ -52,6 +52,8 @@ READERS = {("data/imagenette.py", "tensorflow"), ("weights/timm.py", "torch")}
 IN_PLACE = {(f"selective/keras_engine/{name}_maps.py", name) for name in BACKENDS}
 # Several devices are prepared by each backend's own means.
 DEVICES = {("training/distribution.py", name) for name in BACKENDS}
+# What streams are measured against is compiled, by each backend's own means.
+COMPILED = {("selective/measuring.py", name) for name in BACKENDS}
 
 
 def run_python(code, cwd, **environment):
@@ -107,6 +109,19 @@ def test_networks_need_no_optional_library(root, backend, tmp_path):
     assert printed.splitlines()[-1] == "True"
 
 
+@pytest.mark.parametrize("first", ["keras", "keras_seqpar"])
+def test_keras_loads_saved_networks(root, backend, tmp_path, first):
+    """Importing the package is enough, before Keras or after it."""
+    path = root / "tests" / "references" / "network_without_build_config.keras"
+    code = (
+        f"import {first}\n"
+        "import keras, keras_seqpar\n"
+        f"print(keras.models.load_model({str(path)!r}).layers[-1].hierarchy.categories)"
+    )
+    printed = run_python(code, tmp_path, KERAS_BACKEND=backend, PYTHONPATH=str(root))
+    assert printed.splitlines()[-1].startswith("('")
+
+
 @pytest.mark.only_backend("tensorflow")
 def test_no_backend_is_imported_outside_mobile(root):
     package = root / "keras_seqpar"
@@ -121,7 +136,7 @@ def test_no_backend_is_imported_outside_mobile(root):
     assert len(found) > 20
     outside = {(where, name) for where, name in found if not where.startswith("mobile/")}
     of_backends = {(where, name) for where, name in outside if name in BACKENDS}
-    assert of_backends <= READERS | IN_PLACE | DEVICES
+    assert of_backends <= READERS | IN_PLACE | DEVICES | COMPILED
 
 
 @pytest.fixture(scope="module")

@@ -15,9 +15,6 @@ A command imports this module before all others: TensorFlow reads its log level 
 """
 
 import contextlib
-import importlib.abc
-import importlib.machinery
-import importlib.util
 import os
 import re
 import sys
@@ -27,6 +24,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
 from absl import app, flags, logging
+
+from keras_seqpar.utils.lazy import around_import
 
 # What a user can cause: bad input, a missing package, files. All else is a bug and has a traceback.
 EXPECTED_ERRORS: tuple[type[Exception], ...] = (ValueError, ImportError, OSError)
@@ -159,29 +158,9 @@ def without_notices() -> Iterator[None]:
                     os.write(2, line)
 
 
-class _QuietImport(importlib.abc.MetaPathFinder):
-    """Imports TensorFlow without the lines on CUDA and oneDNN that no setting turns off."""
-
-    def find_spec(self, fullname, path=None, target=None) -> importlib.machinery.ModuleSpec | None:
-        if fullname != "tensorflow":
-            return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(fullname)
-        if spec is not None and spec.loader is not None:
-            execute = spec.loader.exec_module
-
-            def quietly(module) -> None:
-                with without_notices():
-                    execute(module)
-
-            spec.loader.exec_module = quietly  # type: ignore[method-assign]
-        return spec
-
-
 def _quiet_libraries() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    if "tensorflow" not in sys.modules:
-        sys.meta_path.insert(0, _QuietImport())
+    around_import("tensorflow", without_notices)  # no setting drops its lines on CUDA and oneDNN
 
 
 _quiet_libraries()

@@ -1,7 +1,12 @@
-"""Public names that are imported when they are first used (PEP 562)."""
+"""Imports that wait until they are needed: public names (PEP 562), and what follows a library."""
 
+import contextlib
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 
@@ -33,3 +38,62 @@ def lazy_names(
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
     return get, lambda: sorted([*public, *rooms]), public
+
+
+def around_import(name: str, context: Callable[[], contextlib.AbstractContextManager]) -> None:
+    """Runs the import of a library inside a context, whenever it happens.
+
+    Args:
+        name: the library. If it is imported already, nothing happens.
+        context: makes the context, for example one that drops notices.
+    """
+    if name not in sys.modules:
+        sys.meta_path.insert(0, _ImportWatcher(name, context))
+
+
+def import_after(library: str, module: str) -> None:
+    """Imports a module as soon as a library is imported, now if it is imported already.
+
+    Args:
+        library: for example "keras".
+        module: what to import then.
+    """
+
+    @contextlib.contextmanager
+    def then_import() -> Iterator[None]:
+        yield
+        importlib.import_module(module)
+
+    if library in sys.modules:
+        importlib.import_module(module)
+    around_import(library, then_import)
+
+
+class _ImportWatcher(importlib.abc.MetaPathFinder):
+    """Finds one library as the other finders do, and has its code run inside a context."""
+
+    def __init__(self, name: str, context: Callable[[], contextlib.AbstractContextManager]):
+        self.name = name
+        self.context = context
+        self.searching = False
+
+    def find_spec(self, fullname, path=None, target=None) -> importlib.machinery.ModuleSpec | None:
+        if fullname != self.name or self.searching:
+            return None
+        self.searching = True
+        try:
+            spec = importlib.util.find_spec(fullname)
+        finally:
+            self.searching = False
+        if spec is None or spec.loader is None:
+            return spec
+        execute = spec.loader.exec_module
+
+        def execute_in_context(module) -> None:
+            if self in sys.meta_path:
+                sys.meta_path.remove(self)
+            with self.context():
+                execute(module)
+
+        spec.loader.exec_module = execute_in_context  # type: ignore[method-assign]
+        return spec
