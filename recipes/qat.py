@@ -35,8 +35,8 @@ from absl import flags
 import keras_seqpar as sp
 from keras_seqpar import mobile
 from keras_seqpar.data.augmentation import Policy
+from keras_seqpar.mobile.checking import qat_comparison as comparison
 from keras_seqpar.mobile.export.packs.part_files import fingerprint
-from keras_seqpar.mobile.quantization.qat import comparison
 from keras_seqpar.mobile.quantization.qat.bridge import check_bridge
 from keras_seqpar.mobile.quantization.qat.compat import need
 from keras_seqpar.networks.loading import load_network

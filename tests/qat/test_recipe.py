@@ -8,7 +8,7 @@ import pytest
 
 import keras_seqpar as sp
 from keras_seqpar import mobile
-from keras_seqpar.mobile.quantization.qat import comparison
+from keras_seqpar.mobile.checking import qat_comparison as comparison
 from keras_seqpar.networks.loading import load_network
 from keras_seqpar.surgery.unknowns import threshold_of
 from tests import commands, harness

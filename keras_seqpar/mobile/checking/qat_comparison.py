@@ -216,7 +216,7 @@ def measure(
     *,
     max_accuracy_drop: float | None = None,
 ) -> dict[str, float]:
-    """Makes and measures one file, unless that is done.
+    """Makes and measures one file, unless its figures are stored already.
 
     Args:
         case: the way to make the file.
