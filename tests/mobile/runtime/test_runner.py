@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ from PIL import Image
 from keras_seqpar import data, mobile
 from keras_seqpar.mobile.runtime import interpreters, run, runner
 from tests import harness
+from tests.conftest import ROOT
 
 pytestmark = pytest.mark.only_backend("tensorflow")
 
@@ -183,7 +183,7 @@ def on_device(python, *arguments) -> subprocess.CompletedProcess:
     """Runs Python in the environment of tflite-runtime, with this package on its path."""
     done = subprocess.run(
         [str(python), *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": str(Path(data.__file__).parent.parent)},
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
     )
