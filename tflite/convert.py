@@ -38,19 +38,23 @@ from keras_seqpar.mobile.checking.command_flags import (
 )
 from keras_seqpar.mobile.checking.datasets import images_of, load_dataset
 from keras_seqpar.networks.loading import load_model
+from keras_seqpar.utils.files import make_folder
 
 args = flags.FLAGS
 with flag_group("Network"):
     flags.DEFINE_list("categories", [], "What the cutout keeps; all by default.")
     flags.DEFINE_multi_string(
-        "signature", [], "NAME=CATEGORY,... or NAME for all: a use of the file"
+        "signature", [], "NAME=CATEGORY,..., or NAME for all; give it once per signature."
     )
     flags.DEFINE_bool("gains", False, "Give the file an input for top-down gains.")
 with flag_group("File"):
-    flags.DEFINE_string("output", "out", "A folder, made if need be, or NAME.tflite.")
-    flags.DEFINE_enum("quantization", "dynamic", mobile.QUANTIZATIONS, "How small.")
+    flags.DEFINE_string("output", "out", "A folder, created if missing, or NAME.tflite.")
+    flags.DEFINE_enum("quantization", "dynamic", mobile.QUANTIZATIONS, "Of the file.")
     flags.DEFINE_enum(
-        "quantizer", "tensorflow", mobile.QUANTIZERS, "What quantizes: dynamic, int8 by either."
+        "quantizer",
+        "tensorflow",
+        mobile.QUANTIZERS,
+        "The quantizer; ai_edge makes dynamic and int8 only.",
     )
     flags.DEFINE_enum("input_dtype", "float32", mobile.DTYPES, "For int8: of the input.")
     flags.DEFINE_enum("output_dtype", "float32", mobile.DTYPES, "For int8: of the scores.")
@@ -61,7 +65,7 @@ with flag_group("File"):
         lower_bound=1,
     )
     flags.DEFINE_float(
-        "max_gain", None, "For int8 and int16x8 with gains: the largest; 2 by default."
+        "max_gain", None, "For int8 and int16x8 with --gains: the largest gain; 2 by default."
     )
 with flag_group("Metadata"):
     flags.DEFINE_string("description", None, "What the file is.")
@@ -85,7 +89,7 @@ def parse_signatures(texts: Sequence[str]) -> dict[str, list[str] | None]:
 
 
 def file_to_write(source: Path, uses: Sequence[str], labels: Sequence[str]) -> Path:
-    """Where the file goes; makes the folder.
+    """The path of the file to write, whose folder it creates.
 
     Args:
         source: the network's file.
@@ -98,8 +102,7 @@ def file_to_write(source: Path, uses: Sequence[str], labels: Sequence[str]) -> P
         kept = ids if len(ids) <= 5 else [f"{len(ids)}-categories"]
         kept = list(uses) or (kept if args.categories else [])
         path = path / ("-".join([source.stem, *kept, args.quantization]) + ".tflite")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path
+    return make_folder(path)
 
 
 def verify(path: Path, model, dataset, signature: str | None) -> None:

@@ -24,7 +24,6 @@ import os
 
 os.environ["KERAS_BACKEND"] = "tensorflow"  # the converter's
 
-import json
 import re
 import tempfile
 from collections.abc import Sequence
@@ -45,7 +44,7 @@ from keras_seqpar.mobile.checking.crop_measuring import (
     table,
 )
 from keras_seqpar.networks.loading import load_model
-from keras_seqpar.utils.files import write_file
+from keras_seqpar.utils.files import make_folder, write_json
 
 DRAWN = 16  # images at most where there is no --data
 
@@ -61,12 +60,12 @@ with flag_group("Both"):
 with flag_group("convert"):
     flags.DEFINE_list("crops", [], "Sizes of crops, HEIGHTxWIDTH.")
     flags.DEFINE_string("image_size", None, "Of frames, HEIGHTxWIDTH.")
-    flags.DEFINE_enum("quantization", "float32", mobile.QUANTIZATIONS, "How small.")
+    flags.DEFINE_enum("quantization", "float32", mobile.QUANTIZATIONS, "Of the file.")
     flags.DEFINE_enum("input_dtype", "float32", mobile.DTYPES, "For int8: of the frames.")
     flags.DEFINE_integer("calibration", 100, "For int8: training images.", lower_bound=1)
     flags.DEFINE_float("min_agreement", 0.98, "Least share of positions of Keras's class.")
 with flag_group("measure"):
-    flags.DEFINE_list("videos", [], "Videos of a camera that stands still.")
+    flags.DEFINE_list("videos", [], "Videos from a fixed camera.")
     flags.DEFINE_integer("frames", 200, "Per video.", lower_bound=2)
     flags.DEFINE_list("shares", ["0.02", "0.05", "0.1"], "Of the area, pasted.")
     flags.DEFINE_integer("runs", 50, "Of every signature.", lower_bound=1)
@@ -137,8 +136,7 @@ def convert(source: str) -> None:
     calibration = None
     if args.quantization in ("int8", "int16x8"):
         calibration = images_of("train", frame_shape, args.calibration)
-    path = Path(args.output).expanduser()
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = make_folder(Path(args.output).expanduser())
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".convert-") as folder:
         made = mobile.convert_crops(
             model,
@@ -202,20 +200,18 @@ def measure(path: str) -> None:
     changes += [measure_video(path, source) for source in args.videos]
     print(table(signatures, changes))
     if args.output:
-        output = Path(args.output).expanduser()
-        output.parent.mkdir(parents=True, exist_ok=True)
         names = ("margin", "reach", "threshold", "least", "refresh")
         given = {name: getattr(args, name) for name in names}
         facts = {"file": path, "flags": given, "threads": args.threads}
-        text = json.dumps({**facts, "signatures": signatures, "changes": changes}, indent=1)
-        write_file(output, text + "\n")
+        results = {**facts, "signatures": signatures, "changes": changes}
+        write_json(Path(args.output).expanduser(), results)
 
 
 def main(argv: list[str]) -> None:
     """`convert NET.keras` or `measure FILE.tflite`."""
     commands = {"convert": convert, "measure": measure}
     if argv[1] not in commands:
-        raise ValueError("Say convert NET.keras or measure FILE.tflite.")
+        raise ValueError("Give convert NET.keras or measure FILE.tflite.")
     commands[argv[1]](argv[2])
 
 

@@ -27,7 +27,7 @@ def test_convert_then_measure(call, tmp_path):
     for arguments, words in (
         ((*options, "--crops", "3"), "--crops takes sizes like 64x96, got '3'"),
         (("measure", path, "--shares", "2"), "--shares must be numbers above 0 and up to 1"),
-        (("draw", path), "Say convert NET.keras or measure FILE.tflite"),
+        (("draw", path), "Give convert NET.keras or measure FILE.tflite"),
     ):
         code, _, err = call("crops.py", *arguments)
         assert code == 1 and words in err

@@ -54,7 +54,7 @@ def convert_crops(
             whole frames: in others each signature has its own scales.
         calibration: for int8 and int16x8, real frames `(n, height, width, channels)`; crops are
             calibrated with tiles of them.
-        labels: names of the classes; they travel in the file.
+        labels: names of the classes; they are stored in the file.
         **options: others of `convert`, without `batch_size`.
 
     Returns:
@@ -76,7 +76,7 @@ def convert_crops(
     ... )
     >>> camera = CropStream(made.path, margin=6, threshold=24)
     """
-    read_network(model)  # TypeError
+    network = read_network(model)  # TypeError
     path = check_path(path)
     if "batch_size" in options:
         raise TypeError("Streams take one frame at a time: leave out batch_size=.")
@@ -89,16 +89,16 @@ def convert_crops(
         labels=False if labels is None else labels,
         **options,
     )
-    network = open_sizes(model)
+    any_size = open_sizes(model)
     signatures = {FULL: (found.rows.size, found.cols.size)}
     signatures |= {signature_of(size): size for size in sizes}
     made = make_files(
-        (key, network, _options_for(size, asked, found)) for key, size in signatures.items()
+        (key, any_size, _options_for(size, asked, found)) for key, size in signatures.items()
     )
     layout = Layout(found.shape, found.rows, found.cols, sizes, found.barrier)  # type: ignore[arg-type]
     about = {**made[FULL].about, "signatures": list(made), "crops": layout.get_config()}
     text = f"Scores of {found.output_shape[2]} classes at every position; with crops."
-    return write_joined(path, model, made, about, asked, text)
+    return write_joined(path, network, made, about, asked, text)
 
 
 def _frame_shape(model: keras.Model, image_size: Size | None) -> tuple[int, int, int] | None:
@@ -115,7 +115,7 @@ def _frame_shape(model: keras.Model, image_size: Size | None) -> tuple[int, int,
 
 
 def _check_sizes(model: keras.Model, found: Geometry, crops, margin) -> tuple[Size, ...]:
-    """The sizes of crops; refuses those that cannot be."""
+    """The sizes of crops; refuses invalid ones."""
     frame, axes = found.shape[:2], (found.rows.limited(margin), found.cols.limited(margin))
     stride = tuple(axis.stride for axis in axes)
     if any(side % step for side, step in zip(frame, stride, strict=True)):
@@ -182,7 +182,7 @@ def _tiles(images, found: Geometry, size) -> np.ndarray | None:
     """Images cut into tiles of a size; the last ones of a row or column overlap."""
     frame = found.shape[:2]
     if images is None or tuple(np.shape(images)[1:3]) != frame:
-        return images  # `convert` says what is wrong
+        return images  # `specify` checks them and names what is wrong
     starts = [
         sorted({*range(0, most - side + 1, side), most - side})
         for most, side in zip(frame, size, strict=True)

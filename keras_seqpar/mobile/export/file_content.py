@@ -1,4 +1,4 @@
-"""A .tflite file before it is written: its model, and what it says about itself."""
+"""The content of a .tflite file before it is written: model, description, metadata, labels."""
 
 import dataclasses
 import json
@@ -19,10 +19,10 @@ class FileContent:
     Args:
         model: the flatbuffer.
         operations: name of a TFLite operation -> how often the model uses it.
-        about: what the file says of its network: the model's description, as data.
+        about: facts on the network, which the model's description stores as JSON.
         labels: one per score; empty for a file without labels.
-        files: name -> content of the files that travel in the file.
-        beside_images: the input beside images and the output beside scores, where it has them.
+        files: name -> content of the files that are packed into it.
+        more_ends: `"gains"` if it has this input, `"none_of_these"` if it has this output.
     """
 
     model: bytes
@@ -30,10 +30,10 @@ class FileContent:
     about: Mapping[str, Any]
     labels: tuple[str, ...]
     files: Mapping[str, bytes]
-    beside_images: tuple[str, ...]
+    more_ends: tuple[str, ...]
 
     def write(self, path: Path) -> Converted:
-        """Writes the file, and its label file where it has labels; both whole or not at all.
+        """Writes the file, and its label file if it has labels; both whole or not at all.
 
         Raises:
             OSError: writing failed. Files that were there before are kept.
@@ -54,12 +54,12 @@ class FileContent:
 def describe(
     model: bytes, spec: FileSpecification, more: Mapping[str, Any] | None = None
 ) -> FileContent:
-    """Names inputs and outputs of a converted model and writes into it what it is.
+    """Names the outputs of a converted model, and adds its description and metadata.
 
     Args:
         model: as TensorFlow's converter wrote it.
-        spec: what it was made for.
-        more: what else the file says of its network.
+        spec: the specification that it was made from.
+        more: further facts for `FileContent.about`.
 
     Returns:
         The file.
@@ -68,18 +68,18 @@ def describe(
     from keras_seqpar.mobile.format.metadata import associated_files, metadata
 
     network, options = spec.network, spec.options
-    beside = _beside_images(network)
+    ends = _more_ends(network)
     about = _about(spec) | dict(more or {})
     hierarchy = network.parts.hierarchy if network.parts else None
     files = associated_files(
         labels=spec.labels,
-        gains=[node.label for node in hierarchy.nodes] if hierarchy and "gains" in beside else (),
-        none=NONE in beside,
+        gains=[node.label for node in hierarchy.nodes] if hierarchy and "gains" in ends else (),
+        none=NONE in ends,
         hierarchy=hierarchy if spec.labels else None,
     )
     model, operations = rewrite(
         model,
-        outputs=["scores", NONE] if NONE in beside else ["scores"],
+        outputs=["scores", NONE] if NONE in ends else ["scores"],
         description=json.dumps(about),
         metadata=metadata(
             files,
@@ -89,20 +89,21 @@ def describe(
             license=options.license,
             channels=spec.shape[-1],
             normalization=network.normalization,
-            graphs={"": beside},
+            graphs={"": ends},
         ),
         ends=(options.input_dtype, options.output_dtype) if spec.gain_limit else None,
     )
-    return FileContent(model, operations, about, spec.labels, files, beside)
+    return FileContent(model, operations, about, spec.labels, files, ends)
 
 
-def _beside_images(network: NetworkFacts) -> tuple[str, ...]:
+def _more_ends(network: NetworkFacts) -> tuple[str, ...]:
+    """Names of the input besides the image and of the output besides the scores."""
     gains = ("gains",) if network.gains is not None else ()
     return (*gains, NONE) if network.threshold else gains
 
 
 def _about(spec: FileSpecification) -> dict[str, Any]:
-    """What the file says of its network, for whoever reads it."""
+    """Facts on the network, for programs that read the file."""
     network = spec.network
     about: dict[str, Any] = {"network": network.name, "quantization": spec.options.quantization}
     if network.normalization:

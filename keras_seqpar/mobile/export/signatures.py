@@ -15,7 +15,7 @@ from keras_seqpar.mobile.export.file_content import FileContent
 from keras_seqpar.mobile.export.options import FileOptions
 from keras_seqpar.mobile.export.specification import specify
 from keras_seqpar.mobile.format.files import Converted, check_path, labels_path
-from keras_seqpar.mobile.network import read_network
+from keras_seqpar.mobile.network import NetworkFacts, read_network
 from keras_seqpar.mobile.runtime.runner import NONE
 from keras_seqpar.networks.parts import find_parts
 from keras_seqpar.surgery.cutout import cutout
@@ -30,10 +30,10 @@ def convert_signatures(
     signatures: Mapping[str, Sequence[str] | None],
     **options,
 ) -> Converted:
-    """Writes several cutouts of a network into one .tflite file, weights in common once.
+    """Writes several cutouts of a network into one .tflite file, which stores shared weights once.
 
-    Each cutout is a graph of its own with a signature of its own, and computes bit for bit what
-    the file of this cutout alone computes. An app loads the file once and runs the signature that
+    Each cutout is a graph of its own with a signature of its own, and gives bit for bit the scores
+    of a file of this cutout alone. An app loads the file once and runs the signature that
     it needs: `Runner(path, signature="pets")`. Memory grows with every signature that is run.
     The signatures have their own labels and hierarchies in the file: `pets.labels.txt`,
     `pets.hierarchy.json`. No label file is written beside it.
@@ -49,8 +49,8 @@ def convert_signatures(
         model: a SeqPar network.
         path: where to write, ending in `.tflite`; the folder must exist.
         signatures: name of a signature -> its categories, as for `cutout`, or `None` for all of
-            the network's. Names consist of letters, digits and `_`. The first is what
-            runs where no signature is asked for.
+            the network's. Names consist of letters, digits and `_`. The first signature runs by
+            default.
         **options: of `convert`, without `labels`. Calibration images serve all signatures, so
             they should show the categories of all.
 
@@ -60,7 +60,7 @@ def convert_signatures(
     Raises:
         TypeError: `signatures` is no mapping of names to sequences of names, or an option is of
             the wrong type or unknown.
-        ValueError: no signature; a name that cannot be one; no category, an unknown or a repeated
+        ValueError: no signature; an invalid name; no category, an unknown or a repeated
             one; two signatures with the same categories; a network without branches; or what
             `convert` refuses.
         RuntimeError: Keras does not run on TensorFlow.
@@ -71,17 +71,18 @@ def convert_signatures(
     >>> made = convert_signatures(model, "animals.tflite", {"pets": ["cat", "dog"], "all": None})
     >>> scores = Runner(made.path, signature="pets")(images)
     """
+    network = read_network(model)  # TypeError
     path = check_path(path)
     if "labels" in options:
         raise TypeError("labels are those of the signatures' categories: leave out labels=.")
     cutouts = _cutouts(model, signatures)
     asked = FileOptions(**options)
     made = make_files((key, net, asked) for key, net in cutouts.items())
-    about = {**next(iter(made.values())).about, "network": model.name, "signatures": list(made)}
+    about = {**next(iter(made.values())).about, "network": network.name, "signatures": list(made)}
     about.pop(NONE, None)  # of some signatures only
     if thresholds := {key: one.about[NONE] for key, one in made.items() if NONE in one.about}:
         about[NONE] = thresholds
-    return write_joined(path, model, made, about, asked, f"Signatures: {', '.join(made)}.")
+    return write_joined(path, network, made, about, asked, f"Signatures: {', '.join(made)}.")
 
 
 def make_files(
@@ -105,19 +106,19 @@ def make_files(
 
 def write_joined(
     path: Path,
-    model: keras.Model,
+    network: NetworkFacts,
     made: Mapping[str, FileContent],
     about: Mapping[str, Any],
     options: FileOptions,
     description: str,
 ) -> Converted:
-    """Writes files of one signature each as one of several; what they share is stored once.
+    """Joins files of one signature each into one file, which stores shared weights once.
 
     Args:
         path: where to write.
-        model: the network that they are made of.
+        network: the network that they are made of.
         made: key of a signature -> its file.
-        about: what the new file says of the network.
+        about: facts on the network for the new file's description, as in `FileContent`.
         options: description, author and license are for the metadata.
         description: for the metadata where the options have none.
 
@@ -127,7 +128,6 @@ def write_joined(
     from keras_seqpar.mobile.format.flatbuffer import merge  # these need the [mobile] extra
     from keras_seqpar.mobile.format.metadata import append, file_name, metadata
 
-    network = read_network(model)
     files = {
         file_name(name, key): data for key, one in made.items() for name, data in one.files.items()
     }
@@ -140,9 +140,9 @@ def write_joined(
             description=options.description or description,
             author=options.author,
             license=options.license,
-            channels=model.inputs[0].shape[-1],
+            channels=network.model.inputs[0].shape[-1],
             normalization=network.normalization,
-            graphs={key: one.beside_images for key, one in made.items()},
+            graphs={key: one.more_ends for key, one in made.items()},
         ),
     )
     content = append(content, files)
@@ -152,7 +152,7 @@ def write_joined(
 
 
 def _cutouts(model: keras.Model, signatures) -> dict[str, keras.Model]:
-    """The network of every signature; refuses signatures that cannot be."""
+    """The network of every signature; refuses invalid signatures."""
     try:
         hierarchy = find_parts(model).hierarchy
     except ValueError as error:

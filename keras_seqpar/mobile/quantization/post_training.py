@@ -75,7 +75,8 @@ def quantize(
             f"{str(source)!r} has several signatures, and only files of one can be quantized. Make "
             "it anew: keras_seqpar.mobile.convert_signatures(..., quantizer='ai_edge')."
         )
-    shape, inputs = _inputs(source.read_bytes())
+    content = source.read_bytes()
+    shape, inputs = _inputs(content)
     if quantization == "int8":
         check_no_gains(inputs > 1, quantization)
         calibration = check_calibration(
@@ -86,7 +87,7 @@ def quantize(
             f"the file {source.name!r}",
         )
     model, operations, _ = quantize_model(
-        source.read_bytes(),
+        content,
         contents.about,
         quantization,
         calibration,
@@ -116,14 +117,14 @@ def quantize_model(
 
     Args:
         model: the flatbuffer.
-        about: what it says of its network.
+        about: facts on its network, from its description.
         quantization: as for `quantize`.
         calibration: checked images, for int8.
         batch: the fixed number of images per run.
         ends: dtypes of the images and of the scores.
 
     Returns:
-        The small model, how often it uses each operation, and what it says of its network.
+        The quantized model, how often it uses each operation, and the facts in its description.
     """
     from keras_seqpar.mobile.format.flatbuffer import rewrite
     from keras_seqpar.mobile.quantization.ai_edge import to_quantized

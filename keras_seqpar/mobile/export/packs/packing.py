@@ -12,7 +12,6 @@ import keras
 import numpy as np
 
 from keras_seqpar.mobile.export.converter import calibration_samples, no_samples
-from keras_seqpar.mobile.export.options import FileOptions
 from keras_seqpar.mobile.export.packs.branches import BranchSource, make_branches
 from keras_seqpar.mobile.export.packs.part_files import (
     LoadedPart,
@@ -21,6 +20,7 @@ from keras_seqpar.mobile.export.packs.part_files import (
     write_part,
 )
 from keras_seqpar.mobile.export.specification import image_shape, images_to_calibrate
+from keras_seqpar.mobile.format.files import check_options
 from keras_seqpar.mobile.format.pack_files import write_manifest
 from keras_seqpar.mobile.network import NetworkFacts, read_network
 from keras_seqpar.mobile.runtime.manifest import TRUNK, Manifest
@@ -79,7 +79,7 @@ def pack(
     network = read_network(model)  # TypeError
     if quantization not in PACK_QUANTIZATIONS:
         raise ValueError(unknown_name("quantization of packs", quantization, PACK_QUANTIZATIONS))
-    FileOptions(quantization=quantization, input_dtype=input_dtype)  # ValueError
+    check_options(quantization, input_dtype, "float32")
     parts = packable_parts(network)
     folder = _check_folder(folder)
     size = image_shape(network, image_size)
