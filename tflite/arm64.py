@@ -1,4 +1,4 @@
-"""The parts of arm64.sh: makes files, runs them on one machine, compares what two gave.
+"""The parts of arm64.sh: makes files, runs them on one machine, compares the results of two.
 
 python tflite/arm64.py make FOLDER
 python tflite/arm64.py run FOLDER FOUND.npz      (needs NumPy and ai-edge-litert only)
@@ -49,7 +49,7 @@ def draw(count: int, size: int) -> np.ndarray:
 
 
 def run(folder: Path, found: Path) -> None:
-    """Runs all files and keeps what they give, integers as they are."""
+    """Runs all files and keeps their scores, and the integers between the files of the pack."""
     from keras_seqpar.mobile.runtime.pack_runner import PackRunner, load_part
     from keras_seqpar.mobile.runtime.runner import Runner
 
@@ -81,9 +81,9 @@ def compare(one: Path, other: Path) -> int:
         exact = name.startswith(INT8)
         differ += exact and (count > 0 or spread < 3)
         largest = np.abs(a.astype("float64") - b).max()
-        says = "equal" if not count else f"{count} differ, by {largest:.2g} at most"
+        result = "equal" if not count else f"{count} differ, by {largest:.2g} at most"
         wanted = "bit for bit" if exact else "for information"
-        print(f"{name}: {a.size} values, {spread} different ones ({wanted}): {says}")
+        print(f"{name}: {a.size} values, {spread} different ones ({wanted}): {result}")
     if platform.machine() in str(second["about"]):
         print("Both results are of the same machine.")
         return 1

@@ -45,7 +45,7 @@ with flag_group("Network"):
     flags.DEFINE_enum("quantization", "int8", mobile.QUANTIZATIONS, "Of the files.")
 with flag_group("Measurement"):
     flags.DEFINE_list("threads", ["1", "2", "4"], "Numbers of CPU threads.")
-    flags.DEFINE_integer("rounds", 10, "How often a file has its turn.", lower_bound=1)
+    flags.DEFINE_integer("rounds", 10, "How many turns each file has.", lower_bound=1)
     flags.DEFINE_integer("runs", 20, "How many runs a turn has.", lower_bound=1)
     flags.DEFINE_enum(
         "interpreter", None, list(mobile.INTERPRETERS), "By default the first that is installed."

@@ -7,7 +7,7 @@ r"""Writes a network as a branch pack, adds a branch to one, or removes one.
 
 A pack is a folder: `trunk.tflite`, a small file per branch, and `manifest.json`. Int8 is
 calibrated on training images. The pack then runs on validation images, beside Keras: where
-the two agree too seldom, the command fails and leaves everything as it was. `--measure` also
+the two disagree too often, the command fails and leaves everything as it was. `--measure` also
 converts the same network to one file, and compares predictions and latency, run in turns.
 """
 
@@ -43,7 +43,7 @@ with flag_group("Pack"):
     flags.DEFINE_string("add", None, "A category of the network to add to an existing pack.")
     flags.DEFINE_string("remove", None, "A category to remove from an existing pack.")
     flags.DEFINE_list("categories", [], "What a new pack holds; all by default.")
-    flags.DEFINE_enum("quantization", "int8", mobile.PACK_QUANTIZATIONS, "How small a new pack is.")
+    flags.DEFINE_enum("quantization", "int8", mobile.PACK_QUANTIZATIONS, "Of a new pack.")
     flags.DEFINE_enum("input_dtype", "float32", mobile.DTYPES, "For int8: of a new pack's images.")
     flags.DEFINE_integer(
         "calibration", 300, "For int8: how many training images set the ranges.", lower_bound=1
@@ -58,7 +58,7 @@ with flag_group("Comparison"):
 def check(
     runner: mobile.PackRunner, model: keras.Model, images: np.ndarray, quantization: str
 ) -> None:
-    """Prints how often pack and Keras predict the same; refuses a pack that agrees too seldom."""
+    """Prints how often pack and Keras predict the same; refuses a pack that disagrees too often."""
     least = args.min_agreement
     if least is None:
         least = mobile.BOUNDS[quantization].min_agreement
@@ -101,7 +101,7 @@ def measure(
 
 
 def add(folder: Path, model: keras.Model, images: np.ndarray, calibration: np.ndarray) -> Manifest:
-    """Adds a branch to a pack; where the pack then disagrees with Keras, it is as it was."""
+    """Adds a branch to a pack; restores the pack if it then disagrees with Keras."""
     before = mobile.read_manifest(folder)
     manifest = mobile.add_branch(folder, model, args.add, calibration=calibration)
     try:

@@ -1,10 +1,10 @@
-"""Are these the images that a network takes? Needs NumPy only."""
+"""Checks that images are what a network takes. Needs NumPy only."""
 
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-# Normalized pixels lie in -2.2 .. 2.7; larger values than this are pixels by mistake.
+# Normalized pixels are between -2.2 and 2.7; larger values than this are pixels by mistake.
 MOST_NORMALIZED = 10
 
 
@@ -17,8 +17,8 @@ def check_array(
         images: what was given.
         size: `(height, width, channels)` wanted; `None` allows any.
         what: how to call the images in a message.
-        pixels: the network takes pixels of 0 to 255 (`True`), normalized input (`False`), or
-            nobody knows (`None`).
+        pixels: `True` if the network takes pixels of 0 to 255, `False` if it takes normalized
+            images, `None` if that is unknown.
         who: how to call the network in a message.
 
     Returns:
@@ -59,7 +59,7 @@ def check_array(
 
 
 def check_spread(images: np.ndarray) -> None:
-    """Makes sure that calibration images are not all of one value.
+    """Refuses calibration images that are all of one value.
 
     Raises:
         ValueError: they are.

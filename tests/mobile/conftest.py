@@ -49,7 +49,7 @@ def trained() -> Trained:
 
 
 @pytest.fixture(scope="session")
-def foreign() -> np.ndarray:
+def outside() -> np.ndarray:
     """Validation images of the digits that the cutout cannot name."""
     digits = data.load("digits", image_size=SIZE, splits=["validation"])
     others = [name for name in digits.categories if name not in KEPT]

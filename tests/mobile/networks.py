@@ -12,7 +12,7 @@ def network(count=2, **options):
     return harness.network(harness.LABELS[:count], include_preprocessing=True, **options)
 
 
-def foreign(outputs=4, size=SIZE) -> keras.Model:
+def external(outputs=4, size=SIZE) -> keras.Model:
     """A functional model that is not of this package."""
     inputs = keras.Input((size, size, 3))
     x = keras.layers.Conv2D(8, 3, activation="relu")(inputs)

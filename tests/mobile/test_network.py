@@ -8,7 +8,7 @@ from keras_seqpar.mobile.network import in_float32, labels_of, read_network
 from keras_seqpar.networks.thresholds import Threshold
 from tests import harness
 from tests.mobile.clients import noise
-from tests.mobile.networks import foreign, network
+from tests.mobile.networks import external, network
 
 LABELS = harness.LABELS[:2]
 
@@ -27,10 +27,10 @@ def test_networks_of_this_package():
 
 
 def test_networks_from_elsewhere():
-    found = read_network(foreign())
+    found = read_network(external())
     assert found.parts is found.labels is found.takes_pixels is found.normalization is None
     assert found.threshold is None and found.outputs == 4
-    assert labels_of(foreign()) is None and labels_of(network()) == LABELS
+    assert labels_of(external()) is None and labels_of(network()) == LABELS
     with pytest.raises(TypeError, match=r"got 'net.keras' of type str.*load_model"):
         read_network("net.keras")
 
@@ -41,7 +41,7 @@ def test_images_are_checked_for_what_the_network_takes():
     assert pixels.check_images(images, (16, 16, 3)) is images
     with pytest.raises(ValueError, match=f"do not fit the model '{pixels.name}', which takes pix"):
         pixels.check_images(images / 255, (16, 16, 3), "frames")
-    assert read_network(foreign()).check_images(images / 255, (None, None, 3)).shape == (
+    assert read_network(external()).check_images(images / 255, (None, None, 3)).shape == (
         2,
         16,
         16,

@@ -53,10 +53,10 @@ def files(trained, stored, tmp_path_factory):
 
 @pytest.mark.kernels
 @pytest.mark.parametrize("case", CASES, ids="-".join)
-def test_decisions_agree_with_keras(files, stored, trained, foreign, case):
+def test_decisions_agree_with_keras(files, stored, trained, outside, case):
     net = stored[case[1]]
-    parts = [clearly(net, images) for images in (trained.images, foreign)]
-    assert len(parts[0]) > 0.7 * len(trained.images) and len(parts[1]) > 0.4 * len(foreign)
+    parts = [clearly(net, images) for images in (trained.images, outside)]
+    assert len(parts[0]) > 0.7 * len(trained.images) and len(parts[1]) > 0.4 * len(outside)
     images = np.concatenate(parts)
     report = mobile.verify(files[case].path, net, images, min_agreement=1)
     assert report.agreement == report.none_agreement == 1
@@ -87,7 +87,7 @@ def test_interface(files, case):
 
 
 @pytest.mark.parametrize("kind", ["float32", "int8"])
-def test_scores_are_those_of_a_file_without_it(files, trained, foreign, tmp_path, kind):
+def test_scores_are_those_of_a_file_without_it(files, trained, outside, tmp_path, kind):
     """Bit for bit: the decision changes nothing in how the network is quantized."""
     made = mobile.convert(
         trained.cutout,
@@ -97,9 +97,9 @@ def test_scores_are_those_of_a_file_without_it(files, trained, foreign, tmp_path
         **(INTEGERS if kind == "int8" else {}),
     )
     runner = mobile.Runner(made.path)
-    scores, none = runner.decide(foreign)
+    scores, none = runner.decide(outside)
     assert none is None and "none_of_these" not in runner.about
-    assert np.array_equal(scores, mobile.Runner(files[kind, "energy"].path)(foreign))
+    assert np.array_equal(scores, mobile.Runner(files[kind, "energy"].path)(outside))
     assert files[kind, "energy"].bytes < made.bytes + 3000
 
 
@@ -120,7 +120,7 @@ def test_int8_decides_without_calibrated_ranges(files, score):
 
 
 @pytest.mark.parametrize("dtypes", [{}, INTEGERS], ids=["float32", "uint8"])
-def test_int8_rejects_what_calibration_never_showed(trained, foreign, tmp_path, dtypes):
+def test_int8_rejects_what_calibration_never_showed(trained, outside, tmp_path, dtypes):
     """Calibration keeps all its images: the range of a quantized output would be 0 to 0."""
     net = trained.cutout
     logits = harness.logits(net, trained.calibration.astype("float32"))
@@ -133,10 +133,10 @@ def test_int8_rejects_what_calibration_never_showed(trained, foreign, tmp_path, 
         **dtypes,
     )
     assert not threshold_of(net).rejects(logits).any()
-    foreign = clearly(net, foreign)
-    wanted = threshold_of(net).rejects(harness.logits(net, foreign.astype("float32")))
+    outside = clearly(net, outside)
+    wanted = threshold_of(net).rejects(harness.logits(net, outside.astype("float32")))
     assert wanted.mean() > 0.5
-    assert np.array_equal(mobile.Runner(made.path).decide(foreign)[1], wanted)
+    assert np.array_equal(mobile.Runner(made.path).decide(outside)[1], wanted)
 
 
 def test_other_networks(tmp_path):
@@ -194,13 +194,13 @@ def test_a_disagreement_is_found_out(files, stored, trained):
 
 def test_command(files, trained, tmp_path, capsys):
     path = files["int8", "energy"].path
-    Image.fromarray(trained.images[0]).save(tmp_path / "own.png")
+    Image.fromarray(trained.images[0]).save(tmp_path / "in.png")
     Image.fromarray(np.full((SIZE, SIZE, 3), 128, "uint8")).save(tmp_path / "gray.png")
     runner = mobile.Runner(path)
     gray = runner.decide(np.full((1, SIZE, SIZE, 3), 128, "uint8"))[1][0]
-    assert run.main([str(path), str(tmp_path / "own.png"), str(tmp_path / "gray.png")]) == 0
+    assert run.main([str(path), str(tmp_path / "in.png"), str(tmp_path / "gray.png")]) == 0
     shown = capsys.readouterr().out.splitlines()
-    assert shown[1].startswith(f"{tmp_path / 'own.png'}: {'835'[trained.labels[0]]} ")
+    assert shown[1].startswith(f"{tmp_path / 'in.png'}: {'835'[trained.labels[0]]} ")
     assert ("none of these (" in shown[2]) == gray
 
 
@@ -213,10 +213,10 @@ np.save(sys.argv[3], Runner(sys.argv[1]).decide(np.load(sys.argv[2]))[1])
 
 
 def test_tflite_runtime_decides_the_same(
-    tflite_runtime_python, root, files, stored, foreign, tmp_path
+    tflite_runtime_python, root, files, stored, outside, tmp_path
 ):
-    foreign = clearly(stored["energy"], foreign)
-    np.save(tmp_path / "in.npy", foreign)
+    outside = clearly(stored["energy"], outside)
+    np.save(tmp_path / "in.npy", outside)
     for kind in ("float32", "int8"):
         path = files[kind, "energy"].path
         command = [tflite_runtime_python, "-c", DEVICE, path, "in.npy", "out.npy"]
@@ -226,5 +226,5 @@ def test_tflite_runtime_decides_the_same(
             env={**os.environ, "PYTHONPATH": str(root)},
             check=True,
         )
-        none = mobile.Runner(path).decide(foreign)[1]
+        none = mobile.Runner(path).decide(outside)[1]
         assert np.array_equal(np.load(tmp_path / "out.npy"), none)

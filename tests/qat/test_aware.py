@@ -203,7 +203,7 @@ def test_what_is_refused(aware, trained, calibration, tmp_path):
         mobile.quantize_aware(convnext, calibration)
     image = keras.Input((SIZE, SIZE, 3))
     alone = keras.layers.BatchNormalization(name="alone")
-    with pytest.raises(ValueError, match="'alone' stands behind 'image', a InputLayer"):
+    with pytest.raises(ValueError, match="'alone' follows 'image', a InputLayer"):
         mobile.quantize_aware(keras.Model(image, alone(image)), calibration)
     with pytest.raises(TypeError, match="what keras_seqpar.mobile.quantize_aware returned"):
         mobile.convert_aware(trained, trained, path)

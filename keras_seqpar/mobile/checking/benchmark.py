@@ -38,7 +38,7 @@ class File:
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """What was measured of a file on a device with so many threads.
+    """What was measured of a file on a device, with one number of threads.
 
     Args:
         file: its name.

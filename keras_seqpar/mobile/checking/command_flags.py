@@ -28,7 +28,7 @@ def define_bound_flags() -> None:
     flags.DEFINE_float(
         "max_accuracy_drop",
         None,
-        "How far the accuracy may lie below Keras's: 0.01 is one point.",
+        "How much lower than Keras's the accuracy may be: 0.01 is one point.",
         lower_bound=0,
     )
 

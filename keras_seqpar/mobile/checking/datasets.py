@@ -8,7 +8,7 @@ import numpy as np
 from keras_seqpar.data.loading import Dataset, load
 from keras_seqpar.mobile.network import from_pixels, labels_of
 
-SEED = 0  # of the choice among more images than are wanted
+SEED = 0  # for choosing images at random
 
 
 def load_dataset(
@@ -41,7 +41,7 @@ def load_dataset(
 def images_of(
     dataset: Dataset, split: str, model: keras.Model, limit: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The images of a network's categories, and the outputs that stand for these categories.
+    """The images of a network's categories, and for each image the index of its category's output.
 
     Args:
         dataset: the data set.

@@ -113,8 +113,8 @@ def _run_probe(path: Path, threads: int, interpreter: str | None) -> tuple:
         text=True,
     )
     if done.returncode:
-        message = done.stderr.strip()[-500:] or "nothing"
-        raise RuntimeError(f"Measuring {path} ended with {done.returncode} and said: {message}")
+        message = done.stderr.strip()[-500:] or "it printed no error"
+        raise RuntimeError(f"Measuring {path} ended with {done.returncode}: {message}")
     return tuple(json.loads(done.stdout.splitlines()[-1]))
 
 

@@ -294,7 +294,7 @@ def _check_labels(labels, scores: np.ndarray) -> np.ndarray | None:
         raise ValueError(f"labels must have the shape ({count},), got {labels.shape}.")
     if labels.min() < 0 or labels.max() >= categories:
         raise ValueError(
-            f"labels must lie in 0 .. {categories - 1}, the network's outputs, but some lie in "
+            f"labels must be in 0 .. {categories - 1}, the network's outputs, but some are in "
             f"{labels.min()} .. {labels.max()}."
         )
     return labels

@@ -21,14 +21,14 @@ def with_constants(traced):
 
 
 def calibrated_then_quantized(converter, change: Callable[[bytes], bytes]) -> bytes:
-    """Does the two steps of the converter for int8 one by one, with a change between them.
+    """Runs the converter's two steps for int8 one by one, with a change between them.
 
-    As `tf.lite.experimental.QuantizationDebugger` does them. That public class can also leave
-    operations in float, but it makes no integer inputs and outputs.
+    `tf.lite.experimental.QuantizationDebugger` runs them in the same way. That public class can
+    also leave operations in float, but it makes no integer inputs and outputs.
 
     Args:
         converter: a `tf.lite.TFLiteConverter` for int8.
-        change: makes the calibrated float file that is quantized of the one that was calibrated.
+        change: takes the calibrated float file and returns the one to quantize.
 
     Returns:
         The content of the int8 file.

@@ -33,7 +33,7 @@ def to_tflite(
         shape: `(batch, height, width, channels)` of the file's images.
         quantization: as for `convert`.
         samples: returns the calibration samples that set the ranges of integers.
-        ends: dtypes of what an int8 file takes and gives.
+        ends: dtypes of the images and of the scores of an int8 file.
 
     Returns:
         The content of a .tflite file, as TensorFlow writes it.
@@ -77,7 +77,7 @@ def _converter(model: keras.Model, shape: tuple[int, ...]):
 def _configure(
     converter, quantization: str, samples: Callable[[], Iterator], ends: tuple[str, str] | None
 ) -> None:
-    """Sets what the converter makes; `ends` are `None` where they stay floats."""
+    """Sets the options of the converter; `ends` is `None` if inputs and outputs stay floats."""
     import tensorflow as tf
 
     if quantization != "float32":
@@ -104,7 +104,7 @@ def _with_float_decision(converter) -> bytes:
     """Quantizes all but the decision on none of these, which starts from int8 logits.
 
     With ranges measured on the calibration images, which show the network's categories, the
-    decision may be 0 on all of them, and an output of the range 0 to 0 cannot say 1.
+    decision may be 0 on all of them, and an output of the range 0 to 0 cannot become 1.
     """
     from keras_seqpar.mobile.format.flatbuffer import without_ranges
 

@@ -40,8 +40,8 @@ def convert(
     with a gains input keeps it as the input `gains`, `(batch_size, nodes)`. One that stores a
     threshold (`with_threshold`) gets a second output, `none_of_these`, `(batch_size, 1)`: 1 where
     the image shows none of the categories, else 0. A network in mixed precision is converted in
-    float32. Networks from elsewhere can be converted, too; their files have no labels and do not
-    say how images are normalized.
+    float32. Networks that this package did not build can be converted, too; their files have no
+    labels and do not state how images are normalized.
 
     The file describes itself in TFLite metadata: its labels, the normalization of its images,
     and the hierarchy. MediaPipe Tasks and Android's tools read these; `zipfile` opens the files
@@ -68,7 +68,7 @@ def convert(
         input_dtype: for int8, `"uint8"` or `"int8"` make the file take integers: for a
             network that takes pixels, uint8 are the pixels (scale 1, zero point 0).
         output_dtype: for int8, likewise, of the scores. `none_of_these` is decided on the logits
-            inside the file, and is float32 in every one.
+            inside the file, and is float32 in every file.
         batch_size: the fixed number of images per run.
         image_size: `(height, width)`, for a network that takes images of any size.
         labels: write `<name>.labels.txt`, one label per line in the order of the outputs, and
@@ -120,10 +120,11 @@ def convert(
 
 
 def make_file(spec: FileSpecification) -> FileContent:
-    """Makes a file of a network as it was specified.
+    """Makes a file as it was specified.
 
     Raises:
-        ValueError: TFLite or LiteRT cannot express the network so.
+        ValueError: TFLite cannot express the network, or LiteRT cannot run it, in this
+            quantization.
     """
     network, options = spec.network, spec.options
     model = in_float32(network.model)
@@ -146,7 +147,7 @@ def make_file(spec: FileSpecification) -> FileContent:
 
 
 def _samples(spec: FileSpecification):
-    """What returns the samples to calibrate with."""
+    """The function that returns the calibration samples."""
     if spec.calibration is None:
         return no_samples
     count, limit = spec.network.gains, spec.gain_limit
@@ -157,7 +158,7 @@ def _samples(spec: FileSpecification):
 
 
 def _quantized_by_ai_edge(made: FileContent, spec: FileSpecification) -> FileContent:
-    """The small file of a float one, by ai-edge-quantizer."""
+    """Quantizes a float file with ai-edge-quantizer."""
     options = spec.options
     model, operations, about = quantize_model(
         made.model,
@@ -171,7 +172,7 @@ def _quantized_by_ai_edge(made: FileContent, spec: FileSpecification) -> FileCon
 
 
 def _check_that_it_runs(made: FileContent, name: str) -> None:
-    """Refuses operations that the converter writes in 16 bits and no interpreter runs so."""
+    """Refuses operations that the converter writes in 16 bits but that no interpreter runs."""
     from ai_edge_litert.interpreter import Interpreter
 
     try:

@@ -1,4 +1,4 @@
-"""What users ask of a .tflite file: the options of `convert`."""
+"""The options of `convert`, checked as far as that needs no network."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -12,12 +12,12 @@ INTEGERS = ("int8", "int16x8")  # quantizations with activations in integers
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class FileOptions:
-    """The options of `convert`, which describes them; checked as far as no network is needed.
+    """The options of `convert`, whose docstring describes them.
 
     Raises:
-        TypeError: a text that is none.
-        ValueError: an unknown quantization, dtype or quantizer, two that do not go together, or
-            no batch size.
+        TypeError: description, author or license is no text.
+        ValueError: an unknown quantization, dtype or quantizer, two that cannot be combined, or a
+            batch size below 1.
     """
 
     quantization: str = "dynamic"

@@ -1,4 +1,4 @@
-"""What is decided about a .tflite file before it is made: its options, checked for its network."""
+"""All that is needed to make a .tflite file: its options, checked for its network."""
 
 import dataclasses
 
@@ -14,7 +14,7 @@ from keras_seqpar.utils.warning import warn_user
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class FileSpecification:
-    """A file that can be made: `specify` has checked everything.
+    """What to make of a network; `specify` has checked everything.
 
     Args:
         network: the network.
@@ -37,7 +37,7 @@ class FileSpecification:
 def specify(
     network: NetworkFacts, options: FileOptions, *, learned_ranges: bool = False
 ) -> FileSpecification:
-    """Checks the options of a file for its network, and fills in what follows from it.
+    """Checks the options of a file for its network, and derives shape, labels and limits.
 
     Args:
         network: the network.
@@ -66,7 +66,7 @@ def specify(
 
 
 def require_tensorflow() -> None:
-    """Makes sure that Keras runs on TensorFlow.
+    """Refuses other backends than TensorFlow.
 
     Raises:
         RuntimeError: it runs on another backend.
@@ -131,7 +131,7 @@ def image_shape(
 
 
 def _input_shape(model: keras.Model) -> tuple:
-    """`(height, width, channels)` as the network has it, with `None` for any."""
+    """`(height, width, channels)` of the network's images; `None` stands for any size."""
     try:
         inputs, outputs = list(model.inputs or []), list(model.outputs or [])
     except AttributeError:  # a Sequential model that is not built
@@ -163,9 +163,9 @@ def _input_shape(model: keras.Model) -> tuple:
 def _gain_limit(network: NetworkFacts, options: FileOptions) -> float | None:
     """The largest gain that an integer file can take; `None` where there is no limit.
 
-    It is the least one from `max_gain` on at which a gain of 1 is exact. Gains become 8-bit steps
-    of 0 .. limit: with a limit of 255 / k, the neutral 1 is step k. With 2 as the limit it would
-    be 127.5 steps, and neutral gains would not be neutral.
+    It is the smallest limit, `max_gain` or above, at which a gain of 1 is exact. Gains become
+    8-bit steps of 0 .. limit: with a limit of 255 / k, the neutral 1 is step k. With 2 as the
+    limit, 1 would be step 127.5, and neutral gains would not be neutral.
     """
     has_gains, max_gain = network.gains is not None, options.max_gain
     if max_gain is None:
@@ -182,12 +182,12 @@ def _gain_limit(network: NetworkFacts, options: FileOptions) -> float | None:
             "quantizer='ai_edge' calibrates images only, no gains. Take quantizer='tensorflow'."
         )
     if not 1 <= check_gain(max_gain, "max_gain") <= 255:
-        raise ValueError(f"max_gain must lie in 1 .. 255, got {max_gain!r}. 2 is a usual limit.")
+        raise ValueError(f"max_gain must be in 1 .. 255, got {max_gain!r}. 2 is a usual limit.")
     return 255 / int(255 / float(max_gain))
 
 
 def _check_meaning(network: NetworkFacts, options: FileOptions) -> None:
-    """Refuses files that would decide wrongly, and warns of what other tools would get wrong."""
+    """Refuses files that decide wrongly, and warns of input that other tools misread."""
     if options.quantization == "int16x8" and network.threshold:
         raise ValueError(
             f"The model {network.name!r} stores a threshold for none of these, which int16x8 files "

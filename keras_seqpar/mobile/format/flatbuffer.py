@@ -1,4 +1,4 @@
-"""Rewrites converted .tflite files: short names, nothing stored twice, integer inputs, outputs."""
+"""Rewrites converted .tflite files: short names, shared data, integer inputs and outputs."""
 
 import collections
 import copy
@@ -112,7 +112,7 @@ def merge(
 
 
 def _version(text: bytes) -> tuple[int, ...]:
-    """`1.14.0` and zeros behind it -> (1, 14, 0)."""
+    """`1.14.0` and zeros after it -> (1, 14, 0)."""
     return tuple(int(part) for part in text.rstrip(b"\0").split(b".") if part.isdigit())
 
 
@@ -131,13 +131,13 @@ def operations(model: schema.ModelT) -> dict[str, int]:
     """
     names = schema.operator_names()
     codes = [builtin_code(code) for code in model.operatorCodes]
-    if foreign := [
+    if custom := [
         (op.customCode or b"CUSTOM").decode()
         for op, code in zip(model.operatorCodes, codes, strict=True)
         if op.customCode or code == schema.BuiltinOperator.CUSTOM
     ]:
         raise ValueError(
-            f"The network needs operations that are not built into TFLite: {', '.join(foreign)}."
+            f"The network needs operations that are not built into TFLite: {', '.join(custom)}."
         )
     used = collections.Counter(
         names[codes[op.opcodeIndex]] for graph in model.subgraphs for op in graph.operators
@@ -146,7 +146,7 @@ def operations(model: schema.ModelT) -> dict[str, int]:
 
 
 def inline(content: bytes) -> bytes:
-    """Moves weights that lie behind the flatbuffer into it.
+    """Moves weights that are stored after the flatbuffer into it.
 
     ai-edge-quantizer writes them there (`Buffer.offset` of schema.fbs). Unpacking and packing such
     a model would lose them without an error.
@@ -159,7 +159,7 @@ def inline(content: bytes) -> bytes:
     """
     model = unpack(content)
     for buffer in model.buffers:
-        if buffer.offset > 1:  # 0 and 1: no data behind the flatbuffer
+        if buffer.offset > 1:  # 0 and 1: no data after the flatbuffer
             end = buffer.offset + buffer.size
             buffer.data = np.frombuffer(content[buffer.offset : end], "uint8")
             buffer.offset = buffer.size = 0

@@ -1,7 +1,7 @@
 """All use of the classes that LiteRT generates from schema.fbs, and of the insides of flatbuffers.
 
-Neither is promised to stay as it is. `tests/mobile/format/test_schema.py` names what is used, and
-says what depends on it where it is gone.
+Neither is a stable interface. `tests/mobile/format/test_schema.py` names what is used; where it is
+missing, the test's message names what depends on it.
 """
 
 import flatbuffers

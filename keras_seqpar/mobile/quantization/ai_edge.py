@@ -1,4 +1,4 @@
-"""ai-edge-quantizer, from Google: a float file -> a small one, without TensorFlow."""
+"""ai-edge-quantizer, from Google: a float file -> a quantized one, without TensorFlow."""
 
 import collections
 import contextlib
@@ -62,7 +62,7 @@ def to_quantized(
 
 
 def _prepare(work, quantization: str, content: bytes, calibration, limits):
-    """Tells a quantizer what to make, and measures what it needs for that.
+    """Sets the quantizer's recipe, and measures the ranges that int8 needs.
 
     Returns:
         For int8, the ranges of all tensors; `None` for dynamic.
@@ -88,7 +88,7 @@ def _prepare(work, quantization: str, content: bytes, calibration, limits):
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without progress bars, and without the warning that calibration keeps all tensors."""
+    """Suppresses progress bars, and the warning that calibration keeps all tensors."""
     with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
         warnings.filterwarnings("ignore", ".*experimental_preserve_all_tensors.*")
         yield

@@ -20,8 +20,8 @@ def check_calibration(
         images: what was given.
         quantization: of the file that needs them.
         size: `(height, width, channels)` of what is calibrated; `None` allows any.
-        pixels: it takes pixels of 0 to 255 (`True`), normalized images (`False`), or that is not
-            known (`None`).
+        pixels: `True` if that takes pixels of 0 to 255, `False` if it takes normalized images,
+            `None` if that is unknown.
         who: how to call it in a message.
 
     Returns:

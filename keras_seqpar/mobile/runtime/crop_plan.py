@@ -1,4 +1,4 @@
-"""Chooses crops of a file's fixed sizes for a change, and their places. Needs NumPy only."""
+"""Chooses sizes and positions of crops that cover a change. Needs NumPy only."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence

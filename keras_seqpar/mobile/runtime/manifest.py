@@ -178,8 +178,8 @@ class Manifest:
         if self.classifier_activation not in ACTIVATIONS:
             raise ValueError(f"nothing here applies the activation {self.classifier_activation!r}")
         ids = {node.id for node in self.hierarchy.nodes}
-        if strange := sorted(ids ^ set(self.branches)):
-            raise ValueError(f"hierarchy and branches differ in {', '.join(strange)}")
+        if unmatched := sorted(ids ^ set(self.branches)):
+            raise ValueError(f"hierarchy and branches differ in {', '.join(unmatched)}")
         files = [(self.trunk, TRUNK), *((self.branches[id_], branch_file(id_)) for id_ in ids)]
         for part, name in files:
             if part.file != name:  # also: no file outside the folder

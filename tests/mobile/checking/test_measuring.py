@@ -47,5 +47,5 @@ def test_settings_and_files_that_cannot_be(files, folder, tmp_path):
             measuring.measure(files, folder, **options)
     with pytest.raises(FileNotFoundError, match="plain-int8.tflite"):
         measuring.measure(files, tmp_path)
-    with pytest.raises(RuntimeError, match=r"no.tflite ended with 1 and said: (.|\n)*no file"):
+    with pytest.raises(RuntimeError, match=r"no.tflite ended with 1: (.|\n)*no file"):
         measuring._run_probe(tmp_path / "no.tflite", 1, None)

@@ -117,8 +117,8 @@ def test_accuracy_may_drop_so_far(net, path):
         (pixels()[:, :8], None, ValueError, r"images must have .*\(n, 16, 16, 3\), got"),
         (pixels(), [0.0] * 20, TypeError, "whole numbers, got float64"),
         (pixels(), [0, 1], ValueError, r"shape \(20,\), got \(2,\)"),
-        (pixels(), [3] * 20, ValueError, "lie in 0 .. 2, .* some lie in 3 .. 3"),
-        (pixels(), [-1] * 20, ValueError, "lie in 0 .. 2"),
+        (pixels(), [3] * 20, ValueError, "be in 0 .. 2, .* some are in 3 .. 3"),
+        (pixels(), [-1] * 20, ValueError, "be in 0 .. 2"),
     ],
 )
 def test_errors(net, path, images, labels, error, message):

@@ -8,7 +8,7 @@ import keras_seqpar as sp
 from keras_seqpar import mobile
 from tests import harness
 from tests.mobile.clients import interpreter, noise
-from tests.mobile.networks import SIZE, foreign, network
+from tests.mobile.networks import SIZE, external, network
 
 pytestmark = pytest.mark.only_backend("tensorflow")
 
@@ -95,7 +95,7 @@ def test_plain_network(tmp_path):
 
 
 def test_networks_from_elsewhere_lose_their_labels(tmp_path):
-    net = foreign()
+    net = external()
     with pytest.warns(UserWarning, match="'other' is no network of this package.*no labels"):
         made = mobile.convert(net, tmp_path / "a.tflite", quantization="float32")
     assert made.labels_path is None and "no labels" in str(made)

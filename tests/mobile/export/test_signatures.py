@@ -177,7 +177,7 @@ def test_gains_of_an_int8_file_are_clipped_and_said(tmp_path):
     net, images = sp.attention_input(network()), clients.noise(20, seed=1)
     options = {"quantization": "int8", "calibration": clients.noise(), "input_dtype": "uint8"}
     for wrong in (0.5, 300):
-        with pytest.raises(ValueError, match=f"max_gain must lie in 1 .. 255, got {wrong}"):
+        with pytest.raises(ValueError, match=f"max_gain must be in 1 .. 255, got {wrong}"):
             mobile.convert(net, tmp_path / "net.tflite", max_gain=wrong, **options)
     with pytest.raises(ValueError, match="without a limit.*max_gain=2"):
         mobile.convert(net, tmp_path / "net.tflite", **options)

@@ -88,7 +88,7 @@ def test_all_weights_lie_inside_the_flatbuffer(source, trained, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["dynamic", "int8"])
-def test_none_of_these_stays_exact(trained, foreign, tmp_path, kind):
+def test_none_of_these_stays_exact(trained, outside, tmp_path, kind):
     """Calibration keeps all its images; the decision is made in floats all the same."""
     logits = harness.logits(trained.cutout, trained.calibration.astype("float32"))
     net = sp.with_threshold(trained.cutout, sp.fit_threshold(logits, keep=1.0))
@@ -99,10 +99,10 @@ def test_none_of_these_stays_exact(trained, foreign, tmp_path, kind):
         quantizer="ai_edge",
         calibration=trained.calibration,
     )
-    images = np.concatenate([clearly(net, images) for images in (trained.images, foreign)])
+    images = np.concatenate([clearly(net, images) for images in (trained.images, outside)])
     report = mobile.verify(made.path, net, images)
     assert report.agreement == report.none_agreement == 1 and 0.1 < report.rejected < 0.9
-    assert mobile.Runner(made.path).decide(foreign)[1].mean() > 0.5
+    assert mobile.Runner(made.path).decide(outside)[1].mean() > 0.5
     details = mobile.Runner(made.path)._none
     assert details["name"] == "none_of_these" and details["dtype"] == np.float32
 

@@ -1,4 +1,4 @@
-"""Manifests say what a pack is; damaged and foreign files are refused by name."""
+"""Manifests say what a pack is; damaged files and files of other packs are refused by name."""
 
 import dataclasses
 import hashlib
@@ -64,11 +64,11 @@ def test_branches_of_another_trunk_are_refused_by_name(packs, copy, tmp_path):
     other = sp.cutout(other, other.get_layer("categories").hierarchy.categories, copy=True)
     harness.randomize(other, seed=1)
     pack(other, tmp_path / "other", calibration=noise())
-    foreign = json.loads((tmp_path / "other" / "manifest.json").read_text("utf-8"))
+    other_config = json.loads((tmp_path / "other" / "manifest.json").read_text("utf-8"))
     shutil.copy(tmp_path / "other" / "branch_car.tflite", copy)
     with pytest.raises(ValueError, match="branch_car.tflite' has "):
         PackRunner(copy)
-    tamper(copy, lambda config: config["branches"].update(car=foreign["branches"]["car"]))
+    tamper(copy, lambda config: config["branches"].update(car=other_config["branches"]["car"]))
     with pytest.raises(ValueError, match=r"'branch_car.tflite' \(car\) .* another trunk: .* Take"):
         PackRunner(copy)
     # A manifest that claims it fits: the file itself knows better.
@@ -82,7 +82,8 @@ def test_branches_of_another_trunk_are_refused_by_name(packs, copy, tmp_path):
         shutil.copy(tmp_path / "other" / file, copy)
     for id_ in ("pets", "cat"):
         tamper(
-            copy, lambda config, id_=id_: config["branches"].update({id_: foreign["branches"][id_]})
+            copy,
+            lambda config, id_=id_: config["branches"].update({id_: other_config["branches"][id_]}),
         )
     with pytest.raises(ValueError, match="'branch_pets.tflite' .pets. was calibrated for another"):
         PackRunner(copy)

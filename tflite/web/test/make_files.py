@@ -78,9 +78,9 @@ def main(folder: Path) -> None:
     mobile.convert(net, file("all"), quantization="float32")
     mobile.convert(sp.with_activation(net, None), file("logits"), quantization="float32")
     mobile.convert(sp.cutout(net, THREE), file("three"), quantization="float32")
-    gains = sp.attention_input(five)
-    mobile.convert(gains, file("gains"), quantization="float32")
-    mobile.convert(gains, file("gains_uint8"), max_gain=2, **integers)
+    steerable = sp.attention_input(five)
+    mobile.convert(steerable, file("gains"), quantization="float32")
+    mobile.convert(steerable, file("gains_uint8"), max_gain=2, **integers)
     mobile.convert_signatures(net, file("several"), {"five": FIVE, "three": THREE}, **integers)
     thresholded = sp.with_threshold(net, sp.fit_threshold(logits, keep=0.5))
     mobile.convert(thresholded, file("unsure"))
@@ -91,12 +91,12 @@ def main(folder: Path) -> None:
     for path in sorted(folder.glob("*.tflite")):
         for signature in mobile.Runner(path).signatures or [None]:
             runner = mobile.Runner(path, signature=signature)
-            cue = np.array(GAINS) if runner._gains else None
+            gains = np.array(GAINS) if runner._gains else None
             name = path.stem if signature is None else f"{path.stem}.{signature}"
             expected["scores"][name] = {}
             for image in images:
                 pixels = read_image(runner, str(folder / image))
-                scores, none = runner.decide(pixels, cue)
+                scores, none = runner.decide(pixels, gains)
                 decision = None if none is None else bool(none)
                 result = {"scores": scores[0].tolist(), "none": decision}
                 expected["scores"][name][image] = result

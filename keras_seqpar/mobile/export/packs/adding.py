@@ -87,7 +87,7 @@ def add_branch(
 
 
 def _nodes_to_add(parts: Parts, manifest: Manifest, category: str, folder: Path) -> Hierarchy:
-    """The category and what stands above it; refuses a category that the pack has."""
+    """The category with its superclasses; refuses a category that the pack has."""
     added = parts.hierarchy.prune([category])
     ids = {node.id for node in manifest.hierarchy.nodes}
     if taken := [id_ for id_ in added.category_ids if id_ in ids]:
@@ -99,7 +99,7 @@ def _nodes_to_add(parts: Parts, manifest: Manifest, category: str, folder: Path)
 
 
 def _check_same_features(parts: Parts, manifest: Manifest, added: Hierarchy, folder: Path) -> None:
-    """Refuses a network whose new branches stand on other features than the pack has."""
+    """Refuses a network whose trunk or superclass branches differ from the pack's."""
     _check_same("trunk", parts.trunk, manifest.trunk, folder)
     for node in added.superclasses:
         if node.id in manifest.branches:

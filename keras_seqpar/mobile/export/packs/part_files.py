@@ -1,4 +1,4 @@
-"""Trunk and branches, one by one -> the files of a pack."""
+"""Converts the trunk or one branch of a network to a file of a pack."""
 
 import dataclasses
 import hashlib
@@ -25,7 +25,7 @@ class LoadedPart:
     """A file of a pack that can be run.
 
     Args:
-        part: what the manifest says of it.
+        part: its record in the manifest.
         runner: runs it.
     """
 
@@ -92,7 +92,7 @@ def convert_part(
         samples: returns the calibration samples.
         ends: dtypes of input and output.
         names: of input and output.
-        about: what the file says about itself.
+        about: facts that the file's description stores as JSON.
 
     Returns:
         The content of its file.

@@ -1,10 +1,10 @@
-"""Calibration by which a branch is quantized at its input exactly as what feeds it at its output.
+"""Calibration that gives a branch's input exactly the scale of the output that feeds it.
 
-In int8 a file passes its integers on as they are, so both must have the same scale and zero
-point. TensorFlow's converter computes them from the smallest and largest value that it sees in
-calibration. Hence a branch is calibrated on what the int8 trunk gives, scaled back to floats, and
-on one sample more that holds the smallest and the largest value that the trunk can give. Whether
-the numbers are equal, bit for bit, is checked afterwards, and other files are refused.
+In int8 a file passes its integers on unchanged, so both must have the same scale and zero point.
+TensorFlow's converter computes them from the smallest and largest value that it sees in
+calibration. Hence a branch is calibrated on the output of the int8 trunk, scaled back to floats,
+and on one more sample with the smallest and the largest value that this output can have. Scale and
+zero point are compared afterwards, bit for bit; files in which they differ are refused.
 """
 
 import itertools
@@ -20,13 +20,13 @@ def feature_samples(features: np.ndarray, tensor: Tensor) -> Iterator[list[np.nd
 
     Args:
         features: `(n, ...)` int8.
-        tensor: what they are quantized as.
+        tensor: their scale and zero point.
     """
     low, high = extremes(tensor)
 
     def as_floats(some: np.ndarray) -> np.ndarray:
         values = (some.astype("int32") - tensor.zero_point) * np.float32(tensor.scale)
-        return np.clip(values.astype("float32"), low, high)  # which differ by rounding
+        return np.clip(values.astype("float32"), low, high)  # low and high were rounded otherwise
 
     for some in features:
         yield [as_floats(some[None])]
@@ -59,7 +59,7 @@ def extremes(tensor: Tensor) -> tuple[np.float32, np.float32]:
 
 
 def _neighbors(value: np.float32) -> list[np.float32]:
-    """A float and those around it, the nearest first; zero stays alone."""
+    """A float and the floats around it, the nearest first; for zero only zero."""
     found = [value]
     if value:
         for direction in (np.float32(np.inf), np.float32(-np.inf)):

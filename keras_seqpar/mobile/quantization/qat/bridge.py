@@ -1,14 +1,17 @@
-"""To tf_keras and back: the same network where tensorflow-model-optimization can work on it.
+"""Writes networks as tf_keras models, which tensorflow-model-optimization takes, and back.
 
 tensorflow-model-optimization (tfmot) quantizes, prunes and clusters models of tf_keras, the
 continuation of Keras 2, and refuses nested ones. `to_tf_keras` writes a network as one flat
 tf_keras model with the same weights and layer names; `from_tf_keras` brings trained weights back.
 Both run in one process with Keras 3 on TensorFlow; tf_keras and tfmot are the [qat] extra.
 
-Layers of this package become plain ones that tfmot knows: the normalization of pixels a 1x1
-convolution with a diagonal kernel, which int8 per channel holds exactly where a multiplication
-and an addition round twice; a gain behind a convolution a factor of its kernel; any other gain a
-depthwise 1x1 convolution; stochastic depth a dropout of whole images.
+Layers of this package become plain ones that tfmot knows:
+
+- The normalization of pixels becomes a 1x1 convolution with a diagonal kernel. Int8 per channel
+  expresses that exactly, while a multiplication and an addition would round twice.
+- A gain directly after a convolution becomes a factor of its kernel, any other gain a depthwise
+  1x1 convolution.
+- Stochastic depth becomes a dropout of whole images.
 """
 
 import collections
@@ -118,7 +121,7 @@ class _TwinBuilder:
         return y
 
     def _call(self, layer, *args, **kwargs):
-        """Calls what stands for a layer of Keras 3; used by `replay`."""
+        """Calls the tf_keras layer for a layer of Keras 3; used by `replay`."""
         if isinstance(layer, keras.Model):
             return replay(layer, args[0], self._call)
         for kind, call in (
@@ -195,7 +198,7 @@ def from_tf_keras(twin, model: keras.Model) -> keras.Model:
 
     Raises:
         TypeError: `model` is no Keras model.
-        ValueError: the two do not fit each other; the message lists how.
+        ValueError: the two do not fit each other; the message lists the differences.
 
     Example:
 
@@ -273,7 +276,7 @@ def _check_layer(layer: keras.layers.Layer) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class _Folded:
-    """Gains that become a factor of the convolution in front of them.
+    """Gains that become a factor of the convolution before them.
 
     Args:
         convolutions: name of the convolution -> gain.
@@ -285,9 +288,9 @@ class _Folded:
 
 
 def _folded_gains(model: keras.Model) -> _Folded:
-    """Finds gains directly behind convolutions that feed nothing else."""
+    """Finds gains directly after convolutions that feed nothing else."""
     uses: collections.Counter[str] = collections.Counter()
-    behind: dict[str, TopDownGain] = {}  # a convolution -> its gain
+    found: dict[str, TopDownGain] = {}  # name of a layer -> the gain after it
     convolutions, called = set(), set()
 
     def call(layer, *args, **kwargs):  # a tensor is the name of the layer that it comes from
@@ -303,11 +306,11 @@ def _folded_gains(model: keras.Model) -> _Folded:
             return args[0]
         uses.update(keras.tree.flatten(args))
         if isinstance(layer, TopDownGain) and layer.gain != 0:  # 0 could not be divided out again
-            behind[args[0]] = layer
+            found[args[0]] = layer
         if isinstance(layer, _CONVOLUTIONS) and layer.get_config()["activation"] == "linear":
             convolutions.add(layer.name)
         return layer.name
 
     replay(model, "image", call)
-    chosen = {name: g for name, g in behind.items() if name in convolutions and uses[name] == 1}
-    return _Folded({name: g.gain for name, g in chosen.items()}, {g.name for g in chosen.values()})
+    folded = {name: g for name, g in found.items() if name in convolutions and uses[name] == 1}
+    return _Folded({name: g.gain for name, g in folded.items()}, {g.name for g in folded.values()})

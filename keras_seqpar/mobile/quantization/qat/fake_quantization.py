@@ -1,4 +1,4 @@
-"""Fake quantization: a network that computes as its int8 file will, and is trained so.
+"""Fake quantization: training a network that already rounds as its int8 file will.
 
 tensorflow-model-optimization (tfmot) puts fake quantization into a tf_keras model: every kernel
 and every feature map is rounded to 8 bits in the forward pass, while gradients pass as if it were
@@ -81,20 +81,20 @@ def quantize_aware(model: keras.Model, calibration: np.ndarray):
 
 
 def _check_normalization(layer) -> None:
-    """Refuses batch normalizations that TFLite cannot fold; tfmot's message names no way out."""
+    """Refuses batch normalizations that TFLite cannot fold, and says what to do instead."""
     if type(layer).__name__ != "BatchNormalization":
         return
     before = compat.layer_before(layer)
     if type(before).__name__ not in _BEFORE_NORMALIZATION:
         raise ValueError(
-            f"The batch normalization {layer.name!r} stands behind {before.name!r}, a "
-            f"{type(before).__name__}. Only one directly behind a convolution or a dense layer can "
+            f"The batch normalization {layer.name!r} follows {before.name!r}, a "
+            f"{type(before).__name__}. Only one directly after a convolution or a dense layer can "
             "be quantized in training. Take keras_seqpar.mobile.convert with calibration."
         )
 
 
 def _annotate(layer):
-    """Says of a layer how it is quantized."""
+    """Wraps a layer with the way in which it is quantized."""
     tfmot = compat.need("tensorflow_model_optimization")
     annotated = tfmot.quantization.keras.quantize_annotate_layer
     if type(layer).__name__ == "Dense" and compat.kinds_after(layer) == {"Concatenate"}:
