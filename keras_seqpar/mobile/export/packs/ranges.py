@@ -26,7 +26,7 @@ def feature_samples(features: np.ndarray, tensor: Tensor) -> Iterator[list[np.nd
 
     def as_floats(some: np.ndarray) -> np.ndarray:
         values = (some.astype("int32") - tensor.zero_point) * np.float32(tensor.scale)
-        return np.clip(values.astype("float32"), low, high)  # low and high were rounded otherwise
+        return np.clip(values.astype("float32"), low, high)  # the ends may be rounded neighbors
 
     for some in features:
         yield [as_floats(some[None])]
