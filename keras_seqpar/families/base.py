@@ -1,8 +1,9 @@
 """What a family of networks is (stem, stages, head, plans), and what all families share.
 
 A family is one file of this folder, and one line in `keras_seqpar.networks.plans`. Nothing else
-branches on a family. Its layers have names of the form `stem_...`, `stage1_block1_...` and
-`pool...`, stages and blocks counted from 1; branches put the id of their node in front.
+branches on a family. The names of its layers begin with `stem_` in the stem, with the given `name`
+and `_block1_`, `_block2_`, ... in a stage, and with the given `prefix` and `pool` in the head.
+These names identify weights: copies and weights of other packages are matched by them.
 """
 
 import dataclasses
@@ -16,7 +17,7 @@ import keras
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """A run of equal residual blocks. A family that needs more than this has its own subclass.
+    """A run of equal blocks. A family that needs more than this has its own subclass.
 
     Args:
         channels: output channels of every block.
@@ -39,7 +40,7 @@ class Plan:
 
     Args:
         trunk: how many blocks of each of the family's first stages form the trunk;
-            `None` stands for all blocks of a stage.
+            `None` means all blocks of a stage.
         levels: for each split-point, the stages of a branch below it, of the stage type of the
             family. A category at a shallower level than others runs the remaining levels itself.
 
@@ -128,9 +129,12 @@ class Family(Protocol):
     Attributes:
         stages: the stages of the plain network.
         stage_type: the type of its stages, in plans too.
-        stems: name of a stem -> its stride.
-        timm: the names of timm's network of the same function, if there is one.
-        keras_applications: the names of that of `keras.applications`, if there is one.
+        stems: name of a stem -> its stride. `"standard"` is the default of the builders; a stem
+            for images of 32 to 64 pixels is called `"small"`.
+        timm: the layer names of timm's network of the same function, if there is one.
+        keras_applications: the layer names of the network of `keras.applications`, if there is
+            one of the same function. `keras_seqpar.weights.keras_applications` converts ResNets
+            only.
     """
 
     stages: tuple[Stage, ...]
@@ -141,7 +145,10 @@ class Family(Protocol):
 
     @property
     def plans(self) -> Mapping[str, Sequence[Plan]]:
-        """Name -> plans with 1, 2, ... split-points."""
+        """Name -> plans with 1, 2, ... split-points.
+
+        `"late_sp"` is the default of the builders; `build_one_branch` needs its first plan.
+        """
         ...
 
     @property
@@ -188,14 +195,24 @@ class Family(Protocol):
         """
         ...
 
-    def head(self, x, prefix: str):
-        """From features to one vector per image, `(batch, channels)`."""
+    def head(self, x, prefix: str, width: float, init: "Initializers"):
+        """From features to one vector per image, `(batch, channels)`.
+
+        Args:
+            x: features `(batch, height, width, channels)`.
+            prefix: of the layer names: `""` in a plain network, the name of the branch and an
+                underscore in a branch. A head with many weights (EfficientNet's 1x1 convolution)
+                can be left out of branches.
+            width: multiplies the channels.
+            init: initializers.
+        """
         ...
 
     def recognizes(self, trunk: keras.Model) -> bool:
         """Whether a trunk has this family's kind of blocks.
 
-        For trunks alone, and for networks saved before they stored how they were built.
+        Asked only where nothing says how a network was built: for trunks alone, and for networks
+        saved before they stored it.
         """
         return False
 

@@ -118,7 +118,7 @@ class ConvNeXtV2(Family):
             )
         return x
 
-    def head(self, x, prefix: str):
+    def head(self, x, prefix: str, width: float, init: Initializers):
         """Global average pooling, then layer normalization: `(batch, channels)`."""
         x = layers.GlobalAveragePooling2D(data_format=_FORMAT, name=f"{prefix}pool")(x)
         return _norm(x, f"{prefix}pool_norm")

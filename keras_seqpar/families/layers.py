@@ -12,8 +12,8 @@ _TINIEST = 1e-24  # the square of a norm that cannot matter beside GlobalRespons
 class TopDownGain(keras.layers.Layer):
     """Multiplies a branch's features by a gain (top-down attention).
 
-    Every branch has one; its family decides where (after "conv 5b" in
-    arXiv 2308.05128, section 3.3). The neutral gain 1 adds no operation to the graph.
+    Every branch has one. The family decides where it is (in arXiv 2308.05128, section 3.3: after
+    "conv 5b"). The neutral gain 1 adds no operation to the graph.
 
     Call arguments: features `(batch, height, width, channels)` and optionally one gain
     per image, `(batch, 1)`, which multiplies the constant one.
@@ -50,8 +50,8 @@ class StochasticDepth(keras.layers.Layer):
     operation. A frozen one (`trainable=False`) drops nothing.
 
     Args:
-        rate: probability to drop an image's residual, from 0 to below 1.
-        seed: seed of the choice.
+        rate: probability that an image's residual is dropped, from 0 to below 1.
+        seed: seed of the random numbers.
     """
 
     def __init__(self, rate, seed=None, **kwargs):

@@ -16,7 +16,7 @@ Deviation: `stem="small"` is a 3x3 convolution of stride 1 without pooling, for 
 
 Of the plans, only totals are published (arXiv 2308.05128, tables 2 to 4): `late_sp` on ResNet-50
 gives 19,986,506 parameters for 10 categories and 14,264,901 for 5 of them, to the digit. All other
-widths are this package's own, chosen to stay at or under the published totals:
+widths are this package's own; their totals are at or under the published ones:
 
 - `late_sp`: splits after the third stage.
 - `small`: the same split, branches of a quarter to a third of the parameters.
@@ -113,7 +113,7 @@ class ResNet(Family):
             x = layers.ReLU(name=f"{block}_relu")(y)
         return x
 
-    def head(self, x, prefix: str):
+    def head(self, x, prefix: str, width: float, init: Initializers):
         """Global average pooling: `(batch, channels)`."""
         return layers.GlobalAveragePooling2D(data_format=_FORMAT, name=f"{prefix}pool")(x)
 

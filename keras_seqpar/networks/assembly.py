@@ -122,7 +122,7 @@ class Maker:
             inputs = keras.Input(features.shape[1:], name=f"{node.id}_input")
             x = self._stages(inputs, stages, f"{node.id}_", above, gain=f"{node.id}_gain")
             if node.is_category:
-                x = self._logits(self.family.head(x, f"{node.id}_"), 1, f"{node.id}_logit")
+                x = self._logits(self._head(x, f"{node.id}_"), 1, f"{node.id}_logit")
             branches[node.id] = keras.Model(inputs, x, name=f"branch_{node.id}")
             for child in node.children:
                 add(child, x, level + 1, [*above, *stages])
@@ -143,7 +143,7 @@ class Maker:
         trunk = self._trunk(trunk_stages)
         inputs = keras.Input(trunk.output.shape[1:], name="branch_input")
         x = self._stages(inputs, stages, "branch_", trunk_stages)
-        branch = keras.Model(inputs, self.family.head(x, "branch_"), name="branch")  # no node's
+        branch = keras.Model(inputs, self._head(x, "branch_"), name="branch")  # no node's
         image = _input_like(trunk)
         return self._classifier(image, branch(trunk(image)), hierarchy)
 
@@ -153,7 +153,7 @@ class Maker:
         self._check(stages, ())
         trunk = self._trunk(stages)
         image = _input_like(trunk)
-        return self._classifier(image, self.family.head(trunk(image), ""), hierarchy)
+        return self._classifier(image, self._head(trunk(image), ""), hierarchy)
 
     def _classifier(self, image, features, hierarchy: Hierarchy) -> keras.Model:
         logits = self._logits(features, len(hierarchy.categories), "logits")
@@ -181,6 +181,9 @@ class Maker:
             )
         return x
 
+    def _head(self, x, prefix: str):
+        return self.family.head(x, prefix, self.config.width, self.init)
+
     def _drop_rate(self, block: int) -> float:
         return self.config.drop_path_rate * block / max(1, self.blocks - 1)
 
@@ -205,7 +208,8 @@ class Maker:
         least = self.family.stems[stem] * math.prod(stage.stride for stage in stages)
         if all(size is None or (isinstance(size, int) and size >= least) for size in shape[:2]):
             return
-        hint = ' or take stem="small"' if stem == "standard" else ""
+        smaller = stem == "standard" and "small" in self.family.stems
+        hint = ' or take stem="small"' if smaller else ""
         raise ValueError(
             f"input_shape {tuple(shape)} is too small: this network reduces the resolution "
             f"{least} times, so height and width must be whole numbers of at least {least}. "

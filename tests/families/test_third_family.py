@@ -72,7 +72,7 @@ class Separable(Family):
             x = y
         return x
 
-    def head(self, x, prefix):
+    def head(self, x, prefix, width, init):
         return layers.GlobalAveragePooling2D(data_format="channels_last", name=f"{prefix}pool")(x)
 
     def _conv(self, x, channels, kernel, name, init, *, stride=1):
