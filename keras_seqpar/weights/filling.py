@@ -24,7 +24,7 @@ class Target:
         trunk: its trunk.
         plain: whether the model is a plain network, which can be filled as a whole.
         families: the family that the network was built with; if the network does not store it,
-            all families with such blocks.
+            all families that recognize the trunk.
     """
 
     model: keras.Model
@@ -73,9 +73,9 @@ def find_target(model: keras.Model) -> Target:
 
 
 def _families(trunk: keras.Model, build: BuildConfig | None) -> tuple[Family, ...]:
-    """The families that a trunk may be of."""
-    if build is not None and build.family in FAMILIES:
-        return (FAMILIES[build.family],)
+    """The families that a trunk may be of; none if it is of a family that is not registered."""
+    if build is not None:
+        return (FAMILIES[build.family],) if build.family in FAMILIES else ()
     return tuple(family for family in FAMILIES.values() if family.recognizes(trunk))
 
 
@@ -164,7 +164,7 @@ def _after_trunk(target: Target, arrays: Mapping[str, np.ndarray]) -> set[str]:
         layer = key.split("/")[0]
         stage, block = stage_and_block(layer)
         if not stage:
-            return layer in ("logits", "pool_norm")
+            return layer == "logits" or layer.startswith("pool_")
         return stage > last or (stage == last and block > blocks[last] and not ends_with_stage)
 
     return {key for key in arrays if is_after(key)}
