@@ -10,9 +10,10 @@ from keras import ops
 from keras_seqpar.families.base import Initializers
 from keras_seqpar.hierarchy.tree import Hierarchy, Node
 from keras_seqpar.networks.graph import leaf_layers
-from keras_seqpar.networks.parts import find_parts, rebuild, traits
+from keras_seqpar.networks.parts import find_parts, rebuild
 from keras_seqpar.surgery.cutout import with_own_weights
 from keras_seqpar.weights.copies import named_weights
+from keras_seqpar.weights.differences import function_differences, function_layers
 
 
 def add_category(
@@ -25,7 +26,7 @@ def add_category(
     seed: int | None = None,
     name: str | None = None,
 ) -> keras.Model:
-    """Plugs a new, freshly initialized branch into a network; all other logits stay the same.
+    """Adds a branch with initial weights to a network; all other logits stay the same.
 
     Args:
         model: a SeqPar network.
@@ -46,8 +47,8 @@ def add_category(
 
     Raises:
         TypeError: `model` is no Keras model.
-        ValueError: no SeqPar network, a name that is taken, an unknown parent or model
-            branch, or no category at that level to build like.
+        ValueError: no SeqPar network, a name that is taken, an unknown `parent` or `like`, or
+            no category at that level that could be `like`.
 
     Example:
 
@@ -94,9 +95,9 @@ def merge(model_a: keras.Model, model_b: keras.Model, *, name: str | None = None
     if len(model_a.inputs) != len(model_b.inputs):
         raise ValueError("One of the networks has a gains input, the other has none.")
     hierarchy = a.hierarchy.merge(b.hierarchy)
-    _same_weights("trunks", a.trunk, b.trunk)
+    _same_network("trunks", a.trunk, b.trunk)
     for id_ in [id_ for id_ in b.branches if id_ in a.branches]:
-        _same_weights(f"branches of {id_!r}", a.branches[id_], b.branches[id_])
+        _same_network(f"branches of {id_!r}", a.branches[id_], b.branches[id_])
     return rebuild(
         a, hierarchy=hierarchy, branches={**b.branches, **a.branches}, name=name or model_a.name
     )
@@ -142,12 +143,14 @@ def _is_initializer(value) -> bool:
     return isinstance(value, dict) and isinstance(value.get("config"), dict)
 
 
-def _same_weights(what: str, a: keras.Model, b: keras.Model) -> None:
+def _same_network(what: str, a: keras.Model, b: keras.Model) -> None:
+    """Refuses two parts that differ in weights, in a gain, or in what a layer computes."""
     ours, theirs = named_weights(a), named_weights(b)
     differing = [key for key in {**ours, **theirs} if key not in ours or key not in theirs]
     differing += [key for key in ours if key in theirs and not _equal(ours[key], theirs[key])]
-    layers = [[(x.name, type(x), *traits(x)) for x in leaf_layers(m)] for m in (a, b)]
-    if layers[0] == layers[1] and not differing:
+    layers = [[(x.name, type(x), getattr(x, "gain", None)) for x in leaf_layers(m)] for m in (a, b)]
+    functions = function_differences(function_layers(a), function_layers(b))
+    if layers[0] == layers[1] and not differing and not functions:
         return
     shown = ", ".join(differing[:5]) or "their layers"
     raise ValueError(
