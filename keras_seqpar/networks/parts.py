@@ -75,6 +75,8 @@ def find_parts(model: keras.Model, *, allow_plain: bool = False) -> Parts:
             "layer. Build one with keras_seqpar.build_phl, or load a file that holds one."
         )
     layers = {layer.name: layer for layer in model.layers}
+    if "trunk" not in layers:
+        raise ValueError(f"The model {model.name!r} is no SeqPar network: it has no `trunk`.")
     nodes = scores.hierarchy.nodes
     branches = {n.id: layers[f"branch_{n.id}"] for n in nodes if f"branch_{n.id}" in layers}
     if len(branches) < len(nodes) and (branches or not allow_plain):
@@ -142,7 +144,7 @@ def with_activation(model: keras.Model, classifier_activation: str | None) -> ke
 def with_scores(
     model: keras.Model, classifier_activation: str | None, threshold: Threshold | None
 ) -> keras.Model:
-    """The same network, plain ones included, with another layer `categories`."""
+    """The same network, plain ones included, with another activation and threshold."""
     parts = find_parts(model, allow_plain=True)
     if parts.branches:
         changed = dataclasses.replace(
@@ -154,5 +156,5 @@ def with_scores(
 
 
 def traits(layer: keras.layers.Layer) -> list[str]:
-    """What a layer does beside its weights, where two nets of this package can differ."""
+    """Settings of a layer that change what it computes, as text for the hash of a pack's file."""
     return [str(getattr(layer, key, None)) for key in ("strides", "gain", "scale", "offset")]
