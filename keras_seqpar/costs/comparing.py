@@ -16,7 +16,7 @@ def compare(
     """Compares networks in a table: the full one, its cutouts, and the plain network.
 
     A cutout saves more against its own full network than against the plain network of the same
-    family, which people would otherwise use. The table shows both.
+    family, which it replaces. The table shows both.
 
     Args:
         full: the network that the first percentages refer to.

@@ -135,7 +135,7 @@ def _parse(content: bytes, path: Path) -> Hierarchy:
     if _is_config(data):
         _check_nodes(data["tree"], "tree")
         if not isinstance(data["categories"], list):
-            raise ValueError("at categories: the ids of all categories stand in a list.")
+            raise ValueError("at categories: expected a list of the ids of all categories.")
         return Hierarchy.from_config(data)
     _check_tree(data, ())
     return Hierarchy.of(data)
@@ -169,8 +169,8 @@ def _yaml(text: str):
             line = f"line {event.start_mark.line + 1}"
             if getattr(event, "anchor", None):  # aliases have one, too
                 raise ValueError(
-                    f"{line}: anchors (&) and aliases (*) are not allowed; every name may stand "
-                    "in a hierarchy once."
+                    f"{line}: anchors (&) and aliases (*) are not allowed; every name may be "
+                    "used once in a hierarchy."
                 )
             if getattr(event, "tag", None):
                 raise ValueError(f"{line}: tags (!) are not allowed, got {event.tag!r}.")

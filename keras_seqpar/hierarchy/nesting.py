@@ -8,8 +8,8 @@ from keras_seqpar.hierarchy.tree import Hierarchy, Node
 def nest(labels: Sequence[str], above: Sequence[Sequence[str]]) -> Hierarchy:
     """Makes a hierarchy from the superclasses above each category.
 
-    A superclass with a single child adds nothing and is left out. So is a superclass above all
-    categories: it would be no split-point.
+    A superclass with a single child is left out, because nothing splits there. For the same reason
+    a superclass above all categories is left out.
 
     Args:
         labels: the categories, in the order of the logits.

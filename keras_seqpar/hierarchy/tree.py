@@ -2,7 +2,7 @@
 
 A category is a leaf: one final branch, one logit. A superclass is an inner node: a
 branch without a logit, shared by its categories. A flat hierarchy (depth 1) describes
-a PHL network, a hierarchy of depth k a network with k split-points (kHL), in the words
+a PHL network, a hierarchy of depth k a network with k split-points (NkHL), in the words
 of Kelm et al., arXiv 2308.05128, section 3.
 """
 
@@ -165,17 +165,17 @@ class Hierarchy:
         return self._by_name[name]
 
     def select(self, names: Sequence[str]) -> tuple[str, ...]:
-        """Resolves chosen names to category ids, in the order given.
+        """Resolves names to category ids, in the order given.
 
         Args:
             names: labels or ids of categories; a superclass stands for its categories.
 
         Returns:
-            Ids of the chosen categories.
+            Ids of the categories.
 
         Raises:
             TypeError: a string or something that cannot be iterated was given.
-            ValueError: there is no name, one is unknown, or a category is chosen twice.
+            ValueError: there is no name, one is unknown, or a category is named twice.
         """
         names = _as_names(names, "categories")
         chosen: list[str] = []
@@ -194,7 +194,7 @@ class Hierarchy:
         return tuple(chosen)
 
     def prune(self, names: Sequence[str]) -> "Hierarchy":
-        """Keeps only the chosen categories and the superclasses above them.
+        """Keeps only the categories that are named, and the superclasses above them.
 
         Args:
             names: as for `select`.
@@ -331,7 +331,7 @@ def _unique_ids(nodes: Sequence[Node]) -> dict[str, Node]:
         if other.label == node.label:
             kinds = {other.is_category, node.is_category}
             what = "both a superclass and a category" if len(kinds) == 2 else "named twice"
-            raise ValueError(f"{node.label!r} is {what}. Every name may stand in a tree once.")
+            raise ValueError(f"{node.label!r} is {what}. Every name may be used once in a tree.")
         raise ValueError(
             f"The labels {other.label!r} and {node.label!r} both become the id {node.id!r}. "
             "Rename one of them."

@@ -1,7 +1,7 @@
 """Hierarchies from WordNet: finds the categories and groups them by their hypernyms.
 
-How categories are grouped: a set of chosen synsets divides them into groups, because each
-category belongs to the nearest chosen synset above it. The set with the lowest cost is taken:
+How categories are grouped: a set of synsets divides the categories into groups. Each category
+belongs to the nearest synset of the set above it. The set with the lowest cost is taken:
 
     sum over groups of  size**2 + target**2 (+ target**2 / 2 for a remainder)
 
@@ -106,7 +106,7 @@ def look_up(names, corpus: Corpus) -> dict[str, Synset]:
 
 
 def unique_labels(labels: Sequence[str], above: Sequence[str]) -> list[str]:
-    """Makes labels distinct that would get the same id: "crane" becomes "crane (wading bird)".
+    """Makes labels that would get the same id distinct: "crane" becomes "crane (wading bird)".
 
     Args:
         labels: the labels.

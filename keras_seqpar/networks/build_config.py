@@ -15,16 +15,16 @@ class BuildConfig:
     Args:
         builder: `"phl"`, `"nhl"`, `"plain"` or `"one_branch"`.
         family: name of the family.
-        plan: name of the plan, or the configuration of a `Plan`; `None` without branches. A
-            `Plan` is turned into its configuration.
-        split_points: levels of the plan; `None` without branches.
+        plan: name of the plan, or the configuration of a `Plan`; `None` for `"plain"` and
+            `"one_branch"`. A `Plan` is turned into its configuration.
+        split_points: number of levels of the plan; `None` for `"plain"` and `"one_branch"`.
         width: what all channel counts were multiplied by.
         stem: name of the stem.
         drop_path_rate: rate of stochastic depth at the last block.
         include_preprocessing: whether the network takes pixels of 0 to 255.
-        mean: of each channel, in pixels of 0 to 255: what is subtracted, inside the network with
-            `include_preprocessing` and before it otherwise; `None` if the caller decides.
-        std: likewise, what is divided by.
+        mean: what is subtracted from each channel, in pixels of 0 to 255: inside the network with
+            `include_preprocessing`, before it otherwise; `None` if the caller decides.
+        std: what each channel is divided by after that.
     """
 
     builder: str

@@ -52,8 +52,10 @@ def build_phl(
             takes pixels of 0 to 255. Otherwise it expects ImageNet-normalized input.
         drop_path_rate: rate of stochastic depth at the last block; it grows linearly with depth
             from 0 at the first.
-        weights: what to fill the trunk with, and of a plain network all but the classifier:
-            `"timm:NAME"`, `"keras:NAME"` or a `.keras` file, see `keras_seqpar.weights.load`.
+        weights: source of initial weights: `"timm:NAME"`, `"keras:NAME"` or a `.keras` file, see
+            `keras_seqpar.weights.load`. It fills the trunk; of a plain network it fills all but
+            the classifier. A `.keras` file also fills what it has of equal branches, or the
+            classifier of equal categories.
         dtype: a Keras dtype policy or its name, for example `"mixed_bfloat16"`; by default the
             global one. The scores are float32 whatever it is.
         name: name of the model.
@@ -281,8 +283,8 @@ def plain_twin(
 ) -> keras.Model:
     """Builds the plain network that a network is compared with; its weights are random.
 
-    It has the family, width, stem, preprocessing, input shape, categories and activation of the
-    given network.
+    It has the family, width, stem, rate of stochastic depth, preprocessing, input shape,
+    categories and activation of the given network.
 
     Args:
         model: a network of this package, a cutout for example.
@@ -351,7 +353,7 @@ def _build(
         else:
             model = maker.seqpar(hierarchy)
     if weights is not None:
-        # The room `weights` stands above this one, so it is imported only when asked for.
+        # `weights` is a floor above this one, so it is imported only where it is needed.
         loading = importlib.import_module("keras_seqpar.weights.loading")
         loading.load(model, weights, classifier=False)
     return model

@@ -11,7 +11,7 @@ import keras
 
 
 def replay(model: keras.Model, inputs, call: Callable):
-    """Runs a functional model's graph again, with a say in every layer's call.
+    """Runs a functional model's graph again; `call` decides what each layer computes.
 
     Args:
         model: a functional model.
@@ -53,7 +53,7 @@ def behind(model: keras.Model, layer: keras.layers.Layer) -> keras.Model:
 
     Args:
         model: a functional model whose first input goes through `layer`.
-        layer: what is left out, with all that comes before it.
+        layer: the last layer that is left out.
 
     Returns:
         A network from `layer`'s output, an input named `features`, and the other inputs.

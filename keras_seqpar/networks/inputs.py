@@ -1,4 +1,4 @@
-"""What images a network of this package takes: pixels, or pixels that are normalized."""
+"""Which images a network of this package takes: pixels, or normalized pixels."""
 
 import keras
 import numpy as np
@@ -11,15 +11,15 @@ Normalization = tuple[list[float], list[float]]
 
 
 def normalization_of(parts: Parts, channels: int) -> tuple[bool | None, Normalization | None]:
-    """Says what images a network takes.
+    """Says which images a network takes.
 
     Args:
         parts: the parts of the network.
         channels: channels of its input.
 
     Returns:
-        `True` where it takes pixels of 0 to 255, `False` for normalized pixels, `None` where that
-        is unknown; and what turns pixels into its input, `None` where that is unknown.
+        Whether it takes pixels of 0 to 255 (`False`: normalized pixels), and the mean and standard
+        deviation that turn pixels into its input. Both are `None` where nothing says it.
     """
     if parts.build:
         pixels, mean, std = parts.build.include_preprocessing, parts.build.mean, parts.build.std

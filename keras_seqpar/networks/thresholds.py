@@ -30,7 +30,7 @@ class Threshold:
         temperature: of the energy.
 
     Raises:
-        TypeError: a number is none.
+        TypeError: `value` or `temperature` is no number.
         ValueError: an unknown score, a value that is not finite, a temperature that is not above
             0, or one for the largest logit.
     """
@@ -51,7 +51,7 @@ class Threshold:
 
     @classmethod
     def of(cls, source) -> "Threshold | None":
-        """Reads a threshold, its configuration, or `None`, which stays."""
+        """The threshold itself, or the one that `get_config` described; `None` stays `None`."""
         if source is None or isinstance(source, cls):
             return source
         if isinstance(source, Mapping):
@@ -62,7 +62,7 @@ class Threshold:
         )
 
     def get_config(self) -> dict:
-        """Returns the threshold as JSON-ready data; `Threshold.of` reads it back."""
+        """The threshold as JSON-ready data; `Threshold.of` reads it."""
         return dataclasses.asdict(self)
 
     def rejects(self, logits) -> np.ndarray:
@@ -183,8 +183,8 @@ def fit_threshold(
 ) -> Threshold:
     """Fits a threshold on logits of images that were not trained on.
 
-    It is half-way between two scores that occur, so that rounding on another backend or device
-    changes the decision on none of these images.
+    The threshold is half-way between two scores that occur, so that rounding on another backend
+    or device changes no decision on these images.
 
     Args:
         in_distribution: `(n, categories)` logits of images of the network's categories.

@@ -187,7 +187,7 @@ def restore(facts: Mapping, content: bytes) -> keras.Model:
         The network.
 
     Raises:
-        ValueError: the two do not fit each other, or one is damaged.
+        ValueError: the two do not belong together, or one of them is damaged.
     """
     try:
         build = BuildConfig(**facts["build"])

@@ -1,4 +1,4 @@
-"""Models that a command is given: a `.keras` file, or a preset."""
+"""The model that a command's flag names: a `.keras` file, or a preset."""
 
 import keras
 
@@ -7,7 +7,7 @@ from keras_seqpar.presets.loading import load_preset
 
 
 def load_source(source: str | None) -> keras.Model:
-    """Loads the model of a flag.
+    """Loads the model that a flag names.
 
     Args:
         source: a `.keras` file, or `"preset:NAME"`.

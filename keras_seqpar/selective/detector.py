@@ -224,7 +224,7 @@ def neighbors(changed: np.ndarray) -> np.ndarray:
 
 
 def region_map(given, shape: Sequence[int], name: str) -> np.ndarray:
-    """A boolean map of a region that a user has passed as a map or as boxes.
+    """A boolean map of a region that is given as a map or as boxes.
 
     Args:
         given: a boolean `(height, width)` array, or boxes `(top, left, bottom, right)` in
@@ -283,5 +283,5 @@ def _tile_means(differences: np.ndarray) -> np.ndarray:
 
 
 def _describe(given, array: np.ndarray) -> str:
-    """What a user has passed, for messages: in full only where it is short."""
+    """A value for messages: in full only where it is short."""
     return f"an array of {array.dtype} of shape {array.shape}" if array.size > 8 else repr(given)

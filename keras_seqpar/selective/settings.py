@@ -40,7 +40,7 @@ class Updates:
             the default of the kind of network.
         refresh: frames from one full run to the next; `None` for never.
         freeze: make weights constants (TensorFlow only).
-        prune: of networks that name a category: share up to which changes stop inside.
+        prune: of networks that predict categories: share up to which changes stop inside.
         margin: of segmentation: pixels of context around a region, or `"receptive_field"`.
         least: of segmentation: changed pixels that a region must have.
     """

@@ -47,7 +47,7 @@ class Prediction:
 
 
 class CategoryViewer:
-    """A network of this package, that names categories, on a video.
+    """A network of this package that predicts categories, on a video.
 
     Args:
         model: the network.
@@ -115,7 +115,7 @@ class CategoryViewer:
         return f"{self.labels[best]} {prediction.output[best]:.2f}"
 
     def draw(self, frame: np.ndarray, prediction: Prediction) -> np.ndarray:
-        """The frame as it is: scores have no place in it."""
+        """The frame, unchanged: scores have no positions to draw."""
         return frame
 
     def agreement(self, ours: Prediction, theirs: Prediction) -> float:
@@ -124,7 +124,7 @@ class CategoryViewer:
 
 
 class SegmentationViewer:
-    """A network that gives every pixel a class on a video.
+    """A network that predicts a class for every pixel, on a video.
 
     Args:
         model: the network. With 5 input channels it also gets where in the frame a pixel is.

@@ -17,7 +17,7 @@ from keras_seqpar.utils.names import unknown_name
 def attend(
     model: keras.Model, gains: Mapping[str, float], *, after: str | None = None
 ) -> keras.Model:
-    """Sets constant gains on chosen branches.
+    """Sets constant gains on the branches that are named.
 
     Args:
         model: a SeqPar network.
@@ -136,7 +136,7 @@ def _with_gain(
 
 
 def _check_after(parts: Parts, ids: Iterable[str], after: str | None) -> None:
-    """Refuses a layer that is not in all of these nodes' branches."""
+    """Refuses a layer that one of these nodes' branches does not have."""
     if after is None:
         return
     if not isinstance(after, str):

@@ -38,9 +38,9 @@ def with_threshold(model: keras.Model, threshold: Threshold | None) -> keras.Mod
     """The same network, plain ones included, that stores where "none of these" begins.
 
     The scores do not change. The threshold is saved with the network, and converted files get an
-    output `none_of_these`. It was fitted on the network's logits, so a cutout of fewer categories,
-    `attend`, `attention_input`, `add_category` and `merge` drop it: fit it after them. Fit it again
-    after further training.
+    output `none_of_these`. It is valid for the network's logits only, so a cutout of fewer
+    categories, `attend`, `attention_input`, `add_category` and `merge` drop it: fit it after them.
+    Fit it again after further training.
 
     Args:
         model: a network of this package.

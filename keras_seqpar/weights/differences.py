@@ -65,8 +65,8 @@ def refuse_difference(
 def build_differences(source: keras.Model, target: keras.Model) -> list[str]:
     """Compares how two networks were built, where both store it.
 
-    Compared are family, stem and the normalization of pixels. Differences of width and plan show
-    in the shapes and names of weights.
+    Family, stem and the normalization of pixels are compared. Another width or plan shows in the
+    shapes and names of weights.
 
     Returns:
         Lines such as "family: resnet50_v1 in the source, resnet50 in the target".

@@ -186,7 +186,7 @@ def test_a_set_is_refused_because_it_has_no_order(source):
 
 def test_repeated_names_are_refused():
     with pytest.raises(
-        ValueError, match=r"'a' is named twice. Every name may stand in a tree once"
+        ValueError, match=r"'a' is named twice. Every name may be used once in a tree"
     ):
         Hierarchy.of(["a", "b", "a"])
     with pytest.raises(ValueError, match="'cat' is named twice"):

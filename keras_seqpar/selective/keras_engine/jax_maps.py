@@ -31,7 +31,7 @@ def size_class(count: int, limit: int, kind: str) -> int:
     Args:
         count: number of positions, tiles, rows or columns.
         limit: the largest result.
-        kind: what is counted; all kinds are rounded alike here.
+        kind: what is counted; all kinds are rounded in the same way.
     """
     size = 1
     while size < count:

@@ -168,7 +168,7 @@ class DenseRunner:
 def _operation(function) -> Callable:
     """A traced function as a function from a list of tensors or arrays to a list of arrays.
 
-    To call the traced function itself checks every argument again, which takes 0.25 ms (2 cores).
+    A call of the traced function itself checks every argument again, which takes 0.25 ms (2 cores).
     The operations of the graph are executed one after the other: most of them use all cores
     themselves, and executed in parallel they took 4 % longer (ResNet-50 at 512 pixels, 2 cores).
     The single-threaded executor has no control flow, so graphs with control flow use the default.
