@@ -152,6 +152,7 @@ def _same_network(what: str, a: keras.Model, b: keras.Model) -> None:
     functions = function_differences(function_layers(a), function_layers(b))
     if layers[0] == layers[1] and not differing and not functions:
         return
+    differing = differing or [line.partition(":")[0] for line in functions]
     shown = ", ".join(differing[:5]) or "their layers"
     raise ValueError(
         f"The {what} differ ({shown}{', ...' if len(differing) > 5 else ''}): only networks that "

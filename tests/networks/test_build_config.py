@@ -124,6 +124,10 @@ def test_files_of_before_load_and_say_what_they_lack(tmp_path):
         sp.plain_twin(again)
     with pytest.raises(ValueError, match="is no SeqPar network"):
         sp.plain_twin(keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]))
+    scores = harness.network(["a", "b"]).layers[-1]
+    logits = keras.Input((2,))
+    with pytest.raises(ValueError, match="is no SeqPar network: it has no `trunk`"):
+        sp.plain_twin(keras.Model(logits, scores(logits)))
 
 
 def test_the_layer_takes_the_record_or_its_configuration():

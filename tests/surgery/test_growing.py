@@ -132,6 +132,14 @@ def test_merging_refuses_other_trunks_and_superclasses():
         sp.merge(sp.cutout(model, ["cat"]), other)
 
 
+def test_merging_refuses_trunks_that_compute_something_else():
+    model = harness.network(["cat", "dog"])
+    other = sp.cutout(model, ["dog"], copy=True)
+    other.get_layer("trunk").get_layer("stem_conv_norm").epsilon = 0.1
+    with pytest.raises(ValueError, match=r"The trunks differ \(stem_conv_norm\)"):
+        sp.merge(sp.cutout(model, ["cat"]), other)
+
+
 def test_merging_refuses_other_gains_of_a_common_superclass():
     model = harness.network(NESTED)
     keen = sp.attend(sp.cutout(model, ["dog"]), {"pets": 2.0})
