@@ -214,8 +214,8 @@ def make_viewer(
     """
     if len(model.inputs) > 1:
         raise ValueError(
-            f"{model.name!r} takes {len(model.inputs)} inputs; a video is one. Give gains as "
-            "constants with --gains."
+            f"{model.name!r} takes {len(model.inputs)} inputs, but a video is a single "
+            "input. Give gains as constants with --gains."
         )
     if not (len(model.outputs) == 1 and len(model.outputs[0].shape) == 4):
         return CategoryViewer(
@@ -223,8 +223,8 @@ def make_viewer(
         )
     if categories or gains or updates.prune:
         raise ValueError(
-            "--categories, --gains and --prune are for networks that name a category; this "
-            "one gives every pixel a class."
+            "--categories, --gains and --prune are for networks that predict categories; "
+            "this one predicts a class for every pixel."
         )
     return SegmentationViewer(model, frame_shape, detection, updates)
 
