@@ -5,6 +5,8 @@ from collections.abc import Mapping
 
 from keras_seqpar.families.base import Plan
 
+MERGED = "merged"
+
 
 @dataclasses.dataclass(frozen=True)
 class BuildConfig:
@@ -13,7 +15,8 @@ class BuildConfig:
     It is stored in the configuration of the layer `categories`, and therefore in every file.
 
     Args:
-        builder: `"phl"`, `"nhl"`, `"plain"` or `"one_branch"`.
+        builder: `"phl"`, `"nhl"`, `"plain"` or `"one_branch"`; `MERGED` for a network that was
+            merged from two that were built differently.
         family: name of the family.
         plan: name of the plan, or the configuration of a `Plan`; `None` for `"plain"` and
             `"one_branch"`. A `Plan` is turned into its configuration.

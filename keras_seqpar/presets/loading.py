@@ -147,6 +147,11 @@ def pack(model: keras.Model, **given: object) -> tuple[dict, bytes]:
             raise ValueError(unknown_name("entry of a preset", key, GIVEN_KEYS))
     parts = find_parts(model, allow_plain=True)
     build = parts.require_build(model.name)
+    if build.builder not in BUILDERS:
+        raise ValueError(
+            f"The network {model.name!r} was merged from two that were built differently, so no "
+            "builder makes it again. Save it as a .keras file instead of a preset."
+        )
     arrays = {}
     for name, variable in named_weights(model).items():
         value = np.asarray(keras.ops.convert_to_numpy(variable), "float32")

@@ -3,12 +3,15 @@
 Nothing here changes the network it is given.
 """
 
+import dataclasses
+
 import keras
 import numpy as np
 from keras import ops
 
 from keras_seqpar.families.base import Initializers
 from keras_seqpar.hierarchy.tree import Hierarchy, Node
+from keras_seqpar.networks.build_config import MERGED, BuildConfig
 from keras_seqpar.networks.graph import leaf_layers
 from keras_seqpar.networks.parts import find_parts, rebuild
 from keras_seqpar.surgery.cutout import with_own_weights
@@ -98,9 +101,20 @@ def merge(model_a: keras.Model, model_b: keras.Model, *, name: str | None = None
     _same_network("trunks", a.trunk, b.trunk)
     for id_ in [id_ for id_ in b.branches if id_ in a.branches]:
         _same_network(f"branches of {id_!r}", a.branches[id_], b.branches[id_])
+    joined = dataclasses.replace(a, build=_joined_build(a.build, b.build))
     return rebuild(
-        a, hierarchy=hierarchy, branches={**b.branches, **a.branches}, name=name or model_a.name
+        joined,
+        hierarchy=hierarchy,
+        branches={**b.branches, **a.branches},
+        name=name or model_a.name,
     )
+
+
+def _joined_build(a: BuildConfig | None, b: BuildConfig | None) -> BuildConfig | None:
+    """How both networks were built; where that differs, no builder makes the joined one again."""
+    if a is None or b is None:
+        return None
+    return a if a == b else dataclasses.replace(a, builder=MERGED, plan=None, split_points=None)
 
 
 def _twin(hierarchy: Hierarchy, level: int, like: str | None) -> Node:

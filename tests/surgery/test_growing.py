@@ -7,9 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import keras_seqpar as sp
+from keras_seqpar import presets
+from keras_seqpar.networks.parts import find_parts
 from tests import harness
 
 NESTED = {"pets": ["cat", "dog"], "vehicles": {"land": ["car"]}, "tree": None}
+SMALL = {"family": "resnet18", "input_shape": (32, 32, 3), "stem": "small", "seed": 0}
 
 
 def hierarchy(model: keras.Model) -> sp.Hierarchy:
@@ -167,3 +170,17 @@ def test_only_seqpar_networks_grow(work):
         work(sp.build_plain(2, family="resnet18", width=0.125))
     with pytest.raises(TypeError, match=r"Expected a keras\.Model"):
         work("model.keras")
+
+
+def test_a_merged_network_says_how_it_was_built():
+    model = harness.build(NESTED)
+    both = sp.merge(sp.cutout(model, ["cat"]), sp.cutout(model, ["tree"]))
+    assert find_parts(both).build == find_parts(model).build
+    flat = sp.build_phl(["x", "y"], width=0.125, **SMALL)
+    nested = sp.build_nhl({"pets": ["cat", "dog"]}, width=0.125, **SMALL)
+    merged = sp.merge(flat, nested)
+    build = find_parts(merged).build
+    assert (build.builder, build.plan, build.family) == ("merged", None, "resnet18")
+    assert sp.plain_twin(merged).output_shape == (None, 4)
+    with pytest.raises(ValueError, match="merged from two that were built differently"):
+        presets.pack(merged)
