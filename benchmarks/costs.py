@@ -28,6 +28,7 @@ from keras import ops
 import keras_seqpar as sp
 from keras_seqpar import hierarchy
 from keras_seqpar.costs.counting import Cost
+from keras_seqpar.networks.loading import load_network
 from keras_seqpar.networks.parts import find_parts
 from keras_seqpar.utils.files import write_file
 
@@ -122,7 +123,7 @@ def exercise(full: keras.Model, kept: Sequence[str]) -> str:
         path = os.path.join(folder, "full.keras")
         scores = timed("one image", lambda: full(image, training=False))
         timed("save", lambda: full.save(path))
-        reloaded = timed("load", lambda: keras.models.load_model(path))
+        reloaded = timed("load", lambda: load_network(path))
         cutout = timed("cut", lambda: sp.cutout(reloaded, kept))
         cutout.save(os.path.join(folder, "cutout.keras"))
     expected = sp.cutout(full, kept)(image, training=False)

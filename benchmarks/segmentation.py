@@ -215,7 +215,11 @@ def main(argv: list[str]) -> None:
     print(table(rows), flush=True)
     rows += [measure_video(network, x, args.frames, detection, updates) for x in args.videos]
     print(table(rows))
-    report = {"flags": own_flags(), "backend": keras.backend.backend(), "rows": rows}
+    report = {
+        "flags": own_flags() | {"network": argv[1]},
+        "backend": keras.backend.backend(),
+        "rows": rows,
+    }
     folder = Path(args.output)
     folder.mkdir(parents=True, exist_ok=True)
     write_files(

@@ -143,10 +143,10 @@ def format_row(row: dict) -> str:
     )
 
 
-def title(flags: dict) -> str:
-    """The name of a run in the figure."""
-    count = "one square" if flags["regions"] == 1 else f"{flags['regions']} squares"
-    return f"{flags['network']}, {flags['size']} pixels, {count}"
+def title(values: dict) -> str:
+    """The name of a run in the figure, from the values of its flags."""
+    count = "one square" if values["regions"] == 1 else f"{values['regions']} squares"
+    return f"{values['network']}, {values['size']} pixels, {count}"
 
 
 def read_runs(folders: list[str]) -> list[tuple[str, list[dict]]]:

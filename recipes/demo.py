@@ -24,14 +24,16 @@ from absl import flags
 
 import keras_seqpar as sp
 from keras_seqpar import data, mobile
+from keras_seqpar.costs.counting import Cost
 from keras_seqpar.networks.loading import load_network
+from keras_seqpar.networks.parts import find_parts
 from keras_seqpar.training.config import PLAIN, SEQPAR
 from keras_seqpar.training.flags import parse_train_flags
 from keras_seqpar.training.tasks import classification
 
 flags.DEFINE_list("categories", ["3", "5", "8"], "What the cutout keeps.")
 flags.DEFINE_string("output", "runs/demo", "Folder of everything that is made.")
-flags.DEFINE_boolean("reuse", False, "Take the networks that an earlier demo trained.")
+flags.DEFINE_boolean("reuse", False, "Load the networks that an earlier demo trained.")
 
 IMAGE_SIZE = 32
 
@@ -41,7 +43,7 @@ class Row:
     """One network of the table."""
 
     name: str
-    cost: sp.cost
+    cost: Cost
     report: mobile.Report
     accuracy: float
 
@@ -57,9 +59,11 @@ def trained(network: str, folder: Path) -> keras.Model:
     return load_network(best)
 
 
-def measure(name: str, model, file: Path, digits: data.Dataset, kept: tuple[str, ...]) -> Row:
+def measure(
+    name: str, model: keras.Model, file: Path, digits: data.Dataset, kept: tuple[str, ...]
+) -> Row:
     """Converts a network to int8, checks the file, and scores it on the kept categories."""
-    labels = model.layers[-1].hierarchy.categories
+    labels = find_parts(model, allow_plain=True).hierarchy.categories
     made = mobile.convert(
         model,
         file,

@@ -13,9 +13,9 @@ What follows `--` are flags of recipes/train.py, the same for every network. The
                 WordNet's categories; 2, 3 and 4 split-points (table 4)
 
 The networks are in --output: those that are finished are not trained again, and one that was
-interrupted is resumed. The network of the last epoch is measured, so that nothing is chosen on
-the images it is measured on. Tables are in Markdown; means over the seeds, and in brackets
-their standard deviation.
+interrupted is resumed. The network of the last epoch is measured, so that no epoch is selected by
+the images that it is measured on. Tables are in Markdown, with means over the seeds and, in
+brackets, standard deviations.
 """
 
 from keras_seqpar.utils.commands import flag_group, run
@@ -35,13 +35,9 @@ from keras_seqpar.training import studies
 from keras_seqpar.training.flags import parse_train_flags
 from keras_seqpar.training.tasks import classification
 from keras_seqpar.utils.files import write_json
+from keras_seqpar.utils.names import unknown_name
 
 TRAIN = Path(__file__).with_name("train.py")
-STUDIES = {
-    "baselines": studies.baselines,
-    "training": studies.training,
-    "nesting": studies.nesting,
-}
 
 with flag_group("Study"):
     flags.DEFINE_integer("seeds", 1, "Networks per case; their seeds are 0, 1, ...", lower_bound=1)
@@ -53,7 +49,8 @@ with flag_group("Study"):
     flags.DEFINE_integer(
         "rounds",
         10,
-        "Rounds of the latency: every file has 20 runs per round; the medians' median is taken.",
+        "Rounds of the latency: 20 runs per file and round; the result is the median of the "
+        "rounds' medians.",
         lower_bound=1,
     )
 
@@ -64,7 +61,7 @@ def measure_int8(
     """Converts the networks of the baselines and their cutouts to int8 and measures the files.
 
     Returns:
-        Name -> bytes, milliseconds (median on 1 thread, the files in turn) and top-1 on the
+        Name -> bytes, milliseconds (median on 1 thread; the files take turns) and top-1 on the
         validation images of the file's own categories.
     """
     converted = dict(networks)
@@ -131,8 +128,8 @@ def main(argv: list[str]) -> None:
     """Trains and measures what the study compares."""
     args = flags.FLAGS
     name, shared = argv[1], argv[2:]
-    if name not in STUDIES:
-        raise ValueError(f"Unknown study {name!r}. Valid: {', '.join(STUDIES)}.")
+    if name not in studies.STUDIES:
+        raise ValueError(unknown_name("study", name, studies.STUDIES))
     config, _ = parse_train_flags(shared)
     dataset = classification.load_data(
         config.data, batch_size=config.step.batch_size, cropped=False
@@ -146,7 +143,7 @@ def main(argv: list[str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, str(TRAIN)]
     study = studies.Study(command, shared, folder, args.seeds, dataset, subsets)
-    results, networks = studies.run_cases(study, STUDIES[name](study))
+    results, networks = studies.run_cases(study, studies.STUDIES[name](study))
     if name == "baselines" and args.int8:
         results["int8"] = measure_int8(study, networks, args.rounds)
         print(f"\n{int8_table(results['int8'], results)}")
@@ -154,4 +151,8 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    run(main, positional=["STUDY", "FLAGS..."], stopped="Stopped. The same command goes on.")
+    run(
+        main,
+        positional=["STUDY", "FLAGS..."],
+        stopped="Stopped. Start the same command again to continue.",
+    )

@@ -1,10 +1,10 @@
-"""How a training went: loss and accuracy against the epoch."""
+"""Learning curves: loss and accuracy against the epoch."""
 
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from keras_seqpar.utils.files import replacing
+from keras_seqpar.plots import drawing
 
 
 def learning_curves(history: Sequence[Mapping[str, float]], path=None):
@@ -13,7 +13,7 @@ def learning_curves(history: Sequence[Mapping[str, float]], path=None):
     Args:
         history: one mapping per epoch with `epoch`, `loss`, `accuracy`, `val_loss` and
             `val_accuracy`.
-        path: where to save the figure; `None` saves nothing.
+        path: file to save the figure to (.png, .svg or .pdf); `None` for none.
 
     Returns:
         The `matplotlib.figure.Figure`.
@@ -25,9 +25,7 @@ def learning_curves(history: Sequence[Mapping[str, float]], path=None):
 
     >>> learning_curves(history, "curves.png")
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 3.5), layout="constrained")
+    figure = drawing.new_figure(9, 3.5)
     epochs = [line["epoch"] for line in history]
     for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         for key, label in ((name, "training"), (f"val_{name}", "validation")):
@@ -35,10 +33,7 @@ def learning_curves(history: Sequence[Mapping[str, float]], path=None):
         axes.set(xlabel="epoch", ylabel=name)
         axes.grid(alpha=0.3)
         axes.legend()
-    if path is not None:
-        with replacing(path) as temporary:
-            figure.savefig(temporary, dpi=120)
-    return figure
+    return drawing.finish(figure, path)
 
 
 def write_curves(path: str | os.PathLike, history: Sequence[Mapping[str, float]]) -> None:

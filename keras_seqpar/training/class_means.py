@@ -1,4 +1,4 @@
-"""Means over the images of each category: what similar categories are grouped by."""
+"""Mean features or predictions of each category, by which similar categories are grouped."""
 
 import keras
 import numpy as np
@@ -13,21 +13,27 @@ BY = ("features", "confusion", "scores")
 
 
 def class_means(
-    model: keras.Model, dataset: Dataset, by: str, *, batch_size: int = 64
+    model: keras.Model,
+    dataset: Dataset,
+    by: str,
+    *,
+    split: str = "validation",
+    batch_size: int = 64,
 ) -> tuple[np.ndarray, float | None]:
-    """Averages a network's features or predictions over the validation images of each category.
+    """Averages a network's features or predictions over the images of each category.
 
     Args:
         model: a network of this package; its categories are those of the data.
-        dataset: data with a validation split.
+        dataset: the images.
         by: `"features"` of the trunk, averaged over positions; `"confusion"`, the shares of
             images that are classified as each category; or `"scores"`, the mean scores.
+        split: which split of the data to average over.
         batch_size: images per step.
 
     Returns:
         `(categories, features or categories)` in the network's order, as
-        `keras_seqpar.hierarchy.from_similarity` takes them, and top-1 on these images; `None` with
-        `"features"`.
+        `keras_seqpar.hierarchy.from_similarity` takes them; and top-1 on these images, or `None`
+        where `by` is `"features"`.
 
     Raises:
         ValueError: no network of this package, or one of other categories than the data.
@@ -42,7 +48,7 @@ def class_means(
             f"The network and {dataset.name} have different categories; only one of them has "
             f"{', '.join(odd[:10])}{', ...' if len(odd) > 10 else ''}."
         )
-    images = dataset.validation
+    images = dataset.splits[split]
     column = np.array([labels.index(label) for label in dataset.categories])
     truth = column[images.labels]
     if by == "features":

@@ -1,4 +1,4 @@
-"""Several trainings under the same budget, and what is measured of their networks."""
+"""Studies: several networks trained under the same budget, measured and compared."""
 
 import dataclasses
 import functools
@@ -18,6 +18,7 @@ from keras_seqpar.networks.loading import load_network
 from keras_seqpar.networks.parts import find_parts
 from keras_seqpar.surgery.cutout import cutout
 from keras_seqpar.training import evaluation
+from keras_seqpar.training.class_means import class_means
 from keras_seqpar.training.config import PLAIN
 
 
@@ -26,10 +27,10 @@ class Study:
     """What all cases of a study share.
 
     Args:
-        command: what runs recipes/train.py.
-        shared: flags of train.py.
+        command: the start of the command line: Python and recipes/train.py.
+        shared: flags of train.py for all networks.
         folder: where the networks are.
-        seeds: how many networks per case.
+        seeds: number of networks per case; their seeds are 0, 1, ...
         dataset: the data, both splits.
         subsets: name -> labels of a cutout.
     """
@@ -46,7 +47,7 @@ class Study:
 
         Args:
             case: name of the case.
-            flags: flags of train.py of this case.
+            flags: flags of train.py for this case.
             seed: the seed.
 
         Raises:
@@ -69,7 +70,7 @@ class Study:
 
 
 def baselines(study: Study) -> dict[str, list[str]]:
-    """Name -> flags of the networks of table 2."""
+    """Name -> flags: the networks of table 2 of arXiv 2308.05128."""
     plain = f"--network={PLAIN}"
     alone = {
         f"plain on {name}": [plain, f"--categories={','.join(labels)}"]
@@ -89,7 +90,8 @@ def training(study: Study) -> dict[str, list[str]]:
 def nesting(study: Study) -> dict[str, list[str]]:
     """Name -> flags: the same categories under different superclasses."""
     labels = study.dataset.categories
-    features = _features(study.network("seqpar", [], 0), study.dataset)
+    network = study.network("seqpar", [], 0)
+    features, _ = class_means(network, study.dataset, "features", split="train")
     similar = functools.partial(hierarchy.from_similarity, labels, features=features)
     makers = {
         "similar, 2 levels": functools.partial(similar, levels=2),
@@ -120,23 +122,13 @@ STUDIES: dict[str, Callable[[Study], dict[str, list[str]]]] = {
 }
 
 
-def _features(network: keras.Model, dataset: Dataset) -> np.ndarray:
-    """Mean trunk features of the training images of each category, `(categories, channels)`."""
-    trunk, split = find_parts(network).trunk, dataset.train
-    total = np.zeros((len(dataset.categories), trunk.output.shape[-1]))
-    for start in range(0, len(split), 64):
-        rows = np.arange(start, min(len(split), start + 64))
-        found = keras.ops.convert_to_numpy(trunk.predict_on_batch(split.read(rows)))
-        np.add.at(total, split.labels[rows], found.mean((1, 2)))
-    return total / np.bincount(split.labels)[:, None]
-
-
 def accuracies(network: keras.Model, study: Study) -> dict[str, float]:
     """Top-1 of a network on validation images.
 
     Returns:
-        `all`: of all categories, where the network has them. For each subset it has: `NAME`,
-        the categories outside it left out, as a cutout does.
+        `all`: over the images of all categories, if the network has them all. The name of each
+        subset that the network has: over the images of the subset, comparing the subset's logits
+        only, as a cutout does.
     """
     known = find_parts(network, allow_plain=True).hierarchy.categories
     images = only(study.dataset, known).validation
