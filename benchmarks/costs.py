@@ -5,7 +5,7 @@
 
 No data and no training: networks are built, cut and counted at 224 pixels. The network with
 1,000 categories is also run, saved, reloaded and cut; the seconds and the peak memory are printed
-below the table. Takes about 2 minutes and 4 GiB. KERAS_BACKEND chooses the backend; default: jax.
+below the table. Takes about 2 minutes and 4 GiB. KERAS_BACKEND selects the backend; default: jax.
 """
 
 from keras_seqpar.utils.commands import flag_group, run

@@ -1,4 +1,4 @@
-"""Draws what a trained network is and does: the figures of the documentation.
+"""Draws structure, costs and accuracy of a trained network: figures of the documentation.
 
     python benchmarks/figures.py runs/imagenette/last.keras --dataset imagenette --data_dir DIR
     python benchmarks/figures.py NET.keras --dataset folder:PATH --study runs/studies/baselines.json

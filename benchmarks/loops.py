@@ -23,15 +23,17 @@ from keras_seqpar import selective
 from keras_seqpar.selective.measuring import compile_dense, timed
 
 SIZE, DIGIT = 64, 28
-TURN = 30  # frames that one of the three runs before the next does
+TURN = 30  # frames that one of the three runs before the next one starts
 WARM_UP = 3  # frames that are not counted
 
 args = flags.FLAGS
 with flag_group("Comparison"):
-    flags.DEFINE_integer("frames", 90, "Frames that count, after three that do not.", lower_bound=1)
-    flags.DEFINE_integer("filters", 16, "Of each layer.", lower_bound=1)
-    flags.DEFINE_integer("digit", 3, "Which digit of scikit-learn's.", lower_bound=0)
-    flags.DEFINE_integer("seed", 0, "Of the weights.")
+    flags.DEFINE_integer(
+        "frames", 90, "Frames to measure, after three that are not counted.", lower_bound=1
+    )
+    flags.DEFINE_integer("filters", 16, "Filters of each layer.", lower_bound=1)
+    flags.DEFINE_integer("digit", 3, "Which of scikit-learn's digits, 0 to 9.", lower_bound=0)
+    flags.DEFINE_integer("seed", 0, "Seed of the weights.")
 
 
 def make_network(filters: int, seed: int) -> keras.Model:
@@ -43,7 +45,7 @@ def make_network(filters: int, seed: int) -> keras.Model:
 
 
 def moving_digit(digit: int) -> Iterator[np.ndarray]:
-    """Frames `(64, 64, 1)` with values of 0 to 1, in which a digit moves to and fro."""
+    """Frames `(64, 64, 1)` with values of 0 to 1, in which a digit moves back and forth."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()
@@ -101,7 +103,7 @@ def measure(model: keras.Model, frames: Iterator[np.ndarray], count: int) -> dic
     Args:
         model: from `make_network`.
         frames: from `moving_digit`.
-        count: number of frames that count.
+        count: number of frames to measure.
 
     Returns:
         Name -> (median milliseconds per frame, largest difference from Keras relative to the

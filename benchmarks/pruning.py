@@ -1,4 +1,4 @@
-"""Streams that are not exact, on videos: how much faster they are, how often they agree.
+"""Inexact streams on videos: how much faster they are, and how often they agree.
 
     python benchmarks/pruning.py NET.keras --videos highway.avi,mall.mpg
     python benchmarks/pruning.py preset:imagenette_small --videos highway.avi --size 192x192 \
@@ -6,10 +6,10 @@
 
 For every threshold, reach and share of pruning (see `keras_seqpar.selective.stream`) the frames
 of a video go through a stream, and through Keras (compiled where the backend compiles), in turns of
---turn frames. The table has the medians of both, their quotient and that of their sums, the share
-of the network's arithmetic that was done, and the share of frames with the same predicted category
-as the dense run of the original frame. Below it is how often dense runs of successive frames
-predict the same category.
+--turn frames. The table has the medians of both, the quotient of the medians and that of the sums,
+the share of the network's arithmetic that was done, and the share of frames with the same predicted
+category as the dense run of the original frame. The line below it says how often dense runs of
+successive frames predict the same category.
 """
 
 from keras_seqpar.utils.commands import EXPECTED_ERRORS, flag_group, run
@@ -40,9 +40,9 @@ HEAD = (
 
 args = flags.FLAGS
 with flag_group("Data"):
-    flags.DEFINE_list("videos", [], "Videos of a camera that stands still.")
-    flags.DEFINE_string("size", "512x512", "Frames are resized to it.")
-    flags.DEFINE_integer("frames", 100, "Per video.", lower_bound=1)
+    flags.DEFINE_list("videos", [], "Videos of a fixed camera.")
+    flags.DEFINE_string("size", "512x512", "Size that frames are resized to.")
+    flags.DEFINE_integer("frames", 100, "Frames per video.", lower_bound=1)
 with flag_group("Stream"):
     flags.DEFINE_list(
         "thresholds", ["10", "20", "auto"], "Difference from which on a pixel counts as changed."
@@ -54,7 +54,9 @@ with flag_group("Stream"):
     flags.DEFINE_integer("refresh", None, "Frames from one full run to the next.", lower_bound=1)
     define_detection_flags(drop_single=False)
     define_freeze_flag()
-    flags.DEFINE_integer("turn", 8, "Frames that one network runs before the other.", lower_bound=1)
+    flags.DEFINE_integer(
+        "turn", 8, "Frames that one of the two runs before the other.", lower_bound=1
+    )
 
 
 def read_frames(source: str, size: tuple[int, int], count: int) -> np.ndarray:

@@ -1,17 +1,17 @@
-"""Segmentation of crops around changes against segmentation of full frames.
+"""Compares segmentation of crops around changes with segmentation of full frames.
 
     python benchmarks/segmentation.py runs/segment/last.keras --data camvid-240x180.zip \
         --videos highway.avi,mall.mpg --output out/segmentation
 
-Test images get a box of another test image pasted in at a random place; videos run as they are.
-Every frame goes through a stream of crops, and through one that computes the full frame each
-time, in turns: both by the same compiled network. The tables have
+A box of another test image is pasted into each test image at a random place; videos are used
+unchanged. Every frame goes through a stream of crops and then through a stream that computes the
+full frame each time, both with the same compiled network. The tables have
 
-- how many times faster the stream of crops is: by the medians, and in all;
+- how many times faster the stream of crops is: by the medians, and by the sums ("in all");
 - "agreement": the share of positions with the class of the full run of the original frame;
   "of crops": the same for the accepted frame, without the noise that the threshold lets pass;
-- the mean IoU of both against the images' labels, pasted likewise. Videos have no labels; for
-  them there is how much full runs agree with each other from frame to frame.
+- the mean IoU of both against the images' labels, with the same box pasted in. Videos have no
+  labels; for them the table has the agreement of full runs of successive frames.
 
 Writes segmentation.md and segmentation.json.
 """
@@ -38,11 +38,11 @@ from keras_seqpar.utils.files import write_files
 args = flags.FLAGS
 with flag_group("Data"):
     flags.DEFINE_string("data", None, "The zip with CamVid.")
-    flags.DEFINE_list("videos", [], "Videos of a camera that stands still.")
-    flags.DEFINE_list("shares", ["0.02", "0.05", "0.1"], "Of the area that are pasted.")
+    flags.DEFINE_list("videos", [], "Videos of a fixed camera.")
+    flags.DEFINE_list("shares", ["0.02", "0.05", "0.1"], "Shares of the area that are pasted.")
     flags.DEFINE_integer("images", 233, "Test images per share.", lower_bound=1)
     flags.DEFINE_integer("frames", 200, "Frames per video.", lower_bound=2)
-    flags.DEFINE_integer("seed", 0, "Of places.")
+    flags.DEFINE_integer("seed", 0, "Seed of the places.")
 with flag_group("Stream"):
     flags.DEFINE_string("margin", "8", "Pixels of context, or receptive_field.")
     flags.DEFINE_string(

@@ -1,4 +1,4 @@
-"""Dense against selective inference on synthetic frames, in turns within one run.
+"""Compares dense and selective inference on synthetic frames, in turns within one run.
 
     python benchmarks/streams.py --network resnet50 --size 512 --runs 30
     python benchmarks/streams.py --network resnet50 --size 512 --regions 4
@@ -9,11 +9,11 @@ From frame to frame, one or several squares in random places change; together th
 share of the area. The same frames go through Keras (compiled where the backend compiles) and
 through the stream, in turns of --turn frames: with one frame per turn, each of the two would push
 the other's weights and maps out of the processor's caches. The table has the medians of both,
-their quotient, the bound that counted multiply-accumulates set, and the largest difference
-relative to the output range. Weights are random. A run on TensorFlow takes a few minutes.
+their quotient, the bound set by counted multiply-accumulates, and the largest difference relative
+to the output range. Weights are random. A run on TensorFlow takes a few minutes.
 
 Writes selective.json and, if matplotlib is installed, selective.png: quotient and bound over the
-share, with --beside also of earlier runs.
+share; with --beside, also those of earlier runs.
 """
 
 from keras_seqpar.utils.commands import flag_group, own_flags, run
@@ -50,15 +50,19 @@ with flag_group("Network"):
     )
     flags.DEFINE_integer("size", 512, "Side of the frames in pixels.", lower_bound=32)
 with flag_group("Stream"):
-    flags.DEFINE_list("shares", ["0.01", "0.05", "0.1", "0.25", "1"], "Of the area that change.")
-    flags.DEFINE_integer("regions", 1, "Squares that change.", lower_bound=1)
+    flags.DEFINE_list(
+        "shares", ["0.01", "0.05", "0.1", "0.25", "1"], "Shares of the area that change."
+    )
+    flags.DEFINE_integer("regions", 1, "Number of squares that change.", lower_bound=1)
     flags.DEFINE_integer(
         "runs", 32, "Frames per share, after three that are not counted.", lower_bound=1
     )
-    flags.DEFINE_integer("turn", 8, "Frames that one network runs before the other.", lower_bound=1)
+    flags.DEFINE_integer(
+        "turn", 8, "Frames that one of the two runs before the other.", lower_bound=1
+    )
     flags.DEFINE_enum("mode", "auto", ["auto", *MODES], "How frames are computed.")
     define_freeze_flag()
-    flags.DEFINE_integer("seed", 0, "Of places and values.")
+    flags.DEFINE_integer("seed", 0, "Seed of places and values.")
 with flag_group("Output"):
     flags.DEFINE_string("output", "out/selective", "Folder to write to.")
     flags.DEFINE_list("beside", [], "Folders of earlier runs to draw as well.")
@@ -83,7 +87,7 @@ def make_network(name: str, size: int, width: float) -> keras.Model:
     model = sp.build_plain(10, family=name, input_shape=shape, width=width, seed=0)
     trunk = find_parts(model, allow_plain=True).trunk
     rng = np.random.default_rng(0)
-    for layer in trunk.layers:  # an addition of zeros would be optimized away
+    for layer in trunk.layers:  # with zeros the additions would be optimized away
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.beta.assign(0.1 * rng.normal(size=layer.beta.shape))
     return trunk

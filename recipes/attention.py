@@ -1,22 +1,21 @@
-"""Sweeps the gain of top-down attention: how much right cues help, and wrong cues harm.
+"""Sweeps the gain of top-down attention: how much right cues help and wrong cues harm.
 
     python recipes/attention.py runs/digits/best.keras
     python recipes/attention.py runs/imagenette/best.keras --dataset imagenette --data_dir PATH \\
         --after stage4_block1_conv2,stage5_block1_relu --json out.json --plot out.png
 
-Measures top-1 at every gain of a grid, where
-- the cue is right: the image's true category has the gain (arXiv 2308.05128, section 4.4);
-- the cue is wrong: another category has it, averaged over all others;
-- some categories cannot be present and are inhibited (gains below 1): --absent of the others,
-  drawn for every image by --seed;
+Measures top-1 at every gain of a grid:
+- right cue: the image's true category has the gain (arXiv 2308.05128, section 4.4);
+- wrong cue: another category has it, averaged over all others;
+- inhibition (gains below 1): categories that are known to be absent have it: --absent of the
+  others, drawn for every image by --seed;
 - in nested networks: the superclass of the true category has it, or a wrong superclass;
-- the gain acts after other layers of the categories' branches (--after).
+- with --after: the gain acts after other layers of the categories' branches.
 
-The calibrated gain is chosen on a random half of the images and measured on the other half. With
-right cues alone, higher gains are always better; with --trust 0.8 the gain is the best for cues
-of which 80 % are right.
+The calibrated gain is the best one on a random half of the images, measured on the other half. By
+default it is the best for right cues only; with --trust 0.8, for cues of which 80 % are right.
 
-Constant gains of the network are set to 1 first. KERAS_BACKEND chooses the backend.
+Constant gains of the network are set to 1 first. KERAS_BACKEND selects the backend.
 """
 
 from keras_seqpar.utils.commands import flag_group, run
@@ -45,7 +44,7 @@ args = flags.FLAGS
 with flag_group("What to measure"):
     grid = ", ".join(f"{gain:g}" for gain in GAINS)
     flags.DEFINE_list(
-        "gains", None, f"Gains with commas between; 1 is always among them. Default: {grid}."
+        "gains", None, f"Gains, separated by commas; 1 is always included. Default: {grid}."
     )
     flags.DEFINE_list(
         "after", [], "Layers of the categories' branches, without the branch's prefix."
@@ -53,13 +52,15 @@ with flag_group("What to measure"):
     flags.DEFINE_integer(
         "absent",
         None,
-        "How many categories to inhibit. Default: half of the others.",
+        "Number of categories to inhibit. Default: half of the others.",
         lower_bound=1,
     )
     flags.DEFINE_float(
         "trust", 1.0, "Share of right cues to calibrate for, 0 to 1.", lower_bound=0.0
     )
-    flags.DEFINE_integer("seed", 0, "Of halves, absent categories and drawn cues.", lower_bound=0)
+    flags.DEFINE_integer(
+        "seed", 0, "Seed of the halves, the absent categories and the drawn cues.", lower_bound=0
+    )
     flags.DEFINE_string("json", None, "Write all results to this file, too.")
     flags.DEFINE_string("plot", None, "Draw the curves to this file: .png, .svg or .pdf.")
 define_measured_data_flags()

@@ -5,11 +5,11 @@
     python recipes/evaluate.py best.keras --dataset folder:PATH
 
 Prints top-1 accuracy over all images and per category. With --categories it also cuts these
-out of the network and runs the cutout: on images of these categories, and on images of all
-others, which it must misclassify: as what, and with what confidence?
+categories out and runs the cutout on their images, and on images of all other categories, which it
+must misclassify: the table shows as which category, and with what confidence.
 
 The data set must have all categories of the network (matched by label, or by the id made from
-it). Images of further categories count as out-of-distribution. KERAS_BACKEND chooses the backend.
+it). Images of further categories count as out-of-distribution. KERAS_BACKEND selects the backend.
 """
 
 from keras_seqpar.utils.commands import flag_group, run
@@ -26,8 +26,8 @@ from keras_seqpar.training.flags import define_measured_data_flags
 from keras_seqpar.utils.files import write_json
 
 with flag_group("What to measure"):
-    flags.DEFINE_list("categories", None, "Labels to cut out, with commas between.")
-    flags.DEFINE_string("json", None, "Write everything to this file, too.")
+    flags.DEFINE_list("categories", None, "Labels to cut out, separated by commas.")
+    flags.DEFINE_string("json", None, "Write all results to this file, too.")
 define_measured_data_flags()
 
 
@@ -39,7 +39,7 @@ def show(title: str, report: Mapping[str, Any]) -> None:
 
 
 def main(argv: list[str]) -> None:
-    """Measures the network and the cutout, and prints what was found."""
+    """Measures the network and the cutout, and prints the results."""
     args = flags.FLAGS
     network = load_network(argv[1])
     cut = sp.cutout(network, args.categories) if args.categories else None

@@ -8,9 +8,9 @@
     python recipes/group.py --source file --file pets.yaml --figure pets.svg
 
 Sources: wordnet groups by meaning. similarity groups categories that a trained network finds
-similar: by the mean features of its trunk (--by features), by which it confuses (--by confusion)
-or by its mean scores (--by scores), all on the validation images. dissimilar and random are
-controls; dissimilar separates what similarity (without --model: WordNet) puts together.
+similar: by the mean features of its trunk (--by features), by its confusions (--by confusion) or by
+its mean scores (--by scores), all on the validation images. dissimilar and random are
+controls; dissimilar separates categories that similarity (without --model: WordNet) groups.
 """
 
 from keras_seqpar.utils.commands import EXPECTED_ERRORS, flag_group, run
@@ -48,14 +48,16 @@ with flag_group("Grouping"):
         "At the first split-point; not for wordnet. Default: categories ** (1 / levels).",
         lower_bound=2,
     )
-    flags.DEFINE_integer("seed", 0, "Of --source random.", lower_bound=0)
+    flags.DEFINE_integer("seed", 0, "Seed of --source random.", lower_bound=0)
     flags.DEFINE_string(
         "corpus", None, "Your own WordNet: a folder or .zip of nltk, a folder of wn."
     )
-    flags.DEFINE_bool("explain", False, "For wordnet: print which meaning each name was given.")
+    flags.DEFINE_bool(
+        "explain", False, "For wordnet: print the meaning that was found for each name."
+    )
 with flag_group("Trained network (similarity, dissimilar)"):
     flags.DEFINE_string("model", None, "A .keras file, for example runs/x/best.keras.")
-    flags.DEFINE_enum("by", "features", BY, "What of it to compare.")
+    flags.DEFINE_enum("by", "features", BY, "What to compare.")
     flags.DEFINE_enum("method", "average", METHODS, "Linkage of clusters; ward: features only.")
     flags.DEFINE_string("data_dir", None, "Where tensorflow-datasets keeps its data.")
     flags.DEFINE_integer("image_size", None, "Pixels, for a network of any size.", lower_bound=1)
@@ -66,7 +68,7 @@ with flag_group("Output"):
 
 
 def check_flags() -> None:
-    """Makes sure that the flags fit each other.
+    """Checks that the flags fit each other.
 
     Raises:
         ValueError: they do not.
@@ -133,7 +135,7 @@ def measure() -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
     """Runs --model on the validation images.
 
     Returns:
-        The network's labels, and the argument that `similarity` and `dissimilar` take.
+        The network's labels, and an argument for `from_similarity` and `from_dissimilarity`.
     """
     model = load_network(args.model)
     size = model.inputs[0].shape[1] or args.image_size
@@ -165,7 +167,7 @@ def summarize(tree: sp.Hierarchy) -> str:
             f"Split-point {level}: superclasses with {', '.join(map(str, sizes))} children."
         )
     if count := sum(node.is_category for node in tree.roots):
-        lines.append(f"{count} of {len(tree.categories)} categories hang at the trunk.")
+        lines.append(f"{count} of {len(tree.categories)} categories are directly under the trunk.")
     return "\n".join(lines)
 
 

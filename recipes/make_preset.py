@@ -3,10 +3,10 @@
     python recipes/make_preset.py runs/imagenette/best.keras --name imagenette_small \
         --license "Apache-2.0; trained on ..." --data_dir DIR
 
-The network says how it was built; what it was trained with is read from the flags.json beside it.
+The network knows how it was built; flags.json beside it has the flags of its training.
 The preset is made in memory first: its outputs are compared with the trained network's, and its
 accuracy is measured, with its float16 weights, on the validation images. Only then are the two
-files written to keras_seqpar/presets/. Above 6 MB it is refused. KERAS_BACKEND chooses the backend.
+files written to keras_seqpar/presets/. Above 6 MB it is refused. KERAS_BACKEND selects the backend.
 """
 
 from keras_seqpar.utils.commands import flag_group, run
@@ -39,14 +39,14 @@ with flag_group("Data"):
     flags.DEFINE_string(
         "dataset",
         None,
-        f"What to measure on: {', '.join(data.SPECS)}; default: what it was trained on.",
+        f"What to measure on: {', '.join(data.SPECS)}; default: the data of the training.",
     )
     flags.DEFINE_string("data_dir", None, "Where tensorflow-datasets keeps its data.")
     flags.DEFINE_integer("batch_size", 64, "Images per step.", lower_bound=1)
 
 
 def portable(values: dict[str, Any]) -> dict[str, Any]:
-    """Flags without the paths of one machine: of absolute paths the last part is kept."""
+    """Flags without the paths of this machine: absolute paths are cut to their last part."""
 
     def short(value: Any) -> Any:
         if not isinstance(value, str):
@@ -94,8 +94,8 @@ def make(
         name: name of the preset.
         license: license of the weights.
         folder: where to write.
-        dataset: what to measure on; `None` for what it was trained on.
-        data_dir: where tensorflow-datasets keeps its data; `None` for what flags.json says.
+        dataset: what to measure on; `None` for the data of the training.
+        data_dir: where tensorflow-datasets keeps its data; `None` for the folder in flags.json.
         batch_size: images per step.
         most_bytes: largest size of the weights.
 

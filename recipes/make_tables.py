@@ -1,4 +1,4 @@
-"""Makes keras_seqpar/hierarchy/tables/: ImageNet-1k and what WordNet has above its categories.
+"""Makes keras_seqpar/hierarchy/tables/: ImageNet-1k, and its superclasses in WordNet.
 
     python recipes/make_tables.py --wordnet=PATH --wnids=PATH
 
@@ -20,8 +20,8 @@ from keras_seqpar.hierarchy.table_making import FOLDER, make_tables
 
 args = flags.FLAGS
 with flag_group("Files"):
-    flags.DEFINE_string("wordnet", None, "Folder with data.noun and index.noun. Needed.")
-    flags.DEFINE_string("wnids", None, "File with the ids of ImageNet-1k. Needed.")
+    flags.DEFINE_string("wordnet", None, "Folder with data.noun and index.noun. Required.")
+    flags.DEFINE_string("wnids", None, "File with the ids of ImageNet-1k. Required.")
     flags.DEFINE_string("out", None, "Folder to write to; default: keras_seqpar/hierarchy/tables.")
 
 

@@ -1,11 +1,11 @@
 """Packs a data set into one small archive of JPEGs, to train from elsewhere.
 
-    python recipes/pack.py imagenette.zip --dataset imagenette --data_dir DIR --image_size 128
+    python recipes/pack.py imagenette.zip --dataset imagenette --data_dir DIR --image_size 160
     python recipes/train.py --setting one_gpu --dataset archive:imagenette.zip
 
-The images are squares as training reads them: the shorter side is resized, the middle kept.
-Training with random crops stores images a quarter larger than it shows them: for
-`--image_size 112` pack 140 pixels.
+The images are squares, as training reads them: the shorter side is resized, the middle is kept.
+Training with random crops reads images a quarter larger than --image_size: for 128 pixels, as in
+the setting one_gpu, pack 160.
 """
 
 from keras_seqpar.utils.commands import flag_group, run
@@ -24,7 +24,7 @@ with flag_group("Data"):
     flags.DEFINE_integer("image_size", 128, "Side of the square images in pixels.", lower_bound=1)
     flags.DEFINE_bool("skip_unreadable", False, "Leave out images that cannot be decoded.")
 with flag_group("Archive"):
-    flags.DEFINE_integer("quality", 85, "Of the JPEGs, 1 to 95.", lower_bound=1)
+    flags.DEFINE_integer("quality", 85, "Quality of the JPEGs, 1 to 95.", lower_bound=1)
     flags.DEFINE_bool("overwrite", False, "Replace an existing archive.")
 
 

@@ -7,15 +7,15 @@
 Starts from a .keras file or a preset and makes int8 files of one size by each way, per seed:
 
     post-training   calibrated, not trained
-    fine-tuned      trained on as it is, then calibrated: what more training alone gives
+    fine-tuned      trained further as it is, then calibrated: the gain of more training alone
     aware           trained with fake quantization (arXiv 1712.05877)
-    pruned          --sparsity: trained to so many zeros, then calibrated; zips to less
-    clustered       --clusters: trained to so few values per kernel, then calibrated; zips to less
+    pruned          --sparsity: trained to that share of zeros, then calibrated; zips smaller
+    clustered       --clusters: trained to that many values per kernel, calibrated; zips smaller
 
-and measures them on all validation images. The networks of the last epoch are taken, so that
-nothing is chosen on the images that measure. The seed chooses the calibration images and the
-order and augmentation of the training. --output gets the files, results.json and results.md;
-what is finished there is not done again, so an interrupted command goes on where it was.
+and measures them on all validation images. The network of the last epoch is measured, so that no
+epoch is selected by the images that it is measured on. The seed determines the calibration images
+and the order and augmentation of the training. --output gets the files, results.json and
+results.md; finished files are not made again, so an interrupted command can be continued.
 
 Needs the [qat] extra; runs on TensorFlow whatever KERAS_BACKEND says. ResNets only:
 tensorflow-model-optimization does not know the layers of ConvNeXt V2.
@@ -48,8 +48,8 @@ from keras_seqpar.training.tasks import classification
 from keras_seqpar.utils.files import write_file, write_json
 
 with flag_group("Comparison"):
-    flags.DEFINE_integer("seeds", 1, "How many; they are 0, 1, ...", lower_bound=1)
-    flags.DEFINE_list("categories", None, "Labels to cut out first, with commas between.")
+    flags.DEFINE_integer("seeds", 1, "Number of seeds; they are 0, 1, ...", lower_bound=1)
+    flags.DEFINE_list("categories", None, "Labels to cut out first, separated by commas.")
     flags.DEFINE_boolean("control", True, "Also train without fake quantization.")
     flags.DEFINE_float("sparsity", None, "Also prune: share of zeros, above 0 and below 1.")
     flags.DEFINE_integer(
@@ -58,23 +58,28 @@ with flag_group("Comparison"):
     flags.DEFINE_float(
         "max_accuracy_drop",
         None,
-        "Fail where a file loses more: 0.01 is one point.",
+        "Fail if a file loses more: 0.01 is one percentage point.",
         lower_bound=0,
     )
     flags.DEFINE_string("output", "runs/qat", "Folder for files and results.")
 define_measured_data_flags(split=False)
 with flag_group("Training"):
     flags.DEFINE_integer("epochs", 2, "Passes over the training images.", lower_bound=1)
-    flags.DEFINE_float("learning_rate", 1e-4, "Of Adam; it falls to 0 by half a cosine.")
     flags.DEFINE_float(
-        "label_smoothing", 0.0, "Part of a label that goes to all categories.", lower_bound=0.0
+        "learning_rate", 1e-4, "Learning rate of Adam; it falls to 0 by half a cosine."
+    )
+    flags.DEFINE_float(
+        "label_smoothing",
+        0.0,
+        "Share of a label that is spread over all categories.",
+        lower_bound=0.0,
     )
     define_crop_flags()
     flags.DEFINE_integer(
         "calibration", 300, "Training images that set the first ranges.", lower_bound=1
     )
 
-# Flags that say what else is compared; all others must be the same for all results in a folder.
+# Flags that may differ between calls; all others must be the same for all results in a folder.
 CALL_FLAGS = ("data_dir", "output", "seeds", "control", "sparsity", "clusters", "max_accuracy_drop")
 
 
@@ -86,7 +91,7 @@ def starting_network(source: str, categories: list[str] | None) -> keras.Model:
         categories: labels to cut out; `None` for all.
 
     Raises:
-        ValueError: no such file or preset, or a network that cannot be trained so.
+        ValueError: no such file or preset, or a network that cannot be trained this way.
     """
     if source in sp.preset_names():
         network = sp.load_preset(source)
@@ -109,10 +114,10 @@ def starting_network(source: str, categories: list[str] | None) -> keras.Model:
 
 
 def open_folder(folder: Path, about: dict) -> None:
-    """Begins a folder of results, or makes sure that those in it have the same flags.
+    """Opens a folder of results, and checks that results in it were made with the same flags.
 
     Raises:
-        ValueError: the folder has other files, or results of other flags.
+        ValueError: the folder has other files, or results that were made with other flags.
     """
     if (folder / "flags.json").exists():
         run_flags.check_same(folder, about, CALL_FLAGS)
@@ -193,5 +198,5 @@ if __name__ == "__main__":
     run(
         main,
         positional=["MODEL"],
-        stopped="Stopped. Start the same command again to go on.",
+        stopped="Stopped. Start the same command again to continue.",
     )

@@ -5,10 +5,10 @@
     python recipes/segment.py --data camvid-240x180.zip --evaluate runs/segment/last.keras
 
 The network is the trunk of the family up to its third stage, with the weights of a preset, and a
-light decoder; beside colors it gets the position of each pixel in the frame. It learns to give a
-part of a crop by itself the scores that it gives it in the crop (--agree), so that streams need to
-compute little around what changed (`benchmarks/segmentation.py`). A run that was killed and resumed
-ends in the same weights as one that was not.
+light decoder; in addition to colors it gets the position of each pixel in the frame. It learns to
+give a part of a crop, run by itself, the same scores as in the whole crop (--agree), so that
+streams need to compute little around a change (`benchmarks/segmentation.py`). A run that was killed
+and resumed ends with the same weights as one that was not.
 
 2 cores, TensorFlow, one seed: 54 minutes, 51.7 % mean IoU on the 233 test images. For videos
 --grain 6: predictions flicker less there, and mean IoU is 1.4 points lower.
@@ -46,13 +46,19 @@ with flag_group("Training"):
     flags.DEFINE_integer("batch_size", 8, "Crops per step.", lower_bound=1)
     define_optimizer_flags(learning_rate=0.002, warmup_epochs=1.0)
     flags.DEFINE_float(
-        "agree", 1.5, "Weight of the loss for a part of a crop by itself.", lower_bound=0.0
+        "agree",
+        1.5,
+        "Weight of the consistency loss: a part of a crop by itself gets the same scores.",
+        lower_bound=0.0,
     )
     flags.DEFINE_float(
-        "grain", 0.0, "Largest noise in that part, of 255; for videos 6.", lower_bound=0.0
+        "grain",
+        0.0,
+        "Largest noise in that part, for pixels of 0 to 255; for videos 6.",
+        lower_bound=0.0,
     )
     flags.DEFINE_enum("jit", "off", list(JIT), "Compile the step with XLA.")
-    flags.DEFINE_integer("seed", 0, "Of weights, order and augmentation.", lower_bound=0)
+    flags.DEFINE_integer("seed", 0, "Seed of weights, order and augmentation.", lower_bound=0)
 define_run_flags("runs/segment", "Folder for everything that the run writes.")
 with flag_group("Evaluation"):
     flags.DEFINE_string("evaluate", None, "Train nothing: score this .keras file.")

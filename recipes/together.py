@@ -1,10 +1,10 @@
-"""Everything together: cutouts, with gains, on a stream, and what each frame costs.
+"""Cutouts, with gains, on a stream: the costs of each frame.
 
     python recipes/together.py highway.avi --output docs/figures
 
 Cutouts of a preset with fewer and fewer categories, with a gain on the first of them, run on the
 frames of a video. A frame costs the multiply-accumulates of the kept branches at the positions
-that changed. together.png draws them frame by frame, beside the dense runs of the same cutouts,
+that changed. together.png shows these costs frame by frame, beside dense runs of the same cutouts,
 and over the share of the trunk's output that was computed; together.json has the numbers.
 """
 
@@ -23,14 +23,16 @@ from keras_seqpar.selective.measuring import count_stream_macs
 from keras_seqpar.utils.files import write_json
 
 args = flags.FLAGS
-with flag_group("Everything"):
+with flag_group("Network and video"):
     flags.DEFINE_string("preset", "imagenette_small", "The network; see keras_seqpar.preset_names.")
-    flags.DEFINE_list("keep", ["10", "5", "1"], "Numbers of categories that are kept.")
-    flags.DEFINE_float("gain", 1.3, "Of the first category.", lower_bound=0.0)
+    flags.DEFINE_list(
+        "keep", ["10", "5", "1"], "Numbers of categories to keep, one cutout for each."
+    )
+    flags.DEFINE_float("gain", 1.3, "Gain of the first category.", lower_bound=0.0)
     flags.DEFINE_float(
         "threshold", 24.0, "Difference from which on a pixel counts as changed.", lower_bound=0.0
     )
-    flags.DEFINE_integer("frames", 60, "Of the video.", lower_bound=2)
+    flags.DEFINE_integer("frames", 60, "Number of frames of the video.", lower_bound=2)
     flags.DEFINE_string("output", "out/together", "Folder to write to.")
 
 

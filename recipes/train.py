@@ -5,9 +5,9 @@
     python recipes/train.py --dataset folder:PATH --family resnet50 --image_size 224
     python recipes/train.py --resume --output runs/imagenette
 
-The first line trains on scikit-learn's digits. KERAS_BACKEND chooses tensorflow, jax or torch.
-A run is a function of its flags: order and augmentation of the images come from (seed, epoch,
-step), so that a run that was killed and resumed ends in the same weights as one that was not.
+The first line trains on scikit-learn's digits. KERAS_BACKEND selects tensorflow, jax or torch.
+A run depends only on its flags: order and augmentation of the images are functions of (seed, epoch,
+step). So a run that was killed and resumed ends with the same weights as one that was not.
 """
 
 from keras_seqpar.utils.commands import run

@@ -1,4 +1,4 @@
-"""Fits and measures "none of these" for a cutout: does it notice images of other categories?
+"""Fits and measures "none of these": how well a cutout rejects images of other categories.
 
     python recipes/unknowns.py runs/digits/best.keras --categories 0,1,7
     python recipes/unknowns.py runs/imagenette/best.keras --dataset imagenette \
@@ -10,9 +10,9 @@ AUROC is how often an in-distribution image scores above an out-of-distribution 
 the cutout is written with the threshold of --score; files that tflite/convert.py makes of it have
 an output none_of_these.
 
-In use, out-of-distribution images may be of other kinds than those here. Then keep a fixed share
-of the in-distribution images (--keep 0.95), which does not depend on the others. KERAS_BACKEND
-chooses the backend.
+In use, out-of-distribution images may be of other kinds than in the data. A threshold that keeps a
+fixed share of the in-distribution images (--keep 0.95) does not depend on them. KERAS_BACKEND
+selects the backend.
 """
 
 from keras_seqpar.utils.commands import flag_group, run
@@ -38,15 +38,15 @@ from keras_seqpar.utils.files import make_folder, replacing, write_json
 
 args = flags.FLAGS
 with flag_group("What to fit"):
-    flags.DEFINE_list("categories", None, "Labels to cut out, with commas between; default: all.")
+    flags.DEFINE_list("categories", None, "Labels to cut out, separated by commas; default: all.")
     flags.DEFINE_float(
         "keep",
         None,
-        "Least share of in-distribution images to keep; default: what has the highest balanced "
-        "accuracy.",
+        "Smallest share of in-distribution images to keep; default: the threshold has the highest "
+        "balanced accuracy.",
     )
-    flags.DEFINE_float("temperature", 1.0, "Of the energy.")
-    flags.DEFINE_integer("seed", 0, "Of the halves.", lower_bound=0)
+    flags.DEFINE_float("temperature", 1.0, "Temperature of the energy score.")
+    flags.DEFINE_integer("seed", 0, "Seed of the halves.", lower_bound=0)
 define_measured_data_flags()
 with flag_group("Results"):
     flags.DEFINE_string("json", None, "Write all results to this file, too.")

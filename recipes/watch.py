@@ -1,4 +1,4 @@
-"""Runs a network on a video or a camera, computing only what changed, and shows what it does.
+"""Runs a network on a video or a camera, computing only what changed, and shows the results.
 
     python recipes/watch.py highway.avi --model preset:imagenette_small
     python recipes/watch.py highway.avi --model NET.keras --categories church,tench --mode both
@@ -34,12 +34,12 @@ from keras_seqpar.selective.settings import Updates, parse_extent, parse_gains
 from keras_seqpar.selective.viewers import Viewer, make_viewer
 from keras_seqpar.utils.files import write_file
 
-INCOMPLETE = 3  # exit code
+INCOMPLETE = 3  # exit code if the video breaks off or after Ctrl-C
 
 args = flags.FLAGS
 with flag_group("Model"):
     flags.DEFINE_string("model", None, "A .keras file, or preset:NAME.")
-    flags.DEFINE_list("categories", None, "Keep these only: a cutout. Default: all.")
+    flags.DEFINE_list("categories", None, "Cut out these categories. Default: all.")
     flags.DEFINE_list("gains", [], "For example church=1.3: top-down attention.")
 with flag_group("Stream"):
     flags.DEFINE_enum("mode", "selective", watching.MODES, "What is run.")
@@ -66,14 +66,14 @@ with flag_group("Stream"):
     )
     flags.DEFINE_integer("refresh", None, "Frames from one full run to the next.", lower_bound=1)
 with flag_group("Video"):
-    flags.DEFINE_integer("frames", None, "How many at most.", lower_bound=1)
+    flags.DEFINE_integer("frames", None, "Largest number of frames.", lower_bound=1)
     flags.DEFINE_string("size", None, "Resize frames, for example 480x360.")
     flags.DEFINE_string("output", "out/watch", "Folder to write to.")
     flags.DEFINE_bool("video", True, "Write watch.mp4.")
 
 
 def read_updates() -> Updates:
-    """What is computed again after a change, from the flags."""
+    """Reads from the flags what is computed again after a change."""
     return Updates(
         reach=None if args.reach is None else parse_extent("reach", args.reach),
         refresh=args.refresh,

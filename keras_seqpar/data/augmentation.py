@@ -1,13 +1,13 @@
-"""Augmentation in two halves: numbers drawn on the host, images changed on the device.
+"""Augmentation in two steps: numbers are drawn on the host, images are changed on the device.
 
 `draw` makes one row of numbers per image with NumPy, so that every random choice is a
-function of the generator it is given. `Augment`, a layer in front of the network, carries
-them out inside the compiled training step, on every backend: crop, flip and the geometry of
-RandAugment in one resampling, then the colors, then mixup or cutmix.
+function of the generator it is given. `Augment`, a layer in front of the network, applies them
+inside the compiled training step, on every backend: crop, flip and the geometry of RandAugment in
+one resampling, then the colors, then mixup or cutmix.
 
 Keras's own RandAugment draws one operation for a whole batch, computes all eleven of them for
-every image, and its factor 0.5 stands for rotations by up to 180 degrees; keras-cv's needs
-TensorFlow. Hence this file.
+every image, and its factor 0.5 means rotations by up to 180 degrees; keras-cv's needs TensorFlow.
+Therefore this package has its own.
 """
 
 import dataclasses
@@ -161,7 +161,7 @@ def _mixes(rng, count: int, policy: Policy, size: int) -> tuple[np.ndarray, np.n
 
 
 def equalize(images: np.ndarray, selected: np.ndarray) -> np.ndarray:
-    """Equalizes the histograms of selected images: the one operation that is not done in `Augment`.
+    """Equalizes the histograms of selected images: the one operation that `Augment` does not do.
 
     Args:
         images: `(count, height, width, 3)` uint8; changed in place.
@@ -179,13 +179,13 @@ def equalize(images: np.ndarray, selected: np.ndarray) -> np.ndarray:
 
 
 class Augment(keras.layers.Layer):
-    """Carries out what `draw` drew; at inference it passes on the middle of the images.
+    """Applies the rows of `draw`; at inference it returns the middle of the images.
 
     Call arguments: images `(batch, stored, stored, 3)` of 0 to 255, and the rows. Returns
     `(batch, size, size, 3)` float32.
 
     Args:
-        policy: what `draw` was given.
+        policy: the policy that the rows were drawn for.
         size: side of the images to make.
     """
 
@@ -240,7 +240,7 @@ def resample(images, affine, size: int):
 
 
 def _recolor(x, row):
-    """One operation per image; the row of the others is neutral."""
+    """Applies one color operation per image; for images without one the row is neutral."""
     factor, color, contrast, sharpness, auto, threshold, step = (
         row[:, i, None, None, None] for i in range(COLOR)
     )
@@ -260,7 +260,7 @@ def _recolor(x, row):
 
 
 def _mix(x, row, size: int):
-    """Mixup and cutmix with the batch in reverse order."""
+    """Mixup and cutmix of each image with its partner in the reversed batch."""
     own, top, left, bottom, right = (row[:, i, None, None, None] for i in range(MIX))
     centers = ops.arange(size, dtype="float32") + 0.5
     across, down = centers[None, None, :, None], centers[None, :, None, None]

@@ -35,16 +35,16 @@ EVERYTHING = Share()
 
 
 class TrainingBatches(keras.utils.PyDataset):
-    """Shuffled batches: all that is random in one is a function of (seed, epoch, step).
+    """Shuffled batches; their random choices are a function of (seed, epoch, step).
 
     Args:
         split: the images.
-        policy: what to do to them.
+        policy: the augmentation.
         categories: number of categories.
         image_size: side of the images that the network gets, in pixels.
         batch_size: images per batch.
         label_smoothing: part of a label that goes to all categories.
-        seed: of order and augmentation.
+        seed: of the order and the augmentation.
         share: the part of every batch that this process computes.
     """
 
@@ -73,7 +73,7 @@ class TrainingBatches(keras.utils.PyDataset):
         self.epoch, self.order = epoch, order
 
     def __len__(self) -> int:
-        return len(self.split) // self.batch_size  # what is left over comes in another epoch
+        return len(self.split) // self.batch_size  # the rest is left out in this epoch
 
     def __getitem__(self, step: int):
         rng = np.random.default_rng([self.seed, self.epoch, step + 1])
@@ -92,10 +92,10 @@ class TrainingBatches(keras.utils.PyDataset):
 
 
 class ValidationBatches(keras.utils.PyDataset):
-    """All images in order, beside rows that change nothing.
+    """All images in order, with rows of zeros in place of augmentation.
 
-    Every batch is full: images that fill up the last one have no weight, and the others'
-    weights make up for them, so that means over batches are means over the images.
+    Every batch is full. Images that fill up the last batch have weight 0, and the weights of the
+    others are raised, so that the mean over the batches is the mean over the images.
 
     Args:
         split: the images.

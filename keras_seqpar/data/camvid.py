@@ -5,9 +5,9 @@ Brostow et al., "Semantic object classes in video: a high-definition ground trut
 classes of SegNet (arXiv 1511.00561), read from one zip: `train/`, `val/`, `test/` with images,
 `trainannot/`, ... with gray images of class numbers, and `classes.txt`.
 
-Beside colors, networks get the position of each pixel in the frame (`with_positions`): the sky is
-above, kerbs are at the sides. With it a network needs a small receptive field only, and crops of
-a frame carry the same positions as the frame.
+In addition to colors, networks get the position of each pixel in the frame (`with_positions`): the
+sky is at the top, curbs are at the sides. So a small receptive field is enough, and a crop has the
+same positions as the same part of the frame.
 """
 
 import dataclasses
@@ -32,7 +32,7 @@ class Split:
 
     Args:
         images: `(count, height, width, 3)` uint8.
-        labels: `(count, height, width)` uint8; the number of classes stands for none.
+        labels: `(count, height, width)` uint8; unlabeled pixels have the number of classes.
     """
 
     images: np.ndarray
@@ -127,7 +127,7 @@ def with_positions(images: np.ndarray) -> np.ndarray:
 
 
 def frequencies(split: Split, classes: int) -> np.ndarray:
-    """Share of each class in what is labeled."""
+    """Share of each class in the labeled pixels."""
     counts = np.bincount(split.labels.reshape(-1), minlength=classes)[:classes]
     return counts / counts.sum()
 
@@ -135,8 +135,9 @@ def frequencies(split: Split, classes: int) -> np.ndarray:
 def class_weights(split: Split, classes: int) -> np.ndarray:
     """Weights of the classes' pixels in the loss: 1 over the root of their share.
 
-    That is half way, in logarithms, from no weights to those that make all classes count the same,
-    which improve small classes less than they harm large ones. Their mean over pixels is 1.
+    Weights of 1 over the share would make all classes count the same, which harms large classes
+    more than it improves small ones; the root is half way, in logarithms, from no weights to them.
+    The mean of the weights over the pixels is 1.
     """
     shares = np.maximum(frequencies(split, classes), 1e-4)
     weights = shares**-0.5

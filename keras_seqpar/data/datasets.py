@@ -1,4 +1,4 @@
-"""A data set of labeled images: its splits, and a part of its categories."""
+"""A data set of labeled images: its splits, and how to keep some of its categories."""
 
 import dataclasses
 import functools
@@ -40,7 +40,7 @@ class Dataset:
     Args:
         name: the spec it was loaded from.
         categories: labels, in the order of the category indices.
-        splits: the splits that were asked for, by name: "train", "validation".
+        splits: the splits that were loaded, by name: "train", "validation".
         skipped: names of the unreadable images that were left out.
     """
 
@@ -68,7 +68,7 @@ def only(dataset: Dataset, categories: Sequence[str]) -> Dataset:
         categories: labels to keep, in the order of the new indices.
 
     Returns:
-        A data set of their images alone, in the order they had.
+        A data set with the images of these categories, in the same order as before.
 
     Raises:
         ValueError: an unknown or a repeated label, or none.

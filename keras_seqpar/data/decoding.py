@@ -1,4 +1,4 @@
-"""Decoding images to squares: all at once, or when they are read."""
+"""Decoding images to squares: all at once into memory, or when they are read."""
 
 import collections
 import concurrent.futures
@@ -22,7 +22,7 @@ def decode_split(
     """Decodes records, or makes a split that decodes when it is read.
 
     Args:
-        records: the images, encoded or where they are.
+        records: the images, encoded or as paths.
         categories: labels, in the order of the category indices.
         size: side of the square images in pixels.
         memory_limit: largest number of bytes of decoded images to keep in memory.
@@ -80,7 +80,7 @@ class _Decoding:
 
 
 def _try_all(work: Callable[[int], object], count: int) -> dict[int, str]:
-    """Runs `work(0) ... work(count - 1)` on all cores; returns who failed, and why."""
+    """Runs `work(0) ... work(count - 1)` on all cores; returns the failed numbers with reasons."""
 
     def attempt(i: int) -> str | None:
         try:

@@ -23,7 +23,7 @@ def read_imagenette(
 
     Raises:
         ImportError: TensorFlow or tensorflow-datasets is not installed.
-        ValueError: the data is not there and could not be downloaded.
+        ValueError: the data is missing and could not be downloaded.
     """
     try:
         import tensorflow as tf

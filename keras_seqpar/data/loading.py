@@ -1,9 +1,8 @@
 """Images with labels from one spec string: `digits`, `imagenette`, `folder:`, `archive:`.
 
-Import it by name (`from keras_seqpar import data`): the package itself does not, and the
-libraries that read images are imported only where they are used. Every image comes out
-as a square of RGB pixels from 0 to 255: the shorter side is resized to `image_size` (bicubic,
-with antialiasing), and the square in the middle is kept.
+The libraries that read images are imported only where they are used. Every image becomes a square
+of RGB pixels from 0 to 255: the shorter side is resized to `image_size` (bicubic, with
+antialiasing), and the square in the middle is kept.
 """
 
 import os
@@ -40,7 +39,7 @@ def load(
             names in sorted order.
             `archive:PATH`: such a tree in a .zip or .tar file, read without unpacking.
         image_size: side of the square images, in pixels.
-        data_dir: where tensorflow-datasets keeps its data; it downloads what is not there.
+        data_dir: where tensorflow-datasets keeps its data; missing data is downloaded to it.
         skip_unreadable: leave out images that cannot be decoded, instead of failing.
         splits: which splits to read.
         memory_limit: largest number of bytes of decoded images per split to keep in memory.

@@ -1,4 +1,4 @@
-"""A data set as one archive of small JPEGs, which `load` reads as `archive:PATH`."""
+"""Packing a data set into one archive of small JPEGs, which `load` reads as `archive:PATH`."""
 
 import io
 import os

@@ -7,22 +7,22 @@ from keras import ops
 from keras_seqpar.data import augmentation
 from keras_seqpar.data.camvid import Split, positions
 
-ZOOM = 1.4  # training crops show things up to that much larger or smaller
-JITTER = 0.2  # standard deviation of the logarithm of brightness; of each color a third of it
-NOISE = 8.0  # largest standard deviation of noise, of 255
-MIXED = 0.5  # share of crops with a box of another one
-# Per image: affine map, factor per color, noise, box, corner of the part (consistency).
+ZOOM = 1.4  # training crops are enlarged or reduced by up to this factor
+JITTER = 0.2  # standard deviation of the logarithm of the brightness; for each color a third
+NOISE = 8.0  # largest standard deviation of the noise, for pixels of 0 to 255
+MIXED = 0.5  # share of crops with a box from another crop
+# Numbers per image: affine map, factor per color, noise, box, corner of the part (consistency.py).
 ROW = augmentation.AFFINE + 3 + 1 + 4 + 2
 BOX = slice(ROW - 6, ROW - 2)
 STRIDE = 4  # pixels: parts start on the grid of the network's last map, as crops of streams do
 
 
 class Prepare(keras.layers.Layer):
-    """What stands before the network in training: crop, scale, mirror, brightness, noise, boxes.
+    """Augments images in training: crop, scale, mirror, brightness, noise, boxes.
 
-    Noise, because videos have it and predictions should not flicker with it. A box of the image
-    at the same place of the reversed batch, with its positions (CutMix, arXiv 1905.04899), because
-    the prediction for a pixel should depend on few pixels around it.
+    Noise, because videos are noisy and predictions should not flicker. A box with pixels and
+    positions of the image's partner in the reversed batch (CutMix, arXiv 1905.04899), because the
+    prediction for a pixel should depend on few pixels around it.
 
     Call arguments: images `(batch, height, width, 3)` of 0 to 255 and `(batch, ROW)` numbers.
     Returns `(batch, size, size, 5)`; at inference whole images, unchanged.
@@ -96,7 +96,7 @@ def draw(rng: np.random.Generator, count: int, shape: tuple[int, ...], size: int
 
 
 def crop_labels(labels: np.ndarray, rows: np.ndarray, size: int) -> np.ndarray:
-    """The classes under the crops of `rows`: of the nearest pixels, boxes mixed."""
+    """The classes of the crops of `rows`, from the nearest pixels, with the boxes mixed in."""
     centers = np.arange(size) + 0.5
     x = rows[:, 0, None] * centers + rows[:, 2, None]
     y = rows[:, 4, None] * centers + rows[:, 5, None]
@@ -117,7 +117,7 @@ def targets(labels: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 class TrainingBatches(keras.utils.PyDataset):
-    """Shuffled crops: all that is random in a batch is a function of (seed, epoch, step)."""
+    """Shuffled crops; the random choices of a batch are a function of (seed, epoch, step)."""
 
     def __init__(self, split: Split, weights: np.ndarray, *, size: int, batch_size: int, seed: int):
         super().__init__()

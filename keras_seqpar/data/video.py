@@ -1,4 +1,4 @@
-"""Frames of video files and cameras, and videos of frames, by OpenCV (extra `video`)."""
+"""Reading frames from video files and cameras, and writing videos, with OpenCV (extra `video`)."""
 
 import os
 from collections.abc import Iterator
@@ -9,11 +9,11 @@ import numpy as np
 
 HINT = "Install it: pip install 'keras-seqpar[video]', or opencv-python-headless."
 CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
-DEFAULT_FRAME_RATE = 25.0  # where the file or camera does not say a usable one
+DEFAULT_FRAME_RATE = 25.0  # if the file or camera states no usable one
 
 
 def opencv() -> Any:
-    """OpenCV's module, its own log messages switched off.
+    """Imports OpenCV, with its log messages switched off.
 
     Raises:
         ImportError: it is not installed.
@@ -38,7 +38,7 @@ class VideoStream:
 
     Attributes:
         name: see above.
-        frame_size: `(width, height)` of the frames given.
+        frame_size: `(width, height)` of the frames that are returned.
         frame_rate: frames per second.
         frame_count: number of frames according to the file; 0 if unknown. Some files state fewer
             frames than they have.
@@ -64,7 +64,7 @@ class VideoStream:
 
     @property
     def frame_shape(self) -> tuple[int, int, int]:
-        """`(height, width, 3)` of the frames given."""
+        """`(height, width, 3)` of the frames that are returned."""
         width, height = self.frame_size
         return height, width, 3
 
@@ -93,7 +93,7 @@ class VideoStream:
         """Yields frames, see `read`, until the video ends.
 
         Args:
-            limit: stop when so many frames have been read in all.
+            limit: stop when this many frames have been read in all.
         """
         while limit is None or self.frame_number < limit:
             frame = self.read()
@@ -158,7 +158,7 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
 
 
 class VideoWriter:
-    """Writes a video under a temporary name; `close` gives the file its name.
+    """Writes a video under a temporary name; `close` renames it to its path.
 
     Args:
         path: an .mp4 or .avi file.
@@ -187,7 +187,7 @@ class VideoWriter:
         self._writer.write(np.ascontiguousarray(frame[..., ::-1]))
 
     def close(self) -> None:
-        """Finishes the file and gives it its name; without a frame there is no file."""
+        """Finishes the file and renames it to its path; without frames there is no file."""
         if self._writer is not None:
             self._writer.release()
             os.replace(self._part, self.path)

@@ -1,7 +1,7 @@
 """Figures. matplotlib is imported only in here, and only when a figure is drawn.
 
 Each function returns a `matplotlib.figure.Figure` and, given a path, saves it: a complete file or
-none. The colors can be told apart by color-blind readers; lines also differ in marker or dash.
+none. Color-blind readers can tell the colors apart; lines also differ in marker or dash.
 """
 
 from keras_seqpar.utils.lazy import lazy_names

@@ -1,4 +1,4 @@
-"""Measured accuracy: against cost, against the gain, per category, and of rejection."""
+"""Measured accuracy: over cost, over the gain, per category, and of rejection."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -19,13 +19,13 @@ def pareto(
 ):
     """Draws accuracy against cost: cutouts beside plain networks.
 
-    A line joins the points of a group that no other point of the group beats in both.
+    A line joins the best points of each group: those that are more accurate than all cheaper ones.
 
     Args:
         points: one mapping per network: `"name"`, `"group"` (for example "cutouts"), `"cost"`
             above 0, and `"top1"` from 0 to 1.
         path: file to save the figure to (.png, .svg or .pdf); `None` for none.
-        cost: what the costs are, with their unit: the label of the axis.
+        cost: label of the axis: what the costs are, with their unit.
         title: text above the figure.
 
     Returns:
@@ -59,7 +59,7 @@ def pareto(
         costs, top1 = [p["cost"] for p in in_group], _percent(p["top1"] for p in in_group)
         axes.plot(costs, top1, marker, color=color, label=str(group))
         for point in in_group:
-            left = point["cost"] <= middle  # names reach inwards
+            left = point["cost"] <= middle  # names extend towards the middle
             axes.annotate(
                 str(point["name"]),
                 (point["cost"], 100 * point["top1"]),
@@ -148,7 +148,7 @@ def attention(sweeps: Mapping | Sequence[Mapping], path=None, *, title: str | No
 
 
 def confusion(matrix, labels: Sequence[str], path=None, *, title: str | None = None):
-    """Draws a confusion matrix: which category is taken for which.
+    """Draws a confusion matrix: as which category the images of each category are classified.
 
     Args:
         matrix: `(categories, categories)` counts; a row per true category, a column per
@@ -207,7 +207,7 @@ def rejection(
     Args:
         curves: score -> two arrays of the same length: the shares of out-of-distribution and
             of in-distribution images that are kept, threshold by threshold.
-        points: score -> the same two shares at the chosen threshold.
+        points: score -> the same two shares at the threshold in use.
         path: file to save the figure to (.png, .svg or .pdf); `None` for none.
         title: text above the figure.
 

@@ -1,4 +1,4 @@
-"""What cutouts cost, by the number of categories they keep."""
+"""Costs of cutouts by the number of categories that they keep."""
 
 import keras
 import numpy as np
@@ -7,7 +7,7 @@ from keras_seqpar.costs.counting import cost
 from keras_seqpar.networks.parts import find_parts
 from keras_seqpar.plots import drawing
 
-DRAWS = 20  # random choices of categories, where it matters which are kept
+DRAWS = 20  # random choices of the kept categories; costs of nested networks depend on them
 _AXES = {"params": "parameters", "macs": "multiply-accumulates (MACs) per image"}
 
 
@@ -22,12 +22,12 @@ def cost_curve(
 ):
     """Draws parameters and MACs of all cutouts against the number of kept categories.
 
-    In nested networks they depend on which categories are kept: the line is the mean over 20
-    random choices, the band reaches from the cheapest to the most expensive of them.
+    In nested networks the costs depend on which categories are kept: the line is the mean over 20
+    random choices, the band reaches from the cheapest to the most expensive choice.
 
     Args:
         model: a SeqPar network.
-        plain: a plain network of the same family, drawn as a line across.
+        plain: a plain network of the same family, drawn as a horizontal line.
         path: file to save the figure to (.png, .svg or .pdf); `None` for none.
         input_shape: `(height, width, channels)` to count the MACs for; by default the
             models' own.

@@ -2,9 +2,9 @@
 
 from keras_seqpar.utils.files import replacing
 
-# Colors that color-blind people tell apart: Okabe and Ito, "Color Universal Design" (2008).
+# Colors that color-blind readers can tell apart: Okabe and Ito, "Color Universal Design" (2008).
 BLUE, ORANGE, GREEN, VERMILION, PURPLE = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"
-# Of groups, in order: color, marker, line.
+# Color, marker and line of the first, second, ... group.
 STYLES = (
     (BLUE, "o", "-"),
     (VERMILION, "s", "--"),
@@ -15,7 +15,7 @@ STYLES = (
 
 
 def short(count: float) -> str:
-    """A number with a prefix in place of its zeros, for example "1.14 M"."""
+    """A number with an SI prefix, for example "1.14 M"."""
     from matplotlib.ticker import EngFormatter
 
     return EngFormatter(places=2)(count).strip()

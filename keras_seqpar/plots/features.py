@@ -20,15 +20,16 @@ def feature_maps(
     """Draws the mean absolute features of each category's branch over the image.
 
     Figure 5 of arXiv 2308.05128 shows such maps. All have one scale, so that strengths can be
-    compared. To choose categories, give a cutout; beyond 20 those with the highest scores are
-    shown.
+    compared. To select categories, give a cutout; of more than 20 categories, the 20 with the
+    highest scores are shown.
 
     Args:
         model: a SeqPar network.
         image: `(height, width, channels)` uint8, pixels of 0 to 255, of the size that the
             network takes; they are normalized here if the network needs it.
         path: file to save the figure to (.png, .svg or .pdf); `None` for none.
-        at: `"gain"` for the features behind the branch's gain, `"last"` for those that it pools.
+        at: `"gain"` for the features after the branch's gain, `"last"` for those before its
+            global pooling.
         title: text above the figure.
 
     Returns:

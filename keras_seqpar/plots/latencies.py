@@ -1,4 +1,4 @@
-"""Measured latency of cutouts, by the number of categories they keep."""
+"""Measured latency of cutouts by the number of categories that they keep."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Measured streams: speed-up over the changed share, a timeline of a video, costs per frame."""
+"""Measured streams: speed-up by the share of change, a timeline of a video, costs per frame."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -54,7 +54,7 @@ def stream_timeline(rows: Sequence[Mapping], path=None, *, title: str | None = N
 
     Args:
         rows: one per frame, with `"ms"`, `"dense_ms"`, `"changed"` and `"computed"` (shares from
-            0 to 1). What was not measured is `None` in all rows.
+            0 to 1). Numbers that were not measured are `None` in all rows.
         path: file to save the figure to (.png, .svg or .pdf); `None` for none.
         title: text above the figure.
 

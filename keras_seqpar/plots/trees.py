@@ -9,7 +9,7 @@ from keras_seqpar.hierarchy.tree import Hierarchy, Node
 from keras_seqpar.networks.parts import find_parts
 from keras_seqpar.plots import drawing
 
-MOST_LEAVES = 150  # beyond that, the categories of a superclass are drawn as one leaf
+MOST_LEAVES = 150  # with more, the categories of a superclass are drawn as one leaf
 ROW, CHARACTER, MARGIN = 0.24, 0.09, 0.25  # inches: a row, a character, left of the trunk's label
 
 # One node, or the categories gathered into one leaf -> the text beside the dot.
@@ -138,7 +138,7 @@ _STYLES = {
 
 
 def _layout(hierarchy: Hierarchy, short: bool, trunk: str, describe: _Describe):
-    """Places all nodes: across in inches, so that labels have room, down in rows.
+    """Places all nodes: horizontally in inches, with room for labels; vertically in rows.
 
     Returns:
         Lines as (xs, ys), texts as (x, y, text, kind), and the number of rows.
@@ -158,7 +158,7 @@ def _layout(hierarchy: Hierarchy, short: bool, trunk: str, describe: _Describe):
         return rows - 1.0
 
     def place(nodes: tuple[Node, ...], level: int) -> float:
-        """Places nodes of a level and, in the middle before them, their parent: its row."""
+        """Places nodes of a level; returns the row of their parent, in the middle of them."""
         leaves = [node for node in nodes if node.is_category]
         gather = short and len(leaves) > 1
         x, ys = across[level], []

@@ -1,7 +1,7 @@
-"""What a training is: small records, each for one part of it.
+"""Configuration of a training: small records, each for one part of it.
 
-The fields have the names of the flags of recipes/train.py, and all of them together are what
-`flags.json` in a run's folder holds.
+The fields have the names of the flags of recipes/train.py and recipes/segment.py. `flags.json` in a
+run's folder holds all of them.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ STEMS = ("auto", "standard", "small")
 PRECISIONS = ("off", "float16", "bfloat16")
 JIT: dict[str, Any] = {"auto": "auto", "on": True, "off": False}
 
-# Defaults that depend on the data set: for digits, for all others.
+# Defaults that depend on the data set: flag -> (for digits, for all others).
 DEFAULTS: dict[str, tuple] = {
     "image_size": (32, 64),
     "family": ("resnet18", "resnet18"),
@@ -61,7 +61,7 @@ class NetworkConfig:
         stem: "standard" or "small".
         drop_path_rate: rate of stochastic depth at the last block.
         init: where initial weights come from, as `keras_seqpar.weights.load` reads it.
-        partial_init: fill what fits of the initial weights; else all of the trunk or nothing.
+        partial_init: fill only the weights that fit; without it, the whole trunk or nothing.
         freeze_trunk: train the branches only.
     """
 
@@ -87,20 +87,21 @@ class NetworkConfig:
             )
         if self.freeze_trunk and self.partial_init:
             raise ValueError(
-                "--freeze_trunk needs a whole trunk, --partial_init fills a part: give one."
+                "--freeze_trunk needs a whole trunk, but --partial_init fills only a part of it: "
+                "give one of them."
             )
 
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig:
-    """The rule of the steps and its schedule: linear warm-up, then half a cosine to 0.
+    """The optimizer and its schedule: linear warm-up, then half a cosine to 0.
 
     Args:
         optimizer: "adamw" or "sgd".
-        learning_rate: its highest value.
+        learning_rate: the highest learning rate, after the warm-up.
         epochs: passes over the training images.
-        warmup_epochs: length of the warm-up.
-        weight_decay: decoupled; it spares biases and normalizations.
+        warmup_epochs: length of the warm-up in epochs.
+        weight_decay: decoupled weight decay; not of biases and normalizations.
     """
 
     optimizer: str
@@ -120,8 +121,8 @@ class StepConfig:
 
     Args:
         batch_size: images per step, over all devices.
-        label_smoothing: part of a label that goes to all categories.
-        mixed_precision: "off", "float16" or "bfloat16": type of the features.
+        label_smoothing: share of a label that is spread over all categories.
+        mixed_precision: type of the features: "off" (float32), "float16" or "bfloat16".
         jit: a key of `JIT`.
         seed: of weights, order and augmentation.
         devices: number of devices that share every batch.
@@ -141,12 +142,12 @@ class StepConfig:
 
 @dataclasses.dataclass(frozen=True)
 class DistillationConfig:
-    """A trained network to learn from as well.
+    """A trained network to learn from, in addition to the labels.
 
     Args:
         teacher: its .keras file; `None` for no teacher.
-        distillation: share of the teacher's part in the loss, 0 to 1.
-        temperature: divides the logits that teacher and network compare.
+        distillation: share of the loss that compares with the teacher, 0 to 1.
+        temperature: divides the logits of both before they are compared.
     """
 
     teacher: str | None
@@ -162,7 +163,7 @@ class DistillationConfig:
 
 @dataclasses.dataclass(frozen=True)
 class RunConfig:
-    """Where a run writes, and whether it goes on or begins.
+    """Where a run writes, and whether it starts or continues.
 
     Args:
         output: the folder for everything that the run writes.
@@ -177,15 +178,15 @@ class RunConfig:
 
 @dataclasses.dataclass(frozen=True)
 class ClassificationConfig:
-    """All of a training on labeled images.
+    """A training on labeled images.
 
     Args:
         data: the images.
         network: the network.
-        optimizer: the rule of the steps.
+        optimizer: the optimizer and its schedule.
         step: how a step is computed.
-        distillation: a teacher.
-        augmentation: what is done to the training images.
+        distillation: the teacher, if there is one.
+        augmentation: the augmentation of the training images.
     """
 
     data: DataConfig
@@ -198,19 +199,20 @@ class ClassificationConfig:
 
 @dataclasses.dataclass(frozen=True)
 class SegmentationConfig:
-    """All of a training on images with a class per pixel.
+    """A training on images with a class per pixel.
 
     Args:
-        optimizer: the rule of the steps.
-        data: the zip with CamVid.
+        optimizer: the optimizer and its schedule.
+        data: path of the zip with CamVid.
         crop: side of the training crops in pixels.
         stages: stages of the trunk, 2 or 3.
         width: multiplies the trunk's channels.
         channels: channels of the decoder.
         init: "preset:NAME" or "none".
         batch_size: crops per step.
-        agree: weight of the loss by which a part of a crop gets the same scores by itself.
-        grain: largest noise in that part, of 255.
+        agree: weight of the loss that makes the scores of a part of a crop, run by itself, equal
+            to those in the whole crop.
+        grain: largest noise in that part, for pixels of 0 to 255.
         jit: a key of `JIT`.
         seed: of weights, order and augmentation.
     """
@@ -234,7 +236,7 @@ class SegmentationConfig:
                 f"--grain {self.grain:g} adds noise to the part that --agree compares, but "
                 "--agree is 0. Give --agree above 0, or --grain 0."
             )
-        if self.stages > 3:  # the fourth would halve the 45 rows that are left of 180
+        if self.stages > 3:  # at 180 rows, the third has 45 left; a fourth would halve them
             raise ValueError(f"--stages must be 2 or 3, got {self.stages}.")
 
 
@@ -257,7 +259,7 @@ def from_values(record: type[Config], values: Mapping[str, Any]) -> Config:
 
     Args:
         record: the class of the record.
-        values: name of a field -> value; more names may be there.
+        values: name of a field -> value; other names are ignored.
 
     Raises:
         ValueError: a value is out of range.
@@ -272,7 +274,7 @@ def from_values(record: type[Config], values: Mapping[str, Any]) -> Config:
 
 
 def to_values(config) -> dict[str, Any]:
-    """The reverse of `from_values`: all fields by name, those of inner records among them."""
+    """The reverse of `from_values`: all fields by name, including those of inner records."""
     values: dict[str, Any] = {}
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)

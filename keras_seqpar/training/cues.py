@@ -1,9 +1,9 @@
-"""Cues of top-down attention on many images, computed from few runs.
+"""Cues of top-down attention, measured on many images with few runs of the network.
 
 A category's logit depends only on the gains of its own branch and of the superclasses above it.
-One run with a gain on all nodes of a level therefore gives every column of logits as it is when
-only that column's own node has the gain. Any cue is then a choice, image by image and column by
-column, between that run and a run without gains.
+So one run with a gain on all nodes of a level gives each column of the logits the values that it
+has when only its own node has the gain. The logits under any cue are then put together, image by
+image and column by column, from that run and a run without gains.
 """
 
 from collections.abc import Sequence
@@ -19,15 +19,15 @@ from keras_seqpar.networks.inputs import from_pixels
 from keras_seqpar.networks.parts import find_parts
 from keras_seqpar.surgery.attention import attend, attention_input
 
-MOST_CUES = 100  # with more wrong cues than that, each image gets one of them at random
+MOST_CUES = 100  # with more wrong cues, each image gets one of them at random
 
 
 class GainSetting(NamedTuple):
     """Which nodes have a gain in one run.
 
     Args:
-        after: the layer that the gain acts after; `None` for the plan's.
-        level: the level of the superclasses that have it; `None` for the categories.
+        after: the layer that the gain acts after; `None` for the layer of the plan.
+        level: the level of the superclasses that have the gain; `None` for the categories.
         gain: the factor.
     """
 
@@ -37,11 +37,12 @@ class GainSetting(NamedTuple):
 
 
 def steerable(network: keras.Model, after: str | None) -> keras.Model:
-    """The network behind the trunk, with the gains as its second input.
+    """The part of the network after the trunk, with the gains as its second input.
 
     Args:
         network: a SeqPar network that returns logits.
-        after: the layer that the gains of the categories act after; `None` for the plan's.
+        after: the layer that the gains of the categories act after; `None` for the layer of the
+            plan.
     """
     if after is not None:
         categories = find_parts(network).hierarchy.category_ids
@@ -58,7 +59,7 @@ def run_settings(
     Args:
         network: a SeqPar network that returns logits, its gains neutral.
         split: the images.
-        settings: what to run.
+        settings: the gains of each run.
         batch_size: images per step.
 
     Returns:
@@ -101,12 +102,12 @@ def nodes_at(hierarchy: Hierarchy, level: int | None) -> list[str | None]:
 def right_cue_hits(
     neutral: np.ndarray, steered: np.ndarray, nodes: np.ndarray, truth: np.ndarray
 ) -> np.ndarray:
-    """1 for each image that is classified correctly when its own node has the gain, else 0.
+    """1 for each image that is classified correctly if its true node has the gain, else 0.
 
     Args:
         neutral: logits without gains, `(images, categories)`.
         steered: logits where all nodes have the gain.
-        nodes: number of each category's node, -1 for none, `(categories,)`.
+        nodes: index of each category's node, -1 for none, `(categories,)`.
         truth: the true category of each image.
     """
     true_node = nodes[truth]
@@ -117,16 +118,16 @@ def right_cue_hits(
 def wrong_cue_hits(
     neutral: np.ndarray, steered: np.ndarray, nodes: np.ndarray, truth: np.ndarray, seed: int
 ) -> np.ndarray:
-    """How often each image is classified correctly when another node has the gain, 0 to 1.
+    """How often each image is classified correctly if a wrong node has the gain, 0 to 1.
 
-    The mean over all other nodes; with more than 100 nodes, one of them drawn by `seed`. NaN for
-    images without another node. Arguments as for `right_cue_hits`.
+    The mean over all wrong nodes; with more than 100 nodes, the result of one that is drawn by
+    `seed`. NaN for images without a wrong node. Arguments as for `right_cue_hits`.
     """
     true_node = nodes[truth]
     cues = np.unique(nodes[nodes >= 0])
     if len(cues) > MOST_CUES:
         draws = np.random.default_rng(seed).integers(len(cues) - 1, size=len(truth))
-        own = np.searchsorted(cues, true_node)  # to be skipped, where the image has a node
+        own = np.searchsorted(cues, true_node)  # skipped if the image has a node
         drawn = cues[draws + ((true_node >= 0) & (draws >= own))]
         predicted = np.where(nodes == drawn[:, None], steered, neutral).argmax(-1)
         return (predicted == truth).astype("float64")
@@ -142,7 +143,7 @@ def wrong_cue_hits(
 def inhibition_hits(
     neutral: np.ndarray, steered: np.ndarray, truth: np.ndarray, absent: int, seed: int
 ) -> np.ndarray:
-    """1 for each image that is classified correctly when `absent` other categories are inhibited.
+    """1 for each image that is classified correctly if `absent` other categories are inhibited.
 
     Arguments as for `right_cue_hits`; the inhibited categories are drawn by `seed`.
     """

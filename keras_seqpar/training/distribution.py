@@ -1,11 +1,11 @@
-"""Data-parallel training on several devices, by each backend's own means.
+"""Data-parallel training on several devices, with each backend's own methods.
 
 JAX: `keras.distribution.DataParallel`, on one machine or, with the variables
 KERAS_DISTRIBUTION_JOB_ADDRESSES, _NUM_PROCESSES and _PROCESS_ID set, on several. A batch is
 computed as one, batch statistics included.
 
-TensorFlow: `tf.distribute.MirroredStrategy`, on one machine. Without GPUs the processor stands
-in for as many devices as asked for.
+TensorFlow: `tf.distribute.MirroredStrategy`, on one machine. Without GPUs the processor is divided
+into logical devices.
 
 torch: one process per device, on one machine or several, started by torch's own launcher:
 
@@ -89,14 +89,14 @@ ONE_DEVICE = Devices()
 
 
 def use(count: int, batch_size: int) -> Devices:
-    """Prepares the backend; call it before anything else touches the devices.
+    """Prepares the backend; call it before anything else uses the devices.
 
     Args:
         count: number of devices, over all processes.
         batch_size: images per step, over all devices.
 
     Raises:
-        ValueError: not so many devices, or the batch cannot be split evenly.
+        ValueError: another number of devices, or the batch cannot be split evenly.
     """
     if batch_size % count:
         raise ValueError(
@@ -140,7 +140,7 @@ def _tensorflow(count: int) -> Devices:
         parts = [tf.config.LogicalDeviceConfiguration()] * count
         try:
             tf.config.set_logical_device_configuration(processor, parts)
-        except RuntimeError as error:  # TensorFlow has begun already
+        except RuntimeError as error:  # TensorFlow has been initialized already
             if len(tf.config.list_logical_devices("CPU")) < count:
                 raise ValueError(
                     f"TensorFlow cannot make {count} devices of the processor any more: {error}"

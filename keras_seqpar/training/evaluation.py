@@ -21,10 +21,11 @@ def size_of(network: keras.Model, expected: int | None) -> int:
 
     Args:
         network: the network.
-        expected: a side, or `None` for the network's own.
+        expected: the side that is asked for, or `None` for the network's own.
 
     Raises:
-        ValueError: the network takes another size, or no squares, or leaves it open.
+        ValueError: the network takes another size, does not take squares, or takes any size and
+            none is asked for.
     """
     height, width = network.inputs[0].shape[1:3]
     if height != width:
@@ -48,7 +49,7 @@ def load_split(
     """Loads the split that a network is measured on, and prints which images it leaves out.
 
     Args:
-        network: the network that looks at the images.
+        network: the network to measure.
         dataset: a spec of `keras_seqpar.data.load`.
         split: which split.
         image_size: side of the images; `None` for what the network takes.
@@ -56,7 +57,7 @@ def load_split(
         skip_unreadable: leave out images that cannot be decoded.
 
     Raises:
-        ValueError: the network takes no such images, or they cannot be loaded.
+        ValueError: the network takes images of another size, or they cannot be loaded.
     """
     loaded = loading.load(
         dataset,
@@ -78,7 +79,7 @@ def match(network: keras.Model, dataset: Dataset) -> np.ndarray:
         dataset: the data.
 
     Returns:
-        For each category of the data its logit, or -1 where the network does not have it.
+        For each category of the data the index of its logit, or -1 if the network lacks it.
 
     Raises:
         ValueError: a category of the network is not in the data.
@@ -124,9 +125,9 @@ def measure(network: keras.Model, dataset: Dataset, split: str, batch_size: int)
 
     Returns:
         JSON-ready data. `in_distribution`: images of the network's categories, with top-1 accuracy
-        and mean confidence (the highest score), in all and per category. `out_of_distribution`,
-        where there are any: for images of each other category the share that each category of the
-        network gets, and the mean confidence.
+        and mean confidence (the highest score), over all and per category. `out_of_distribution`,
+        if there are such images: for each other category the shares of its images that are
+        classified as each category of the network, and the mean confidence.
     """
     images = dataset.splits[split]
     parts = find_parts(network, allow_plain=True)
@@ -170,11 +171,11 @@ def measure(network: keras.Model, dataset: Dataset, split: str, batch_size: int)
 
 
 def accuracy_table(labels: Sequence[str], reports: Mapping[str, Mapping[str, Any]]) -> str:
-    """Draws top-1 of some categories, and over all their images, in several networks.
+    """A text table of several networks: top-1 per category, and over all their images.
 
     Args:
         labels: the categories, one line each.
-        reports: title of a column -> report.
+        reports: title of a column -> report of `measure`.
     """
     width = max(len("category"), *map(len, labels))
     columns = {}
@@ -195,10 +196,10 @@ def accuracy_table(labels: Sequence[str], reports: Mapping[str, Mapping[str, Any
 
 
 def others_table(report: Mapping[str, Any], most: int = 3) -> str:
-    """Draws how images of other categories are classified.
+    """A text table of how images of other categories are classified.
 
     Args:
-        report: of a network that was measured on such images.
+        report: from `measure`, with `out_of_distribution`.
         most: how many of the network's categories to show for each.
     """
     others, own = report["out_of_distribution"], report["in_distribution"]

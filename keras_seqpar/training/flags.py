@@ -1,4 +1,4 @@
-"""Flags of the training commands, in groups, and the records that are made of them."""
+"""Flags of the training commands, in groups, and the records that are made from them."""
 
 from keras_seqpar.utils.commands import flag_group
 
@@ -64,7 +64,7 @@ def define_data_flags(values: flags.FlagValues = flags.FLAGS) -> None:
         flags.DEFINE_list(
             "categories",
             None,
-            "Train on these only: labels, with commas between.",
+            "Train on these only: labels, separated by commas.",
             flag_values=values,
         )
         flags.DEFINE_integer(
@@ -127,7 +127,8 @@ def define_network_flags(values: flags.FlagValues = flags.FLAGS) -> None:
         flags.DEFINE_boolean(
             "partial_init",
             False,
-            "Fill what fits of --init and list the rest; else all of the trunk or nothing.",
+            "Fill only the weights of --init that fit, and list the others. Without it: the whole "
+            "trunk or nothing.",
             flag_values=values,
         )
         flags.DEFINE_boolean(
@@ -157,27 +158,27 @@ def define_training_flags(values: flags.FlagValues = flags.FLAGS) -> None:
         flags.DEFINE_float(
             "label_smoothing",
             0.0,
-            "Part of a label that goes to all categories.",
+            "Share of a label that is spread over all categories.",
             lower_bound=0.0,
             flag_values=values,
         )
         flags.DEFINE_string(
             "teacher",
             None,
-            "A .keras file to learn from as well (distillation).",
+            "A .keras file of a trained network to learn from, too (distillation).",
             flag_values=values,
         )
         flags.DEFINE_float(
             "distillation",
             0.5,
-            "Share of the teacher's part in the loss, 0 to 1.",
+            "Share of the loss that compares with the teacher, 0 to 1.",
             lower_bound=0.0,
             flag_values=values,
         )
         flags.DEFINE_float(
             "temperature",
             2.0,
-            "Divides the logits that teacher and network compare.",
+            "Divides the logits of teacher and network before they are compared.",
             lower_bound=0.0,
             flag_values=values,
         )
@@ -188,11 +189,11 @@ def define_training_flags(values: flags.FlagValues = flags.FLAGS) -> None:
             "jit",
             "auto",
             list(JIT),
-            "Compile the step with XLA; auto is Keras's choice.",
+            "Compile the step with XLA; auto: Keras decides.",
             flag_values=values,
         )
         flags.DEFINE_integer(
-            "seed", 0, "Of weights, order and augmentation.", lower_bound=0, flag_values=values
+            "seed", 0, "Seed of weights, order and augmentation.", lower_bound=0, flag_values=values
         )
         flags.DEFINE_integer(
             "devices",
@@ -209,7 +210,7 @@ def define_optimizer_flags(
     default: str = "",
     values: flags.FlagValues = flags.FLAGS,
 ) -> None:
-    """Flags of the optimizer; they stand in the group that is open.
+    """Flags of the optimizer; the help text lists them in the group that is open.
 
     Args:
         learning_rate: the default, or `None`.
@@ -221,34 +222,34 @@ def define_optimizer_flags(
         "optimizer",
         "adamw",
         list(OPTIMIZERS),
-        "Rule of the step; sgd has momentum.",
+        "The optimizer; sgd is with Nesterov momentum.",
         flag_values=values,
     )
     flags.DEFINE_float(
         "learning_rate",
         learning_rate,
-        f"Its highest value, between warm-up and a cosine decay.{default}",
+        f"The highest learning rate, between warm-up and cosine decay.{default}",
         lower_bound=0.0,
         flag_values=values,
     )
     flags.DEFINE_float(
         "warmup_epochs",
         warmup_epochs,
-        "Linear warm-up; at most a quarter of the run.",
+        "Epochs of linear warm-up; at most a quarter of --epochs.",
         lower_bound=0.0,
         flag_values=values,
     )
     flags.DEFINE_float(
         "weight_decay",
         0.05,
-        "Decoupled; spares biases and normalizations.",
+        "Decoupled weight decay; not of biases and normalizations.",
         lower_bound=0.0,
         flag_values=values,
     )
 
 
 def define_augmentation_flags(values: flags.FlagValues = flags.FLAGS) -> None:
-    """Flags of what is done to the training images."""
+    """Flags of the augmentation."""
     with flag_group("Augmentation", values):
         define_crop_flags(values)
         flags.DEFINE_float(
@@ -259,7 +260,7 @@ def define_augmentation_flags(values: flags.FlagValues = flags.FLAGS) -> None:
 
 
 def define_crop_flags(values: flags.FlagValues = flags.FLAGS) -> None:
-    """Flags of flips and crops; they stand in the group that is open."""
+    """Flags of flips and crops; the help text lists them in the group that is open."""
     flags.DEFINE_boolean(
         "flip", None, f"Mirror half of the images. {_default('flip')}", flag_values=values
     )
@@ -282,7 +283,7 @@ def define_run_flags(output: str | None, text: str, values: flags.FlagValues = f
     with flag_group("Run", values):
         flags.DEFINE_string("output", output, text, flag_values=values)
         flags.DEFINE_boolean(
-            "resume", False, "Continue the run in --output; its flags hold.", flag_values=values
+            "resume", False, "Continue the run in --output, with its flags.", flag_values=values
         )
         flags.DEFINE_boolean("overwrite", False, "Replace the run in --output.", flag_values=values)
 
@@ -318,10 +319,10 @@ def _default(name: str) -> str:
 def read_train_flags(
     values: flags.FlagValues = flags.FLAGS,
 ) -> tuple[ClassificationConfig, RunConfig]:
-    """Reads what `define_train_flags` has defined, and fills in what is left open.
+    """Reads the flags of `define_train_flags`, and fills in the defaults that depend on others.
 
     Args:
-        values: where they were defined; parsed.
+        values: where they were defined; they must be parsed already.
 
     Raises:
         ValueError: a flag is wrong, or there is no run to resume.
@@ -359,7 +360,7 @@ def read_segment_flags() -> tuple[SegmentationConfig, RunConfig]:
 
 
 def parse_train_flags(arguments: Sequence[str]) -> tuple[ClassificationConfig, RunConfig]:
-    """Reads flags of recipes/train.py from a list, beside those of the command itself.
+    """Reads flags of recipes/train.py from a list, apart from the flags of the command itself.
 
     Args:
         arguments: for example `["--dataset=digits", "--epochs=3"]`.
@@ -379,7 +380,7 @@ def parse_train_flags(arguments: Sequence[str]) -> tuple[ClassificationConfig, R
 
 
 def fill_in(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values with the defaults that depend on other values."""
+    """Fills in the defaults that depend on other values."""
     made = dict(values)
     for name, defaults in DEFAULTS.items():
         if made[name] is None:

@@ -1,4 +1,4 @@
-"""Accuracy against the gain of top-down attention: with right cues, wrong cues and inhibition."""
+"""Accuracy over the gain of top-down attention: with right cues, wrong cues and inhibition."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -28,11 +28,11 @@ class SweepSettings:
     """What to measure.
 
     Args:
-        gains: the gains, in order, 1 among them; see `parse_gain_grid`.
+        gains: the gains in ascending order, including 1; see `parse_gain_grid`.
         after: further layers of the categories' branches that the gain acts after, in turn.
         absent: number of categories to inhibit; `None` for half of the others.
-        trust: share of right cues that the calibrated gain is chosen for, 0 to 1.
-        seed: of halves, absent categories and drawn cues.
+        trust: share of right cues that the gain is calibrated for, 0 to 1.
+        seed: of the halves, the absent categories and the drawn cues.
         batch_size: images per step.
     """
 
@@ -45,7 +45,7 @@ class SweepSettings:
 
 
 def parse_gain_grid(texts: Sequence[str] | None) -> list[float]:
-    """Gains in order, 1 among them, from the flag --gains; `None` for the default grid.
+    """The gains of the flag --gains in ascending order, including 1; `None`: the default grid.
 
     Raises:
         ValueError: not numbers, or negative or infinite ones.
@@ -76,11 +76,11 @@ def sweep(
         truth: the true category of each image.
         absent: number of categories to inhibit; 0 for no inhibition curve.
         seed: of all random choices.
-        trust: the share of right cues that `calibrated` is chosen for.
+        trust: the share of right cues that `calibrated` is optimized for.
 
     Returns:
         JSON-ready data: top-1 at each gain with the `right` and the `wrong` cue; `inhibition`
-        (gains below 1); `peak` of the right cue, of several equal ones the gain nearest to 1;
+        (gains below 1); `peak` of the right cue (of equal ones, the gain nearest to 1);
         `ebb`: the first gain above the peak at which the right cue no longer helps, or `None`;
         `calibrated`: the best gain of a random half of the images, measured on the other half.
     """
@@ -145,7 +145,7 @@ def run_sweeps(
     Args:
         network: a SeqPar network.
         split: images of its categories.
-        truth: the true category of each image, as the number of its logit.
+        truth: the index of each image's true category in the logits.
         settings: what to measure.
 
     Raises:
@@ -231,7 +231,7 @@ def sweep_table(report: Mapping[str, Any]) -> str:
 
 
 def _best(gains: Sequence[float], top1: np.ndarray) -> int:
-    """Index of the highest top-1; of several equal ones the gain nearest to 1."""
+    """Index of the highest top-1; of equal ones, that of the gain nearest to 1."""
     return max(range(len(gains)), key=lambda i: (top1[i], -abs(gains[i] - 1)))
 
 

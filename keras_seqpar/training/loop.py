@@ -15,14 +15,14 @@ from keras_seqpar.training.runs.checkpoints import Checkpoint, save_model
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """What the loop trains.
+    """A task of the loop.
 
     Args:
         trainer: the compiled model that `fit` trains: augmentation, network and losses.
         batches: the training batches; `begin(epoch)` shuffles them.
         validation: the batches to validate on.
         snapshot: returns the network to save, with the current weights.
-        advice: what to try where the loss becomes infinite or NaN.
+        advice: what the user can try if the loss becomes infinite or NaN.
     """
 
     trainer: keras.Model
@@ -39,7 +39,7 @@ def train(task: Task, epochs: int, run: RunConfig, devices: Devices = ONE_DEVICE
         task: what to train.
         epochs: passes over the training images.
         run: where to write, and whether to resume.
-        devices: the devices that train; only their first process writes and prints.
+        devices: the devices that train; only the first process writes files and shows progress.
 
     Returns:
         The checkpoint of the finished run, with its history.

@@ -13,9 +13,10 @@ def make_optimizer(
     """Returns the optimizer with its schedule: linear warm-up, then half a cosine to 0.
 
     Args:
-        config: the rule and its numbers.
+        config: the optimizer and its numbers.
         steps: steps per epoch.
-        variables: what is trained. Weight decay spares biases and normalizations.
+        variables: the weights to train; those with one dimension, which are biases and
+            normalizations, get no weight decay.
     """
     warmup = round(config.warmup_epochs * steps)
     schedule = keras.optimizers.schedules.CosineDecay(

@@ -31,7 +31,7 @@ ROWS = {
 
 @dataclasses.dataclass(frozen=True)
 class Rejection:
-    """One score's threshold and how well it does.
+    """The threshold of one score, and its accuracy.
 
     Args:
         threshold: fitted on the first half.
@@ -49,7 +49,7 @@ def split_halves(labels: np.ndarray, seed: int) -> np.ndarray:
 
     Args:
         labels: `(images,)` category of each.
-        seed: of the choice.
+        seed: of the random choice.
 
     Returns:
         `(images,)` bool: whether an image is in the first half. The second half has at most one
@@ -64,14 +64,14 @@ def split_halves(labels: np.ndarray, seed: int) -> np.ndarray:
 
 
 def check_halves(first: np.ndarray, truth: np.ndarray) -> None:
-    """Makes sure that both halves have in-distribution and out-of-distribution images.
+    """Checks that both halves have in-distribution and out-of-distribution images.
 
     Args:
         first: from `split_halves`.
         truth: `(images,)` index of the true category, -1 for out-of-distribution images.
 
     Raises:
-        ValueError: a half lacks one kind.
+        ValueError: a half has images of one kind only.
     """
     for half, purpose in ((first, "fit"), (~first, "measure")):
         inside, outside = int((half & (truth >= 0)).sum()), int((half & (truth < 0)).sum())
@@ -91,7 +91,7 @@ def measure_threshold(
     Args:
         logits: `(images, categories)`.
         truth: `(images,)` index of the true category, -1 for out-of-distribution images.
-        threshold: what to measure.
+        threshold: the threshold to measure.
 
     Returns:
         JSON-ready figures, and the ROC curve. `top1` is over the in-distribution images and
@@ -134,9 +134,9 @@ def fit_scores(
         logits: `(images, categories)`.
         truth: `(images,)` index of the true category, -1 for out-of-distribution images.
         first: `(images,)` bool, the half to fit on.
-        keep: least share of in-distribution images to keep; `None` for the highest balanced
-            accuracy.
-        temperature: of the energy.
+        keep: smallest share of in-distribution images to keep; `None` for the threshold with the
+            highest balanced accuracy.
+        temperature: temperature of the energy score.
 
     Returns:
         Score -> threshold and measurements.

@@ -27,11 +27,11 @@ from absl import app, flags, logging
 
 from keras_seqpar.utils.lazy import around_import
 
-# What a user can cause: bad input, a missing package, files. All else is a bug and has a traceback.
+# What users can cause: bad input, a missing package, files. Others are bugs: they show a traceback.
 EXPECTED_ERRORS: tuple[type[Exception], ...] = (ValueError, ImportError, OSError)
-STOPPED = 130  # exit code after Ctrl-C, as shells have it
+STOPPED = 130  # exit code after Ctrl-C, as in shells
 _HELP = ("--help", "-help", "-h", "--helpshort", "-helpshort")
-_NOTICE = re.compile(  # of TensorFlow, of its converter, of LiteRT
+_NOTICE = re.compile(  # notices of TensorFlow, its converter and LiteRT
     rb"[IWE]\d{4} \d\d:|WARNING: All log messages before absl|To enable the following instr"
     rb"|fully_quantize: |INFO: Created TensorFlow Lite"
 )
@@ -49,10 +49,10 @@ def run(
     """Parses the flags, runs a command and exits: 0, 1 after an error, 130 after Ctrl-C.
 
     Args:
-        main: called with the program's name and the arguments that are no flags. What it returns
+        main: called with the program's name and the arguments that are not flags. Its return value
             is the exit code; `None` is 0.
-        positional: names of the arguments that must be given without a flag. A last name that
-            ends in "..." stands for any number of them.
+        positional: names of the required arguments that are not flags. If the last name ends in
+            "...", any number of arguments may follow.
         errors: exceptions of which only the message is printed.
         stopped: what to print after Ctrl-C, for example how to continue.
     """
@@ -95,11 +95,11 @@ def _check_positional(given: Sequence[str], names: Sequence[str]) -> None:
 
 @contextlib.contextmanager
 def flag_group(title: str, values: flags.FlagValues = flags.FLAGS) -> Iterator[None]:
-    """The flags that are defined inside stand under this title in the help text.
+    """Lists the flags that are defined inside under a title in the help text.
 
     Args:
         title: for example "Data".
-        values: where they are defined; the help text has those of the command line only.
+        values: where they are defined; only flags of the command line are in the help text.
     """
     before = set(flags.FLAGS)
     yield

@@ -45,7 +45,7 @@ def write_files(contents: Mapping[str | os.PathLike, bytes | str]) -> None:
         contents: path -> the bytes, or text that is written in UTF-8.
 
     Raises:
-        OSError: one cannot be written; then none is renamed.
+        OSError: one of them cannot be written; then none is renamed.
 
     Example:
 
@@ -90,8 +90,8 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     """Yields a temporary path to write to; renames it to `path` where the block succeeds.
 
     Args:
-        path: the file to make or replace. The temporary path lies in the same folder and has the
-            same suffix, for writers that go by it.
+        path: the file to make or replace. The temporary path is in the same folder and has the
+            same suffix, for writers that choose the format by it.
 
     Raises:
         OSError: the file cannot be written. What was there before stays.
@@ -174,6 +174,6 @@ def remove_temporary_files(folder: str | os.PathLike) -> None:
 
 
 def _temporary(path: Path) -> Path:
-    """A hidden name that nothing has, beside a file and with its suffix."""
+    """An unused hidden name in the folder of a file, with the same suffix."""
     name = f".{path.stem[:_STEM]}.{uuid.uuid4().hex[:8]}.tmp{path.suffix}"
     return path.with_name(name)

@@ -10,15 +10,15 @@ def decode(source: bytes | str | os.PathLike, image_size: int) -> np.ndarray:
     """Decodes one image to a square.
 
     Args:
-        source: an encoded image (JPEG, PNG, ...), or the path of one. A rotation noted in
-            its EXIF data is carried out.
+        source: an encoded image (JPEG, PNG, ...), or the path of one. The rotation in its
+            EXIF data is applied.
         image_size: side of the square in pixels.
 
     Returns:
         `(image_size, image_size, 3)` uint8, RGB from 0 to 255.
 
     Raises:
-        OSError: it is truncated or no image. (Pillow's decoders also raise other errors.)
+        OSError: it is truncated or not an image. (Pillow's decoders also raise other errors.)
         ValueError: it has more than 8 bits per channel.
     """
     from PIL import Image, ImageOps

@@ -1,4 +1,4 @@
-"""Imports that wait until they are needed: public names (PEP 562), and what follows a library."""
+"""Imports on demand: public names (PEP 562), and modules that are imported after a library."""
 
 import contextlib
 import importlib
@@ -70,7 +70,7 @@ def import_after(library: str, module: str) -> None:
 
 
 class _ImportWatcher(importlib.abc.MetaPathFinder):
-    """Finds one library as the other finders do, and has its code run inside a context."""
+    """Finds one library as the other finders do, and runs its code inside a context."""
 
     def __init__(self, name: str, context: Callable[[], contextlib.AbstractContextManager]):
         self.name = name

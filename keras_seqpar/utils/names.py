@@ -1,4 +1,4 @@
-"""Names: ids made of labels, and the error for one that is not known."""
+"""Names: ids made from labels, and the error message for an unknown name."""
 
 import difflib
 import re
@@ -9,7 +9,7 @@ from collections.abc import Iterable
 def make_id(label: str) -> str:
     """Turns a label into a node id of the form `[a-z][a-z0-9_]*`.
 
-    Letters lose their accents and capitals, everything else becomes a single
+    Letters lose their accents and become lower case, everything else becomes a single
     underscore, and a leading digit is preceded by `c` ("3" becomes `c3`).
 
     Args:
@@ -20,7 +20,7 @@ def make_id(label: str) -> str:
 
     Raises:
         TypeError: `label` is no string.
-        ValueError: nothing of the label is left.
+        ValueError: the label has no letter a-z and no digit.
 
     Example:
 
@@ -40,12 +40,12 @@ def make_id(label: str) -> str:
 
 
 def unknown_name(kind: str, name, valid: Iterable[str], extra: str = "") -> str:
-    """Words the error for a name that is not among the valid ones.
+    """The error message for a name that is not among the valid ones.
 
     Args:
         kind: what was looked for, for example "category".
         name: what was given.
-        valid: what would have been accepted.
+        valid: the valid names.
         extra: a closing sentence.
 
     Returns:

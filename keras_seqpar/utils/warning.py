@@ -5,7 +5,7 @@ import warnings
 
 
 def warn_user(message: str) -> None:
-    """Warns with the first line outside of this package as its place, however deep the call is.
+    """Warns, and names the first line outside of this package, however deep the call is.
 
     Args:
         message: what the user should know.

@@ -89,7 +89,7 @@ def test_wordnet_is_the_default_source(tmp_path, capsys):
     assert made.categories == ("dog", "cat", "truck", "ambulance")
     assert "dog: n02084071 dog, domestic dog, Canis familiaris: a kind of canine, canid" in out
     _, out = run(["--subset", "meow"], tmp_path, capsys)
-    assert "5 of 5 categories hang at the trunk" in out
+    assert "5 of 5 categories are directly under the trunk" in out
     assert "WordNet has no finer grouping of these" in out
 
 

@@ -8,6 +8,6 @@
     tensorboard/     the same numbers for TensorBoard
     curves.png       the same numbers as a figure, where matplotlib is installed
 
-Every file is written under a temporary name and then moved into place, so that a reader, or
-the next run, finds the old file or the new one and nothing in between.
+Every file except the TensorBoard logs is written under a temporary name and then renamed, so that
+readers and the resumed run find the old file or the new one, complete.
 """

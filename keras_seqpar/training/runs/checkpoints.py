@@ -22,7 +22,7 @@ def save_model(model: keras.Model, path: Path) -> None:
 
 
 def state_of(model: keras.Model) -> dict[str, keras.Variable]:
-    """All variables that training changes: weights, random seeds, the optimizer's."""
+    """All variables that training changes: of weights, random seeds and the optimizer."""
     metrics = {id(v) for v in model.metrics_variables}
     network = [v for v in model.variables if id(v) not in metrics]
     variables = [*network, *model.optimizer.variables]
@@ -102,10 +102,10 @@ class Checkpoint(keras.callbacks.Callback):
             np.savez(temporary, **arrays)  # type: ignore[arg-type]
 
     def restore(self, model: keras.Model) -> None:
-        """Puts the checkpoint, if there is one, into a compiled model.
+        """Loads the checkpoint, if there is one, into a compiled model.
 
         Args:
-            model: as it was when the checkpoint was written.
+            model: built and compiled as when the checkpoint was written.
 
         Raises:
             ValueError: the checkpoint is damaged, or of another network.

@@ -1,4 +1,4 @@
-"""flags.json: what a run is, so that it can be resumed, and by no other flags."""
+"""flags.json: the flags of a run, with which alone it can be resumed."""
 
 import importlib.metadata
 import json
@@ -12,7 +12,7 @@ import keras
 import keras_seqpar
 from keras_seqpar.utils.files import write_json
 
-# Flags that say where files are or how the run is called, not what is done.
+# Flags for places of files and ways to start; they may differ when a run is resumed.
 CALL_FLAGS = ("data", "data_dir", "output", "resume", "overwrite", "evaluate", "setting")
 # Flags and values that had other names in runs of earlier versions.
 _RENAMED = {"drop_path": "drop_path_rate"}
@@ -22,7 +22,7 @@ _RENAMED_VARIANTS = {"plain": "plain", "1branch": "one_branch"}
 def describe(
     values: Mapping[str, Any], categories: Sequence[str], images: Mapping[str, int]
 ) -> dict[str, Any]:
-    """What a run is: its flags, its data, and what it ran with.
+    """Describes a run: its flags, data, backend and versions.
 
     Args:
         values: all flags by name.
@@ -51,7 +51,7 @@ def read_flags(folder: Path) -> dict[str, Any]:
     """Reads flags.json; flags of earlier versions get their present names.
 
     Raises:
-        ValueError: it is not there, or damaged.
+        ValueError: it is missing or damaged.
     """
     path = folder / "flags.json"
     try:
@@ -73,11 +73,11 @@ def read_flags(folder: Path) -> dict[str, Any]:
 
 
 def resumed_values(values: Mapping[str, Any], given: Collection[str]) -> dict[str, Any]:
-    """The flags of the run to resume, with those that the command line has.
+    """The flags of the run to resume, replaced by those on the command line.
 
     Args:
         values: all flags by name; `output` is the folder of the run.
-        given: names of the flags that the command line has.
+        given: names of the flags on the command line.
 
     Raises:
         ValueError: there is no such run.
@@ -94,11 +94,11 @@ def resumed_values(values: Mapping[str, Any], given: Collection[str]) -> dict[st
 def check_same(
     folder: Path, now: Mapping[str, Any], call_flags: Sequence[str] = CALL_FLAGS
 ) -> None:
-    """Refuses to resume a run as another one.
+    """Refuses to resume a run with other flags or data.
 
     Args:
         folder: the run folder.
-        now: what the run that is to continue it is, from `describe`.
+        now: the description, from `describe`, of the run that is to continue it.
         call_flags: flags that may differ.
 
     Raises:

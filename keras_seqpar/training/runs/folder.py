@@ -1,4 +1,4 @@
-"""Beginning a run in a folder."""
+"""Opening the folder of a run."""
 
 import shutil
 from pathlib import Path
@@ -13,7 +13,7 @@ FILES = (
 
 
 def open_folder(run: RunConfig) -> None:
-    """Makes the folder of a new run, or clears up in that of the run to resume.
+    """Makes the folder of a new run, or removes temporary files from that of a run to resume.
 
     Raises:
         ValueError: the folder is a file, or not empty though the run is new.

@@ -1,4 +1,4 @@
-"""What a run writes of its epochs: history.csv and logs for TensorBoard."""
+"""The numbers of each epoch in files: history.csv and logs for TensorBoard."""
 
 import csv
 import io
@@ -19,13 +19,13 @@ def write_history(path: Path, history: Sequence[Mapping[str, float]]) -> None:
 
 
 def open_tensorboard(folder: Path) -> Callable[[Mapping[str, float]], None]:
-    """Opens logs for TensorBoard without TensorFlow, which Keras's callback needs.
+    """Opens logs for TensorBoard, without TensorFlow (Keras's callback needs it).
 
     Args:
         folder: where to write.
 
     Returns:
-        A function that writes one line of the history; it does nothing where the package
+        A function that writes one line of the history; it does nothing if the package
         tensorboard is not installed.
     """
     try:

@@ -1,11 +1,11 @@
-"""Settings: defaults of recipes/train.py for one purpose each, one file each.
+"""Settings: files with defaults of recipes/train.py, each for one purpose.
 
     python recipes/train.py --setting two_cores --data_dir DIR
     python recipes/train.py --setting two_cores --dataset folder:PATH
 
-The comment in each file says what it is for, on what hardware it was measured, how long it
-took and what came out. Below are the flags that differ from the defaults of train.py. Flags on
-the command line win.
+The comment in each file states its purpose and, if it was measured, the hardware, the time and the
+result. The file has the flags that differ from the defaults of train.py. Flags on the command line
+take precedence.
 """
 
 import tomllib

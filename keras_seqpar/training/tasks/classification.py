@@ -40,7 +40,7 @@ from keras_seqpar.utils.names import make_id
 from keras_seqpar.weights.copies import copy_weights
 from keras_seqpar.weights.loading import load as load_weights
 
-STORED = 1.25  # training images are stored that much larger, so that crops keep their detail
+STORED = 1.25  # training images are stored larger by this factor, so that crops keep detail
 
 
 def train(config: ClassificationConfig, run: RunConfig) -> Checkpoint:
@@ -145,8 +145,8 @@ def load_data(config: DataConfig, *, batch_size: int, cropped: bool) -> Dataset:
 
     Args:
         config: which images.
-        batch_size: there must be a batch of training images, at least.
-        cropped: store training images larger, because they will be cropped.
+        batch_size: the smallest number of training images.
+        cropped: whether training images will be cropped; they are then stored larger.
 
     Raises:
         ValueError: bad data, or too little of it.
@@ -186,7 +186,7 @@ def make_network(
     seed: int,
     mixed_precision: str,
 ) -> tuple[keras.Model, Callable[[], keras.Model]]:
-    """Builds the network to train, and its twin to save.
+    """Builds the network to train, and a twin of it to save.
 
     Args:
         config: the network.
@@ -253,14 +253,14 @@ def build(
 
 
 def read_hierarchy(path: str, categories: Sequence[str]) -> Hierarchy:
-    """Reads a hierarchy and puts its categories into the order of the data's.
+    """Reads a hierarchy and puts its categories into the order of the data.
 
     Args:
         path: a .json or .yaml file.
         categories: labels of the data's categories.
 
     Raises:
-        ValueError: no hierarchy, or not over these categories.
+        ValueError: the file holds no hierarchy, or one over other categories.
     """
     tree = from_file(path)
     ids = [make_id(label) for label in categories]
@@ -293,12 +293,12 @@ def make_trainer(
     steps: int,
     jit: str,
 ) -> keras.Model:
-    """Puts the augmentation in front of a network that returns logits, and compiles both.
+    """Puts the augmentation before a network that returns logits, and compiles both.
 
     Args:
         network: the network, or its branches alone (from the trunk's features on).
         policy: the augmentation.
-        optimizer: the rule of the steps.
+        optimizer: the optimizer and its schedule.
         distillation: the teacher, if any.
         categories: labels, in the order of the logits.
         image_size: side of the images that the network gets.

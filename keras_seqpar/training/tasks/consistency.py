@@ -1,21 +1,21 @@
-"""Teaches a network to give a part of an image the scores that it gives it in the whole.
+"""Consistency: a part of an image, run by itself, gets the same scores as in the whole image.
 
-Streams compute crops around what changed and keep the rest of the map. They agree with a run of
-the whole frame as far as the prediction for a pixel does not depend on pixels farther away than
-the crop's margin. So in training a part of each crop is run once more by itself, and the difference
-from the same pixels of the whole crop is a loss. With noise in that part (`Grain`), predictions
-learn not to flicker with the noise of videos.
+Streams compute crops around changes and keep the rest of the map. They agree with a run of the
+whole frame as far as the prediction for a pixel does not depend on pixels outside the crop's
+margin. So in training a part of each crop is run a second time by itself, and the difference from
+the scores of the same pixels in the whole crop is a loss. With noise in that part (`Grain`), the
+network learns predictions that do not flicker with the noise of videos.
 """
 
 import keras
 from keras import ops
 
-NEAR = 6  # pixels at the edge of a part that may differ: somewhat less than a stream's margin
+NEAR = 6  # pixels at the edge of a part that may differ: slightly less than a stream's margin
 GRAINS = 1, 2, 8  # pixels: of sensors, of colors at half resolution and of the blocks of codecs
 
 
 class Part(keras.layers.Layer):
-    """A square of each image of a batch, at the same place in all.
+    """Cuts a square out of each image of a batch, at the same place in all.
 
     Call arguments: `(batch, height, width, channels)` and `(batch, numbers)`, of which the last
     two of the first row are the square's top and left.
@@ -45,8 +45,8 @@ class Grain(keras.layers.Layer):
     Call argument: `(batch, height, width, channels)` of 0 to 255; the first three are colors.
 
     Args:
-        level: largest standard deviation for each size, of 255; each image and color draws its
-            own from 0 to that.
+        level: largest standard deviation for each size, for pixels of 0 to 255; each image and
+            color gets its own, drawn from 0 to `level`.
         seed: of the noise.
     """
 
@@ -73,13 +73,13 @@ class Grain(keras.layers.Layer):
 
 
 class Agree(keras.layers.Layer):
-    """Adds a loss for different scores of a part by itself and inside the whole.
+    """Adds a loss for the difference between the scores of a part by itself and in the whole image.
 
-    The loss is half the sum of both Kullback-Leibler divergences: the mean over all pixels but
+    The loss is half the sum of both Kullback-Leibler divergences, averaged over all pixels except
     those at the part's edge.
 
-    Call arguments: scores `(batch, height, width, classes)` of whole images, those of them inside
-    the part, and those of the part by itself. Returns the first.
+    Call arguments: the scores `(batch, height, width, classes)` of whole images, the part of these
+    scores inside the square, and the scores of the square run by itself. Returns the first.
 
     Args:
         weight: of the loss.

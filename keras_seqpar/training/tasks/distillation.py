@@ -1,4 +1,4 @@
-"""Learning from a trained network as well (distillation): the teacher, and its part in the loss."""
+"""Learning from a trained network, too (distillation): the teacher, and its part in the loss."""
 
 from collections.abc import Sequence
 
@@ -10,17 +10,17 @@ from keras_seqpar.utils.names import make_id
 
 
 class Teacher(keras.layers.Layer):
-    """A trained network that looks at the training images; it does not learn.
+    """A trained network that gives logits for the training images; it is not trained.
 
     Call argument: images `(batch, size, size, 3)` of 0 to 255. Returns its logits in
-    training, and zeros at validation, where they are not used.
+    training, and zeros at validation, which does not use them.
 
     Args:
         network: a network of this package that takes pixels.
         categories: labels, in the order of the logits to return.
 
     Raises:
-        ValueError: it does not have all of the categories.
+        ValueError: the network does not have all of the categories.
     """
 
     def __init__(self, network: keras.Model, categories: Sequence[str], **kwargs):
@@ -50,7 +50,7 @@ class Trainer(keras.Model):
     """A network in training: Keras's `fit`, with the cross-entropy and a teacher's part.
 
     Its inputs are the images and, per image, a row of numbers for the augmentation. Its
-    outputs are the logits, and the teacher's behind them where there is one.
+    outputs are the logits, followed by the teacher's logits if there is a teacher.
 
     Args:
         inputs: images and rows.

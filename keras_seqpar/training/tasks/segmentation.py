@@ -1,7 +1,7 @@
 """Segmentation of street scenes: data, network and losses of the training.
 
-The network learns that a part of a crop gets by itself the scores it has in the crop
-(`consistency.py`), so that streams need to compute little around what changed.
+The network learns to give a part of a crop, run by itself, the same scores as in the whole crop
+(`consistency.py`), so that streams need to compute little around a change.
 """
 
 from pathlib import Path
@@ -88,8 +88,8 @@ def train(config: SegmentationConfig, run: RunConfig, scenes: camvid.Scenes) -> 
         jit=config.jit,
         seed=config.seed,
     )
-    # On JAX and torch `fit` would build the metrics by a run as at inference, which gives whole
-    # images, beside training labels of crops: here both are of whole images.
+    # On JAX and torch, `fit` builds the metrics with a run at inference on training data, whose
+    # output covers whole images while the labels cover crops. Built here, both cover whole images.
     trainer.test_on_batch(*validation[0])
     advice = f"Try a lower --learning_rate (it was {config.optimizer.learning_rate:g})."
     task = loop.Task(trainer, batches, validation, lambda: network, advice)
@@ -107,14 +107,14 @@ def make_trainer(
     jit: str = "off",
     seed: int = 0,
 ) -> keras.Model:
-    """Puts augmentation before and consistency behind the network, and compiles all of it.
+    """Puts augmentation before the network and the consistency loss after it, and compiles all.
 
     Args:
         network: from `build_segmenter`.
-        optimizer: the rule of the steps.
+        optimizer: the optimizer and its schedule.
         crop: side of the training crops in pixels.
-        agree: weight of the loss by which a part of a crop gets the same scores by itself.
-        grain: largest noise in that part, of 255.
+        agree: weight of the consistency loss; see `SegmentationConfig`.
+        grain: largest noise in the part that it compares, for pixels of 0 to 255.
         steps: steps per epoch.
         jit: a key of `JIT`.
         seed: of the noise.

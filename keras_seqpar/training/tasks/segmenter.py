@@ -22,12 +22,12 @@ FAMILY = "resnet18"
 def build_segmenter(
     classes: int, *, stages: int = 3, width: float = 0.5, channels: int = 64, seed: int = 0
 ) -> keras.Model:
-    """Builds the network: frames of any size, `(height, width, 5)`, to scores per pixel.
+    """Builds a network from frames of any size, `(height, width, 5)`, to scores per pixel.
 
-    The frame is enlarged, so that the stem, which halves twice, ends at half of the frame's
-    resolution, and the second stage does not halve it again. The decoder adds the features of the
-    stem and of each stage at the frame's resolution. So every convolution has a small receptive
-    field and costs much, as streams need it.
+    The frame is enlarged by 2, so that the stem, which halves twice, ends at half of the frame's
+    resolution; the second stage does not halve it again. The decoder adds the features of the stem
+    and of each stage, enlarged to the same resolution. So every convolution has a small receptive
+    field and many positions to compute, which is where streams save most.
 
     Args:
         classes: number of classes.
@@ -65,14 +65,14 @@ def build_segmenter(
 
 
 def fill_trunk(network: keras.Model, source: str) -> int:
-    """Fills the trunk with a preset's weights; returns how many layers got some.
+    """Fills the trunk with a preset's weights; returns the number of filled layers.
 
     Args:
         network: from `build_segmenter`.
         source: `"preset:NAME"`, or `"none"`.
 
     Raises:
-        ValueError: neither, or no preset of this family and width.
+        ValueError: another kind of source, or a preset of another family or width.
     """
     if source == "none":
         return 0
@@ -86,7 +86,7 @@ def fill_trunk(network: keras.Model, source: str) -> int:
         if twin is None or not layer.weights:
             continue
         arrays = twin.get_weights()
-        if layer.name == "stem_conv":  # positions change nothing yet
+        if layer.name == "stem_conv":  # zeros for the positions, which the preset does not have
             extra = layer.kernel.shape[2] - arrays[0].shape[2]
             arrays[0] = np.pad(arrays[0], ((0, 0), (0, 0), (0, extra), (0, 0)))
         if [a.shape for a in arrays] != [tuple(w.shape) for w in layer.weights]:
@@ -156,7 +156,7 @@ def score(network: keras.Model, scenes: camvid.Scenes, split: str = "test") -> d
 
 
 def score_table(found: Mapping[str, Any]) -> str:
-    """Draws a score."""
+    """A text table of the result of `score`."""
     lines = [f"{name:<14} {100 * x:6.2f} %" for name, x in found["iou"].items()]
     lines.append(f"{'mean IoU':<14} {100 * found['miou']:6.2f} % on {found['images']} images")
     lines.append(f"{'pixel accuracy':<14} {100 * found['pixel_accuracy']:6.2f} %")
