@@ -76,6 +76,7 @@ class Checkpoint(keras.callbacks.Callback):
         logs |= {name: self.devices.mean(logs[name]) for name in ("loss", "accuracy")}
         if not (math.isfinite(logs["loss"]) and math.isfinite(logs["val_loss"])):
             self.diverged = True
+            self.model.stop_training = True
             return
         line = {"epoch": epoch + 1} | logs
         line["learning_rate"] = float(

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import types
 
 import keras
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 
 import keras_seqpar as sp
 from keras_seqpar import data
+from keras_seqpar.training.runs.checkpoints import Checkpoint
 from tests.training.runner import SIZE, TINY, flags, history_of, refused, simple, train, weights_of
 
 
@@ -163,3 +165,12 @@ def test_a_full_disk_leaves_the_checkpoint_before(images, tmp_path, monkeypatch)
     assert not [path for path in folder.iterdir() if ".tmp" in path.name]
     monkeypatch.undo()
     train([f"--output={folder}", "--resume"])
+
+
+def test_an_infinite_validation_loss_stops_the_run(tmp_path):
+    checkpoint = Checkpoint(tmp_path, snapshot=keras.Model, on_epoch=print)
+    model = types.SimpleNamespace(stop_training=False)
+    checkpoint.set_model(model)
+    logs = {"loss": 1.0, "accuracy": 0.5, "val_loss": float("inf"), "val_accuracy": 0.5}
+    checkpoint.on_epoch_end(0, logs)
+    assert checkpoint.diverged and model.stop_training and not checkpoint.history
