@@ -31,6 +31,7 @@ from absl import flags
 import keras_seqpar as sp
 from keras_seqpar import plots, selective
 from keras_seqpar.networks.parts import find_parts
+from keras_seqpar.plots.drawing import optional
 from keras_seqpar.selective.command_flags import define_freeze_flag
 from keras_seqpar.selective.keras_engine.runs import MODES
 from keras_seqpar.selective.measuring import can_freeze, change_squares, compile_dense, timed
@@ -185,10 +186,8 @@ def main(_) -> None:
     report = {"flags": values, "backend": keras.backend.backend(), "rows": rows}
     folder = Path(args.output)
     write_json(folder / "selective.json", report)
-    try:
+    with optional(folder / "selective.png"):
         plots.stream_speedups([*runs, (title(values), rows)], folder / "selective.png")
-    except ImportError:
-        print("No selective.png: the package matplotlib is not installed.")
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from absl import flags
 
 from keras_seqpar import plots
 from keras_seqpar.data.video import VideoStream, VideoWriter, open_video, parse_size
+from keras_seqpar.plots.drawing import optional
 from keras_seqpar.presets.sources import load_source
 from keras_seqpar.selective import watching
 from keras_seqpar.selective.command_flags import (
@@ -115,10 +116,8 @@ def watch(
 def write(folder: Path, rows: list[watching.Row]) -> None:
     """Writes watch.csv and, if matplotlib is installed, watch.png."""
     write_file(folder / "watch.csv", watching.format_csv(rows))
-    try:
+    with optional(folder / "watch.png"):
         plots.stream_timeline(rows, folder / "watch.png")
-    except ImportError:
-        print("No watch.png: the package matplotlib is not installed.")
 
 
 def main(argv: list[str]) -> int:

@@ -1,5 +1,10 @@
 """What all figures share: colors, numbers with units, saving."""
 
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
 from keras_seqpar.utils.files import replacing
 
 # Colors that color-blind readers can tell apart: Okabe and Ito, "Color Universal Design" (2008).
@@ -36,6 +41,19 @@ def finish(figure, path, title: str | None = None):
         with replacing(path) as temporary:
             figure.savefig(temporary, dpi=120)
     return figure
+
+
+@contextlib.contextmanager
+def optional(path: str | os.PathLike) -> Iterator[None]:
+    """Leaves out a figure, and prints that it does, if matplotlib is not installed.
+
+    Args:
+        path: the file of the figure that is drawn inside.
+    """
+    try:
+        yield
+    except ImportError:
+        print(f"No {Path(path).name}: the package matplotlib is not installed.")
 
 
 def legend(axes) -> None:

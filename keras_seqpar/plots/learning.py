@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from keras_seqpar.plots import drawing
 
@@ -43,7 +42,5 @@ def write_curves(path: str | os.PathLike, history: Sequence[Mapping[str, float]]
         path: the file to make or replace.
         history: as for `learning_curves`.
     """
-    try:
+    with drawing.optional(path):
         learning_curves(history, path)
-    except ImportError:
-        print(f"No {Path(path).name}: the package matplotlib is not installed.")

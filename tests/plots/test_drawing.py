@@ -1,11 +1,13 @@
 """Figures are written whole or not at all, whatever their labels."""
 
 import os
+import sys
 
 import pytest
 
 from keras_seqpar import plots
 from keras_seqpar.hierarchy.tree import Hierarchy
+from keras_seqpar.plots import drawing
 
 
 @pytest.mark.parametrize("ending", ["png", "svg", "pdf"])
@@ -30,3 +32,10 @@ def test_bad_input_is_refused_and_leaves_nothing(tmp_path, monkeypatch):
         patch.setattr(os, "replace", fail)
         plots.tree(Hierarchy.of(["a"]), tmp_path / "tree.png")
     assert not os.listdir(tmp_path)
+
+
+def test_without_matplotlib_a_figure_is_left_out(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with drawing.optional(tmp_path / "curves.png"):
+        drawing.new_figure(1, 1)
+    assert capsys.readouterr().out == "No curves.png: the package matplotlib is not installed.\n"
