@@ -82,7 +82,10 @@ def load(path: str, splits: Sequence[str] = SPLITS) -> Scenes:
         raise ValueError(f"{path} is no readable zip: {error}") from error
     for name, split in found.items():
         if split.labels.max() > len(classes) - 1:
-            raise ValueError(f"{name} has the class {split.labels.max()}, of {len(classes)}.")
+            raise ValueError(
+                f"{path}: {name} has pixels of class {split.labels.max()}, but classes.txt has "
+                f"{len(classes)} lines, for classes from 0."
+            )
     return Scenes(tuple(classes[:-1]), found)
 
 

@@ -93,7 +93,7 @@ def _is_image(name: str) -> bool:
     return name.lower().endswith(EXTENSIONS) and not name.startswith(".")
 
 
-_LAYOUT = "Wanted: PATH/train/<category>/<image> and PATH/validation/<category>/<image>."
+_LAYOUT = "Expected: PATH/train/<category>/<image> and PATH/validation/<category>/<image>."
 
 
 def check_tree(tree: Tree, path: str, splits: Sequence[str]):
@@ -121,7 +121,7 @@ def check_tree(tree: Tree, path: str, splits: Sequence[str]):
         if empty := sorted(label for label, images in tree[folder].items() if not images):
             raise ValueError(
                 f"No images in {', '.join(f'{folder}/{label}' for label in empty)} of {path!r}. "
-                f"Read are files that end in {', '.join(EXTENSIONS)}."
+                f"Files count as images if they end in {', '.join(EXTENSIONS)}."
             )
     if len(found) == 2:
         one, other = (set(tree[found[split]]) for split in ("train", "validation"))

@@ -109,7 +109,7 @@ def nesting(study: Study) -> dict[str, list[str]]:
         try:
             hierarchy.to_file(make(), path)
         except ValueError as error:  # too few categories, or none that WordNet knows
-            print(f"Without {name!r}: {error}")
+            print(f"Left out {name!r}: {error}")
         else:
             cases[name] = [f"--hierarchy={path}"]
     return cases

@@ -79,7 +79,7 @@ def test_one_seed_then_another(flags, tmp_path, capsys, monkeypatch):
     assert call(*more, "--nocontrol", "--categories=white,black") == 0
     assert call(*flags, "--categories=white,gray") == 1
     error = capsys.readouterr().err
-    assert "--categories: ['white', 'black'] there, ['white', 'gray'] now" in error
+    assert "--categories: ['white', 'black'] in the run, ['white', 'gray'] now" in error
     changed = load_network(flags[0])
     changed.get_layer("branch_gray").get_layer("gray_logit").bias.assign_add([1.0])
     changed.save(flags[0])

@@ -116,10 +116,10 @@ def check_same(
     differing = [k for k in sorted(old.keys() | new.keys()) if old.get(k) != new.get(k)]
     if differing:
         raise ValueError(
-            f"The run in {folder} was another one:"
-            + "".join(f"\n  {k}: {old.get(k)} there, {new.get(k)} now" for k in differing)
-            + "\nResume it with what it began with (flags left out are taken from there), or "
-            "start anew in another folder."
+            f"The run in {folder} has other flags or data:"
+            + "".join(f"\n  {k}: {old.get(k)} in the run, {new.get(k)} now" for k in differing)
+            + "\nResume it with the same flags (those left out are taken from the run), or start a "
+            "new run in another folder."
         )
     if before.get("versions") != now["versions"]:
-        print(f"Note: it began with other versions: {before.get('versions')}.")
+        print(f"Note: the run began with other versions: {before.get('versions')}.")

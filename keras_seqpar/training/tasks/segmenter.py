@@ -92,7 +92,7 @@ def fill_trunk(network: keras.Model, source: str) -> int:
         if [a.shape for a in arrays] != [tuple(w.shape) for w in layer.weights]:
             raise ValueError(
                 f"The preset {name!r} does not fit: its layer {layer.name!r} has other shapes. "
-                "Take its width, or --init none."
+                "Give --width the preset's width, or --init none."
             )
         layer.set_weights(arrays)
         done += 1

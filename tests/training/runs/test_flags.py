@@ -11,8 +11,8 @@ from tests.training.runner import refused
 def test_resuming_as_another_run_shows_the_difference(finished, images):
     arguments = [f"--output={finished}", "--resume", "--epochs=5", "--optimizer=sgd"]
     error = refused(arguments)
-    assert "--epochs: 3 there, 5 now" in error
-    assert "--optimizer: adamw there, sgd now" in error
+    assert "--epochs: 3 in the run, 5 now" in error
+    assert "--optimizer: adamw in the run, sgd now" in error
     assert "--width" not in error
 
 
@@ -22,7 +22,7 @@ def test_resuming_with_other_data_shows_the_difference(finished, images, tmp_pat
     about["backend"] = "another"
     (tmp_path / "flags.json").write_text(json.dumps(about))
     error = refused([f"--output={tmp_path}", "--resume"])
-    assert "categories: ['bright', 'gray'] there, ['bright', 'dark'] now" in error
+    assert "categories: ['bright', 'gray'] in the run, ['bright', 'dark'] now" in error
     assert "backend: another there" in error
 
 
