@@ -36,4 +36,4 @@ __getattr__, __dir__, __all__ = lazy_names(
 )
 
 # Registers the layers of this package, so that keras.models.load_model reads its networks.
-import_after("keras", "keras_seqpar.networks.loading")
+import_after("keras", "keras_seqpar.families.layers", "keras_seqpar.networks.layers")

@@ -109,9 +109,15 @@ def test_networks_need_no_optional_library(root, backend, tmp_path):
     assert printed.splitlines()[-1] == "True"
 
 
-@pytest.mark.parametrize("first", ["keras", "keras_seqpar"])
+@pytest.mark.parametrize(
+    "first",
+    [
+        *("keras", "keras_seqpar", "keras_seqpar.families.base", "keras_seqpar.families.layers"),
+        *("keras_seqpar.networks.layers", "keras_seqpar.networks.parts"),
+    ],
+)
 def test_keras_loads_saved_networks(root, backend, tmp_path, first):
-    """Importing the package is enough, before Keras or after it."""
+    """Importing the package, or a part of it that brings Keras in, is enough, in any order."""
     path = root / "tests" / "references" / "network_without_build_config.keras"
     code = (
         f"import {first}\n"

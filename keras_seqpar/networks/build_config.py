@@ -2,8 +2,10 @@
 
 import dataclasses
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from keras_seqpar.families.base import Plan
+if TYPE_CHECKING:  # the layers of this package, which need this module, are registered with Keras
+    from keras_seqpar.families.base import Plan
 
 MERGED = "merged"
 
@@ -32,7 +34,7 @@ class BuildConfig:
 
     builder: str
     family: str
-    plan: str | Plan | Mapping | None = None
+    plan: "str | Plan | Mapping | None" = None
     split_points: int | None = None
     width: float = 1.0
     stem: str = "standard"
@@ -42,7 +44,7 @@ class BuildConfig:
     std: tuple[float, ...] | None = None
 
     def __post_init__(self):
-        if isinstance(self.plan, Plan):
+        if self.plan is not None and not isinstance(self.plan, str | Mapping):
             object.__setattr__(self, "plan", self.plan.get_config())
         for name in ("mean", "std"):
             if getattr(self, name) is not None:  # JSON has lists

@@ -51,21 +51,27 @@ def around_import(name: str, context: Callable[[], contextlib.AbstractContextMan
         sys.meta_path.insert(0, _ImportWatcher(name, context))
 
 
-def import_after(library: str, module: str) -> None:
-    """Imports a module as soon as a library is imported, now if it is imported already.
+def import_after(library: str, *modules: str) -> None:
+    """Imports modules as soon as a library is imported, now if it is imported already.
+
+    A module whose own import brings the library in is left alone: it completes by itself.
 
     Args:
         library: for example "keras".
-        module: what to import then.
+        *modules: what to import then. They must not import modules that may bring the library in
+            first, since those would be incomplete at that moment.
     """
 
     @contextlib.contextmanager
     def then_import() -> Iterator[None]:
         yield
-        importlib.import_module(module)
+        for module in modules:
+            if module not in sys.modules:
+                importlib.import_module(module)
 
     if library in sys.modules:
-        importlib.import_module(module)
+        for module in modules:
+            importlib.import_module(module)
     around_import(library, then_import)
 
 
