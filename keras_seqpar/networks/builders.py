@@ -12,6 +12,7 @@ from keras_seqpar.hierarchy.tree import Hierarchy
 from keras_seqpar.networks.assembly import Maker
 from keras_seqpar.networks.build_config import BuildConfig
 from keras_seqpar.networks.parts import find_parts
+from keras_seqpar.networks.plans import get_family, get_plan
 
 
 def build_phl(
@@ -84,6 +85,7 @@ def build_phl(
             f"A PHL network has one split-point, but this hierarchy has {hierarchy.depth}. "
             "Give build_phl a flat list of categories, or use build_nhl."
         )
+    plan = _checked(plan, family)
     config = BuildConfig(
         "phl", family, plan, 1, width, stem, drop_path_rate, bool(include_preprocessing)
     )
@@ -150,6 +152,7 @@ def build_nhl(
         raise ValueError(
             f"split_points must be a whole number of 1 or more, or None, got {split_points!r}."
         )
+    plan = _checked(plan, family)
     config = BuildConfig(
         "nhl", family, plan, split_points, width, stem, drop_path_rate, bool(include_preprocessing)
     )
@@ -320,6 +323,13 @@ def plain_twin(
         name=name,
         seed=seed,
     )
+
+
+def _checked(plan: str | Plan, family: str) -> str | Plan:
+    """The plan; one that is no name must fit the family."""
+    if isinstance(plan, Plan):
+        get_plan(plan, get_family(family), split_points=len(plan.levels))
+    return plan
 
 
 def _numbered(categories) -> Hierarchy:

@@ -69,7 +69,7 @@ def import_after(library: str, *modules: str) -> None:
             if module not in sys.modules:
                 importlib.import_module(module)
 
-    if library in sys.modules:
+    if sys.modules.get(library) is not None:  # None keeps a library from being imported
         for module in modules:
             importlib.import_module(module)
     around_import(library, then_import)
