@@ -1,8 +1,10 @@
 """What all tests share: quiet backends, markers, and what a missing dependency means.
 
-Two rules. A test that has no meaning on a backend is deselected there (`only_backend`). A
-test that cannot run for want of something that could be there is skipped with the reason,
-and with `--no-skips`, the default where CI=true, such a skip is a failure.
+Two rules. A test that has no meaning on a backend is deselected there (`only_backend`), and so are
+folders whose tests compute nothing in a backend, or run commands whose parts have tests of their own
+on every backend (`ON_TENSORFLOW`). A test that cannot run for want of something that could be there
+is skipped with the reason, and with `--no-skips`, the default where CI=true, such a skip is a
+failure.
 """
 
 import importlib.util
@@ -34,6 +36,8 @@ import keras
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+ON_TENSORFLOW = {"benchmarks", "hierarchy", "plots", "recipes", "utils"}
+ON_ALL_BACKENDS = {"recipes/test_segment.py", "recipes/test_train.py"}
 
 # These have an environment of their own: `make test-qat` makes it and runs them there.
 collect_ignore = [] if importlib.util.find_spec("tensorflow_model_optimization") else ["qat"]
@@ -43,12 +47,16 @@ hypothesis.settings.register_profile(
     "fixed",
     deadline=None,  # the first call of a network compiles
     derandomize=True,
-    max_examples=20,
+    max_examples=12,
     phases=[phase for phase in hypothesis.Phase if phase is not hypothesis.Phase.explain],  # slow
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.register_profile(
-    "random", hypothesis.settings.get_profile("fixed"), derandomize=False, print_blob=True
+    "random",
+    hypothesis.settings.get_profile("fixed"),
+    derandomize=False,
+    max_examples=50,
+    print_blob=True,
 )
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
@@ -84,11 +92,14 @@ def pytest_report_header(config):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Deselects what `only_backend` keeps for other backends."""
+    """Deselects what `only_backend` and `ON_TENSORFLOW` keep for other backends."""
     backend = keras.backend.backend()
     kept, dropped = [], []
     for item in items:
+        path = item.path.relative_to(ROOT / "tests")
         fits = all(backend in marker.args for marker in item.iter_markers("only_backend"))
+        if path.parts[0] in ON_TENSORFLOW and path.as_posix() not in ON_ALL_BACKENDS:
+            fits = fits and backend == "tensorflow"
         (kept if fits else dropped).append(item)
     if dropped:
         config.hook.pytest_deselected(items=dropped)
