@@ -1,9 +1,9 @@
 """What all tests share: quiet backends, markers, and what a missing dependency means.
 
 Two rules. A test that has no meaning on a backend is deselected there (`only_backend`), and so are
-folders whose tests compute nothing in a backend, or run commands whose parts have tests of their own
-on every backend (`ON_TENSORFLOW`). A test that cannot run for want of something that could be there
-is skipped with the reason, and with `--no-skips`, the default where CI=true, such a skip is a
+folders whose tests compute nothing in a backend, or run commands whose parts have tests of their
+own on every backend (`ON_TENSORFLOW`). A test that cannot run for want of something that could be
+there is skipped with the reason, and with `--no-skips`, the default where CI=true, such a skip is a
 failure.
 """
 
