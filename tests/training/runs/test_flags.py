@@ -23,7 +23,7 @@ def test_resuming_with_other_data_shows_the_difference(finished, images, tmp_pat
     (tmp_path / "flags.json").write_text(json.dumps(about))
     error = refused([f"--output={tmp_path}", "--resume"])
     assert "categories: ['bright', 'gray'] in the run, ['bright', 'dark'] now" in error
-    assert "backend: another there" in error
+    assert "backend: another in the run" in error
 
 
 @pytest.mark.parametrize(
