@@ -1,17 +1,35 @@
-"""Reading an image file as a network takes it. Needs NumPy and Pillow only."""
+"""Reading an image file as a network takes it: the rule that every reader follows.
+
+Folders, archives, packs of data and `mobile.run` read images with `decode`. The Kotlin code and
+the page follow the same rule, in this order:
+
+1. The first image of a file with several (animations, pages) is taken.
+2. Its EXIF orientation is applied. Color profiles are ignored.
+3. 16-bit values keep their upper 8 bits; CMYK, palettes and gray become RGB as in Pillow.
+4. Transparent parts are composed over `BACKGROUND`, at full size, before anything is resized:
+   each channel becomes `(alpha * color + (255 - alpha) * background) / 255`, rounded to the
+   nearest integer. Alpha may come from a channel (RGBA, LA), a palette, or one transparent color
+   (tRNS of PNG, GIF). The color of pixels with alpha 0 never shows.
+5. The square in the middle is cut out and resized: bicubic, with antialiasing.
+
+Needs NumPy and Pillow only.
+"""
 
 import io
 import os
 
 import numpy as np
 
+# White: drawings, logos and product photos with transparent parts are made for white pages, and
+# black strokes would vanish over black.
+BACKGROUND = (255, 255, 255)
+
 
 def decode(source: bytes | str | os.PathLike, image_size: int) -> np.ndarray:
-    """Decodes one image to a square.
+    """Decodes one image to a square, by the rule at the top of this file.
 
     Args:
-        source: an encoded image (JPEG, PNG, ...), or the path of one. The rotation in its
-            EXIF data is applied.
+        source: an encoded image (JPEG, PNG, ...), or the path of one.
         image_size: side of the square in pixels.
 
     Returns:
@@ -19,17 +37,52 @@ def decode(source: bytes | str | os.PathLike, image_size: int) -> np.ndarray:
 
     Raises:
         OSError: it is truncated or not an image. (Pillow's decoders also raise other errors.)
-        ValueError: it has more than 8 bits per channel.
+        ValueError: its values have more than 8 bits and no known range: 32 bits, floats, or 16
+            bits of gray in another format than PNG.
+
+    Example:
+
+    >>> decode("logo.png", 224).shape
+    (224, 224, 3)
     """
     from PIL import Image, ImageOps
 
     with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
-        if image.mode[0] in "IF":
-            raise ValueError(f"more than 8 bits per channel (mode {image.mode})")
         image.draft("RGB", (image_size, image_size))  # JPEG: decode at 1/2, 1/4, 1/8
-        image = ImageOps.exif_transpose(image).convert("RGB")
+        if image.tile and image.tile[0][3] == "RGB;16B" and "transparency" in image.info:
+            image.info["transparency"] = tuple(v >> 8 for v in image.info["transparency"])
+        image = _opaque(_eight_bits(ImageOps.exif_transpose(image), image.format))
     side = min(image.size)
     left, top = ((length - side) / 2 for length in image.size)
     box = (left, top, left + side, top + side)
     image = image.resize((image_size, image_size), Image.Resampling.BICUBIC, box=box)
     return np.asarray(image)
+
+
+def _eight_bits(image, file_format: str | None):
+    """Keeps the upper 8 bits of 16-bit gray, as Pillow itself does for 16-bit colors."""
+    from PIL import Image
+
+    if image.mode[0] not in "IF":
+        return image
+    if file_format != "PNG":  # PNG: black is 0 and white is 65535; other formats do not say
+        raise ValueError(
+            f"more than 8 bits per channel (mode {image.mode}), whose range is not known: save it "
+            "with 8 bits"
+        )
+    upper = Image.fromarray((np.asarray(image) >> 8).astype("uint8"))
+    if (transparent := image.info.get("transparency")) is not None:
+        upper.info["transparency"] = transparent >> 8
+    return upper
+
+
+def _opaque(image):
+    """Composes an image over the background: RGB."""
+    from PIL import Image
+
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    image = image.convert("RGBA")
+    below = Image.new("RGB", image.size, BACKGROUND)
+    below.paste(image, mask=image.getchannel("A"))
+    return below

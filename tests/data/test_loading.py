@@ -168,12 +168,12 @@ def test_unreadable_images_are_named_and_skipped_on_demand(tree, limit):
     write(tree / "train" / "red" / "red1.jpg", noisy(0))
     truncate(tree / "train" / "red" / "red1.jpg")
     (tree / "train" / "blue" / "blue0.png").write_text("<html>404</html>")
-    Image.fromarray(np.full((9, 9), 60000, "uint16")).save(tree / "train" / "blue" / "deep.png")
+    Image.fromarray(np.full((9, 9), 60000, "uint16")).save(tree / "train" / "blue" / "deep.tif")
     with pytest.raises(ValueError, match="3 unreadable or truncated") as error:
         load(tree, memory_limit=limit).train.read(range(8))
     for words in (
         "train/blue/blue0.png (UnidentifiedImageError",
-        "train/blue/deep.png (ValueError: more than 8 bits",
+        "train/blue/deep.tif (ValueError: more than 8 bits",
         "train/red/red1.jpg (OSError",
         "--skip_unreadable",
     ):
@@ -181,7 +181,7 @@ def test_unreadable_images_are_named_and_skipped_on_demand(tree, limit):
     found = load(tree, memory_limit=limit, skip_unreadable=True)
     assert set(found.skipped) == {
         "train/blue/blue0.png",
-        "train/blue/deep.png",
+        "train/blue/deep.tif",
         "train/red/red1.jpg",
     }
     assert found.train.labels.tolist() == [0, 1, 1, 2, 2]
