@@ -11,6 +11,7 @@ QAT_VENV ?= $(VENV)-qat
 BACKENDS ?= tensorflow jax torch
 CATEGORIES ?=
 PYTEST_ARGS ?= -n 2 --dist loadfile
+SHARE ?= 1
 SEED := $(or $(SEED),$(shell date +%s))
 
 BIN = $(VENV)/bin
@@ -19,7 +20,7 @@ TORCH = $(shell grep '^torch==' constraints.txt)# by name: a build for this mach
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-threads test-random test-all test-tools test-web test-kotlin test-arm64 test-qat lint format wheel clean
+.PHONY: help demo test test-threads test-random test-all test-tools test-web test-kotlin test-arm64 test-qat test-drill drill lint format wheel clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,7 +56,7 @@ test-random: $(VENV)/test.done ## property tests on new examples (SEED=1 to draw
 
 test-all: test test-tools ## make test, then make test-tools
 
-test-tools: test-web test-kotlin test-arm64 test-qat ## the tests that need tools of their own
+test-tools: test-web test-kotlin test-arm64 test-qat test-drill ## the tests that need tools of their own
 
 test-web: $(VENV)/demo.done ## the page of tflite/web in Chromium, beside Python
 	@echo "== the page"
@@ -72,6 +73,14 @@ test-arm64: $(VENV)/demo.done ## int8 files on an emulated ARM: the same bits as
 test-qat: $(QAT_VENV)/test.done ## training with fake quantization, beside post-training int8
 	@echo "== quantization-aware training"
 	@KERAS_BACKEND=tensorflow $(QAT_VENV)/bin/python -m pytest $(PYTEST_ARGS) tests/qat
+
+test-drill: ## a tenth of the drill, the same cases in every run
+	@$(MAKE) --no-print-directory drill SHARE=0.1 SEED=1
+
+drill: $(VENV)/test.done ## damaged files, kills, full disks (SHARE=0.1 of the cases, SEED=1 to draw those of 1)
+	@echo "== the drill: make drill SHARE=$(SHARE) SEED=$(SEED)"
+	@KERAS_BACKEND=tensorflow TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m tests.drill \
+		--share $(SHARE) --seed $(SEED)
 
 lint: $(VENV)/test.done ## style, format and types
 	$(BIN)/ruff check --quiet .
