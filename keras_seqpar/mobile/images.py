@@ -4,8 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-# Normalized pixels are between -2.2 and 2.7; larger values than this are pixels by mistake.
-MOST_NORMALIZED = 10
+from keras_seqpar.utils.pixels import IMAGENET, PIXELS, check_values
 
 
 def check_array(
@@ -39,22 +38,10 @@ def check_array(
         raise ValueError(f"{what} must have the shape (n, {wanted}), got {images.shape}.{hint}")
     if not len(images):
         raise ValueError(f"{what} must be one or more, got none.")
-    low, high = float(images.min()), float(images.max())
-    if not np.isfinite([low, high]).all():
-        raise ValueError(f"{what} must be finite, but some values are NaN or infinite.")
-    found = f"{what} of {images.dtype} in {low:g} .. {high:g} do not fit"
-    if pixels and images.dtype.kind == "f":
-        takes = f"{who}, which takes pixels of 0 to 255 and normalizes them"
-        if low < 0 or high > 255:
-            raise ValueError(f"{found} {takes}. Give the pixels themselves.")
-        if high <= 1:
-            raise ValueError(f"{found} {takes}. Multiply them by 255.")
-    if pixels is False and (images.dtype == np.uint8 or max(-low, high) > MOST_NORMALIZED):
-        raise ValueError(
-            f"{found} {who}, which takes normalized input. Normalize them with "
-            "keras_seqpar.mobile.from_pixels(model, pixels), or build the network with "
-            "include_preprocessing=True."
-        )
+    limits = None if pixels is None else PIXELS if pixels else IMAGENET
+    suspicious = check_values(images, limits, what, who)
+    if suspicious:
+        raise ValueError(suspicious)
     return images
 
 

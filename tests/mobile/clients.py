@@ -2,6 +2,8 @@
 
 import os
 import subprocess
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -11,6 +13,29 @@ def noise(count=60, seed=0, size=16) -> np.ndarray:
     rng = np.random.default_rng(seed)
     bright = rng.uniform(0.2, 1, (count, 1, 1, 3))
     return (rng.integers(0, 256, (count, size, size, 3)) * bright).astype("uint8")
+
+
+def answers_of_threads(calls, rounds=40) -> list[list]:
+    """What functions return that begin at once, one thread each, in many rounds."""
+    barrier = threading.Barrier(len(calls), timeout=60)
+
+    def repeat(call):
+        found = []
+        try:
+            for _ in range(rounds):
+                barrier.wait()
+                found.append(call())
+        except BaseException:
+            barrier.abort()
+            raise
+        return found
+
+    with ThreadPoolExecutor(len(calls)) as threads:
+        started = [threads.submit(repeat, call) for call in calls]
+    for each in started:  # the cause, not the broken barrier that follows from it
+        if not isinstance(each.exception(), threading.BrokenBarrierError):
+            each.result()
+    return [each.result() for each in started]
 
 
 def interpreter(path):

@@ -5,6 +5,7 @@ Needs NumPy and an interpreter only.
 
 import dataclasses
 import os
+import threading
 import time
 from collections.abc import Sequence
 
@@ -19,10 +20,13 @@ from keras_seqpar.mobile.runtime.crop_plan import (
     signature_of,
     size_of,
 )
+from keras_seqpar.mobile.runtime.interpreters import not_picklable
 from keras_seqpar.mobile.runtime.runner import Runner
 from keras_seqpar.selective.arguments import RECEPTIVE_FIELD, check_crops
 from keras_seqpar.selective.detector import AUTO, Detector
 from keras_seqpar.selective.regions.crops import Box, Crop, area
+from keras_seqpar.utils.pixels import check_values
+from keras_seqpar.utils.warning import warn_user
 
 _RUNS = 3  # of each signature, to measure its cost; the fastest counts
 
@@ -71,8 +75,8 @@ class CropStream:
     In float files, with a margin and a reach of the receptive field, the classes equal those of
     the signature `full` on the accepted frame, which with a threshold of 0 is the frame itself.
     (Scores may differ by rounding, and so may classes with equal scores.) In quantized files crops
-    and full frames have different scales, so classes differ a little. A stream must not be used by
-    two threads at once.
+    and full frames have different scales, so classes differ a little. Several threads may call a
+    stream: their frames are taken one after the other, in the order in which they come.
 
     Args:
         path: a file of `convert_crops`.
@@ -146,6 +150,8 @@ class CropStream:
                 "frames."
             )
         self._runners = {FULL: full}
+        self._lock = threading.RLock()  # a frame is compared with the one before
+        self._suspicion_told = False
         self._least, self._refresh, self._most = least, refresh, float(most)
         self._calibrate = calibrate
         self.prices: dict[Size, float] = {size: float(size[0] * size[1]) for size in layout.sizes}
@@ -171,13 +177,18 @@ class CropStream:
         Raises:
             ValueError: no frame was seen yet.
         """
-        if self._kept is None:
-            raise ValueError("No frame was seen yet.")
-        return self._kept.accepted.copy()
+        with self._lock:
+            if self._kept is None:
+                raise ValueError("No frame was seen yet.")
+            return self._kept.accepted.copy()
 
     def reset(self) -> None:
         """Forgets all frames: the next one is computed in full."""
-        self._kept: _Kept | None = None
+        with self._lock:
+            self._kept: _Kept | None = None
+
+    def __reduce_ex__(self, protocol):
+        raise not_picklable(self, self._runners[FULL].path)
 
     def __call__(self, frame: np.ndarray) -> CropResult:
         """Takes a frame.
@@ -190,8 +201,13 @@ class CropStream:
 
         Raises:
             TypeError: no numbers, or other types of numbers than before.
-            ValueError: another size than the file's, NaN or infinite values.
+            ValueError: another size than the file's, NaN or infinite values, or values that
+                contradict what the file takes.
         """
+        with self._lock:
+            return self._take(frame)
+
+    def _take(self, frame: np.ndarray) -> CropResult:
         start = time.perf_counter()
         frame = self._checked(frame)
         kept, changed, crops = self._kept, None, None
@@ -236,7 +252,7 @@ class CropStream:
         """`(height, width)` classes; with one class, whether its score is above 0.5."""
         if signature not in self._runners:
             self._runners[signature] = self._runners[FULL].beside(signature)
-        scores = self._runners[signature](image[None])[0]
+        scores = self._runners[signature].decide_checked(image[None])[0][0]
         if scores.shape[-1] == 1:
             return (scores[..., 0] > 0.5).astype("uint8")
         return scores.argmax(-1).astype("uint8" if scores.shape[-1] <= 256 else "int32")
@@ -271,11 +287,11 @@ class CropStream:
                 f"Frames were {self._kept.accepted.dtype} so far, now {frame.dtype}. Convert them, "
                 "or call reset() to start anew."
             )
-        if frame.dtype.kind == "f" and not np.isfinite(frame).all():
-            raise ValueError(
-                "The frame has NaN or infinite values. The stream is as it was before; give "
-                "frames of finite numbers."
-            )
+        full = self._runners[FULL]
+        suspicious = check_values(frame, full.limits, "frames", full.path.name)
+        if suspicious and not self._suspicion_told:
+            self._suspicion_told = True
+            warn_user(suspicious)
         return frame
 
 

@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.metadata
+import os
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,15 @@ def find_interpreter(name: str | None = None) -> tuple[str, Any]:
     raise ImportError(
         f"No interpreter for .tflite files can be imported: {'; '.join(reasons)}. "
         "Install one: pip install ai-edge-litert"
+    )
+
+
+def not_picklable(runner: object, path: os.PathLike) -> TypeError:
+    """The error for pickling or copying an object that holds a loaded interpreter."""
+    name = type(runner).__name__
+    return TypeError(
+        f"A {name} cannot be pickled or copied: it holds a loaded interpreter. Give the path "
+        f"{str(path)!r} to the other process and make a {name} there; threads may share one."
     )
 
 

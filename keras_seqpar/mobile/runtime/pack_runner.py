@@ -4,6 +4,7 @@ Needs NumPy and an interpreter only.
 """
 
 import os
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,8 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from keras_seqpar.hierarchy.tree import Hierarchy, Node
+from keras_seqpar.mobile.runtime.interpreters import not_picklable
 from keras_seqpar.mobile.runtime.manifest import Part, Tensor, read_manifest
-from keras_seqpar.mobile.runtime.runner import Runner, encode
+from keras_seqpar.mobile.runtime.runner import Runner, check_images, encode
+from keras_seqpar.utils.pixels import check_values, limits_of
+from keras_seqpar.utils.warning import warn_user
 
 
 class PartRunner(Runner):
@@ -41,8 +45,9 @@ class PartRunner(Runner):
         Returns:
             Values of the shape and dtype of `output`, not scaled.
         """
-        self._run(values)
-        return self._engine.get_tensor(self._scores["index"])
+        with self._lock:
+            self._run(values)
+            return self._engine.get_tensor(self._scores["index"])
 
 
 def load_part(
@@ -82,7 +87,8 @@ class PackRunner:
     It takes the images of the Keras network and gives the scores of the chosen categories: the
     activation (softmax) over their logits, as a cutout does. The trunk and the superclass branches
     that are needed run once per image. A file is checked and loaded when it is first needed, so
-    files of categories that are never chosen may be missing.
+    files of categories that are never chosen may be missing. Several threads may call it: their
+    calls are computed one after the other. It cannot be pickled; another process makes its own.
 
     Args:
         folder: the pack.
@@ -120,6 +126,8 @@ class PackRunner:
     ):
         self.folder = Path(folder)
         self.threads = threads
+        self._lock = threading.RLock()  # of the interpreters, and of what is loaded
+        self._suspicion_told = False
         self.manifest = read_manifest(folder)
         self._chosen = None if categories is None else tuple(categories)
         chosen = self._choose(categories)
@@ -132,6 +140,9 @@ class PackRunner:
         for node in chosen.nodes:
             self._branch(node)
 
+    def __reduce_ex__(self, protocol):
+        raise not_picklable(self, self.folder)
+
     @property
     def categories(self) -> tuple[str, ...]:
         """Labels of the categories that a call scores by default."""
@@ -140,7 +151,8 @@ class PackRunner:
     @property
     def loaded(self) -> tuple[str, ...]:
         """Names of the files that are loaded."""
-        return (self._trunk.path.name, *(part.path.name for part in self._loaded.values()))
+        with self._lock:
+            return (self._trunk.path.name, *(part.path.name for part in self._loaded.values()))
 
     def __call__(self, images: np.ndarray, categories: Sequence[str] | None = None) -> np.ndarray:
         """Scores images.
@@ -153,8 +165,10 @@ class PackRunner:
             `(n, categories)` float32, in the order of `categories`.
 
         Raises:
-            ValueError: images of another shape; an unknown or repeated category; a branch's
-                file is another one than the manifest's.
+            TypeError: images that are no array of integers or floats.
+            ValueError: images of another shape, with NaN, or with values that contradict what the
+                pack takes; an unknown or repeated category; a branch's file is another one than
+                the manifest's.
             FileNotFoundError: a branch's file is missing.
         """
         return self.decide(images, categories)[0]
@@ -173,14 +187,15 @@ class PackRunner:
             network stored none, or not all of its categories were chosen.
 
         Raises:
+            TypeError: as for a call.
             ValueError: as for a call.
             FileNotFoundError: as for a call.
         """
-        logits = self.logits(images, categories)
-        threshold = self.manifest.threshold
-        complete = logits.shape[1] == len(self.manifest.hierarchy.categories)
-        none = threshold.rejects(logits) if threshold and complete else None
-        return _activate(logits, self.manifest.classifier_activation), none
+        with self._lock:  # `reload` may put another manifest in its place
+            logits, manifest = self.logits(images, categories), self.manifest
+        complete = logits.shape[1] == len(manifest.hierarchy.categories)
+        none = manifest.threshold.rejects(logits) if manifest.threshold and complete else None
+        return _activate(logits, manifest.classifier_activation), none
 
     def logits(self, images: np.ndarray, categories: Sequence[str] | None = None) -> np.ndarray:
         """Computes the logits of images.
@@ -193,19 +208,22 @@ class PackRunner:
             `(n, categories)` float32.
 
         Raises:
+            TypeError: as for a call.
             ValueError: as for a call.
             FileNotFoundError: as for a call.
         """
-        images = np.asarray(images)
-        shape = self.input_shape[1:]
-        if images.shape[1:] != shape or not len(images):
-            raise ValueError(
-                f"{str(self.folder)!r} takes images of shape (n, {', '.join(map(str, shape))}), "
-                f"got {images.shape}."
-            )
-        chosen = self._choose(categories)
+        who = repr(str(self.folder))
+        images = check_images(images, self.input_shape[1:], who)
+        mean, std = self.manifest.mean, self.manifest.std
+        limits = limits_of((mean, std)) if mean and std else None
+        suspicious = check_values(images, limits, "images", who)
+        if suspicious and not self._suspicion_told:
+            self._suspicion_told = True
+            warn_user(suspicious)
         encode = self._trunk.encode
-        return np.array([self._run(encode(image[None]), chosen) for image in images])
+        with self._lock:
+            chosen = self._choose(categories)
+            return np.array([self._run(encode(image[None]), chosen) for image in images])
 
     def latency(
         self, runs: int = 50, warm_up: int = 10, categories: Sequence[str] | None = None
@@ -220,14 +238,15 @@ class PackRunner:
         Returns:
             `(runs,)` milliseconds.
         """
-        chosen = self._choose(categories)
         noise = np.random.default_rng(0).integers(0, 256, self.input_shape)
         image = self._trunk.encode(noise.astype("uint8"))
         times = []
         for _ in range(warm_up + runs):
-            start = time.perf_counter()
-            _activate(self._run(image, chosen)[None], self.manifest.classifier_activation)
-            times.append(1e3 * (time.perf_counter() - start))
+            with self._lock:
+                chosen = self._choose(categories)
+                start = time.perf_counter()
+                _activate(self._run(image, chosen)[None], self.manifest.classifier_activation)
+                times.append(1e3 * (time.perf_counter() - start))
         return np.array(times[warm_up:])
 
     def reload(self) -> None:
@@ -239,6 +258,10 @@ class PackRunner:
             FileNotFoundError: the manifest is gone.
             ValueError: it is damaged, or of a pack with another trunk.
         """
+        with self._lock:
+            self._reload()
+
+    def _reload(self) -> None:
         manifest = read_manifest(self.folder)
         if manifest.trunk != self.manifest.trunk:
             raise ValueError(

@@ -1,15 +1,18 @@
 """Runs a .tflite file in the interpreter that is installed. Needs NumPy and an interpreter only."""
 
-import copy
 import os
+import threading
 import time
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from keras_seqpar.mobile.runtime.interpreters import Signature, find_interpreter
+from keras_seqpar.mobile.runtime.interpreters import Signature, find_interpreter, not_picklable
 from keras_seqpar.mobile.runtime.reading import lines, read_tflite
+from keras_seqpar.utils.pixels import Limits, check_values, limits_of
+from keras_seqpar.utils.warning import warn_user
 
 LABELS_SUFFIX = ".labels.txt"
 NONE = "none_of_these"  # output of files whose network stores a threshold
@@ -19,7 +22,8 @@ class Runner:
     """A .tflite file that is loaded and ready to run.
 
     It has the inputs and outputs of the Keras network: integers at the file's inputs and outputs
-    are scaled here.
+    are scaled here. Several threads may call it: their calls are computed one after the other. It
+    cannot be pickled; another process makes its own from the path.
 
     Args:
         path: a .tflite file; labels are read from `<name>.labels.txt` beside it, or from the
@@ -36,6 +40,8 @@ class Runner:
         interpreter: name and version of the interpreter.
         threads: number of CPU threads.
         input_shape: `(batch, height, width, channels)`, all fixed.
+        limits: smallest and largest value that the file's images should have: `(0, 255)` where it
+            takes pixels; `None` where the file does not say it.
         labels: one per score in order; `None` if neither has any.
         about: what `convert` wrote into the file: name of the network, quantization, `mean`
             and `std` of its input in pixels, `activation` over its logits, `none_of_these` with
@@ -83,6 +89,8 @@ class Runner:
                 f"{self.interpreter} cannot load {str(self.path)!r}: {error} The file is damaged, "
                 "or the interpreter too old for it."
             ) from error
+        self._lock = threading.RLock()  # of the interpreter: its tensors belong to one call
+        self._suspicion_told = False
         self._find_tensors()
 
     def beside(self, signature: str) -> "Runner":
@@ -92,12 +100,13 @@ class Runner:
             signature: its name.
 
         Returns:
-            The runner. The two must not be used by several threads at once.
+            The runner. Calls of the two are computed one after the other.
 
         Raises:
             ValueError: the file has no such signature.
         """
-        other = copy.copy(self)
+        other = object.__new__(type(self))
+        vars(other).update(vars(self))
         other.signature = _choose(self.path, self.signatures, signature)
         other._engine = Signature(self._loaded, signature)
         other._find_tensors()
@@ -123,6 +132,10 @@ class Runner:
         count = int(self._scores["shape"][-1])
         inside = contents.signatures[self.signature] if self.signature else contents.labels
         self.labels = _read_labels(self.path, count, inside, only_inside=bool(self.signature))
+        self.limits = _input_limits(self.path, self.about, self._image)
+
+    def __reduce_ex__(self, protocol):
+        raise not_picklable(self, self.path)
 
     @property
     def input_dtype(self) -> np.dtype:
@@ -142,8 +155,10 @@ class Runner:
             `(n, outputs)` float32.
 
         Raises:
-            ValueError: images or gains of another shape, gains that are negative or not finite,
-                or gains for a network without.
+            TypeError: images that are no array of integers or floats.
+            ValueError: images or gains of another shape; images with NaN or values that contradict
+                what the file takes; gains that are negative or not finite, or gains for a network
+                without.
         """
         return self.decide(images, gains)[0]
 
@@ -161,24 +176,31 @@ class Runner:
             `none_of_these`.
 
         Raises:
+            TypeError: as for a call.
             ValueError: as for a call.
         """
-        images = np.asarray(images)
+        images = check_images(images, self.input_shape[1:], self.path.name)
+        suspicious = check_values(images, self.limits, "images", self.path.name)
+        if suspicious and not self._suspicion_told:
+            self._suspicion_told = True
+            warn_user(suspicious)
+        return self.decide_checked(images, gains)
+
+    def decide_checked(
+        self, images: np.ndarray, gains: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Does what `decide` does, for images that were checked already."""
         batch, *shape = self.input_shape
-        if list(images.shape[1:]) != shape or not len(images):
-            raise ValueError(
-                f"{self.path.name} takes images of shape (n, {', '.join(map(str, shape))}), "
-                f"got {images.shape}."
-            )
-        self._set_gains(gains)
         scores, none = [], []
-        for start in range(0, len(images), batch):
-            some = images[start : start + batch]
-            fill = np.resize(some, (batch, *shape)) if len(some) < batch else some
-            self._run(encode(fill, self._image))
-            scores.append(self._read(self._scores)[: len(some)])
-            if self._none:
-                none.append(self._read(self._none)[: len(some), 0] > 0.5)
+        with self._lock:
+            self._set_gains(gains)
+            for start in range(0, len(images), batch):
+                some = images[start : start + batch]
+                fill = np.resize(some, (batch, *shape)) if len(some) < batch else some
+                self._run(encode(fill, self._image))
+                scores.append(self._read(self._scores)[: len(some)])
+                if self._none:
+                    none.append(self._read(self._none)[: len(some), 0] > 0.5)
         return np.concatenate(scores), np.concatenate(none) if none else None
 
     def latency(self, runs: int = 50, warm_up: int = 10) -> np.ndarray:
@@ -194,13 +216,14 @@ class Runner:
         low, high = (0, 256) if self.input_dtype != np.int8 else (-128, 128)
         noise = np.random.default_rng(0).integers(low, high, self.input_shape)
         image = noise.astype(self.input_dtype)
-        self._set_gains(None)
         times = []
         for _ in range(warm_up + runs):
-            start = time.perf_counter()
-            self._run(image)
-            self._read(self._scores)
-            times.append(1e3 * (time.perf_counter() - start))
+            with self._lock:
+                self._set_gains(None)
+                start = time.perf_counter()
+                self._run(image)
+                self._read(self._scores)
+                times.append(1e3 * (time.perf_counter() - start))
         return np.array(times[warm_up:])
 
     def _set_gains(self, gains) -> None:
@@ -250,6 +273,22 @@ def _choose(path: Path, keys: tuple[str, ...], signature: str | None) -> str | N
     return signature or (keys[0] if keys else None)
 
 
+def check_images(images, shape: Sequence[int], who: str) -> np.ndarray:
+    """Checks that images are one or more, and of the size that a file takes.
+
+    Raises:
+        ValueError: they are not.
+    """
+    images = np.asarray(images)
+    if images.shape[1:] != tuple(shape) or not len(images):
+        hint = " Add a batch axis: images[None]." if images.shape == tuple(shape) else ""
+        raise ValueError(
+            f"{who} takes images of shape (n, {', '.join(map(str, shape))}), got "
+            f"{images.shape}.{hint}"
+        )
+    return images
+
+
 def encode(values: np.ndarray, detail: dict) -> np.ndarray:
     """Scales values to the integers of an input; floats stay."""
     dtype = np.dtype(detail["dtype"])
@@ -260,6 +299,23 @@ def encode(values: np.ndarray, detail: dict) -> np.ndarray:
         return values
     limits = np.iinfo(dtype)
     return np.clip(np.round(values / scale) + zero, limits.min, limits.max).astype(dtype)
+
+
+def _input_limits(path: Path, about: Mapping, image: dict) -> Limits | None:
+    """The range of a file's images; `None` for floats of a file that does not state it."""
+    if "mean" in about and "std" in about:
+        try:
+            return limits_of((about["mean"], about["std"]))
+        except (TypeError, ValueError, OverflowError):
+            raise ValueError(
+                f"{str(path)!r} is damaged: it states the mean {about['mean']!r} and the standard "
+                f"deviation {about['std']!r} of its images, which are no numbers per channel."
+            ) from None
+    dtype, (scale, zero) = np.dtype(image["dtype"]), image["quantization"]
+    if dtype.kind not in "iu" or not scale:
+        return None
+    ends = np.iinfo(dtype)
+    return float(scale * (ends.min - zero)), float(scale * (ends.max - zero))
 
 
 def _read_labels(

@@ -1,6 +1,8 @@
 """Files of crops give what whole frames give, and streams of them say what they did."""
 
+import copy
 import json
+import warnings
 
 import keras
 import numpy as np
@@ -9,6 +11,7 @@ from keras import layers
 
 from keras_seqpar import mobile
 from keras_seqpar.mobile.runtime.crop_plan import FixedPlanner, Layout, distinct_boxes
+from keras_seqpar.utils.pixels import PIXELS
 from tests import harness
 from tests.mobile import clients
 
@@ -244,7 +247,7 @@ def test_streams_and_frames_that_cannot_be(made, tmp_path):
     stream = mobile.CropStream(made.path, calibrate=False)
     with pytest.raises(ValueError, match=r"have the shape \(64, 80, 3\), got \(64, 80\)"):
         stream(np.zeros(SHAPE[:2]))
-    with pytest.raises(ValueError, match="NaN or infinite"):
+    with pytest.raises(ValueError, match="some values are NaN or infinite"):
         stream(np.full(SHAPE, np.nan))
     with pytest.raises(TypeError, match="array of numbers, got list"):
         stream([["a"]])
@@ -256,6 +259,40 @@ def test_streams_and_frames_that_cannot_be(made, tmp_path):
     )
     with pytest.raises(ValueError, match=r"plain.tflite has no crops.*convert_crops"):
         mobile.CropStream(plain.path)
+
+
+def test_threads_may_share_a_stream(made):
+    """Whichever thread comes first, every frame gets the classes of that frame."""
+    rng = np.random.default_rng(0)
+    first = rng.normal(size=SHAPE).astype("float32")
+    frames = first, changed(first, (10, 10, 20, 18), rng)
+    whole = mobile.Runner(made.path)
+    wanted = [whole(frame[None])[0].argmax(-1) for frame in frames]
+    stream = mobile.CropStream(made.path, calibrate=False)
+    calls = [lambda frame=frame: stream(frame).output for frame in frames]
+    for right, given in zip(wanted, clients.answers_of_threads(calls), strict=True):
+        assert all(np.array_equal(right, classes) for classes in given)
+    with pytest.raises(TypeError, match="A CropStream cannot be pickled or copied"):
+        copy.deepcopy(stream)
+
+
+def test_frames_that_contradict_the_file(made):
+    stream = mobile.CropStream(made.path, calibrate=False)
+    stream._runners["full"].limits = PIXELS  # as in files that state mean and std
+    frame = np.random.default_rng(0).integers(0, 256, SHAPE).astype("float32")
+    with pytest.raises(ValueError, match="frames of float32 in .* street.tflite, which takes pix"):
+        stream(frame - 128)
+    with pytest.warns(UserWarning, match="frames of float32 in 0 .. 1 do not fit .*by 255"):
+        stream(frame / 255)
+    with warnings.catch_warnings():  # once, and not for crops that are dark
+        warnings.simplefilter("error")
+        stream(frame / 255)
+        stream = mobile.CropStream(made.path, calibrate=False, margin=4, most=1.0)
+        stream._runners["full"].limits = PIXELS
+        frame[:44, :44] = 0
+        stream(frame)
+        frame[9, 9] = 1
+        assert stream(frame).mode == "regions"
 
 
 def test_networks_that_look_everywhere_need_a_margin_in_pixels(tmp_path):

@@ -29,6 +29,8 @@ ALLOWED = {
     "keras_seqpar.utils.images",
     "keras_seqpar.utils.lazy",
     "keras_seqpar.utils.names",
+    "keras_seqpar.utils.pixels",
+    "keras_seqpar.utils.warning",
     "keras_seqpar.mobile",
     "keras_seqpar.mobile.run",
 }

@@ -1,6 +1,8 @@
 """Any categories of a pack can be run, and nothing else is."""
 
+import pickle
 import shutil
+import warnings
 
 import numpy as np
 import pytest
@@ -55,6 +57,44 @@ def test_scores_are_the_softmax_over_the_chosen_logits(packs):
     assert np.array_equal(runner.logits(images, chosen), columns)
     assert np.allclose(runner(images, chosen), harness.softmax(columns), atol=1e-6)
     assert np.allclose(runner(images.astype("float32"), chosen), runner(images, chosen))
+
+
+def test_threads_may_share_a_runner(packs):
+    runner = PackRunner(packs["int8"], ["cat"])  # other files are loaded by whoever needs them
+    images = noise(3, seed=1), noise(4, seed=2)
+    names = ["tug", "cat"], ["pets", "car"]
+    alone = PackRunner(packs["int8"])
+    wanted = [alone.logits(*pair) for pair in zip(images, names, strict=True)]
+    calls = [lambda pair=pair: runner.logits(*pair) for pair in zip(images, names, strict=True)]
+    calls.append(lambda: (runner.reload(), runner.loaded, runner.latency(1, 0)))
+    *answers, _ = clients.answers_of_threads(calls, rounds=20)
+    for right, given in zip(wanted, answers, strict=True):
+        assert all(np.array_equal(right, logits) for logits in given)
+
+
+def test_a_runner_stays_in_its_process(packs):
+    with pytest.raises(TypeError, match="A PackRunner cannot be pickled or copied"):
+        pickle.dumps(PackRunner(packs["float32"], ["cat"]))
+
+
+def test_images_that_contradict_the_pack(packs):
+    images = noise(2)
+    for kind in ("int8", "float32"):
+        runner = PackRunner(packs[kind], ["cat", "car"])
+        for wrong, words in [
+            (images * np.nan, "must be finite"),
+            (images / 64 - 2, f"do not fit .*{kind}', which takes pixels of 0 to 255"),
+            (images.astype("int64") * 256, "int64 in .* takes pixels of 0 to 255"),
+        ]:
+            with pytest.raises(ValueError, match=words):
+                runner(wrong)
+        with pytest.raises(TypeError, match="integers or floats, got object"):
+            runner.logits(images.astype(object))
+        with pytest.warns(UserWarning, match="0 .. .*takes pixels of 0 to 255. Multiply them by"):
+            runner.decide(images / 255)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            runner(images / 255)
 
 
 def test_reload_sees_new_and_removed_branches(copy):

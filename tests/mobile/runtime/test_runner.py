@@ -1,18 +1,23 @@
 """Running files: any interpreter, damaged files, and a device without TensorFlow and Keras."""
 
+import copy
 import json
 import os
+import pickle
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import keras_seqpar as sp
 from keras_seqpar import data, mobile
 from keras_seqpar.mobile.runtime import interpreters, run, runner
 from tests import harness
 from tests.conftest import ROOT
+from tests.mobile import clients
 
 pytestmark = pytest.mark.only_backend("tensorflow")
 
@@ -61,6 +66,104 @@ def test_runner(int8, trained):
     for threads in (0, 1.5, True):
         with pytest.raises(ValueError, match="threads must be .* got"):
             mobile.Runner(int8, threads=threads)
+
+
+def test_threads_may_share_a_runner(int8, trained):
+    loaded = mobile.Runner(int8)
+    some = [trained.images[:3], trained.images[50:54]]
+    wanted = [loaded(images) for images in some]
+    calls = [lambda images=images: loaded(images) for images in some]
+    calls.append(lambda: loaded.latency(runs=2, warm_up=0).shape)
+    *answers, _ = clients.answers_of_threads(calls)
+    for right, given in zip(wanted, answers, strict=True):
+        assert all(np.array_equal(right, scores) for scores in given)
+
+
+def test_gains_belong_to_their_call(tmp_path):
+    net = sp.attention_input(harness.network(harness.LABELS[:3], include_preprocessing=True))
+    loaded = mobile.Runner(mobile.convert(net, tmp_path / "net.tflite").path)
+    images = clients.noise(2)
+    gains = [None, np.array([0.0, 1.0, 3.0])]
+    wanted = [loaded(images, some) for some in gains]
+    assert not np.array_equal(*wanted)
+    calls = [lambda some=some: loaded(images, some) for some in gains]
+    for right, given in zip(wanted, clients.answers_of_threads(calls), strict=True):
+        assert all(np.array_equal(right, scores) for scores in given)
+
+
+def test_threads_may_share_the_signatures_of_a_file(trained, tmp_path):
+    path = mobile.convert_signatures(
+        trained.cutout, tmp_path / "two.tflite", signatures={"all": None, "two": ["8", "5"]}
+    ).path
+    first = mobile.Runner(path)
+    second = first.beside("two")
+    images = trained.images[:3]
+    wanted = [first(images), second(images)]
+    calls = [lambda: first(images), lambda: second(images)]
+    for right, given in zip(wanted, clients.answers_of_threads(calls), strict=True):
+        assert all(np.array_equal(right, scores) for scores in given)
+
+
+def test_a_runner_stays_in_its_process(int8):
+    loaded = mobile.Runner(int8)
+    for send in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(TypeError, match="A Runner cannot be pickled or copied.*digits.tflite'"):
+            send(loaded)
+
+
+@pytest.fixture(scope="module")
+def normalized(tmp_path_factory):
+    """A file that takes normalized images, and one that TensorFlow made of it in int8."""
+    import tensorflow as tf
+
+    folder, net = tmp_path_factory.mktemp("normalized"), harness.network(harness.LABELS[:2])
+    images = mobile.from_pixels(net, clients.noise(60))
+    converter = tf.lite.TFLiteConverter.from_keras_model(net)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: ([image[None]] for image in images)
+    converter.inference_input_type = tf.uint8
+    (folder / "other.tflite").write_bytes(converter.convert())
+    return mobile.convert(net, folder / "net.tflite").path, folder / "other.tflite", images
+
+
+def test_images_that_contradict_the_file_are_refused(int8, trained, normalized):
+    pixels = trained.images[:2]
+    loaded = mobile.Runner(int8)
+    for images, words in [
+        (pixels * np.float32(np.nan), "must be finite, but some values are NaN or infinite"),
+        (np.where(pixels > 200, np.inf, pixels), "must be finite"),
+        (pixels / 127.5 - 1, r"-1 .. 1 do not fit digits.tflite, which takes pixels of 0 to 255"),
+        (pixels.astype("int32") * 257, "int32 in .* takes pixels of 0 to 255"),
+    ]:
+        with pytest.raises(ValueError, match=words):
+            loaded(images)
+        with pytest.raises(ValueError, match=words):
+            loaded.decide(images)
+    with pytest.raises(TypeError, match="integers or floats, got bool"):
+        loaded(pixels > 0)
+    ours, theirs, images = normalized
+    for path in (ours, theirs):
+        loaded = mobile.Runner(path)
+        assert loaded(images[:3]).shape == (3, 2)
+        for wrong in (clients.noise(2), clients.noise(2).astype("float32")):
+            with pytest.raises(ValueError, match=rf"{path.name}, which takes normalized input of"):
+                loaded(wrong)
+
+
+def test_images_that_are_suspicious_are_said_once(int8, trained, normalized):
+    divided = trained.images[:2] / 255
+    loaded = mobile.Runner(int8)
+    with pytest.warns(UserWarning, match="0 .. 1 do not fit digits.tflite.*Multiply them by 255"):
+        loaded(divided)
+    other = mobile.Runner(normalized[0])
+    with pytest.warns(UserWarning, match="net.tflite, which takes .*not only divide them"):
+        other(np.stack([np.zeros((16, 16, 3)), np.ones((16, 16, 3))]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        loaded(divided)
+        mobile.Runner(int8)(trained.images[:2].astype("float32"))
+        mobile.Runner(int8)(trained.images[:2] * 0)
+        mobile.Runner(normalized[0])(normalized[2])
 
 
 def test_tensorflow_as_interpreter(int8, trained):
