@@ -29,6 +29,7 @@ from keras_seqpar.networks.loading import load_network
 from keras_seqpar.networks.parts import find_parts
 from keras_seqpar.training.config import PLAIN, SEQPAR
 from keras_seqpar.training.flags import parse_train_flags
+from keras_seqpar.training.runs.checkpoints import save_model
 from keras_seqpar.training.tasks import classification
 
 flags.DEFINE_list("categories", ["3", "5", "8"], "What the cutout keeps.")
@@ -128,7 +129,7 @@ def main(_: list[str]) -> None:
     print("Training the plain network of the family ...")
     plain = trained(PLAIN, folder / "plain")
     cutout = sp.cutout(full, kept.categories)
-    cutout.save(folder / "cutout.keras")
+    save_model(cutout, folder / "cutout.keras")
     print(f"\n{sp.cost(cutout)}\n\nConverting three networks to int8 ...")
     networks = {"full net": full, "cutout": cutout, "plain net": plain}
     with without_notices():

@@ -1,11 +1,12 @@
 """What all figures share: colors, numbers with units, saving."""
 
 import contextlib
+import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from keras_seqpar.utils.files import replacing
+from keras_seqpar.utils.files import write_file
 
 # Colors that color-blind readers can tell apart: Okabe and Ito, "Color Universal Design" (2008).
 BLUE, ORANGE, GREEN, VERMILION, PURPLE = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"
@@ -38,8 +39,9 @@ def finish(figure, path, title: str | None = None):
     if title:
         figure.suptitle(title, fontsize=11, parse_math=False)
     if path is not None:
-        with replacing(path) as temporary:
-            figure.savefig(temporary, dpi=120)
+        content = io.BytesIO()  # an error of the disk would lose its reason in the encoder
+        figure.savefig(content, format=Path(path).suffix[1:] or "png", dpi=120)
+        write_file(path, content.getvalue())
     return figure
 
 

@@ -25,6 +25,7 @@ from typing import Any, NoReturn
 
 from absl import app, flags, logging
 
+from keras_seqpar.utils.files import with_way_on
 from keras_seqpar.utils.lazy import around_import
 
 # What users can cause: bad input, a missing package, files. Others are bugs: they show a traceback.
@@ -74,7 +75,7 @@ def run(
         try:
             return main(argv)
         except errors as error:
-            sys.exit(f"error: {error}")
+            sys.exit(f"error: {with_way_on(error)}")
         except KeyboardInterrupt:
             print(f"\n{stopped}", file=sys.stderr)
             return STOPPED
