@@ -4,7 +4,8 @@
     python recipes/evaluate.py runs/digits/best.keras --categories 0,1,7 --json out/017.json
     python recipes/evaluate.py best.keras --dataset folder:PATH
 
-Prints top-1 accuracy over all images and per category. With --categories it also cuts these
+Prints top-1 accuracy over all images, per category, and balanced: the mean over the categories,
+which also shows rare ones. With --categories it also cuts these
 categories out and runs the cutout on their images, and on images of all other categories, which it
 must misclassify: the table shows as which category, and with what confidence.
 
@@ -22,6 +23,7 @@ from absl import flags
 import keras_seqpar as sp
 from keras_seqpar.networks.loading import load_network
 from keras_seqpar.training import evaluation
+from keras_seqpar.training.balance import missed_note
 from keras_seqpar.training.flags import define_measured_data_flags
 from keras_seqpar.utils.files import write_json
 
@@ -59,6 +61,9 @@ def main(argv: list[str]) -> None:
         reports["cutout"] = evaluation.measure(cut, dataset, args.split, args.batch_size)
         show("Cutout on images of its categories, beside the full network", reports["cutout"])
         print(evaluation.accuracy_table(reports["cutout"]["categories"], reports))
+    for name, report in reports.items():
+        if note := missed_note(evaluation.missed_categories(report), f"The {name}"):
+            print(f"\n{note}")
     last = reports.get("cutout", full)
     if "out_of_distribution" in last:
         count = last["out_of_distribution"]["images"]

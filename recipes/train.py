@@ -15,7 +15,9 @@ from keras_seqpar.utils.commands import run
 from pathlib import Path
 
 from keras_seqpar import plots
+from keras_seqpar.training.balance import missed_note
 from keras_seqpar.training.flags import define_train_flags, read_train_flags
+from keras_seqpar.training.runs.history import summary
 from keras_seqpar.training.tasks import classification
 
 define_train_flags()
@@ -28,11 +30,9 @@ def main(_: list[str]) -> None:
     if not done.devices.first:
         return
     plots.write_curves(Path(run_config.output) / "curves.png", done.history)
-    best, last = done.best, done.history[-1]
-    print(
-        f"Validation top-1: {best['val_accuracy']:.2%} in epoch {best['epoch']} (best.keras), "
-        f"{last['val_accuracy']:.2%} in epoch {last['epoch']} (last.keras). Files: {done.folder}"
-    )
+    print(f"{summary(done.best, done.history[-1])} Files: {done.folder}")
+    if note := missed_note(done.missed, "best.keras"):
+        print(note)
 
 
 if __name__ == "__main__":

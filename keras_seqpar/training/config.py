@@ -141,6 +141,20 @@ class StepConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class BalanceConfig:
+    """How unbalanced categories are treated.
+
+    Args:
+        class_weight: "none", or "balanced" to make all categories count the same in the loss.
+        best_by: what makes an epoch the best: "accuracy", "balanced_accuracy" or "loss", on the
+            validation images.
+    """
+
+    class_weight: str = "none"
+    best_by: str = "accuracy"
+
+
+@dataclasses.dataclass(frozen=True)
 class DistillationConfig:
     """A trained network to learn from, in addition to the labels.
 
@@ -185,6 +199,7 @@ class ClassificationConfig:
         network: the network.
         optimizer: the optimizer and its schedule.
         step: how a step is computed.
+        balance: how unbalanced categories are treated.
         distillation: the teacher, if there is one.
         augmentation: the augmentation of the training images.
     """
@@ -193,6 +208,7 @@ class ClassificationConfig:
     network: NetworkConfig
     optimizer: OptimizerConfig
     step: StepConfig
+    balance: BalanceConfig
     distillation: DistillationConfig
     augmentation: Policy
 

@@ -13,6 +13,7 @@ from keras_seqpar.data.datasets import Dataset, Split
 from keras_seqpar.networks.inputs import from_pixels
 from keras_seqpar.networks.parts import find_parts, with_activation
 from keras_seqpar.networks.prediction import predict
+from keras_seqpar.training.balance import balanced_accuracy
 from keras_seqpar.utils.names import make_id
 
 
@@ -125,7 +126,8 @@ def measure(network: keras.Model, dataset: Dataset, split: str, batch_size: int)
 
     Returns:
         JSON-ready data. `in_distribution`: images of the network's categories, with top-1 accuracy
-        and mean confidence (the highest score), over all and per category. `out_of_distribution`,
+        and mean confidence (the highest score), over all and per category, and with the balanced
+        accuracy: the mean top-1 of the categories. `out_of_distribution`,
         if there are such images: for each other category the shares of its images that are
         classified as each category of the network, and the mean confidence.
     """
@@ -148,11 +150,13 @@ def measure(network: keras.Model, dataset: Dataset, split: str, batch_size: int)
             "confidence": float(np.mean(confidence[rows])),
         }
 
+    per_category = {name: figures(truth == i) for i, name in enumerate(labels)}
+    balanced = balanced_accuracy([found["top1"] for found in per_category.values()])
     report: dict[str, Any] = {
         "categories": list(labels),
         "parameters": cost(network, images.read([0]).shape[1:]).params,
         "in_distribution": figures(known)
-        | {"per_category": {n: figures(truth == i) for i, n in enumerate(labels)}},
+        | {"balanced_accuracy": balanced, "per_category": per_category},
     }
     if not known.all():
         shares, means = {}, {}
@@ -171,7 +175,9 @@ def measure(network: keras.Model, dataset: Dataset, split: str, batch_size: int)
 
 
 def accuracy_table(labels: Sequence[str], reports: Mapping[str, Mapping[str, Any]]) -> str:
-    """A text table of several networks: top-1 per category, and over all their images.
+    """A text table of several networks: top-1 per category, over all their images, and balanced.
+
+    The balanced accuracy is the mean over the categories.
 
     Args:
         labels: the categories, one line each.
@@ -185,14 +191,24 @@ def accuracy_table(labels: Sequence[str], reports: Mapping[str, Mapping[str, Any
         columns[title] = (
             [f["top1"] for f in found],
             right / max(1, sum(f["images"] for f in found)),
+            balanced_accuracy([f["top1"] for f in found]),
         )
     counts = [f["images"] for f in found]
     lines = [f"  {'category':{width}}  images" + "".join(f"{title:>12}" for title in columns)]
     for i, (label, count) in enumerate(zip(labels, counts, strict=True)):
-        cells = ["-" if top1[i] is None else f"{top1[i]:.2%}" for top1, _ in columns.values()]
+        cells = ["-" if top1[i] is None else f"{top1[i]:.2%}" for top1, *_ in columns.values()]
         lines.append(f"  {label:{width}}  {count:8}" + "".join(f"{cell:>12}" for cell in cells))
-    cells = "".join(f"{f'{mean:.2%}':>12}" for _, mean in columns.values())
-    return "\n".join([*lines, f"  {'all':{width}}  {sum(counts):8}{cells}"])
+    cells = "".join(f"{f'{mean:.2%}':>12}" for _, mean, _ in columns.values())
+    lines.append(f"  {'all':{width}}  {sum(counts):8}{cells}")
+    balanced = ["-" if mean is None else f"{mean:.2%}" for *_, mean in columns.values()]
+    cells = "".join(f"{cell:>12}" for cell in balanced)
+    return "\n".join([*lines, f"  {'balanced':{width}}  {'':8}{cells}"])
+
+
+def missed_categories(report: Mapping[str, Any]) -> list[str]:
+    """The categories of a report of `measure` of which no image is classified right."""
+    found = report["in_distribution"]["per_category"].items()
+    return [label for label, figures in found if figures["top1"] == 0]
 
 
 def others_table(report: Mapping[str, Any], most: int = 3) -> str:

@@ -9,6 +9,7 @@ from absl import flags
 
 from keras_seqpar import data
 from keras_seqpar.training import settings
+from keras_seqpar.training.balance import BEST_BY, CLASS_WEIGHTS, NONE
 from keras_seqpar.training.config import (
     DEFAULTS,
     JIT,
@@ -160,6 +161,20 @@ def define_training_flags(values: flags.FlagValues = flags.FLAGS) -> None:
             0.0,
             "Share of a label that is spread over all categories.",
             lower_bound=0.0,
+            flag_values=values,
+        )
+        flags.DEFINE_enum(
+            "class_weight",
+            NONE,
+            CLASS_WEIGHTS,
+            "Weights of the categories in the loss; balanced: rare ones count as much as others.",
+            flag_values=values,
+        )
+        flags.DEFINE_enum(
+            "best_by",
+            "accuracy",
+            list(BEST_BY),
+            "What makes an epoch the best (best.keras), on the validation images.",
             flag_values=values,
         )
         flags.DEFINE_string(

@@ -2,7 +2,7 @@
 
 import dataclasses
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,9 @@ class Task:
         validation: the batches to validate on.
         snapshot: returns the network to save, with the current weights.
         advice: what the user can try if the loss becomes infinite or NaN.
+        best_by: what makes an epoch the best: a key of `BEST_BY`.
+        class_weight: category index -> weight in the loss, as `fit` takes it.
+        missed: returns the labels of which no validation image was right, after each validation.
     """
 
     trainer: keras.Model
@@ -30,6 +33,9 @@ class Task:
     validation: Any
     snapshot: Callable[[], keras.Model]
     advice: str
+    best_by: str = "accuracy"
+    class_weight: Mapping[int, float] | None = None
+    missed: Callable[[], list[str]] = list
 
 
 def train(task: Task, epochs: int, run: RunConfig, devices: Devices = ONE_DEVICE) -> Checkpoint:
@@ -49,7 +55,14 @@ def train(task: Task, epochs: int, run: RunConfig, devices: Devices = ONE_DEVICE
         OSError: a file could not be written.
     """
     folder = Path(run.output)
-    checkpoint = Checkpoint(folder, task.snapshot, task.batches.begin, devices)
+    checkpoint = Checkpoint(
+        folder,
+        task.snapshot,
+        task.batches.begin,
+        devices,
+        best_by=task.best_by,
+        missed=task.missed,
+    )
     if run.resume:
         checkpoint.restore(task.trainer)
     if checkpoint.epoch:
@@ -58,6 +71,7 @@ def train(task: Task, epochs: int, run: RunConfig, devices: Devices = ONE_DEVICE
     task.trainer.fit(
         task.batches,
         validation_data=task.validation,
+        class_weight=task.class_weight,
         epochs=epochs,
         initial_epoch=checkpoint.epoch,
         callbacks=[keras.callbacks.TerminateOnNaN(), checkpoint],

@@ -23,8 +23,8 @@ resnet.BASIC_PLANS["tiny"] = (
 """
 
 
-def write_images(folder, counts=(("train", 10), ("validation", 3)), size=(20, 24)):
-    """Writes noisy images of two categories."""
+def write_images(folder, counts=(("train", 10), ("validation", 3)), size=(20, 24), dark=None):
+    """Writes noisy images of two categories; `dark` is the number of dark training images."""
     from PIL import Image
 
     rng = np.random.default_rng(0)
@@ -32,7 +32,8 @@ def write_images(folder, counts=(("train", 10), ("validation", 3)), size=(20, 24
         for name, mean in CATEGORIES.items():
             path = folder / split / name
             path.mkdir(parents=True)
-            for i in range(count):
+            rare = dark if (split, name) == ("train", "dark") else None
+            for i in range(count if rare is None else rare):
                 noise = rng.normal(mean, 60, (*size, 3)).clip(0, 255).astype("uint8")
                 Image.fromarray(noise).save(path / f"{i}.png")
     return folder

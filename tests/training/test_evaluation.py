@@ -54,6 +54,18 @@ def test_a_full_network(network, folder):
         assert found["images"] == (truth == i).sum()
         assert found["top1"] == pytest.approx(right[truth == i].mean())
     assert "out_of_distribution" not in report
+    recalls = [right[truth == i].mean() for i in range(3)]
+    assert report["in_distribution"]["balanced_accuracy"] == pytest.approx(np.mean(recalls))
+
+
+def test_a_rare_category_shows_in_the_balanced_accuracy():
+    found = {"cat": {"images": 300, "top1": 1.0}, "dog": {"images": 6, "top1": 0.0}}
+    found["cow"] = {"images": 0, "top1": None}
+    report = {"in_distribution": {"per_category": found}}
+    lines = evaluation.accuracy_table(list(found), {"top-1": report}).splitlines()
+    assert lines[-2].split() == ["all", "306", "98.04%"]
+    assert lines[-1].split() == ["balanced", "50.00%"]
+    assert evaluation.missed_categories(report) == ["dog"]
 
 
 def test_a_cutout_on_images_of_its_categories_and_of_others(network, folder):

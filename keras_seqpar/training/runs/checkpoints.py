@@ -10,6 +10,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from keras_seqpar.training.balance import BEST_BY
 from keras_seqpar.training.distribution import ONE_DEVICE, Devices
 from keras_seqpar.training.runs.history import open_tensorboard, write_history
 from keras_seqpar.utils.files import replacing
@@ -37,6 +38,8 @@ class Checkpoint(keras.callbacks.Callback):
         snapshot: returns the network to save, ready for use, with the current weights.
         on_epoch: called with the number of the epoch that begins, from 0.
         devices: the devices that train; only their first process writes.
+        best_by: what makes an epoch the best: a key of `BEST_BY`.
+        missed: returns the labels of which no validation image was right in the last epoch.
     """
 
     def __init__(
@@ -45,12 +48,17 @@ class Checkpoint(keras.callbacks.Callback):
         snapshot: Callable[[], keras.Model],
         on_epoch: Callable[[int], None],
         devices: Devices = ONE_DEVICE,
+        *,
+        best_by: str = "accuracy",
+        missed: Callable[[], list[str]] = list,
     ):
         super().__init__()
         self.devices = devices
         self.folder, self.snapshot, self.on_epoch = folder, snapshot, on_epoch
         self.path = folder / "checkpoint.npz"
         self.history: list[dict[str, float]] = []
+        self.missed: list[str] = []  # of the best epoch
+        self.best_by, self._missed = best_by, missed
         self.diverged = False
         if devices.first:
             self._log = open_tensorboard(folder / "tensorboard")
@@ -62,8 +70,10 @@ class Checkpoint(keras.callbacks.Callback):
 
     @property
     def best(self) -> dict[str, float]:
-        """The line of the history with the highest validation accuracy, then the least loss."""
-        return max(self.history, key=lambda line: (line["val_accuracy"], -line["val_loss"]))
+        """The line of the best epoch; among equals the one with the least validation loss."""
+        column, more = BEST_BY[self.best_by]
+        sign = 1 if more else -1
+        return max(self.history, key=lambda line: (sign * line[column], -line["val_loss"]))
 
     def on_epoch_begin(self, epoch, logs=None):
         """Shuffles, and starts the clock."""
@@ -73,7 +83,9 @@ class Checkpoint(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         """Writes all files of the run."""
         logs = {name: float(value) for name, value in logs.items()}
-        logs |= {name: self.devices.mean(logs[name]) for name in ("loss", "accuracy")}
+        logs |= {
+            name: self.devices.mean(logs[name]) for name in logs if not name.startswith("val_")
+        }
         if not (math.isfinite(logs["loss"]) and math.isfinite(logs["val_loss"])):
             self.diverged = True
             self.model.stop_training = True
@@ -84,6 +96,8 @@ class Checkpoint(keras.callbacks.Callback):
         )
         line["seconds"] = round(time.perf_counter() - self._started, 2)
         self.history.append(line)
+        if self.best is line:
+            self.missed = self._missed()
         if not self.devices.first:
             return
         if self.best is line:
@@ -97,7 +111,7 @@ class Checkpoint(keras.callbacks.Callback):
             name: np.asarray(keras.ops.convert_to_numpy(variable))
             for name, variable in state_of(self.model).items()
         }
-        text = json.dumps({"history": self.history})
+        text = json.dumps({"history": self.history, "missed": self.missed})
         arrays["meta"] = np.frombuffer(text.encode(), "uint8")
         with replacing(self.path) as temporary:
             np.savez(temporary, **arrays)  # type: ignore[arg-type]
@@ -116,7 +130,8 @@ class Checkpoint(keras.callbacks.Callback):
         try:
             with np.load(self.path, allow_pickle=False) as file:
                 found = {name: file[name] for name in file.files}
-            self.history = json.loads(found.pop("meta").tobytes())["history"]
+            meta = json.loads(found.pop("meta").tobytes())
+            self.history, self.missed = meta["history"], meta.get("missed", [])
         except (zipfile.BadZipFile, KeyError, ValueError, OSError, EOFError) as error:
             raise ValueError(f"{self.path} is no readable checkpoint: {error}") from error
         model.optimizer.build(model.trainable_variables)

@@ -10,12 +10,29 @@ from keras_seqpar.utils.files import write_file
 
 
 def write_history(path: Path, history: Sequence[Mapping[str, float]]) -> None:
-    """Writes one line per epoch."""
+    """Writes one line per epoch; epochs of an earlier version lack some of the numbers."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(history[0]), lineterminator="\n")
+    names = list(dict.fromkeys(name for line in history for name in line))
+    writer = csv.DictWriter(text, fieldnames=names, lineterminator="\n")
     writer.writeheader()
     writer.writerows({k: f"{v:.6g}" for k, v in line.items()} for line in history)
     write_file(path, text.getvalue())
+
+
+def summary(best: Mapping[str, float], last: Mapping[str, float]) -> str:
+    """A sentence on the accuracies of a run.
+
+    Args:
+        best: the line of the best epoch.
+        last: the line of the last epoch.
+    """
+
+    def top1(line: Mapping[str, float]) -> str:
+        balanced = line.get("val_balanced_accuracy")
+        more = "" if balanced is None else f" (balanced {balanced:.2%})"
+        return f"{line['val_accuracy']:.2%}{more} in epoch {line['epoch']}"
+
+    return f"Validation top-1: {top1(best)} (best.keras), {top1(last)} (last.keras)."
 
 
 def open_tensorboard(folder: Path) -> Callable[[Mapping[str, float]], None]:

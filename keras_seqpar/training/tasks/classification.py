@@ -17,7 +17,7 @@ from keras_seqpar.networks.builders import build_nhl, build_one_branch, build_ph
 from keras_seqpar.networks.graph import behind
 from keras_seqpar.networks.loading import load_network
 from keras_seqpar.networks.prediction import predict
-from keras_seqpar.training import distribution, loop
+from keras_seqpar.training import balance, distribution, loop
 from keras_seqpar.training.config import (
     JIT,
     ONE_BRANCH,
@@ -36,6 +36,7 @@ from keras_seqpar.training.runs import flags as run_flags
 from keras_seqpar.training.runs import folder as run_folder
 from keras_seqpar.training.runs.checkpoints import Checkpoint
 from keras_seqpar.training.tasks.distillation import Teacher, Trainer
+from keras_seqpar.training.tasks.metrics import Accuracy, BalancedAccuracy
 from keras_seqpar.utils.names import make_id
 from keras_seqpar.weights.copies import copy_weights
 from keras_seqpar.weights.loading import load as load_weights
@@ -101,6 +102,15 @@ def train(config: ClassificationConfig, run: RunConfig) -> Checkpoint:
         f"Backend: {keras.backend.backend()}."
     )
 
+    counts = {
+        name: balance.counts_of(split.labels, len(dataset.categories))
+        for name, split in (("training", dataset.train), ("validation", dataset.validation))
+    }
+    for name, found in counts.items():
+        note = balance.unbalanced_note(name, dataset.categories, found, config.balance.class_weight)
+        if note and devices.first:
+            print(note)
+
     trained, splits = network, (dataset.train, dataset.validation)
     if config.network.freeze_trunk and policy == Policy() and not config.distillation.teacher:
         features = [features_of(network, split) for split in splits]
@@ -136,7 +146,22 @@ def train(config: ClassificationConfig, run: RunConfig) -> Checkpoint:
         f"Try a lower --learning_rate (it was {config.optimizer.learning_rate:g}), or "
         "--mixed_precision off."
     )
-    task = loop.Task(trainer, batches, validation, snapshot, advice)
+
+    def missed() -> list[str]:
+        found = zip(dataset.categories, trainer.recalls(), strict=True)
+        return [label for label, recall in found if recall == 0]
+
+    balanced = config.balance.class_weight == balance.BALANCED
+    task = loop.Task(
+        trainer,
+        batches,
+        validation,
+        snapshot,
+        advice,
+        best_by=config.balance.best_by,
+        class_weight=balance.balanced_weights(counts["training"]) if balanced else None,
+        missed=missed,
+    )
     return loop.train(task, config.optimizer.epochs, run, devices)
 
 
@@ -328,10 +353,12 @@ def make_trainer(
         temperature=distillation.temperature,
         name="trainer",
     )
+    balanced = BalancedAccuracy(len(categories))
+    trainer.recalls = balanced.recalls
     trainer.compile(
         make_optimizer(optimizer, steps, network.trainable_variables),
         loss=keras.losses.CategoricalCrossentropy(from_logits=True),
-        weighted_metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+        weighted_metrics=[Accuracy(len(categories)), balanced],
         jit_compile=JIT[jit],
     )
     return trainer

@@ -1,6 +1,6 @@
 """Learning from a trained network, too (distillation): the teacher, and its part in the loss."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import keras
 from keras import ops
@@ -63,6 +63,7 @@ class Trainer(keras.Model):
     def __init__(self, inputs, outputs, *, distillation=0.0, temperature=1.0, **kwargs):
         super().__init__(inputs, outputs, **kwargs)
         self.distillation, self.temperature = distillation, temperature
+        self.recalls: Callable[[], list[float | None]] = list  # top-1 of each category
         self._cross_entropy = keras.losses.CategoricalCrossentropy(from_logits=True)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
@@ -71,7 +72,9 @@ class Trainer(keras.Model):
         loss = super().compute_loss(x, y, logits, sample_weight, training)
         if training and self.distillation:
             taught = ops.cast(y_pred[:, categories:], "float32") / self.temperature
-            part = self._cross_entropy(ops.softmax(taught), logits / self.temperature)
+            part = self._cross_entropy(
+                ops.softmax(taught), logits / self.temperature, sample_weight
+            )
             part = part * self.temperature**2
             loss = (1 - self.distillation) * loss + self.distillation * part
         return loss

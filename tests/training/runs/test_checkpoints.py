@@ -174,3 +174,20 @@ def test_an_infinite_validation_loss_stops_the_run(tmp_path):
     logs = {"loss": 1.0, "accuracy": 0.5, "val_loss": float("inf"), "val_accuracy": 0.5}
     checkpoint.on_epoch_end(0, logs)
     assert checkpoint.diverged and model.stop_training and not checkpoint.history
+
+
+LINES = [
+    {"val_accuracy": 0.98, "val_balanced_accuracy": 0.5, "val_loss": 0.3},
+    {"val_accuracy": 0.9, "val_balanced_accuracy": 0.8, "val_loss": 0.4},
+    {"val_accuracy": 0.9, "val_balanced_accuracy": 0.7, "val_loss": 0.2},
+    {"val_accuracy": 0.9, "val_balanced_accuracy": 0.8, "val_loss": 0.35},
+]
+
+
+@pytest.mark.parametrize(
+    ("best_by", "epoch"), [("accuracy", 0), ("balanced_accuracy", 3), ("loss", 2)]
+)
+def test_what_makes_an_epoch_the_best(tmp_path, best_by, epoch):
+    checkpoint = Checkpoint(tmp_path, keras.Model, print, best_by=best_by)
+    checkpoint.history = LINES
+    assert checkpoint.best is LINES[epoch]

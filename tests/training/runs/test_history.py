@@ -2,6 +2,8 @@
 
 import pytest
 
+from keras_seqpar.training.runs.history import summary, write_history
+
 
 def test_tensorboard_can_read_its_logs(finished):
     pytest.importorskip("tensorboard")
@@ -13,3 +15,17 @@ def test_tensorboard_can_read_its_logs(finished):
             for value in event.summary.value:
                 read.append((event.step, value.tag))
     assert {(3, "val_accuracy"), (1, "loss"), (2, "learning_rate")} <= set(read)
+
+
+def test_epochs_of_an_earlier_version_lack_the_new_columns(tmp_path):
+    lines = [{"epoch": 1, "val_accuracy": 0.5}]
+    lines.append({"epoch": 2, "val_accuracy": 0.75, "val_balanced_accuracy": 0.5})
+    write_history(tmp_path / "history.csv", lines)
+    text = (tmp_path / "history.csv").read_text()
+    assert text == "epoch,val_accuracy,val_balanced_accuracy\n1,0.5,\n2,0.75,0.5\n"
+
+
+def test_the_summary_has_both_accuracies():
+    best = {"epoch": 2, "val_accuracy": 0.98, "val_balanced_accuracy": 0.5}
+    text = summary(best, {"epoch": 3, "val_accuracy": 0.9})
+    assert "98.00% (balanced 50.00%) in epoch 2 (best.keras), 90.00% in epoch 3" in text

@@ -10,8 +10,21 @@ from keras_seqpar.data import loading
 from keras_seqpar.networks.graph import leaf_layers
 from keras_seqpar.training.flags import parse_train_flags
 from keras_seqpar.training.tasks import classification
+from keras_seqpar.training.tasks.distillation import Trainer
+from keras_seqpar.training.tasks.metrics import Accuracy, BalancedAccuracy
 from keras_seqpar.weights import named_weights
-from tests.training.runner import SIZE, flags, refused, simple, train, trunk_of, weights_of
+from tests import harness
+from tests.training.runner import (
+    SIZE,
+    flags,
+    history_of,
+    refused,
+    simple,
+    train,
+    trunk_of,
+    weights_of,
+    write_images,
+)
 
 
 def test_a_frozen_trunk_stays_as_it_was(finished, images, tmp_path, capsys):
@@ -113,6 +126,57 @@ def test_a_run_with_a_teacher(finished, images, tmp_path):
     train([f"--output={tmp_path / 'run'}", "--resume"])  # from the beginning
     trunk = {name for name in named_weights(trunk_of(finished))}
     assert trunk < set(weights_of(tmp_path / "run" / "last.keras"))  # without the teacher
+
+
+def test_unbalanced_categories(tmp_path, monkeypatch, capsys):
+    images = write_images(tmp_path / "images", dark=2)
+    fits = []
+    fit = keras.Model.fit
+    monkeypatch.setattr(
+        keras.Model, "fit", lambda self, *a, **named: fits.append(named) or fit(self, *a, **named)
+    )
+    train(simple(images, tmp_path / "plain"))
+    printed = capsys.readouterr().out
+    assert "The training images are unbalanced: 10 of bright, 2 of dark." in printed
+    assert "validation images are unbalanced" not in printed
+    more = ("--class_weight=balanced", "--best_by=balanced_accuracy", "--epochs=2")
+    done = train(simple(images, tmp_path / "weighted", *more))
+    assert [one["class_weight"] for one in fits] == [None, {0: 12 / 20, 1: 12 / 4}]
+    assert done.best_by == "balanced_accuracy"
+    for line in history_of(tmp_path / "weighted"):
+        assert 0 <= line["val_balanced_accuracy"] <= 1
+        # 3 validation images of each category: both accuracies are the same share of 6
+        assert line["val_balanced_accuracy"] == pytest.approx(line["val_accuracy"], abs=1e-5)
+    network = keras.models.load_model(tmp_path / "weighted" / "best.keras")
+    split = loading.load(f"folder:{images}", image_size=SIZE).validation
+    predicted = network.predict(split.read(range(6)), verbose=0).argmax(-1)
+    right = [np.mean(predicted[split.labels == i] == i) for i in range(2)]
+    assert done.missed == [name for name, r in zip(("bright", "dark"), right, strict=True) if not r]
+    assert done.best["val_balanced_accuracy"] == pytest.approx(np.mean(right))
+
+
+def test_class_weights_weigh_the_loss_and_not_the_accuracies():
+    x = np.random.default_rng(0).normal(size=(8, 3)).astype("float32")
+    y = np.eye(2, dtype="float32")[[0] * 6 + [1] * 2]
+    rows = np.zeros((8, 1), "float32")
+    inputs = [keras.Input((3,)), keras.Input((1,))]
+    dense = keras.layers.Dense(2)
+    trainer = Trainer(inputs, dense(inputs[0]))
+    trainer.compile(
+        keras.optimizers.SGD(0.0),
+        loss=keras.losses.CategoricalCrossentropy(from_logits=True),
+        weighted_metrics=[Accuracy(2), BalancedAccuracy(2)],
+    )
+    weights = {0: 8 / 12, 1: 8 / 4}
+    found = trainer.fit([x, rows], y, batch_size=8, class_weight=weights, verbose=0).history
+    logits = keras.ops.convert_to_numpy(dense(x))
+    each = -np.log(harness.softmax(logits)[np.arange(8), y.argmax(-1)])
+    expected = np.mean(each * np.array([weights[i] for i in y.argmax(-1)]))
+    assert found["loss"][0] == pytest.approx(expected, rel=1e-5)
+    right = logits.argmax(-1) == y.argmax(-1)
+    assert found["accuracy"][0] == pytest.approx(right.mean())
+    balanced = np.mean([right[:6].mean(), right[6:].mean()])
+    assert found["balanced_accuracy"][0] == pytest.approx(balanced)
 
 
 def test_too_few_images_and_too_few_categories(images, tmp_path, capsys):
