@@ -25,6 +25,7 @@ class BalancedAccuracy(keras.metrics.Metric):
         self.images = self.add_variable((categories,), "zeros", name="images")
 
     def update_state(self, y_true, y_pred, sample_weight=None):
+        """Counts the images of a batch."""
         truth = ops.argmax(y_true, axis=-1)
         counted = ops.one_hot(truth, self.right.shape[0], dtype=self.right.dtype)
         if sample_weight is not None:
@@ -35,6 +36,7 @@ class BalancedAccuracy(keras.metrics.Metric):
         self.images.assign_add(ops.sum(counted, axis=0))
 
     def result(self):
+        """The accuracy since the last reset."""
         known = ops.cast(self.images > 0, self.images.dtype)
         return ops.sum(self.right / ops.maximum(self.images, 1)) / ops.maximum(ops.sum(known), 1)
 
@@ -51,4 +53,5 @@ class Accuracy(BalancedAccuracy):
         super().__init__(categories, name=name, **kwargs)
 
     def result(self):
+        """The accuracy since the last reset."""
         return ops.sum(self.right) / ops.maximum(ops.sum(self.images), 1)
