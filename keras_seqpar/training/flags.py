@@ -2,6 +2,7 @@
 
 from keras_seqpar.utils.commands import flag_group
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -142,81 +143,33 @@ def define_network_flags(values: flags.FlagValues = flags.FLAGS) -> None:
 
 
 def define_training_flags(values: flags.FlagValues = flags.FLAGS) -> None:
-    """Flags of the steps, the optimizer and the teacher."""
+    """Flags of the steps, the optimizer, unbalanced categories and the teacher."""
+    whole = functools.partial(flags.DEFINE_integer, flag_values=values)
+    number = functools.partial(flags.DEFINE_float, flag_values=values)
+    choice = functools.partial(flags.DEFINE_enum, flag_values=values)
     with flag_group("Training", values):
-        flags.DEFINE_integer(
-            "epochs",
-            None,
-            f"Passes over the training images. {_default('epochs')}",
-            lower_bound=1,
-            flag_values=values,
-        )
-        flags.DEFINE_integer(
-            "batch_size", 64, "Images per step.", lower_bound=1, flag_values=values
-        )
+        text = f"Passes over the training images. {_default('epochs')}"
+        whole("epochs", None, text, lower_bound=1)
+        whole("batch_size", 64, "Images per step.", lower_bound=1)
         rates = ", ".join(f"{name} {rate}" for name, rate in OPTIMIZERS.items())
         define_optimizer_flags(None, 1.0, f" Default: {rates}.", values)
-        flags.DEFINE_float(
-            "label_smoothing",
-            0.0,
-            "Share of a label that is spread over all categories.",
-            lower_bound=0.0,
-            flag_values=values,
-        )
-        flags.DEFINE_enum(
-            "class_weight",
-            NONE,
-            CLASS_WEIGHTS,
-            "Weights of the categories in the loss; balanced: rare ones count as much as others.",
-            flag_values=values,
-        )
-        flags.DEFINE_enum(
-            "best_by",
-            "accuracy",
-            list(BEST_BY),
-            "What makes an epoch the best (best.keras), on the validation images.",
-            flag_values=values,
-        )
-        flags.DEFINE_string(
-            "teacher",
-            None,
-            "A .keras file of a trained network to learn from, too (distillation).",
-            flag_values=values,
-        )
-        flags.DEFINE_float(
-            "distillation",
-            0.5,
-            "Share of the loss that compares with the teacher, 0 to 1.",
-            lower_bound=0.0,
-            flag_values=values,
-        )
-        flags.DEFINE_float(
-            "temperature",
-            2.0,
-            "Divides the logits of teacher and network before they are compared.",
-            lower_bound=0.0,
-            flag_values=values,
-        )
-        flags.DEFINE_enum(
-            "mixed_precision", "off", PRECISIONS, "Type of the features.", flag_values=values
-        )
-        flags.DEFINE_enum(
-            "jit",
-            "auto",
-            list(JIT),
-            "Compile the step with XLA; auto: Keras decides.",
-            flag_values=values,
-        )
-        flags.DEFINE_integer(
-            "seed", 0, "Seed of weights, order and augmentation.", lower_bound=0, flag_values=values
-        )
-        flags.DEFINE_integer(
-            "devices",
-            1,
-            "Devices that share every batch; see keras_seqpar/training/distribution.py.",
-            lower_bound=1,
-            flag_values=values,
-        )
+        text = "Share of a label that is spread over all categories."
+        number("label_smoothing", 0.0, text, lower_bound=0.0)
+        text = "Weights in the loss; balanced: rare categories count as much as others."
+        choice("class_weight", NONE, CLASS_WEIGHTS, text)
+        text = "What makes an epoch the best (best.keras), on the validation images."
+        choice("best_by", "accuracy", list(BEST_BY), text)
+        text = "A .keras file of a trained network to learn from, too (distillation)."
+        flags.DEFINE_string("teacher", None, text, flag_values=values)
+        text = "Share of the loss that compares with the teacher, 0 to 1."
+        number("distillation", 0.5, text, lower_bound=0.0)
+        text = "Divides the logits of teacher and network before they are compared."
+        number("temperature", 2.0, text, lower_bound=0.0)
+        choice("mixed_precision", "off", PRECISIONS, "Type of the features.")
+        choice("jit", "auto", list(JIT), "Compile the step with XLA; auto: Keras decides.")
+        whole("seed", 0, "Seed of weights, order and augmentation.", lower_bound=0)
+        text = "Devices that share every batch; see keras_seqpar/training/distribution.py."
+        whole("devices", 1, text, lower_bound=1)
 
 
 def define_optimizer_flags(
