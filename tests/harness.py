@@ -18,6 +18,7 @@ from keras_seqpar.families.base import Plan
 from keras_seqpar.families.resnet import Bottlenecks
 from keras_seqpar.networks.graph import called_layers as leaves
 from keras_seqpar.networks.plans import get_family
+from keras_seqpar.utils.names import check_label
 
 LABELS = ("tench", "English springer", "cassette player", "chain saw", "church", "French horn")
 
@@ -253,6 +254,18 @@ def check_network(model: keras.Model, folder, *, gradient: bool = True) -> None:
     if gradient:
         given = inputs if len(inputs) == 2 else inputs[0]
         assert all(reached(sp.with_activation(model, None), given, compiled=True))
+
+
+def labels() -> st.SearchStrategy[str]:
+    """Any text that can be a label."""
+
+    def allowed(text: str) -> bool:
+        try:
+            return bool(check_label(text))
+        except ValueError:
+            return False
+
+    return st.text(min_size=1, max_size=12).filter(allowed)
 
 
 @st.composite

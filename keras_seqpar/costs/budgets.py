@@ -83,12 +83,14 @@ def fit_budget(
     candidates = parts.hierarchy.select(prefer or parts.hierarchy.categories)
 
     def used(ids: Sequence[str]) -> dict[str, float]:
-        nodes = ["trunk", *(node.id for node in parts.hierarchy.prune(ids).nodes)]
+        nodes = ["trunk", *(node.id for node in parts.hierarchy.subtree(ids).nodes)]
         sums = {unit: float(sum(getattr(by_id[id_], unit) for id_ in nodes)) for unit in units[:3]}
         return {**sums, "ms": line(sums["macs"])} if "ms" in budget else sums
 
     if "ms" in budget:
-        line = _latency_line(model, candidates[0], latency or measure_latency)
+        line = _latency_line(
+            model, parts.hierarchy.node(candidates[0]).label, latency or measure_latency
+        )
     kept: list[str] = []
     for id_ in candidates:
         needs = used([*kept, id_])
@@ -98,11 +100,11 @@ def fit_budget(
         needs = used(candidates[:1])
         raise ValueError(
             "Not even one category fits: the trunk and "
-            f"{parts.hierarchy.find(candidates[0]).label!r} need "
+            f"{parts.hierarchy.node(candidates[0]).label!r} need "
             + ", ".join(f"{unit}: {short_number(needs[unit])}" for unit in budget)
             + ". Raise the budget, or take a narrower or earlier-splitting network."
         )
-    label = {id_: parts.hierarchy.find(id_).label for id_ in parts.hierarchy.category_ids}
+    label = {id_: parts.hierarchy.node(id_).label for id_ in parts.hierarchy.category_ids}
     return BudgetFit(
         kept=tuple(label[id_] for id_ in kept),
         dropped=tuple(label[id_] for id_ in parts.hierarchy.category_ids if id_ not in kept),

@@ -17,9 +17,9 @@ from pathlib import Path
 
 from keras_seqpar.hierarchy.tree import Hierarchy
 from keras_seqpar.utils.files import write_file
+from keras_seqpar.utils.names import MOST_CHARACTERS, check_label
 
 MOST_BYTES = 2 * 2**20  # ImageNet-21k with ids has about 1.5 MiB
-MOST_CHARACTERS = 1000  # of a label
 MOST_LEVELS = 32  # of containers within containers
 _SUFFIXES = (".json", ".yaml", ".yml")
 _CONFIG = {"tree", "categories"}
@@ -87,9 +87,9 @@ def to_file(hierarchy: Hierarchy, path) -> None:
     check_suffix(path)
     labels = [node.label for node in hierarchy.nodes]
     data = _as_data(hierarchy.roots)
-    if _is_config(data) or len(set(labels)) < len(labels) or Hierarchy.of(data) != hierarchy:
-        data = hierarchy.get_config()
     try:
+        if _is_config(data) or len(set(labels)) < len(labels) or Hierarchy.of(data) != hierarchy:
+            data = hierarchy.get_config()
         content = _encoded(data, path, hierarchy)
     except (ValueError, TypeError) as error:
         raise ValueError(f"This hierarchy cannot be written to {path}: {error}") from error
@@ -262,6 +262,7 @@ def _check_nodes(nodes, position: str) -> None:
         for key in ("id", "label"):
             if not isinstance(item[key], str) or not item[key]:
                 raise ValueError(f"at {here}: {key} must be text, got {reprlib.repr(item[key])}.")
+        check_label(item["label"])
         if "children" in item:
             _check_nodes(item["children"], here)
 

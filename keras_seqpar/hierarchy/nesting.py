@@ -41,10 +41,8 @@ def nest(labels: Sequence[str], above: Sequence[Sequence[str]]) -> Hierarchy:
     roots = _nodes(tree)
     while len(roots) == 1 and roots[0].children:
         roots = roots[0].children
-    order = {label: i for i, label in enumerate(labels)}
-    leaves = [node for root in roots for node in root.walk() if node.is_category]
-    leaves.sort(key=lambda node: order[node.label])
-    return Hierarchy(roots, [node.id for node in leaves])
+    made = Hierarchy(roots)
+    return Hierarchy(made.roots, made.select(labels))
 
 
 def check_labels(labels) -> tuple[str, ...]:
@@ -52,7 +50,7 @@ def check_labels(labels) -> tuple[str, ...]:
 
     Raises:
         TypeError: no sequence of strings.
-        ValueError: there is no label, or one is nested, repeated or cannot become an id.
+        ValueError: there is no label, or one is nested, repeated or can be no label.
     """
     flat = Hierarchy.of(labels)
     if flat.depth > 1:

@@ -7,50 +7,21 @@ of Kelm et al., arXiv 2308.05128, section 3.
 """
 
 import dataclasses
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from keras_seqpar.utils.names import make_id, unknown_name
+from keras_seqpar.hierarchy.nodes import (
+    Node,
+    named_twice,
+    paths,
+    read_nodes,
+    refuse_set,
+    told_apart,
+    unique_ids,
+    with_ids,
+)
+from keras_seqpar.utils.names import distinct_ids, same_form, unknown_name
 
-
-@dataclasses.dataclass(frozen=True)
-class Node:
-    """One node of a hierarchy.
-
-    Args:
-        label: free text, shown to users.
-        children: the nodes below; empty for a category.
-        id: the name used for layers, `[a-z][a-z0-9_]*`; made from the label when not given.
-
-    Raises:
-        TypeError: the label is no string.
-        ValueError: the id has another form, or the label cannot become an id.
-    """
-
-    label: str
-    children: tuple["Node", ...] = ()
-    id: str = ""
-
-    def __post_init__(self):
-        if not self.id or not isinstance(self.label, str):
-            object.__setattr__(self, "id", make_id(self.label))
-        if not re.fullmatch("[a-z][a-z0-9_]*", self.id):
-            raise ValueError(
-                f"The node id {self.id!r} of {self.label!r} is used in layer names: it must "
-                "consist of a-z, 0-9 and underscores and begin with a letter. Leave it out to "
-                "have one made from the label."
-            )
-
-    @property
-    def is_category(self) -> bool:
-        """Whether the node is a leaf."""
-        return not self.children
-
-    def walk(self) -> Iterator["Node"]:
-        """Yields this node and all below it, parents first."""
-        yield self
-        for child in self.children:
-            yield from child.walk()
+__all__ = ["Hierarchy", "Node"]
 
 
 class Hierarchy:
@@ -61,8 +32,11 @@ class Hierarchy:
         categories: ids of all leaves in the order of the logits; by default the order
             in which the tree names them.
 
+    Where labels without ids of their own would get the same one ("C3" and "3"), they get different
+    ones, as `keras_seqpar.utils.names.distinct_ids` makes them.
+
     Raises:
-        ValueError: the tree is empty, or two nodes have the same id.
+        ValueError: the tree is empty, two nodes have the same label, or two have the same id.
 
     Example:
 
@@ -72,13 +46,15 @@ class Hierarchy:
     """
 
     def __init__(self, roots: Sequence[Node], categories: Sequence[str] | None = None):
-        self.roots = tuple(roots)
+        self.roots = tuple(roots) if categories is not None else told_apart(roots)
         self.nodes = tuple(node for root in self.roots for node in root.walk())
         if not self.nodes:
             raise ValueError("A hierarchy needs at least one category, got none.")
-        self._by_id = _unique_ids(self.nodes)
-        self._by_name = {**{node.label: node for node in self.nodes}, **self._by_id}
-        self._paths = {path[-1].id: path for root in self.roots for path in _paths(root, ())}
+        self._by_id = unique_ids(self.nodes)
+        self._by_label: dict[str, list[Node]] = {}
+        for node in self.nodes:
+            self._by_label.setdefault(node.label, []).append(node)
+        self._paths = {path[-1].id: path for root in self.roots for path in paths(root, ())}
         leaves = [node.id for node in self.nodes if node.is_category]
         self.category_ids = tuple(leaves if categories is None else categories)
         if sorted(self.category_ids) != sorted(leaves):
@@ -116,7 +92,7 @@ class Hierarchy:
         │   └── dog
         └── car
         """
-        return source if isinstance(source, Hierarchy) else cls(_read(source, ()))
+        return source if isinstance(source, Hierarchy) else cls(read_nodes(source, ()))
 
     @property
     def categories(self) -> tuple[str, ...]:
@@ -145,7 +121,8 @@ class Hierarchy:
         """Looks up a node by label or id.
 
         Args:
-            name: a label or an id.
+            name: a label, or else an id. Labels are compared in Unicode NFC and without the spaces
+                around them.
 
         Returns:
             The node.
@@ -154,15 +131,26 @@ class Hierarchy:
             ValueError: no node has that name (the message lists the valid ones), or several
                 nodes have that label.
         """
-        if not isinstance(name, str) or name not in self._by_name:
-            labels = [node.label for node in self.nodes]
-            raise ValueError(unknown_name("category or superclass", name, labels))
-        same = [node.id for node in self.nodes if node.label == name]
-        if len(same) > 1 and name not in self._by_id:
+        same = self._by_label.get(same_form(name), []) if isinstance(name, str) else []
+        if len(same) == 1:
+            return same[0]
+        if isinstance(name, str) and name in self._by_id:
+            return self._by_id[name]
+        if same:
             raise ValueError(
-                f"The label {name!r} means several nodes. Choose an id: {', '.join(same)}."
+                f"The label {name!r} means several nodes. Choose an id: "
+                f"{', '.join(node.id for node in same)}."
             )
-        return self._by_name[name]
+        labels = [node.label for node in self.nodes]
+        raise ValueError(unknown_name("category or superclass", name, labels))
+
+    def node(self, id_: str) -> Node:
+        """The node of an id.
+
+        Raises:
+            KeyError: no node has it.
+        """
+        return self._by_id[id_]
 
     def select(self, names: Sequence[str]) -> tuple[str, ...]:
         """Resolves names to category ids, in the order given.
@@ -202,7 +190,18 @@ class Hierarchy:
         Returns:
             A new hierarchy, categories in the order given.
         """
-        chosen = self.select(names)
+        return self.subtree(self.select(names))
+
+    def subtree(self, category_ids: Sequence[str]) -> "Hierarchy":
+        """Keeps only categories of which the ids are given, and the superclasses above them.
+
+        Args:
+            category_ids: ids of categories, as `select` returns them.
+
+        Returns:
+            A new hierarchy, categories in the order given.
+        """
+        chosen = tuple(category_ids)
 
         def keep(node: Node) -> Node | None:
             if node.is_category:
@@ -226,7 +225,9 @@ class Hierarchy:
         Raises:
             ValueError: the name is taken, or the parent is unknown or a category.
         """
-        new = Node(label)
+        new = Node(label, id=distinct_ids([label], self._by_id)[0])
+        if new.label in self._by_label:
+            raise ValueError(named_twice([self._by_label[new.label][0], new]))
         order = (*self.category_ids, new.id)
         if parent is None:
             return Hierarchy([*self.roots, new], order)
@@ -256,6 +257,7 @@ class Hierarchy:
             ValueError: both have a category of the same name, or a name is a category in one
                 and a superclass in the other.
         """
+        other = other.renamed(self.new_ids(other))
 
         def join(ours: Sequence[Node], theirs: Sequence[Node]) -> tuple[Node, ...]:
             by_id = {node.id: node for node in theirs}
@@ -271,6 +273,44 @@ class Hierarchy:
 
         order = (*self.category_ids, *other.category_ids)
         return Hierarchy(join(self.roots, other.roots), order)
+
+    def new_ids(self, other: "Hierarchy") -> dict[str, str]:
+        """The ids that the nodes of another hierarchy get when it is merged into this one.
+
+        They stay, except where this one has the node under another id, or uses the id for a
+        category of another label.
+
+        Args:
+            other: the other hierarchy.
+
+        Returns:
+            Id in `other` -> id in the merged hierarchy.
+        """
+        new: dict[str, str] = {}
+        for node in other.nodes:
+            id_, twin = node.id, self._by_id.get(node.id)
+            if same := self._by_label.get(node.label):
+                id_ = id_ if twin in same else same[0].id
+            elif twin and (twin.is_category or node.is_category):
+                taken = (*self._by_id, *other._by_id, *new.values())
+                id_ = distinct_ids([node.label], taken)[0]
+            new[node.id] = id_
+        return new
+
+    def renamed(self, ids: Mapping[str, str]) -> "Hierarchy":
+        """The same tree with other ids.
+
+        Args:
+            ids: id of a node -> its new id; other nodes keep theirs.
+
+        Returns:
+            A new hierarchy.
+
+        Raises:
+            ValueError: two nodes would have the same id, or an id has another form.
+        """
+        roots = [with_ids(root, lambda node: ids.get(node.id, node.id)) for root in self.roots]
+        return Hierarchy(roots, [ids.get(id_, id_) for id_ in self.category_ids])
 
     def get_config(self) -> dict:
         """Returns the hierarchy as JSON-ready data for `from_config`."""
@@ -321,73 +361,11 @@ class Hierarchy:
         return "\n".join(lines)
 
 
-def _unique_ids(nodes: Sequence[Node]) -> dict[str, Node]:
-    by_id: dict[str, Node] = {}
-    for node in nodes:
-        if node.id not in by_id:
-            by_id[node.id] = node
-            continue
-        other = by_id[node.id]
-        if other.label == node.label:
-            kinds = {other.is_category, node.is_category}
-            what = "both a superclass and a category" if len(kinds) == 2 else "named twice"
-            raise ValueError(f"{node.label!r} is {what}. Every name may be used once in a tree.")
-        raise ValueError(
-            f"The labels {other.label!r} and {node.label!r} both become the id {node.id!r}. "
-            "Rename one of them."
-        )
-    return by_id
-
-
-def _paths(node: Node, above: tuple[Node, ...]) -> Iterator[tuple[Node, ...]]:
-    path = (*above, node)
-    yield path
-    for child in node.children:
-        yield from _paths(child, path)
-
-
 def _as_names(names, what: str) -> list:
     if isinstance(names, str) or not isinstance(names, Iterable):
         raise TypeError(
             f"{what} must be a sequence of names, got {names!r}. "
             + (f"Write [{names!r}] for one." if isinstance(names, str) else "")
         )
-    _refuse_set(names)
+    refuse_set(names)
     return list(names)
-
-
-def _refuse_set(names) -> None:
-    if isinstance(names, (set, frozenset)):
-        raise TypeError(f"A set has no order, but the logits have: give a list, got {names!r}.")
-
-
-def _read(source, above: tuple[int, ...]) -> list[Node]:
-    """Reads a list or mapping into nodes; `above` holds the containers on the way down."""
-    if id(source) in above:  # a YAML anchor or a Python reference can do that
-        raise ValueError("The hierarchy contains itself: a superclass is its own descendant.")
-    above = (*above, id(source))
-    _refuse_set(source)
-    if isinstance(source, Mapping):
-        return [
-            Node(label) if below is None else Node(label, _children(label, below, above))
-            for label, below in source.items()
-        ]
-    if isinstance(source, Iterable) and not isinstance(source, (str, bytes)):
-        nodes = []
-        for item in source:
-            nodes.extend(_read(item, above) if isinstance(item, Mapping) else [Node(item)])
-        return nodes
-    raise TypeError(
-        "A hierarchy is a list of labels or a mapping from superclasses to what is below them, "
-        f"got {source!r} of type {type(source).__name__}."
-    )
-
-
-def _children(label: str, below, above: tuple[int, ...]) -> tuple[Node, ...]:
-    children = tuple(_read(below, above))
-    if not children:
-        raise ValueError(
-            f"The superclass {label!r} has no children. Give it categories, or None to make it "
-            "a category itself."
-        )
-    return children

@@ -312,7 +312,7 @@ def plain_twin(
     build = parts.require_build(model.name)
     tree = parts.hierarchy
     return build_plain(
-        Hierarchy([tree.find(id_) for id_ in tree.category_ids]),
+        Hierarchy([tree.node(id_) for id_ in tree.category_ids]),
         family=build.family,
         input_shape=tuple(model.inputs[0].shape[1:]),
         width=build.width,

@@ -52,7 +52,7 @@ def cost_curve(
     trunk, *nodes = cost(model, input_shape).nodes
     of_plain = cost(plain, input_shape) if plain is not None else None
     paths = [
-        [node.id for node in hierarchy.path(hierarchy.find(id_))] for id_ in hierarchy.category_ids
+        [node.id for node in hierarchy.path(hierarchy.node(id_))] for id_ in hierarchy.category_ids
     ]
     rng = np.random.default_rng(seed)
     orders = [rng.permutation(len(paths)) for _ in range(DRAWS)]

@@ -4,6 +4,7 @@ Nothing here changes the network it is given.
 """
 
 import dataclasses
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -83,7 +84,9 @@ def merge(model_a: keras.Model, model_b: keras.Model, *, name: str | None = None
 
     Returns:
         A network with the categories of both. Trunk and common superclasses are
-        `model_a`'s, the other branches are shared with the networks they come from.
+        `model_a`'s, the other branches are shared with the networks they come from. Where
+        categories of different labels have the same id ("C3" in one network, "3" in the other),
+        the one of `model_b` gets another id and a copy of its branch.
 
     Raises:
         TypeError: one is no Keras model.
@@ -97,15 +100,16 @@ def merge(model_a: keras.Model, model_b: keras.Model, *, name: str | None = None
     a, b = find_parts(model_a), find_parts(model_b)
     if len(model_a.inputs) != len(model_b.inputs):
         raise ValueError("One of the networks has a gains input, the other has none.")
-    hierarchy = a.hierarchy.merge(b.hierarchy)
+    hierarchy, new = a.hierarchy.merge(b.hierarchy), a.hierarchy.new_ids(b.hierarchy)
+    others = {new[id_]: _with_id(branch, id_, new[id_]) for id_, branch in b.branches.items()}
     _same_network("trunks", a.trunk, b.trunk)
-    for id_ in [id_ for id_ in b.branches if id_ in a.branches]:
-        _same_network(f"branches of {id_!r}", a.branches[id_], b.branches[id_])
+    for id_ in [id_ for id_ in others if id_ in a.branches]:
+        _same_network(f"branches of {id_!r}", a.branches[id_], others[id_])
     joined = dataclasses.replace(a, build=_joined_build(a.build, b.build))
     return rebuild(
         joined,
         hierarchy=hierarchy,
-        branches={**b.branches, **a.branches},
+        branches={**others, **a.branches},
         name=name or model_a.name,
     )
 
@@ -134,17 +138,37 @@ def _twin(hierarchy: Hierarchy, level: int, like: str | None) -> Node:
 def _new_branch(twin: keras.Model, old: str, new: str, init: Initializers) -> keras.Model:
     """A branch built like `twin`, with names and initial weights of its own."""
 
-    def renamed(name: str) -> str:
-        return new + name.removeprefix(old)
-
-    def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
-        config = layer.get_config()
-        config.update(name=renamed(layer.name), trainable=True)
+    def initial(config: dict) -> None:
+        config["trainable"] = True
         if "gain" in config:
             config["gain"] = 1.0
         for item in (config, *(v["config"] for v in config.values() if _is_initializer(v))):
             if "seed" in item:
                 item["seed"] = init.seed_of(config["name"])
+
+    return _clone(twin, old, new, initial)
+
+
+def _with_id(branch: keras.Model, old: str, new: str) -> keras.Model:
+    """A branch under another id, with a copy of its weights; itself where the id stays."""
+    if old == new:
+        return branch
+    clone = _clone(branch, old, new, lambda config: None)
+    for weight, value in zip(clone.weights, branch.weights, strict=True):
+        weight.assign(ops.copy(value))
+    return clone
+
+
+def _clone(twin: keras.Model, old: str, new: str, change: Callable[[dict], None]) -> keras.Model:
+    """A branch like another, its layers named after another id and made from changed configs."""
+
+    def renamed(name: str) -> str:
+        return new + name.removeprefix(old)
+
+    def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
+        config = layer.get_config()
+        config["name"] = renamed(layer.name)
+        change(config)
         return type(layer).from_config(config)
 
     inputs = [keras.Input(x.shape[1:], dtype=x.dtype, name=renamed(x.name)) for x in twin.inputs]

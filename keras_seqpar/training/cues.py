@@ -95,7 +95,7 @@ def nodes_at(hierarchy: Hierarchy, level: int | None) -> list[str | None]:
     """
     if level is None:
         return list(hierarchy.category_ids)
-    paths = [hierarchy.path(hierarchy.find(id_)) for id_ in hierarchy.category_ids]
+    paths = [hierarchy.path(hierarchy.node(id_)) for id_ in hierarchy.category_ids]
     return [path[level - 1].id if level < len(path) else None for path in paths]
 
 

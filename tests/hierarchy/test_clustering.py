@@ -242,7 +242,7 @@ def test_bad_input_for_clusters_is_refused(function, options, kind, message):
     ("labels", "kind", "message"),
     [
         ("abc", TypeError, "got 'abc' of type str"),
-        (["a", "A"], ValueError, "both become the id 'a'"),
+        (["a", " a"], ValueError, "'a' is named twice"),
         ({"a": ["b", "c"]}, ValueError, "must be a flat list"),
         ({"a", "b", "c"}, TypeError, "A set has no order"),
         (["superclass 1", "b", "c", "d"], ValueError, "'superclass 1' is both a superclass"),

@@ -1,6 +1,7 @@
 import json
 import random
 import re
+import unicodedata
 
 import pytest
 from hypothesis import given, settings
@@ -12,10 +13,107 @@ from tests import harness
 PETS = {"pets": ["cat", "dog"], "vehicles": {"road": ["car", "bus"], "ship": None}, "tree": None}
 
 
-@pytest.mark.parametrize("label", ["", "   ", "!?", "猫", "_"])
-def test_a_label_without_letter_or_digit_is_refused(label):
-    with pytest.raises(ValueError, match=r"no letter a-z and no digit. Give the category a label"):
-        Hierarchy.of(["cat", label])
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [
+        ("", "The label '' is empty. Give every category a name."),
+        ("  \u3000", "is empty"),
+        ("a\nb", r"The label 'a\\nb' has the control character '\\n'. A label is one line"),
+        ("cat\n", "control character"),
+        ("a\tb", "control character"),
+        ("a\u2028b", "control character"),
+        ("\x00", "control character"),
+        (
+            "cat\u200b",
+            r"the invisible character U\+200B \(ZERO WIDTH SPACE\), so that it looks like",
+        ),
+        ("\ufeff3", r"the invisible character U\+FEFF"),
+        ("\u202ecat", r"the invisible character U\+202E \(RIGHT-TO-LEFT OVERRIDE\)"),
+        ("caf\udce9", "is no valid text: the name of its file or folder is not in UTF-8"),
+        ("x" * 1001, "has 1001 characters. At most 1000 are allowed"),
+    ],
+)
+def test_what_can_be_no_label_is_refused(label, message):
+    for source in (["cat", label], {label: ["a", "b"]}, {"a": {"b": None, label: None}}):
+        with pytest.raises(ValueError, match=message):
+            Hierarchy.of(source)
+    with pytest.raises(ValueError, match=message):
+        Hierarchy.of(["cat"]).add(label)
+    assert Hierarchy.of(["cat", label.replace(label, "x" * 1000)])
+
+
+SETS = [
+    ["C", "C++", "C#", "c"],
+    ["3", "C3", "c3"],
+    ["猫1", "犬1", "1"],
+    ["a b", "a_b", "A-B", "a+b"],
+    ["Polish", "polish", "POLISH"],
+    ["кот", "кит", "Кот"],
+    ["👍", "👍🏽", "👍🏿", "👩‍🚀", "👩🚀", "❤️", "❤"],
+    ["?", "!", "...", "+", "-", "_"],
+    ["Å", "Ä", "A"],
+    ["कि", "कु"],
+    ["שלום", "سلام", "می‌خواهم"],
+    ["x" * 1000, "x" * 999 + "y"],
+]
+
+
+@pytest.mark.parametrize("labels", SETS)
+def test_every_label_gets_an_id_of_its_own(labels):
+    tree = Hierarchy.of(labels)
+    assert tree.categories == tuple(labels)
+    assert len(set(tree.category_ids)) == len(labels)
+    assert all(re.fullmatch("[a-z][a-z0-9_]{0,149}", id_) for id_ in tree.category_ids)
+    assert [tree.find(label).label for label in labels] == labels
+    back = Hierarchy.of(labels[::-1])
+    assert {n.label: n.id for n in back.nodes} == {n.label: n.id for n in tree.nodes}
+    nested = Hierarchy.of({labels[0]: labels[1:], "other": None})
+    assert {n.id for n in nested.nodes} == {*tree.category_ids, "other"}
+    assert Hierarchy.from_config(json.loads(json.dumps(tree.get_config()))) == tree
+    for keep in ([labels[-1]], labels[::-1]):
+        pruned = tree.prune(keep)
+        assert pruned.category_ids == tuple(tree.find(label).id for label in keep)
+
+
+@pytest.mark.parametrize("labels", SETS)
+def test_labels_that_come_one_by_one_keep_the_ids_of_the_others(labels):
+    grown = joined = Hierarchy.of(labels[:1])
+    for label in labels[1:]:
+        before = grown.category_ids
+        grown = grown.add(label)
+        joined = joined.merge(Hierarchy.of([label]))
+        assert grown.category_ids[:-1] == before
+        assert grown.find(label).label == label
+    assert grown.categories == joined.categories == tuple(labels)
+    assert grown == joined and len(set(grown.category_ids)) == len(labels)
+    with pytest.raises(ValueError, match="is named twice"):
+        grown.add(f" {labels[-1]}")
+    with pytest.raises(ValueError, match="is named twice"):
+        grown.merge(Hierarchy.of([labels[-1]]))
+
+
+def test_a_label_is_found_before_an_id():
+    tree = Hierarchy.of(["a b"]).add("a_b")
+    assert tree.category_ids[0] == "a_b" != tree.category_ids[1]
+    assert tree.find("a_b") is tree.nodes[1] and tree.node("a_b") is tree.nodes[0]
+    assert tree.prune(["a_b"]).categories == ("a_b",)
+    assert tree.subtree(["a_b"]).categories == ("a b",)
+    assert tree.find(tree.category_ids[1]).label == "a_b"
+
+
+@pytest.mark.parametrize("one", ["café", "がぎ", "각"])
+def test_labels_are_compared_in_one_unicode_form(one):
+    other = unicodedata.normalize("NFD", one)
+    assert one != other
+    tree, twin = Hierarchy.of({"top": [one, "dog"]}), Hierarchy.of({"top": [f" {other} ", "dog"]})
+    assert tree == twin and tree.categories == twin.categories == (one, "dog")
+    assert tree.find(other) is tree.find(one) and tree.prune([other]).categories == (one,)
+    assert Node(other, id="x").label == one
+    for repeat in (lambda: Hierarchy.of([one, other]), lambda: tree.add(other)):
+        with pytest.raises(ValueError, match=f"'{one}' is named twice"):
+            repeat()
+    other_tree = Hierarchy.of({"x": [f"x{other}"], f"{other}{other}": None})
+    assert other_tree.merge(tree).find(other).label == one
 
 
 @pytest.mark.parametrize("label", [3, None, ("a",), b"cat", 1.5])
@@ -195,10 +293,10 @@ def test_repeated_names_are_refused():
         Hierarchy.of({"pets": ["cat", "pets"]})
 
 
-def test_two_labels_of_one_id_are_refused():
-    text = "The labels 'French horn' and 'french-horn' both become the id 'french_horn'. Rename"
+def test_two_nodes_of_one_id_are_refused():
+    text = "The nodes 'cat' and 'dog' have the same id 'pet'. Give one of them another id"
     with pytest.raises(ValueError, match=text):
-        Hierarchy.of(["French horn", "french-horn"])
+        Hierarchy([Node("cat", id="pet"), Node("dog", id="pet")])
 
 
 @pytest.mark.parametrize("below", [[], {}, ()])

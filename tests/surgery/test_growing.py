@@ -92,7 +92,7 @@ def test_growing_with_a_gains_input():
         ({"category": "bus", "parent": "lands"}, "Did you mean 'land'"),
         ({"category": "bus", "parent": "land", "like": "tree"}, "Categories at that level: car"),
         ({"category": "bus", "like": "car"}, "Categories at that level: tree"),
-        ({"category": "★"}, "cannot become a node id"),
+        ({"category": "a\nb"}, "the control character"),
     ],
 )
 def test_what_cannot_be_added(options, text):

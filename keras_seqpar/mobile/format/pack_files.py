@@ -42,7 +42,7 @@ def remove_branch(folder: str | os.PathLike, category: str) -> None:
         raise ValueError(
             f"{category!r} is all that the branch pack {str(folder)!r} has. Delete the folder."
         )
-    hierarchy = manifest.hierarchy.prune(kept)
+    hierarchy = manifest.hierarchy.subtree(kept)
     branches = {node.id: manifest.branches[node.id] for node in hierarchy.nodes}
     write_manifest(
         folder,

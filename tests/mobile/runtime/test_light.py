@@ -16,6 +16,7 @@ MOST_MEMORY = 100  # MiB of resident memory
 ALLOWED = {
     "keras_seqpar",
     "keras_seqpar.hierarchy",
+    "keras_seqpar.hierarchy.nodes",
     "keras_seqpar.hierarchy.tree",
     "keras_seqpar.networks",
     "keras_seqpar.networks.thresholds",
