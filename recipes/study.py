@@ -137,8 +137,7 @@ def main(argv: list[str]) -> None:
     half = len(dataset.categories) // 2
     subsets = {"first half": dataset.categories[:half], "second half": dataset.categories[half:]}
     if args.subset:
-        data.only(dataset, args.subset)  # known labels only
-        subsets = {"subset": tuple(args.subset)}
+        subsets = {"subset": data.only(dataset, args.subset).categories}
     folder = Path(args.output)
     folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, str(TRAIN)]

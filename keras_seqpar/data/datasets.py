@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from keras_seqpar.utils.names import unknown_name
+from keras_seqpar.utils.names import match_labels, unknown_name
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -65,7 +65,8 @@ def only(dataset: Dataset, categories: Sequence[str]) -> Dataset:
 
     Args:
         dataset: the data set.
-        categories: labels to keep, in the order of the new indices.
+        categories: labels to keep, in the order of the new indices; compared as `match_labels`
+            does.
 
     Returns:
         A data set with the images of these categories, in the same order as before.
@@ -79,13 +80,14 @@ def only(dataset: Dataset, categories: Sequence[str]) -> Dataset:
     ('3', '8')
     """
     known = list(dataset.categories)
-    for label in categories:
-        if label not in known:
-            raise ValueError(unknown_name("category", label, known))
-    if not categories or len(set(categories)) < len(categories):
+    kept = [i for i in match_labels(categories, known) if i is not None]
+    if len(kept) < len(categories):
+        unknown = categories[match_labels(categories, known).index(None)]
+        raise ValueError(unknown_name("category", unknown, known))
+    if not kept or len(set(kept)) < len(kept):
         raise ValueError(f"Name every category once, and one at least; got {list(categories)}.")
     new = np.full(len(known), -1, "int32")
-    new[[known.index(label) for label in categories]] = range(len(categories))
+    new[kept] = range(len(kept))
     splits = {}
     for name, split in dataset.splits.items():
         rows = np.flatnonzero(new[split.labels] >= 0)
@@ -96,7 +98,7 @@ def only(dataset: Dataset, categories: Sequence[str]) -> Dataset:
             if callable(split.pixels)
             else split.pixels[rows],
         )
-    return Dataset(dataset.name, tuple(categories), splits, dataset.skipped)
+    return Dataset(dataset.name, tuple(known[i] for i in kept), splits, dataset.skipped)
 
 
 def _read_rows(split: Split, rows: np.ndarray, indices: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ from keras_seqpar.data.decoding import decode_split
 from keras_seqpar.data.digits import load_digits
 from keras_seqpar.data.imagenette import read_imagenette
 from keras_seqpar.data.trees import SPLITS, check_tree, read_archive, read_folder
+from keras_seqpar.utils.names import check_label
 
 SPECS = ("digits", "imagenette", "folder:PATH", "archive:PATH.zip", "archive:PATH.tar")
 MEMORY_LIMIT = 4 * 2**30
@@ -51,7 +52,8 @@ def load(
     Raises:
         TypeError: an argument of the wrong type.
         ValueError: an unknown spec or split; a folder that is missing or empty or has no
-            splits; a category without images, or not in every split; unreadable images.
+            splits; a category without images, or not in every split; a name that can be no label
+            (a line break in it); unreadable images.
         ImportError: a library that the spec needs is not installed.
 
     Example:
@@ -79,6 +81,7 @@ def load(
         categories, records = check_tree(tree, path, splits)
     else:
         raise ValueError(f"Unknown data set {spec!r}. Valid: {', '.join(SPECS)}.")
+    categories = tuple(map(check_label, categories))
     made, skipped = {}, []
     for name, images in records.items():
         made[name], bad = decode_split(

@@ -11,6 +11,7 @@ import numpy as np
 
 from keras_seqpar.hierarchy.nesting import check_labels, check_levels, nest
 from keras_seqpar.hierarchy.tree import Hierarchy
+from keras_seqpar.utils.names import match_labels
 
 METHODS = ("average", "complete", "single", "weighted", "ward")
 
@@ -254,14 +255,14 @@ def _tree_order(labels: Sequence[str], hierarchy, confusion, features) -> list[i
     if not isinstance(hierarchy, Hierarchy):
         raise TypeError(f"hierarchy must be a Hierarchy, got {hierarchy!r}.")
     leaves = [node.label for node in hierarchy.nodes if node.is_category]
-    if sorted(leaves) != sorted(labels):
+    order = match_labels(leaves, labels)
+    if None in order or len(order) != len(labels):
         odd = sorted(set(leaves) ^ set(labels))
         raise ValueError(
             "hierarchy must have the same categories as labels; only one of them has "
             f"{', '.join(odd[:10])}{', ...' if len(odd) > 10 else ''}."
         )
-    number = {label: i for i, label in enumerate(labels)}
-    return [number[label] for label in leaves]
+    return [i for i in order if i is not None]
 
 
 def _deal_out(order: Sequence[int], counts: Sequence[int]) -> list[tuple[int, ...]]:

@@ -7,7 +7,7 @@ from keras_seqpar.data.datasets import Dataset
 from keras_seqpar.networks.inputs import from_pixels
 from keras_seqpar.networks.parts import find_parts, with_activation
 from keras_seqpar.networks.prediction import predict
-from keras_seqpar.utils.names import unknown_name
+from keras_seqpar.utils.names import match_labels, unknown_name
 
 BY = ("features", "confusion", "scores")
 
@@ -42,15 +42,15 @@ def class_means(
         raise ValueError(unknown_name("kind of comparison", by, BY))
     parts = find_parts(model, allow_plain=True)
     labels = parts.hierarchy.categories
-    if set(dataset.categories) != set(labels):
+    found = match_labels(dataset.categories, labels)
+    if None in found or len(found) != len(labels):
         odd = sorted(set(dataset.categories) ^ set(labels))
         raise ValueError(
             f"The network and {dataset.name} have different categories; only one of them has "
             f"{', '.join(odd[:10])}{', ...' if len(odd) > 10 else ''}."
         )
     images = dataset.splits[split]
-    column = np.array([labels.index(label) for label in dataset.categories])
-    truth = column[images.labels]
+    truth = np.array(found)[images.labels]
     if by == "features":
         network = keras.Sequential([parts.trunk, keras.layers.GlobalAveragePooling2D()])
     else:

@@ -14,7 +14,7 @@ from keras_seqpar.networks.inputs import from_pixels
 from keras_seqpar.networks.parts import find_parts, with_activation
 from keras_seqpar.networks.prediction import predict
 from keras_seqpar.training.balance import balanced_accuracy
-from keras_seqpar.utils.names import make_id
+from keras_seqpar.utils.names import match_labels
 
 
 def size_of(network: keras.Model, expected: int | None) -> int:
@@ -86,17 +86,17 @@ def match(network: keras.Model, dataset: Dataset) -> np.ndarray:
         ValueError: a category of the network is not in the data.
     """
     known = find_parts(network, allow_plain=True).hierarchy.categories
-    ids = [make_id(label) for label in known]
-    found = [make_id(label) for label in dataset.categories]
-    missing = [label for label, id_ in zip(known, ids, strict=True) if id_ not in found]
-    if missing:
+    of_data = match_labels(known, dataset.categories)
+    if missing := [label for label, i in zip(known, of_data, strict=True) if i is None]:
         raise ValueError(
             f"The data set has no images of {', '.join(missing)}.\n"
             f"  The network knows: {', '.join(known)}.\n"
             f"  The data set has: {', '.join(dataset.categories)}.\n"
             "Evaluate on the data it was made for, or cut the network to what the data has."
         )
-    return np.array([ids.index(id_) if id_ in ids else -1 for id_ in found])
+    logit = np.full(len(dataset.categories), -1)
+    logit[of_data] = range(len(known))
+    return logit
 
 
 def logits_of(network: keras.Model, split: Split, batch_size: int = 64) -> np.ndarray:

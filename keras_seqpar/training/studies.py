@@ -134,7 +134,7 @@ def accuracies(network: keras.Model, study: Study) -> dict[str, float]:
     images = only(study.dataset, known).validation
     logits = evaluation.logits_of(network, images)
     found = {}
-    if set(known) == set(study.dataset.categories):
+    if len(known) == len(study.dataset.categories):
         found["all"] = float(np.mean(logits.argmax(-1) == images.labels))
     for name, labels in study.subsets.items():
         if set(labels) <= set(known):

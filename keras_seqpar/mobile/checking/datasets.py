@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_seqpar.data.loading import Dataset, load
 from keras_seqpar.mobile.network import from_pixels, labels_of
+from keras_seqpar.utils.names import match_labels
 
 SEED = 0  # for choosing images at random
 
@@ -58,13 +59,14 @@ def images_of(
     labels = labels_of(model)
     if labels is None:
         raise ValueError(f"The model {model.name!r} is no network of this package: no labels.")
-    if unknown := [label for label in labels if label not in dataset.categories]:
+    of_data = match_labels(labels, dataset.categories)
+    if unknown := [label for label, i in zip(labels, of_data, strict=True) if i is None]:
         raise ValueError(
             f"The network's categories {', '.join(unknown)} are not in the data set "
             f"{dataset.name!r}, which has {', '.join(dataset.categories)}."
         )
     output_of = np.full(len(dataset.categories), -1)
-    output_of[[dataset.categories.index(label) for label in labels]] = range(len(labels))
+    output_of[of_data] = range(len(labels))
     outputs = output_of[dataset.splits[split].labels]
     rows = np.flatnonzero(outputs >= 0)
     if limit and limit < len(rows):

@@ -37,7 +37,7 @@ from keras_seqpar.training.runs import folder as run_folder
 from keras_seqpar.training.runs.checkpoints import Checkpoint
 from keras_seqpar.training.tasks.distillation import Teacher, Trainer
 from keras_seqpar.training.tasks.metrics import Accuracy, BalancedAccuracy
-from keras_seqpar.utils.names import make_id
+from keras_seqpar.utils.names import match_labels
 from keras_seqpar.weights.copies import copy_weights
 from keras_seqpar.weights.loading import load as load_weights
 
@@ -288,14 +288,14 @@ def read_hierarchy(path: str, categories: Sequence[str]) -> Hierarchy:
         ValueError: the file holds no hierarchy, or one over other categories.
     """
     tree = from_file(path)
-    ids = [make_id(label) for label in categories]
-    if sorted(ids) != sorted(tree.category_ids):
+    order = match_labels(categories, tree.categories)
+    if None in order or len(order) != len(tree.categories):
         raise ValueError(
             f"The hierarchy {path} is not over the categories of the data.\n"
             f"  In the file: {', '.join(tree.categories)}.\n"
             f"  In the data: {', '.join(categories)}."
         )
-    return Hierarchy(tree.roots, ids)
+    return Hierarchy(tree.roots, [tree.category_ids[i] for i in order if i is not None])
 
 
 def features_of(network: keras.Model, split: Split) -> Split | None:

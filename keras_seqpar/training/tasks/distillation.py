@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_seqpar.networks.parts import find_parts, with_activation
-from keras_seqpar.utils.names import make_id
+from keras_seqpar.utils.names import match_labels
 
 
 class Teacher(keras.layers.Layer):
@@ -26,14 +26,12 @@ class Teacher(keras.layers.Layer):
     def __init__(self, network: keras.Model, categories: Sequence[str], **kwargs):
         super().__init__(dtype="float32", **kwargs)
         hierarchy = find_parts(network, allow_plain=True).hierarchy
-        known = [make_id(label) for label in hierarchy.categories]
-        ids = [make_id(label) for label in categories]
-        if missing := [n for n, id_ in zip(categories, ids, strict=True) if id_ not in known]:
+        self.columns = match_labels(categories, hierarchy.categories)
+        if missing := [n for n, i in zip(categories, self.columns, strict=True) if i is None]:
             raise ValueError(
                 f"The teacher does not know {', '.join(missing)}. It must be trained on all "
                 "categories of the data."
             )
-        self.columns = [known.index(id_) for id_ in ids]
         self.network = with_activation(network, None)
         self.trainable = False
 
