@@ -94,9 +94,8 @@ def match(network: keras.Model, dataset: Dataset) -> np.ndarray:
             f"  The data set has: {', '.join(dataset.categories)}.\n"
             "Evaluate on the data it was made for, or cut the network to what the data has."
         )
-    logit = np.full(len(dataset.categories), -1)
-    logit[of_data] = range(len(known))
-    return logit
+    logits = {of_data[i]: i for i in range(len(known))}
+    return np.array([logits.get(i, -1) for i in range(len(dataset.categories))])
 
 
 def logits_of(network: keras.Model, split: Split, batch_size: int = 64) -> np.ndarray:

@@ -120,7 +120,7 @@ def make_id(label: str) -> str:
     text = "".join(_ascii(label)).lower()
     text = re.sub(
         r"(?<=[a-z0-9])[+#]+(?![a-z0-9+#])",
-        lambda found: "".join(map(_ENDINGS.get, found[0])),
+        lambda found: "".join(_ENDINGS[symbol] for symbol in found[0]),
         text,
     )
     words = re.sub(r"[^a-z0-9]+", "_", text).strip("_") or "_".join(map(_code_point, label))

@@ -65,9 +65,9 @@ def images_of(
             f"The network's categories {', '.join(unknown)} are not in the data set "
             f"{dataset.name!r}, which has {', '.join(dataset.categories)}."
         )
-    output_of = np.full(len(dataset.categories), -1)
-    output_of[of_data] = range(len(labels))
-    outputs = output_of[dataset.splits[split].labels]
+    output_of = {of_data[i]: i for i in range(len(labels))}
+    columns = np.array([output_of.get(i, -1) for i in range(len(dataset.categories))])
+    outputs = columns[dataset.splits[split].labels]
     rows = np.flatnonzero(outputs >= 0)
     if limit and limit < len(rows):
         rows = np.sort(np.random.default_rng(SEED).choice(rows, limit, replace=False))
