@@ -1,9 +1,11 @@
 """Running files: any interpreter, damaged files, and a device without TensorFlow and Keras."""
 
 import copy
+import io
 import json
 import os
 import pickle
+import struct
 import subprocess
 import sys
 import warnings
@@ -232,6 +234,79 @@ def test_command(int8, trained, tmp_path, capsys):
     assert "cannot identify image file" in capsys.readouterr().err
     assert run.main(["nowhere.tflite", str(image)]) == 1
     assert "There is no file 'nowhere.tflite'" in capsys.readouterr().err
+
+
+def test_the_command_names_every_bad_image_and_goes_on(
+    int8, trained, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    for i in range(2):
+        Image.fromarray(trained.images[i]).save(f"digit{i}.png")
+    good = [f"digit{i}.png" for i in range(2)]
+    content = (tmp_path / "digit0.png").read_bytes()
+    bad = {
+        "half.png": content[: len(content) // 2],
+        "flipped.png": content[:30] + bytes(20) + content[50:],
+        "empty.png": b"",
+        "text.jpg": b"no image",
+    }
+    for name, damaged in bad.items():
+        (tmp_path / name).write_bytes(damaged)
+    (tmp_path / "folder").mkdir()
+    bad |= dict.fromkeys(["folder", "nowhere.png", "https://example.com/a.png", "none*.png"])
+    assert run.main([str(int8), good[0], *bad, good[1], "--top=1"]) == 1
+    shown, errors = capsys.readouterr()
+    assert [line.split(":")[0] for line in shown.splitlines()[1:]] == good
+    *errors, last = errors.splitlines()
+    assert [error.startswith(f"{name}: ") for name, error in zip(bad, errors, strict=True)] == (
+        [True] * 8
+    )
+    assert last == "8 of 10 images could not be read."
+    assert errors[2] == (
+        "empty.png: cannot identify image file: damaged, empty, or of a kind that Pillow does not "
+        "read"
+    )
+    assert "a folder; name its images: folder" in errors[4]
+    assert errors[5] == "nowhere.png: No such file or directory"
+    assert "download the image" in errors[6]
+    assert run.main([str(int8), "digit*.png", "--top=1"]) == 0
+    assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()[1:]] == good
+
+
+def test_an_error_of_any_kind_names_the_image(int8, tmp_path, capsys, monkeypatch):
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    for error in (SyntaxError("broken PNG file"), struct.error("wants 4 bytes"), MemoryError()):
+        monkeypatch.setattr(run, "decode", lambda *args, error=error: (_ for _ in ()).throw(error))
+        assert run.main([str(int8), str(tmp_path / "a.png")]) == 1
+        said = capsys.readouterr().err.splitlines()[0]
+        assert said == f"{tmp_path / 'a.png'}: {type(error).__name__}: {error}".rstrip(" ")
+
+
+def test_the_command_reads_standard_input(int8, trained, tmp_path, capsys, monkeypatch):
+    Image.fromarray(trained.images[0]).save(tmp_path / "digit.png")
+    with open(tmp_path / "digit.png", "rb") as file:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(file))
+        assert run.main([str(int8), "-", str(tmp_path / "digit.png"), "-"]) == 1
+    shown, errors = capsys.readouterr()
+    first, second = (line.rpartition(": ")[2] for line in shown.splitlines()[1:])
+    assert shown.splitlines()[1].startswith("-: ") and first == second
+    assert errors.startswith("-: there is no image on standard input, or it was read before")
+
+
+@pytest.mark.parametrize("flag", ["--top", "--threads"])
+@pytest.mark.parametrize("value", ["0", "-1", "1.5", "many"])
+def test_the_command_counts_from_one(int8, capsys, flag, value):
+    with pytest.raises(SystemExit) as stopped:
+        run.main([str(int8), "a.png", f"{flag}={value}"])
+    assert stopped.value.code == 2
+    assert f"{flag}: must be a whole number of 1 or more, got '{value}'" in capsys.readouterr().err
+
+
+def test_the_command_says_what_is_no_file(int8, tmp_path, capsys):
+    assert run.main([str(tmp_path), "a.png"]) == 1
+    assert "is a folder: name a .tflite file. Branch packs" in capsys.readouterr().err
+    assert run.main([str(int8), "--signature=two", "a.png"]) == 1
+    assert "one signature only" in capsys.readouterr().err
 
 
 def test_images_are_read_as_for_training(int8, tmp_path):
