@@ -1,6 +1,8 @@
 """Decoding one image: transparency, bits, frames, orientation."""
 
+import base64
 import io
+import json
 import struct
 import zlib
 
@@ -8,6 +10,7 @@ import numpy as np
 import pytest
 
 from keras_seqpar.utils.images import BACKGROUND, decode
+from tests.references import squares
 
 Image = pytest.importorskip("PIL.Image")
 MAGENTA = (255, 0, 255)
@@ -79,6 +82,15 @@ def test_the_hidden_color_does_not_bleed_into_edges_when_resized():
     pixels[16:48, 16:48] = (0, 0, 0, 255)
     small = decode(encoded(Image.fromarray(pixels)), 10)
     assert (small == small[..., :1]).all()  # grays between black and white only
+
+
+def test_squares_are_those_that_kotlin_and_the_page_make():
+    """Their tests read the same file; `python -m tests.references.squares` writes it."""
+    for case in json.loads(squares.PATH.read_text()):
+        width, height, size = case["width"], case["height"], case["size"]
+        pixels = np.frombuffer(base64.b64decode(case["rgba"]), "uint8")
+        square = decode(squares.png(pixels.reshape(height, width, 4)), size)
+        assert base64.b64encode(square.tobytes()).decode() == case["square"], (width, height, size)
 
 
 def test_16_bits_keep_the_upper_8():

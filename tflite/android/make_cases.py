@@ -20,6 +20,8 @@ import keras_seqpar as sp
 from keras_seqpar import data, mobile
 
 PRESET = "imagenette_small"  # comes with the package: no data set, no download
+# Images and the squares that Pillow makes of them, for all languages.
+SQUARES = Path(__file__).parents[2] / "tests/references/squares.json"
 KEPT = ["church", "tench", "golf ball"]
 SIZES = [(150, 113), (64, 200), (96, 96), (96, 120), (61, 61), (700, 523)]
 TREE = {"pets": ["cat", "dog"], "car": None, "ships": ["ferry", "tug"]}
@@ -47,6 +49,7 @@ def main() -> None:
         "crops": crops(folder),
     }
     signatures(folder)
+    shutil.copy(SQUARES, folder)
     text = json.dumps(cases, indent=1)
     (folder / "cases.json").write_text(text, "utf-8")
 

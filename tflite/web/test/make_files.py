@@ -39,6 +39,11 @@ def draw_images(folder: Path) -> list[str]:
     shapes.crop((100, 20, 160, 100)).save(folder / "small.png")
     flower.convert("L").crop((0, 0, 401, 400)).save(folder / "gray.png")
     flower.save(folder / "flower.png")
+    flower.crop((300, 0, 420, 160)).save(folder / "tall.png")
+    clear = flower.crop((100, 50, 340, 240))
+    ramp = np.linspace(-40, 300, 240).clip(0, 255).astype("uint8")
+    clear.putalpha(Image.fromarray(np.tile(ramp, (190, 1))))
+    clear.save(folder / "transparent.png")
     flower.crop((200, 100, 380, 260)).save(folder / "part.jpg", quality=95)
     turned = Image.Exif()
     turned[0x0112] = 6  # Orientation: a quarter turn

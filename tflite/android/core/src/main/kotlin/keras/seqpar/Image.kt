@@ -6,13 +6,27 @@ import kotlin.math.ceil
 /**
  * An image with pixels as from Android's Bitmap.getPixels.
  *
- * @property pixels one `0xAARRGGBB` value per pixel, row by row; alpha is ignored.
+ * @property pixels one `0xAARRGGBB` value per pixel, row by row, not premultiplied. Transparent
+ *   parts are composed over white, as keras_seqpar.data.decode does.
  */
 class Image(val width: Int, val height: Int, val pixels: IntArray) {
     init {
         require(width > 0 && height > 0 && pixels.size == width * height) {
             "An image of $width x $height needs ${width * height} pixels, got ${pixels.size}."
         }
+    }
+
+    /**
+     * The pixels over white: opaque `0xFFRRGGBB` values, each channel rounded to the nearest.
+     */
+    fun opaque(): IntArray = IntArray(pixels.size) { at ->
+        val pixel = pixels[at]
+        val alpha = pixel ushr 24
+        fun over(shift: Int): Int {
+            val channel = (pixel shr shift) and 255
+            return (channel * alpha + BACKGROUND * (255 - alpha) + 127) / 255 shl shift
+        }
+        if (alpha == 255) pixel else (255 shl 24) or over(16) or over(8) or over(0)
     }
 
     /**
@@ -27,8 +41,9 @@ class Image(val width: Int, val height: Int, val pixels: IntArray) {
         val side = minOf(width, height)
         val left = (width - side) / 2.0
         val top = (height - side) / 2.0
+        val opaque = opaque()
         val bytes = ByteArray(3 * width * height) {
-            (pixels[it / 3] shr (16 - 8 * (it % 3))).toByte()
+            (opaque[it / 3] shr (16 - 8 * (it % 3))).toByte()
         }
         if (side == size && width == height) return bytes
         val columns = filters(width, left, left + side, size)
@@ -120,6 +135,7 @@ private fun bicubic(at: Double): Double {
     }
 }
 
+private const val BACKGROUND = 255 // of transparent parts, in every channel
 private const val A = -0.5
 private const val SUPPORT = 2.0
 private const val PRECISION = 32 - 8 - 2

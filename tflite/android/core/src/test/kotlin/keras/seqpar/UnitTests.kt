@@ -2,6 +2,7 @@ package keras.seqpar
 
 import java.io.File
 import java.nio.ByteBuffer
+import java.util.Base64
 import keras.seqpar.Checks.check
 
 fun testJson() {
@@ -103,6 +104,26 @@ fun testImages(python: PythonCases) {
             val differing = wanted.indices.count { wanted[it] != square[it] }
             assertEquals(0, differing, "differing bytes")
         }
+    }
+    check("squares of all shapes, also with transparent parts, are Pillow's, bit for bit") {
+        val cases = parseJson(File(python.folder, "squares.json").readText()) as List<*>
+        for (case in cases.map { it as JsonObject }) {
+            val (width, height, size) =
+                listOf("width", "height", "size").map { case.integer(it).toInt() }
+            val rgba = Base64.getDecoder().decode(case.text("rgba"))
+            val pixels = IntArray(width * height) { at ->
+                val (red, green, blue, alpha) = List(4) { rgba[4 * at + it].toInt() and 255 }
+                (alpha shl 24) or (red shl 16) or (green shl 8) or blue
+            }
+            val square = Base64.getEncoder().encodeToString(Image(width, height, pixels).square(size))
+            assertEquals(case.text("square"), square, "$width x $height to $size")
+        }
+    }
+    check("transparent pixels show white, half-transparent ones a mixture") {
+        val magenta = 0xff00ff
+        val image = Image(3, 1, intArrayOf(magenta, magenta or (128 shl 24), magenta or (255 shl 24)))
+        val wanted = listOf(0xffffffff, 0xffff7fff, 0xffff00ff).map { it.toInt() }
+        assertEquals(wanted, image.opaque().toList())
     }
     check("a decoder shrinks no more than Pillow does") {
         val sizes = listOf(96 to 1, 191 to 1, 192 to 2, 400 to 4, 4000 to 8)

@@ -101,9 +101,14 @@ class MainActivity : Activity() {
                 decoder.setTargetSampleSize(Image.sampleSize(width, height, classifier.side))
             }
             decoder.allocator = ImageDecoder.ALLOCATOR_SOFTWARE
+            decoder.isUnpremultipliedRequired = true // transparent parts keep their exact colors
         }
-        image = bitmap.toImage()
-        runOnUiThread { findViewById<ImageView>(R.id.image).setImageBitmap(bitmap) }
+        val decoded = bitmap.toImage()
+        image = decoded
+        val shown = with(decoded) {
+            Bitmap.createBitmap(opaque(), width, height, Bitmap.Config.ARGB_8888)
+        }
+        runOnUiThread { findViewById<ImageView>(R.id.image).setImageBitmap(shown) }
         classify()
     }
 
