@@ -19,6 +19,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "presets.loading": ["load_preset", "preset_names"],
         "surgery.attention": ["attend", "attention_input", "gain_names"],
         "surgery.cutout": ["cutout"],
+        "surgery.features": ["split_branch"],
         "surgery.growing": ["add_category", "merge"],
         "surgery.unknowns": ["none_of_these", "with_threshold"],
         "weights.copies": ["copy_weights"],

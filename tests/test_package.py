@@ -36,6 +36,7 @@ PUBLIC = [
     "none_of_these",
     "plain_twin",
     "preset_names",
+    "split_branch",
     "with_activation",
     "with_threshold",
 ]

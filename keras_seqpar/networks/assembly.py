@@ -9,6 +9,7 @@ import keras
 from keras_seqpar.families.base import Initializers, Plan, Stage
 from keras_seqpar.hierarchy.tree import Hierarchy, Node
 from keras_seqpar.networks.build_config import BuildConfig
+from keras_seqpar.networks.graph import build_model, one_at_a_time
 from keras_seqpar.networks.layers import CategoryScores, GainSplit
 from keras_seqpar.networks.plans import get_family, get_plan
 from keras_seqpar.networks.thresholds import Threshold
@@ -19,6 +20,7 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
+@one_at_a_time
 def assemble(
     trunk: keras.Model,
     branches: Mapping[str, keras.Model],
@@ -67,7 +69,7 @@ def assemble(
         run(root, features)
     scores = make_scores(hierarchy, classifier_activation, threshold, build=build)
     outputs = scores([logits[id_] for id_ in hierarchy.category_ids])
-    return keras.Model(inputs if gain_of else image, outputs, name=name)
+    return build_model(inputs if gain_of else image, outputs, name=name)
 
 
 class Maker:

@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_seqpar.hierarchy.tree import Hierarchy
 from keras_seqpar.networks.build_config import BuildConfig
+from keras_seqpar.networks.graph import saved_twice
 from keras_seqpar.networks.thresholds import Threshold
 
 
@@ -50,6 +51,12 @@ class CategoryScores(keras.layers.Layer):
         return (first[0], len(self.hierarchy.category_ids))
 
     def get_config(self):
+        if shared := saved_twice(self):
+            raise ValueError(
+                f"The model contains several networks that share layers ({', '.join(shared)}), "
+                "and Keras could not load a file of it. Give all of these networks but one "
+                "weights of their own, with keras_seqpar.cutout(network, categories, copy=True)."
+            )
         return {
             **super().get_config(),
             "hierarchy": self.hierarchy.get_config(),

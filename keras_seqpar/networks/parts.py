@@ -8,6 +8,7 @@ import keras
 from keras_seqpar.hierarchy.tree import Hierarchy
 from keras_seqpar.networks.assembly import assemble, make_scores
 from keras_seqpar.networks.build_config import BuildConfig
+from keras_seqpar.networks.graph import hold_weakly, one_at_a_time
 from keras_seqpar.networks.layers import CategoryScores
 from keras_seqpar.networks.thresholds import Threshold
 
@@ -141,6 +142,7 @@ def with_activation(model: keras.Model, classifier_activation: str | None) -> ke
     return with_scores(model, classifier_activation, find_parts(model, allow_plain=True).threshold)
 
 
+@one_at_a_time
 def with_scores(
     model: keras.Model, classifier_activation: str | None, threshold: Threshold | None
 ) -> keras.Model:
@@ -152,7 +154,8 @@ def with_scores(
         )
         return rebuild(changed, name=model.name)
     scores = make_scores(parts.hierarchy, classifier_activation, threshold, build=parts.build)
-    return keras.Model(model.inputs[0], scores(model.layers[-1].input), name=model.name)
+    outputs = scores(model.layers[-1].input)
+    return hold_weakly(keras.Model(model.inputs[0], outputs, name=model.name))
 
 
 def traits(layer: keras.layers.Layer) -> list[str]:

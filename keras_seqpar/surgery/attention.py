@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 import keras
 
 from keras_seqpar.families.layers import TopDownGain, check_gain
-from keras_seqpar.networks.graph import replay
+from keras_seqpar.networks.graph import build_model, one_at_a_time, replay
 from keras_seqpar.networks.parts import Parts, find_parts, rebuild
 from keras_seqpar.utils.names import unknown_name
 
@@ -104,6 +104,7 @@ def gain_names(model: keras.Model) -> tuple[str, ...]:
     return tuple(node.label for node in find_parts(model).hierarchy.nodes)
 
 
+@one_at_a_time
 def _with_gain(
     branch: keras.Model, id_: str, gain: float | None, after: str | None, *, as_input: bool = False
 ) -> keras.Model:
@@ -132,7 +133,7 @@ def _with_gain(
 
     (old,) = (layer for layer in branch.layers if isinstance(layer, TopDownGain))
     outputs = replay(branch, inputs[: len(branch.inputs)], call)
-    return keras.Model(inputs if len(inputs) > 1 else inputs[0], outputs, name=branch.name)
+    return build_model(inputs if len(inputs) > 1 else inputs[0], outputs, name=branch.name)
 
 
 def _check_after(parts: Parts, ids: Iterable[str], after: str | None) -> None:
@@ -141,20 +142,26 @@ def _check_after(parts: Parts, ids: Iterable[str], after: str | None) -> None:
         return
     if not isinstance(after, str):
         raise TypeError(f"after must be the name of a layer, got {after!r}.")
-    names = [_feature_layers(parts.branches[id_], id_) for id_ in ids]
+    names = [feature_layers(parts.branches[id_], id_) for id_ in ids]
     common = [name for name in names[0] if all(name in others for others in names)]
     if after not in common:
         extra = "" if common else "These branches have no layer in common: name fewer nodes."
         raise ValueError(unknown_name("layer to act after", after, common, extra))
 
 
-def _feature_layers(branch: keras.Model, id_: str) -> list[str]:
-    """Names of the layers after which a gain can act, without the prefix of their node."""
+def feature_layers(branch: keras.Model, id_: str, *, gain: bool = False) -> list[str]:
+    """Names of the layers with features of a branch, without the prefix of their node.
+
+    Args:
+        branch: the branch of the node `id_`.
+        id_: the prefix of its layers.
+        gain: also name the layer of the gain.
+    """
+    others = keras.layers.InputLayer if gain else (keras.layers.InputLayer, TopDownGain)
     return [
         layer.name.removeprefix(f"{id_}_")
         for layer in branch.layers
-        if len(layer.output.shape) == 4
-        and not isinstance(layer, (TopDownGain, keras.layers.InputLayer))
+        if len(layer.output.shape) == 4 and not isinstance(layer, others)
     ]
 
 

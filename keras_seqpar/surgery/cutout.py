@@ -1,5 +1,6 @@
 """Cutouts: the same network with only chosen categories."""
 
+import re
 from collections.abc import Sequence
 
 import keras
@@ -29,8 +30,11 @@ def cutout(
             categories. Superclass branches without a kept category disappear.
         classifier_activation: `"same"` as the source, or another activation; `None` for
             logits.
-        copy: give the cutout weights of its own; by default both share theirs.
-        name: name of the new model.
+        copy: give the cutout weights of its own; by default both share theirs. Keras cannot load
+            a file of one model that contains several networks with shared weights, so saving such
+            a model is refused: there, all of these networks but one need a copy.
+        name: name of the new model; by default the source's with `_cutout`, and from the second
+            on a number.
 
     Returns:
         A network from `(batch, height, width, channels)` to `(batch, len(categories))`.
@@ -50,9 +54,16 @@ def cutout(
         parts,
         hierarchy=parts.hierarchy.prune(categories),
         classifier_activation=classifier_activation,
-        name=name or f"{model.name}_cutout",
+        name=name or _new_name(model.name),
     )
     return with_own_weights(new) if copy else new
+
+
+def _new_name(source: str) -> str:
+    """A name for a cutout that no other one has: one model can contain several of a network."""
+    name = f"{re.sub(r'_cutout(_[0-9]+)?$', '', source)}_cutout"
+    number = keras.backend.get_uid(name) - 1
+    return f"{name}_{number}" if number else name
 
 
 def with_own_weights(model: keras.Model) -> keras.Model:

@@ -8,6 +8,7 @@ an output beside the scores (`none_of_these`), in converted files too.
 
 import keras
 
+from keras_seqpar.networks.graph import hold_weakly, one_at_a_time
 from keras_seqpar.networks.layers import NoneOfThese
 from keras_seqpar.networks.parts import find_parts, with_scores
 from keras_seqpar.networks.thresholds import (
@@ -73,6 +74,7 @@ def threshold_of(model: keras.Model) -> Threshold | None:
     return find_parts(model, allow_plain=True).threshold
 
 
+@one_at_a_time
 def none_of_these(model: keras.Model) -> keras.Model:
     """A network with the decision beside the scores, to use or to export.
 
@@ -101,4 +103,4 @@ def none_of_these(model: keras.Model) -> keras.Model:
     decision = NoneOfThese(threshold, dtype="float32", name="none_of_these")
     outputs = [model.outputs[0], decision(model.layers[-1].input)]
     inputs = model.inputs if len(model.inputs) > 1 else model.inputs[0]
-    return keras.Model(inputs, outputs, name=model.name)
+    return hold_weakly(keras.Model(inputs, outputs, name=model.name))

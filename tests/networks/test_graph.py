@@ -1,12 +1,19 @@
+import collections
+import concurrent.futures
+import gc
 import inspect
 import pathlib
 import re
+import weakref
 
 import keras
 import numpy as np
+import pytest
 
+import keras_seqpar as sp
 from keras_seqpar.networks import graph
-from keras_seqpar.networks.graph import functional, internal_class, leaf_layers, replay
+from keras_seqpar.networks.graph import behind, functional, internal_class, leaf_layers, replay
+from keras_seqpar.selective import open_sizes
 from tests import harness
 
 RUN = "_run_through_graph"
@@ -120,3 +127,85 @@ def test_operations_and_private_layers_of_keras_are_told_by_their_class_names():
         "Keras has moved or renamed the layers of keras.applications (keras.src.applications). "
         "Adapt internal_class and the names in selective/change_maps/rules.py."
     )
+
+
+def operations(model):
+    """All operations of a model, those of nested models included."""
+    for operation in model.operations:
+        yield operation
+        if isinstance(operation, keras.Model):
+            yield from operations(operation)
+
+
+def notes(model) -> int:
+    """How many calls Keras has noted in the layers of a model."""
+    lists = ((x._inbound_nodes, x._outbound_nodes) for x in operations(model))
+    return sum(len(each) for pair in lists for each in pair)
+
+
+@pytest.mark.parametrize("kept", [0, 3], ids=["none kept", "the last three kept"])
+def test_a_server_that_cuts_for_every_request_does_not_grow(kept):
+    """Nodes in `layer._inbound_nodes` and `_outbound_nodes`, and the networks themselves."""
+    model = harness.build({"pets": ["cat", "dog"], "car": None})
+    plain = sp.build_plain(["cat", "dog"], family="resnet18", width=0.125, stem="small",
+                           input_shape=(16, 16, 3))  # fmt: skip
+    threshold = sp.fit_threshold(np.random.default_rng(0).normal(size=(60, 3)))
+    serving = collections.deque(maxlen=kept)
+    seen, sizes = [], []
+
+    def request(i):
+        cut = sp.cutout(model, ["dog", "car"])
+        attended = sp.attend(cut, {"dog": 1 + i / 1000})
+        made = [
+            *(cut, attended, sp.attention_input(attended), sp.with_activation(cut, None)),
+            *sp.split_branch(cut, "dog", after="stage4_block1_conv1"),
+            sp.none_of_these(sp.with_threshold(model, threshold)),
+            *(sp.with_activation(plain, None), behind(cut, cut.get_layer("trunk"))),
+            *([open_sizes(cut), sp.add_category(model, "bus")] if i % 3 == 0 else []),
+        ]
+        seen.extend(map(weakref.ref, made))
+        serving.append(attended)
+
+    for i in range(7):
+        request(i)
+        gc.collect()
+        sizes.append(notes(model) + notes(plain))
+    assert sizes[3] == sizes[6] and sizes[4] == sizes[5], sizes
+    assert sum(each() is not None for each in seen) <= kept * 3
+
+    x = harness.images(model)
+    cut = sp.cutout(model, ["dog", "car"])
+    for network in (*serving, cut):  # what is left works, and can be saved and cut
+        twin = keras.Model.from_config(network.get_config())
+        twin.set_weights(network.get_weights())
+        assert np.array_equal(harness.predict(twin, x), harness.predict(network, x))
+        network.summary(print_fn=lambda line: None)
+    assert harness.logits(cut, x).tolist() == harness.logits(model, x)[:, 1:].tolist()
+
+
+def test_a_part_of_a_network_outlives_it(tmp_path):
+    """A model that a user made of a network's tensors keeps what it needs."""
+    attended = sp.attend(harness.build(["cat", "dog"]), {"dog": 1.5})
+    branch = attended.get_layer("branch_dog")
+    part = keras.Model(branch.input, branch.output)
+    gone = weakref.ref(branch)
+    del attended, branch
+    gc.collect()
+    assert gone() is None
+    x = np.random.default_rng(0).normal(size=(1, *part.input_shape[1:])).astype("float32")
+    assert np.array_equal(
+        harness.predict(harness.reload(part, tmp_path), x), harness.predict(part, x)
+    )
+
+
+def test_threads_that_cut_the_same_network_get_their_own():
+    model = harness.network(["cat", "dog", "car"])
+    x = harness.images(model)
+    wanted = harness.logits(model, x)
+
+    def cut(i):
+        return harness.logits(sp.cutout(model, [model.layers[-1].hierarchy.categories[i % 3]]), x)
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        for i, found in enumerate(pool.map(cut, range(12))):
+            assert harness.error(found, wanted[:, [i % 3]]) < 1e-6

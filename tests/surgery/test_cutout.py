@@ -1,3 +1,5 @@
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -255,8 +257,54 @@ def test_many_cutouts_do_not_disturb_the_source(tmp_path):
 def test_names_of_cutouts():
     model = harness.network()
     label = harness.LABELS[0]
-    assert sp.cutout(model, [label]).name == "phl_resnet18_cutout"
+    first = sp.cutout(model, [label])
+    again, once_more = sp.cutout(first, [label]), sp.cutout(model, [label])
+    names = [first.name, again.name, once_more.name]
+    assert all(re.fullmatch(r"phl_resnet18_cutout(_\d+)?", name) for name in names)
+    assert len(set(names)) == 3
     assert sp.cutout(model, [label], name="small", copy=True).name == "small"
+
+
+# Several networks in one model.
+
+
+def together(first, second):
+    """One model of two networks: an ensemble, or two views of one image."""
+    image = keras.Input(first.input_shape[1:])
+    return keras.Model(image, [first(image), second(image)])
+
+
+def test_cutouts_in_one_model_are_saved_with_weights_of_their_own(tmp_path):
+    model = harness.network(NESTED)
+    x = harness.images(model)
+    pets = sp.cutout(model, ["pets"])
+    pair = together(pets, sp.cutout(model, ["dog", "ship"], copy=True))
+    pair.save(tmp_path / "pair.keras")
+    again = keras.models.load_model(tmp_path / "pair.keras")
+    for found, wanted in zip(again(x), pair(x), strict=True):
+        assert np.array_equal(harness.array(found), harness.array(wanted))
+    cut = sp.cutout(again.get_layer(pets.name), ["dog"])  # parts of a model can be cut again
+    assert np.array_equal(harness.logits(cut, x), harness.logits(model, x)[:, 1:2])
+    twice = keras.Model(pair.inputs, [pets(pair.input), pets(pair.input)])  # one network, twice
+    assert len(harness.reload(twice, tmp_path)(x)) == 2
+
+
+@pytest.mark.parametrize("second", [
+    lambda model: sp.cutout(model, ["dog", "ship"]),
+    lambda model: sp.cutout(model, ["dog"], name="mine"),
+    lambda model: sp.attend(sp.cutout(model, ["pets"]), {"cat": 2.0}),
+    lambda model: model,
+    lambda model: keras.Sequential([keras.Input(model.input_shape[1:]), sp.cutout(model, ["cat"])]),
+])  # fmt: skip
+def test_a_model_that_could_not_be_loaded_is_not_saved(second, tmp_path):
+    """Keras stores shared weights once, and makes the layers twice when it loads the file."""
+    model = harness.network(NESTED)
+    pair = together(sp.cutout(model, ["pets"]), second(model))
+    assert len(pair(harness.images(model))) == 2  # sharing is fine until it is saved
+    said = r"several networks that share layers \(.*trunk.*\).*cutout\(network, .*, copy=True\)"
+    with pytest.raises(ValueError, match=said):
+        pair.save(tmp_path / "pair.keras")
+    keras.Model.from_config(pair.get_config())
 
 
 # Errors.

@@ -7,11 +7,12 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from keras_seqpar.networks.graph import functional, replay
+from keras_seqpar.networks.graph import build_model, functional, one_at_a_time, replay
 
 _FEW = 4  # channels of an image; with more of them, XNNPACK's vectors are full enough
 
 
+@one_at_a_time
 def rewrite_first_layers(model: keras.Model, size: tuple[int, int]) -> keras.Model:
     """Returns the network with its first layers rewritten; what they compute is the same.
 
@@ -51,7 +52,8 @@ def rewrite_first_layers(model: keras.Model, size: tuple[int, int]) -> keras.Mod
     inputs = [keras.Input((*size, image.shape[-1]), dtype=image.dtype, name=image.name)]
     inputs += [keras.Input(x.shape[1:], dtype=x.dtype, name=x.name) for x in others]
     outputs = replay(graph, inputs if others else inputs[0], call)
-    return keras.Model(inputs if others else inputs[0], outputs, name=model.name)
+    unused = [made for made, *_ in padded.values()]
+    return build_model(inputs if others else inputs[0], outputs, name=model.name, unused=unused)
 
 
 def _rescaled(layer: layers.Rescaling, images):

@@ -13,7 +13,7 @@ from fractions import Fraction
 import keras
 import numpy as np
 
-from keras_seqpar.networks.graph import replay
+from keras_seqpar.networks.graph import build_model, one_at_a_time, replay
 from keras_seqpar.selective.change_maps.flattening import Flat, flatten, graph_of
 from keras_seqpar.selective.change_maps.program import Program, compile_program
 from keras_seqpar.selective.change_maps.steps import Step
@@ -168,6 +168,7 @@ def _check_crops(model: keras.Model, program: Program, found: Geometry) -> None:
             )
 
 
+@one_at_a_time
 def open_sizes(model: keras.Model) -> keras.Model:
     """The same network for frames of any size; it shares the layers of `model`.
 
@@ -184,4 +185,4 @@ def open_sizes(model: keras.Model) -> keras.Model:
         return layer(*args, **kwargs)
 
     inputs = keras.Input((None, None, shape[3]), dtype=model.inputs[0].dtype)
-    return keras.Model(inputs, replay(graph_of(model), inputs, call), name=model.name)
+    return build_model(inputs, replay(graph_of(model), inputs, call), name=model.name)
