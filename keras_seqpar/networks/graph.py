@@ -213,7 +213,7 @@ def saved_twice(layer: keras.layers.Layer) -> list[str]:
     return [
         operation.name
         for key, operation in found.items()
-        if "shared_object_id" in saved.get(key, {}) and getattr(operation, "weights", ())
+        if "shared_object_id" in saved.get(key, {}) and getattr(operation, "weights", None)
     ]
 
 
