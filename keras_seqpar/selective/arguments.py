@@ -1,6 +1,7 @@
 """Checks of the arguments of streams. Imports no Keras."""
 
 import math
+from collections.abc import Sequence
 
 from keras_seqpar.utils.names import unknown_name
 
@@ -60,6 +61,23 @@ def check_crops(margin, reach, least, refresh, most) -> None:
     check_refresh(refresh)
     if isinstance(most, bool) or not isinstance(most, (int, float)) or not 0 < most <= 1:
         raise ValueError(f"most must be a share above 0 and up to 1, got {most!r}.")
+
+
+def check_least(least: int, shape: Sequence[int]) -> None:
+    """Checks that a region can have the changed positions that it must have.
+
+    Args:
+        least: changed positions that a region must have.
+        shape: `(height, width, ...)` of a frame.
+
+    Raises:
+        ValueError: a frame has fewer positions.
+    """
+    if least > shape[0] * shape[1]:
+        raise ValueError(
+            f"least={least} exceeds the {shape[0] * shape[1]} positions of a frame of "
+            f"{shape[0]}x{shape[1]}, so no change would ever count."
+        )
 
 
 def check_stream(unsupported, calibrate, prune, reach, refresh) -> None:

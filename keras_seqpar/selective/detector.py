@@ -12,7 +12,8 @@ TILE = 8  # pixels; side of the tiles that `threshold="auto"` averages over
 # Tiles changed where their mean difference exceeds this factor times the mean noise. Measured with
 # noise of standard deviation 2 (of 255): no change was missed.
 FACTOR = 2.2
-_LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, section 2.5.1
+_LUMA = np.array([0.299, 0.587, 0.114])  # of red, green, blue: ITU-R BT.601, section 2.5.1
+COLORS = ("rgb", "bgr")
 
 
 @dataclasses.dataclass
@@ -21,6 +22,9 @@ class Detector:
 
     The reference is the value that was last *accepted* at a position, not the frame before, so
     that a slow drift is noticed once it exceeds the threshold.
+
+    Frames are RGB. Those that OpenCV reads are BGR: pass `color="bgr"`, or the luminance weighs
+    red and blue the wrong way round, which nothing can notice.
 
     Args:
         threshold: a position changed if a channel differs by more than this, in the units of the
@@ -34,11 +38,12 @@ class Detector:
             exact, even with a threshold of 0.
         learn: number of frames that `"auto"` learns from.
         noise: mean absolute difference in a still scene; `"auto"` determines it.
+        color: order of the frames' channels: `"rgb"` or `"bgr"`. Only the luminance depends on it.
 
     Raises:
         TypeError: `threshold` is not a number, a sequence or `"auto"`.
-        ValueError: `threshold` is negative, infinite or NaN, `dilate` is negative, or `learn` is
-            less than 2.
+        ValueError: `threshold` is negative, infinite or NaN, `dilate` is negative, `learn` is
+            less than 2, or `color` is unknown.
 
     Example:
 
@@ -52,9 +57,11 @@ class Detector:
     drop_single: bool = False
     learn: int = 5
     noise: float | None = None
+    color: str = "rgb"
     _seen: list = dataclasses.field(default_factory=list, repr=False)
 
     def __post_init__(self):
+        check_color(self.color)
         if isinstance(self.threshold, str) and self.threshold != AUTO:
             raise ValueError(
                 f"threshold must be a number, one number per channel or 'auto', "
@@ -83,6 +90,16 @@ class Detector:
             and not (self.luminance or self.drop_single)
         )
 
+    def in_rgb(self, color: str) -> "Detector":
+        """The detector for frames that were turned from an order of channels into RGB.
+
+        Args:
+            color: the order of the thresholds, if there is one per channel.
+        """
+        if color == "rgb" or isinstance(self.threshold, str) or np.ndim(self.threshold) == 0:
+            return self
+        return dataclasses.replace(self, threshold=np.asarray(self.threshold)[::-1])
+
     def check(self, shape: Sequence[int]) -> None:
         """Checks that the settings fit frames of a shape.
 
@@ -105,12 +122,40 @@ class Detector:
         if self.luminance and shape[2] != 3:
             raise ValueError(f"luminance=True needs 3 channels, but the frames have {shape[2]}.")
 
+    def warning(self, dtype: np.dtype, low: float, high: float) -> str | None:
+        """What is suspicious about the threshold: frames of this range cannot exceed it.
+
+        Args:
+            dtype: type of the frames. For integers its range counts, not that of the frames.
+            low: the smallest value seen.
+            high: the largest value seen.
+
+        Returns:
+            `None`, or a sentence. Warn with it once.
+        """
+        if isinstance(self.threshold, str):
+            return None
+        if dtype.kind in "iu":
+            low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
+        lowest = float(np.min(self.threshold))
+        if not 0 < high - low <= lowest:
+            return None
+        return (
+            f"threshold={lowest:g} cannot be exceeded by frames of {dtype} from {low:g} to "
+            f"{high:g}: no change will be found, and every frame gets the first one's output. The "
+            "threshold is in the units of the frames: for frames of 0 to 1, divide it by 255."
+        )
+
     def observe(self, frame: np.ndarray, accepted: np.ndarray) -> None:
         """Learns from a frame of a still scene and the frame before it.
 
         Each pair of frames gives the median of the tiles' mean differences, so that a small moving
         object has no influence. The noise is the mean over the pairs.
+
+        Raises:
+            ValueError: the frame has NaN or infinite values.
         """
+        check_finite(frame)
         self._seen.append(float(np.median(_tile_means(self._differences(frame, accepted)))))
         if len(self._seen) >= self.learn - 1:
             self.noise = float(np.mean(self._seen))
@@ -125,7 +170,15 @@ class Detector:
 
         Returns:
             Boolean `(height, width)`.
+
+        Raises:
+            ValueError: the frame has NaN or infinite values.
         """
+        check_finite(frame)
+        return self.compare(frame, accepted)
+
+    def compare(self, frame: np.ndarray, accepted: np.ndarray) -> np.ndarray:
+        """The positions that changed, for a frame that was checked; as for a call."""
         if self.is_exact:
             changed = _any_channel(frame != accepted)
         elif isinstance(self.threshold, str):
@@ -153,7 +206,8 @@ class Detector:
         """Absolute differences `(height, width, channels)`; with luminance there is one channel."""
         if not self.luminance:
             return distance(frame, accepted)
-        return np.abs(_difference(frame, accepted) @ _LUMA)[..., None]
+        weights = _LUMA if self.color == "rgb" else _LUMA[::-1]
+        return np.abs(_difference(frame, accepted) @ weights)[..., None]
 
     def _check_numbers(self) -> None:
         try:
@@ -167,6 +221,28 @@ class Detector:
             )
         if not (np.isfinite(values).all() and (values >= 0).all()):
             raise ValueError(f"threshold must be finite and 0 or more, got {self.threshold!r}.")
+
+
+def check_color(color) -> None:
+    """Checks the name of an order of channels.
+
+    Raises:
+        ValueError: it is not one of `COLORS`.
+    """
+    if color not in COLORS:
+        raise ValueError(f"color must be 'rgb' or 'bgr', got {color!r}.")
+
+
+def check_finite(frame: np.ndarray) -> None:
+    """Refuses frames with NaN or infinite values, in which no change would be found.
+
+    Raises:
+        ValueError: the frame has such values.
+    """
+    if frame.dtype.kind == "f" and not np.isfinite(frame).all():
+        raise ValueError(
+            "The frame has NaN or infinite values. It was ignored; pass frames of finite numbers."
+        )
 
 
 def distance(frame: np.ndarray, accepted: np.ndarray) -> np.ndarray:

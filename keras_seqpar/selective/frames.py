@@ -5,11 +5,20 @@ from collections.abc import Mapping, Sequence
 import keras
 import numpy as np
 
+from keras_seqpar.networks.inputs import normalization_of
+from keras_seqpar.networks.parts import find_parts
+from keras_seqpar.selective.change_maps.flattening import Flat
 from keras_seqpar.selective.change_maps.program import Program
+from keras_seqpar.selective.detector import check_finite
+from keras_seqpar.utils.pixels import PIXELS, Limits, limits_of
+
+# What pixels of 0 to 255 are divided by in a network's first layer: a standard deviation of them
+# (57 for ImageNet's), half of their range or all of it.
+_LEAST_DIVISOR, _MOST_DIVISOR = 30, 260
 
 
 def check_frames(
-    given, program: Program, count: int, dtype: np.dtype | None
+    given, program: Program, count: int, dtype: np.dtype | None, color: str = "rgb"
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     """Checks what a stream was called with.
 
@@ -19,10 +28,11 @@ def check_frames(
         program: the network.
         count: the batch size so far; 0 before the first frame.
         dtype: the type of the frames so far; `None` before the first frame.
+        color: order of the frames' channels, `"rgb"` or `"bgr"`.
 
     Returns:
-        The frames as `(batch, height, width, channels)` in their own type, and the other inputs
-        in float32.
+        The frames as `(batch, height, width, channels)` in RGB and in their own type, and the
+        other inputs in float32.
 
     Raises:
         TypeError: the frame is not numeric, or has another type than before.
@@ -60,12 +70,41 @@ def check_frames(
         if x.shape != wanted:
             raise ValueError(f"An input other than the frame has shape {x.shape}, not {wanted}.")
     for x in (frames, *extras):
-        if x.dtype.kind == "f" and not np.isfinite(x).all():
-            raise ValueError(
-                "The frame has NaN or infinite values. It was ignored; pass frames of finite "
-                "numbers."
-            )
+        check_finite(x)
+    if color == "bgr":
+        frames = np.ascontiguousarray(frames[..., ::-1])
     return frames, extras
+
+
+def stated_limits(model: keras.Model, flat: Flat) -> Limits | None:
+    """The range of frames that a network states.
+
+    Networks of this package know how they were built. In other networks a first layer that
+    brings pixels into a small range says that they take pixels.
+
+    Args:
+        model: the network.
+        flat: the same as a list of calls.
+
+    Returns:
+        The smallest and the largest value of a frame; `None` where nothing states them.
+    """
+    try:
+        parts = find_parts(model, allow_plain=True)
+    except ValueError:  # not of this package
+        return PIXELS if _takes_pixels(flat.calls[0].layer if flat.calls else None) else None
+    return limits_of(normalization_of(parts, model.inputs[0].shape[-1])[1])
+
+
+def _takes_pixels(first) -> bool:
+    """Whether the first layer of a network brings pixels of 0 to 255 into a small range."""
+    if isinstance(first, keras.layers.Rescaling):
+        divisor = 1 / np.maximum(np.abs(np.mean(keras.ops.convert_to_numpy(first.scale))), 1e-9)
+    elif isinstance(first, keras.layers.Normalization) and first.input_mean is not None:
+        divisor = np.sqrt(np.mean(first.input_variance))
+    else:
+        return False
+    return bool(_LEAST_DIVISOR < divisor < _MOST_DIVISOR)
 
 
 def read_array(state: Mapping, name: str, shape: Sequence[int]) -> np.ndarray:

@@ -1,16 +1,18 @@
 """What a stream returns: the output, and statistics about how it was computed."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from keras_seqpar.selective.change_maps.program import Program
+from keras_seqpar.selective.change_maps.propagation import Changes
 
 
 @dataclasses.dataclass(frozen=True)
 class Stats:
-    """Statistics about one frame.
+    """Statistics about one frame: plain numbers and texts, so `dataclasses.asdict` gives JSON.
 
     Args:
         mode: `"dense"` (everything was computed), `"rectangle"`, `"positions"`, `"tiles"` (see
@@ -19,7 +21,9 @@ class Stats:
         changed: share of the frame's positions that changed.
         macs: multiply-accumulates that were computed.
         macs_dense: multiply-accumulates of a dense pass.
-        milliseconds: time from frame to output.
+        milliseconds: time from frame to output, without warming up.
+        warm_up_milliseconds: time that this frame waited for compiling and measuring, see
+            `Stream.warm_up`; 0 for most frames.
         drift: largest absolute difference between the frame and the frame that the output
             belongs to, in the units of the frames; 0 where every difference counts as a change.
             It does not include what `prune` and `reach` leave out inside the network.
@@ -33,10 +37,11 @@ class Stats:
     macs: int
     macs_dense: int
     milliseconds: float
+    warm_up_milliseconds: float
     drift: float
     state_bytes: int
     traces: int
-    layers: Mapping[str, float] = dataclasses.field(repr=False)
+    layers: dict[str, float] = dataclasses.field(repr=False)
 
     @property
     def saved(self) -> float:
@@ -59,25 +64,27 @@ class Result:
     items: tuple[Stats, ...]
 
 
-class LayerShares(Mapping):
-    """Name of a layer -> share of its positions that had to be computed, found on first use.
+def layer_shares(
+    program: Program, run_of_layer: Mapping[str, int], changes: Sequence[Changes] | None
+) -> dict[str, float]:
+    """Name of a layer -> share of its positions that had to be computed.
 
     Args:
         program: the network.
-        change_map: gives the boolean change map of a layer, by its name.
+        run_of_layer: name of a layer -> index of its run.
+        changes: the change maps of each run; `None` where everything was computed.
     """
-
-    def __init__(self, program: Program, change_map: Callable[[str], np.ndarray]):
-        self._program, self._change_map = program, change_map
-
-    def __getitem__(self, name: str) -> float:
-        return float(self._change_map(name).mean())
-
-    def __iter__(self):
-        return iter(self._program.layers)
-
-    def __len__(self) -> int:
-        return len(self._program.layers)
+    layers, maps = program.layers, program.maps
+    if changes is None or not changes[0][maps.FRAME].any():
+        return dict.fromkeys(layers, float(changes is None))
+    known: dict[tuple[int, int], float] = {}  # many layers have the same map
+    shares = {}
+    for name, (map_, _) in layers.items():
+        key = run_of_layer[name], map_
+        if key not in known:
+            known[key] = changes[key[0]].count(map_) / math.prod(maps.shape(map_) or ())
+        shares[name] = known[key]
+    return shares
 
 
 def of_batch(items: Sequence[Stats]) -> Stats:
@@ -93,6 +100,7 @@ def of_batch(items: Sequence[Stats]) -> Stats:
         macs=sum(x.macs for x in items),
         macs_dense=sum(x.macs_dense for x in items),
         milliseconds=sum(x.milliseconds for x in items),
+        warm_up_milliseconds=sum(x.warm_up_milliseconds for x in items),
         drift=max(x.drift for x in items),
         layers={name: float(np.mean([x.layers[name] for x in items])) for name in names},
     )

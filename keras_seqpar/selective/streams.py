@@ -1,8 +1,6 @@
 """Streams: a network that runs on frame after frame and computes only what changed."""
 
 import dataclasses
-import functools
-import threading
 import time
 import weakref
 from collections.abc import Mapping, Sequence
@@ -11,17 +9,17 @@ import keras
 import numpy as np
 
 from keras_seqpar.selective.arguments import RECEPTIVE_FIELD, check_stream
-from keras_seqpar.selective.change_maps.flattening import fingerprint, flatten
+from keras_seqpar.selective.change_maps.flattening import Flat, fingerprint, flatten
 from keras_seqpar.selective.change_maps.program import Program, compile_program
 from keras_seqpar.selective.change_maps.propagation import Changes
-from keras_seqpar.selective.detector import Detector, distance, region_map
-from keras_seqpar.selective.frames import check_frames
+from keras_seqpar.selective.detector import Detector, distance
+from keras_seqpar.selective.frame_stream import FrameStream
 from keras_seqpar.selective.keras_engine import schedule
 from keras_seqpar.selective.keras_engine.backend import check_freeze
 from keras_seqpar.selective.keras_engine.engine import Engine
 from keras_seqpar.selective.keras_engine.runs import MIN_SHARE_PRUNED, MODES, ONE_RUN
 from keras_seqpar.selective.keras_engine.state import StreamState, load_stream_state
-from keras_seqpar.selective.results import LayerShares, Result, Stats, of_batch
+from keras_seqpar.selective.results import Result, Stats, layer_shares, of_batch
 from keras_seqpar.utils.names import unknown_name
 
 _engines: weakref.WeakValueDictionary = weakref.WeakValueDictionary()
@@ -35,6 +33,7 @@ def stream(
     dilate: int = 0,
     drop_single: bool = False,
     learn: int = 5,
+    color: str = "rgb",
     only=None,
     never=None,
     prune: float = 0.0,
@@ -54,6 +53,11 @@ def stream(
     make a new stream after more training. Streams of one model share its weights and compiled
     code, but streams that prune do not share with those that do not.
 
+    Frames are RGB. Those that OpenCV reads are BGR: pass `color="bgr"`. Nothing can notice that
+    red and blue are swapped, but predictions and the luminance are wrong then. The first frame
+    waits until the network is compiled and measured, which takes seconds; `Stream.warm_up` does
+    this before.
+
     A network that takes less than about 10 ms per frame gains nothing: run it dense. `report`
     tells how much a stream of a network can save.
 
@@ -67,6 +71,8 @@ def stream(
         dilate: positions by which changes are grown.
         drop_single: ignore changed positions that have no changed neighbor.
         learn: number of frames of a still scene from which `threshold="auto"` learns the noise.
+        color: order of the channels of the frames: `"rgb"`, or `"bgr"` as OpenCV reads them. The
+            network gets RGB either way.
         only: look for changes only here: a boolean `(height, width)` map, or boxes
             `(top, left, bottom, right)` in pixels.
         never: do not look for changes here; same types as `only`.
@@ -88,9 +94,9 @@ def stream(
             with `prune` for every run. To force one: `"dense"` (everything), `"rectangle"` (one
             rectangle around the change), `"positions"` (the changed positions only) or `"tiles"`
             (tiles of 8 x 8 positions that contain a change).
-        calibrate: seconds that measuring the modes on this machine may take at the first frame;
-            with 0 they are not measured. Modes that were not measured in that time are not
-            selected.
+        calibrate: seconds that measuring the modes on this machine may take, at the first frame
+            or in `warm_up`; with 0 they are not measured. Modes that were not measured in that
+            time are not selected.
         freeze: make the weights constants of the compiled graphs (TensorFlow only). Large changes
             are computed faster, but many copies of the weights are kept (about 30 for ResNet-50).
 
@@ -123,7 +129,6 @@ def stream(
                 'Build the model again after keras.config.set_dtype_policy("float32") and copy '
                 "its weights."
             )
-    detector.check(flat.shapes[flat.inputs[0]])
     hash_ = fingerprint(flat)
     min_share = MIN_SHARE_PRUNED if prune else ONE_RUN
     key = id(model), hash_, bool(freeze), min_share
@@ -140,9 +145,12 @@ def stream(
         engine = _engines[key] = Engine(program, freeze=freeze, min_share=min_share)
         engine.model = model  # keeps the model alive, so that no other one gets its id
     return Stream(
+        model,
+        flat,
         engine,
         hash_,
-        detector,
+        detector=detector,
+        color=color,
         only=only,
         never=never,
         mode=mode,
@@ -153,7 +161,7 @@ def stream(
     )
 
 
-class Stream:
+class Stream(FrameStream):
     """A network with its state from frame to frame; made by `stream`.
 
     A stream must not be used by two threads at once.
@@ -168,27 +176,24 @@ class Stream:
     """
 
     def __init__(
-        self, engine: Engine, key: str, detector: Detector,
-        *, only, never, mode: str, calibrate: float, prune: float,
-        reach: int | str, refresh: int | None,
+        self, model: keras.Model, flat: Flat, engine: Engine, key: str,
+        *, mode: str, calibrate: float, prune: float, reach: int | str, refresh: int | None,
+        **watched,
     ):  # fmt: skip
+        super().__init__(model, flat, engine.program, **watched)
         self._engine = engine
         self._key = key
-        self._detector = detector
         self._mode = mode
         self._calibrate = calibrate
         self._prune = prune
         self._reach = reach
         self._refresh = refresh
         self._states: list[StreamState] = []
-        self._dtype: np.dtype | None = None
-        self._busy = threading.Lock()
-        self.look(only=only, never=never)
 
     @property
     def program(self) -> Program:
         """The network as a list of steps."""
-        return self._engine.program
+        return self._program
 
     @property
     def fingerprint(self) -> str:
@@ -200,24 +205,6 @@ class Stream:
         """Size in bytes of all that is kept from frame to frame."""
         kept = self.program.state_bytes * len(self._states)
         return kept + sum(x.accepted.nbytes for x in self._states)
-
-    def look(self, *, only=None, never=None) -> None:
-        """Sets where changes are looked for from now on; `None` removes a limit.
-
-        Outside, a position keeps its last accepted value. The first frame is accepted as a whole.
-
-        Args:
-            only: only here, as for `stream`.
-            never: not here.
-
-        Raises:
-            ValueError: an argument is not a map or boxes of the frame's size.
-        """
-        shape = self._shape[:2]
-        wanted = np.ones(shape, bool) if only is None else region_map(only, shape, "only").copy()
-        if never is not None:
-            wanted &= ~region_map(never, shape, "never")
-        self._wanted = None if wanted.all() else wanted
 
     def __call__(self, frame, *, mask=None) -> Result:
         """Runs the network on a frame.
@@ -235,18 +222,12 @@ class Stream:
         Raises:
             TypeError: the frame is not numeric, or has another type than before.
             ValueError: the frame has another size than the model's input, NaN or infinite
-                values, the batch has another size than before, or the mask has another size.
+                values or values that contradict what the network states, the batch has another
+                size than before, or the mask has another size.
             RuntimeError: another thread is using this stream.
         """
-        if not self._busy.acquire(blocking=False):
-            raise RuntimeError(
-                "This stream is in use by another thread, but its frames must be processed one "
-                "after the other. Make one stream per thread; they share the weights."
-            )
-        try:
+        with self._exclusive():
             return self._run(frame, mask)
-        finally:
-            self._busy.release()
 
     def change_map(self, layer: str | None = None, *, item: int = 0) -> np.ndarray:
         """The positions that had to be computed for the last frame.
@@ -267,10 +248,6 @@ class Stream:
         if layer is not None and layer not in self.program.layers:
             raise ValueError(unknown_name("layer", layer, list(self.program.layers)))
         return self._map_of_layer(self._states[item].changes, layer).copy()
-
-    def reset(self) -> None:
-        """Forgets all frames; the next one may have another batch size or type."""
-        self._states, self._dtype = [], None
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """All that is kept from frame to frame, as arrays for `numpy.savez`."""
@@ -315,14 +292,32 @@ class Stream:
             return np.ones(program.maps.shape(map_) or (), bool)
         return changes[0 if layer is None else self._engine.run_of_layer[layer]][map_]
 
+    def _is_cold(self) -> str:
+        cold = self._modes_to_warm(False) - self._engine.warm
+        if self._must_measure:
+            return f"compiling and measuring (up to {self._calibrate:g} s)"
+        return "compiling" if cold else ""
+
+    def _warm_up(self, everything: bool) -> None:
+        modes = self._modes_to_warm(everything) - self._engine.warm
+        if modes or self._must_measure:
+            calibrate = self._calibrate if self._must_measure else 0.0
+            schedule.warm_up(self._engine, sorted(modes), calibrate, self._prune)
+
     @property
-    def _shape(self) -> tuple[int, ...]:
-        """`(height, width, channels)` of a frame."""
-        return self.program.shapes[self.program.inputs[0]]
+    def _must_measure(self) -> bool:
+        return self._mode == "auto" and self._calibrate > 0 and self._engine.cost_model is None
+
+    def _modes_to_warm(self, everything: bool) -> set[str]:
+        """The modes to compile: all that may be used, or, for the first frame, fewer."""
+        if self._mode == "auto":
+            return set(MODES) if everything and self._engine.cost_model is None else {"dense"}
+        sized = self._engine.backend.COMPILES_EACH_SIZE and not everything
+        return {"dense"} if sized else {"dense", self._mode}
 
     def _run(self, given, mask) -> Result:
-        frames, extras = check_frames(given, self.program, len(self._states), self._dtype)
-        mask = None if mask is None else region_map(mask, self._shape[:2], "mask")
+        frames, extras, mask = self._receive(given, mask)
+        waited = self._warm_up_for_frame()
         if not self._states:
             self._states = [
                 StreamState(
@@ -335,6 +330,7 @@ class Stream:
             self._advance(state, frame, [x[i : i + 1] for x in extras], mask)
             for i, (state, frame) in enumerate(zip(self._states, frames, strict=True))
         )
+        stats = dataclasses.replace(stats[0], warm_up_milliseconds=waited), *stats[1:]
         outputs = (state.outputs for state in self._states)
         arrays = [np.concatenate(x) for x in zip(*outputs, strict=True)]
         output = keras.tree.pack_sequence_as(self.program.outputs, arrays)
@@ -354,9 +350,9 @@ class Stream:
             state.complete, state.changes = False, None
             state.accepted, state.extras = frame.copy(), [x.copy() for x in extras]
             mode, macs, share, state.since_full = "dense", macs_dense, 1.0, 0
-            schedule.compute_all(engine, state, self._mode, self._calibrate, self._prune)
+            schedule.compute_all(engine, state, self._prune)
         else:
-            changed = state.detector(frame, state.accepted) if mask is None else mask
+            changed = state.detector.compare(frame, state.accepted) if mask is None else mask
             if self._wanted is not None and mask is None:
                 changed = changed & self._wanted
             share = float(np.count_nonzero(changed) / changed.size)
@@ -385,10 +381,9 @@ class Stream:
             macs=macs,
             macs_dense=macs_dense,
             milliseconds=1000 * (time.perf_counter() - start),
+            warm_up_milliseconds=0.0,
             drift=drift,
             state_bytes=self.state_bytes,
             traces=engine.traces,
-            layers=LayerShares(
-                engine.program, functools.partial(self._map_of_layer, state.changes)
-            ),
+            layers=layer_shares(self.program, engine.run_of_layer, state.changes),
         )

@@ -1,9 +1,19 @@
-"""A progress bar for loops over batches."""
+"""A progress bar for loops over batches, and notes about waits."""
 
 import sys
 from collections.abc import Iterator
 
 WIDTH = 30  # characters of the bar
+
+
+def note(message: str) -> None:
+    """Says on the standard error stream why the program waits.
+
+    Example:
+
+    >>> note("warming up: compiling 'resnet50', once.")
+    """
+    print(message, file=sys.stderr, flush=True)
 
 
 def batches(count: int, batch_size: int, label: str | None = None) -> Iterator[range]:

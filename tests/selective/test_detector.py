@@ -158,3 +158,24 @@ def test_settings_are_checked():
     ):
         with pytest.raises(error):
             Detector(**options)
+
+
+def test_the_luminance_of_frames_in_opencv_s_order():
+    a, b = frame(), frame()
+    b[0, 0, 0] += 40  # blue: 4.56
+    b[1, 1, 2] += 40  # red: 11.96
+    assert np.argwhere(Detector(10, luminance=True, color="bgr")(b, a)).tolist() == [[1, 1]]
+    assert np.argwhere(Detector(10, luminance=True)(b, a)).tolist() == [[0, 0]]
+    with pytest.raises(ValueError, match="color must be 'rgb' or 'bgr', got 'BGR'"):
+        Detector(color="BGR")
+
+
+@pytest.mark.parametrize("threshold", [0, 20, [1, 2, 3], "auto"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_frames_without_a_number_are_refused(threshold, value):
+    a, b = frame(), frame()
+    b[1, 1, 1] = value
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        Detector(threshold)(b, a)
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        Detector("auto").observe(b, a)

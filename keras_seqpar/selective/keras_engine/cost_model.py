@@ -114,7 +114,7 @@ def calibrate(
     trials: list[_Trial] = []
     last = 0.0  # seconds that the mode before took
     for mode in MODES:
-        begin, new = time.perf_counter(), _trials(engine, mode)
+        begin, new = time.perf_counter(), make_trials(engine, mode)
         if mode != "dense" and begin - start + last > budget:
             break
         last = sum(map(seconds, new))  # the first call compiles
@@ -137,11 +137,19 @@ def calibrate(
     )
 
 
-def _trials(engine: Engine, mode: str) -> list[_Trial]:
-    """What is measured of a mode: for each run, changes of its input of several sizes."""
+def make_trials(
+    engine: Engine, mode: str, shares: Sequence[float] = _MEASURED_SHARES
+) -> list[_Trial]:
+    """What is measured of a mode: for each run, changes of its input of several sizes.
+
+    Args:
+        engine: the network.
+        mode: one of `runs.MODES`.
+        shares: shares of the frame's area that change; the mode `"dense"` ignores them.
+    """
     maps, size_class = engine.program.maps, engine.backend.size_class
     trials = []
-    for share in (1.0,) if mode == "dense" else _MEASURED_SHARES:
+    for share in (1.0,) if mode == "dense" else shares:
         changes = maps.evaluate(centered_rectangle(maps.shape(maps.FRAME), share))
         for i, run in enumerate(engine.runs):
             map_ = engine.program.map_of_value[run.input]

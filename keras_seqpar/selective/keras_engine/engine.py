@@ -53,6 +53,7 @@ class Engine:
         self.runs = split(program, min_share)
         self.model: Any = None  # the model of the weights
         self.cost_model: Any = None  # a `cost_model.CostModel`
+        self.warm: set[str] = set()  # modes that were compiled before they were needed
         self._runner = self.backend.Runner(self)
 
     def _has_few_positions(self, step: Step) -> bool:

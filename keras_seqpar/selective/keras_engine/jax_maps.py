@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+COMPILES_EACH_SIZE = True  # whether a mode compiles again for every size of a change
+
 
 def new(array):
     """A buffer for a stored map, from an array."""

@@ -1,33 +1,59 @@
 """One frame through the runs of a network: all of it, or what changed."""
 
+from collections.abc import Sequence
+
 import keras
+import numpy as np
 
 from keras_seqpar.selective.change_maps.propagation import Changes
 from keras_seqpar.selective.keras_engine import cost_model
 from keras_seqpar.selective.keras_engine.engine import Engine
+from keras_seqpar.selective.keras_engine.runs import MODES
 from keras_seqpar.selective.keras_engine.state import StreamState
 
+# Share of the frame that changes in the first call of a mode. It decides in which order a graph of
+# TensorFlow keeps the weights, which must be that of many positions: see `size_class`.
+_WARM_UP_SHARE = 0.3
 
-def compute_all(
-    engine: Engine, state: StreamState, mode: str, calibrate: float, prune: float
-) -> None:
+
+def warm_up(engine: Engine, modes: Sequence[str], calibrate: float, prune: float) -> None:
+    """Compiles an engine, and measures its cost model, on a frame and stored maps of its own.
+
+    Args:
+        engine: the network.
+        modes: what is compiled beside the dense pass.
+        calibrate: seconds that measuring all modes may take; with 0 nothing is measured.
+        prune: as for `stream`.
+    """
+    shapes, (first, *others) = engine.program.shapes, engine.program.inputs
+    frame = np.random.default_rng(0).normal(size=shapes[first]).astype("float32")
+    extras = [np.ones((1, *shapes[i]), "float32") for i in others]
+    buffers = engine.new_buffers()
+    for i in range(len(engine.runs)):
+        engine.compute(i, "dense", {}, frame, extras, buffers)
+    if calibrate:
+        engine.cost_model = cost_model.calibrate(
+            engine, frame, extras, buffers, calibrate, prune=prune > 0
+        )
+        modes = MODES  # those that were not measured in time are never selected
+    for mode in () if calibrate else modes:
+        limit = 0.0 if prune and mode != "dense" else None
+        for trial in cost_model.make_trials(engine, mode, (_WARM_UP_SHARE,)):
+            engine.compute(trial.index, mode, trial.regions, frame, extras, buffers, limit)
+    engine.warm |= {"dense", *modes}
+
+
+def compute_all(engine: Engine, state: StreamState, prune: float) -> None:
     """Computes the accepted frame in full.
 
     Args:
-        engine: the network. At the first frame its cost model is measured, if `mode` is `"auto"`
-            and `calibrate` is not 0.
+        engine: the network.
         state: holds the accepted frame; gets the stored maps and outputs.
-        mode: as for `stream`.
-        calibrate: seconds, as for `stream`.
         prune: as for `stream`.
     """
     for i in range(len(engine.runs)):  # the last run gives the outputs
         state.outputs = engine.compute(i, "dense", {}, state.accepted, state.extras, state.buffers)
     state.scales = engine.scales(state.buffers) if prune else []
-    if mode == "auto" and calibrate and engine.cost_model is None:
-        engine.cost_model = cost_model.calibrate(
-            engine, state.accepted, state.extras, state.buffers, calibrate, prune=prune > 0
-        )
 
 
 def compute_changes(

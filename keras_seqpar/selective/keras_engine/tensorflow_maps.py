@@ -21,6 +21,8 @@ _FEW_ROWS, _MANY_ROWS = 4, 96
 _CONTROL_FLOW = ("Case", "If", "PartitionedCall", "StatefulPartitionedCall", "StatelessCase",
                  "StatelessIf", "StatelessWhile", "While")  # fmt: skip
 
+COMPILES_EACH_SIZE = False  # whether a mode compiles again for every size of a change
+
 
 def new(array):
     """A buffer for a stored map, from an array."""

@@ -6,6 +6,8 @@ The three files `*_maps.py` define the same functions, one file per backend.
 import keras
 import torch
 
+COMPILES_EACH_SIZE = False  # whether a mode compiles again for every size of a change
+
 
 def new(array):
     """A buffer for a stored map, from an array."""

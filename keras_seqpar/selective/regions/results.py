@@ -12,7 +12,7 @@ from keras_seqpar.selective.regions.geometry import Geometry
 
 @dataclasses.dataclass(frozen=True)
 class SegmentationStats:
-    """Statistics about one frame.
+    """Statistics about one frame: plain numbers and texts, so `dataclasses.asdict` gives JSON.
 
     Args:
         mode: `"full"` (the full frame was computed), `"regions"` (only crops were) or `"cached"`
@@ -21,7 +21,9 @@ class SegmentationStats:
         recomputed: share of the frame's area that went through the network; where crops overlap,
             the area counts twice.
         regions: number of crops.
-        milliseconds: time from frame to output, without the comparison.
+        milliseconds: time from frame to output, without the comparison and warming up.
+        warm_up_milliseconds: time that this frame waited for compiling and measuring, see
+            `SegmentationStream.warm_up`; 0 for most frames.
         agreement: with `compare=True`, the share of positions with the same class as in a full
             run of the frame; else `None`. Both small differences below the threshold (noise,
             mostly) and margins narrower than the receptive field reduce it.
@@ -37,6 +39,7 @@ class SegmentationStats:
     recomputed: float
     regions: int
     milliseconds: float
+    warm_up_milliseconds: float
     agreement: float | None
     crop_agreement: float | None
     since_full: int
@@ -109,6 +112,7 @@ def of_batch(items: Sequence[SegmentationStats]) -> SegmentationStats:
         recomputed=float(np.mean([x.recomputed for x in items])),
         regions=sum(x.regions for x in items),
         milliseconds=sum(x.milliseconds for x in items),
+        warm_up_milliseconds=sum(x.warm_up_milliseconds for x in items),
         agreement=_mean([x.agreement for x in items]),
         crop_agreement=_mean([x.crop_agreement for x in items]),
         since_full=max(x.since_full for x in items),

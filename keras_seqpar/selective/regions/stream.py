@@ -1,7 +1,6 @@
 """Segmentation of a stream: only crops around changed regions go through the network."""
 
 import dataclasses
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,11 +8,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_seqpar.selective.arguments import RECEPTIVE_FIELD, check_crops
+from keras_seqpar.selective.arguments import RECEPTIVE_FIELD, check_crops, check_least
 from keras_seqpar.selective.change_maps.flattening import fingerprint, flatten
 from keras_seqpar.selective.change_maps.program import compile_program
-from keras_seqpar.selective.detector import Detector, region_map
-from keras_seqpar.selective.frames import check_frames, read_array
+from keras_seqpar.selective.detector import Detector
+from keras_seqpar.selective.frame_stream import FrameStream
+from keras_seqpar.selective.frames import read_array
 from keras_seqpar.selective.keras_engine.dense_path import DensePath
 from keras_seqpar.selective.regions.crops import Box, CropPlanner, area, plan_crops
 from keras_seqpar.selective.regions.geometry import crop_geometry
@@ -48,7 +48,7 @@ class _State:
     changed: np.ndarray | None = None
 
 
-class SegmentationStream:
+class SegmentationStream(FrameStream):
     """Segments frame after frame; only crops around changed regions are computed.
 
     Changed positions are grouped into regions. A region is grown by `reach`, the distance up to
@@ -60,6 +60,9 @@ class SegmentationStream:
     that of a full run of the accepted frame. With a threshold of 0 this is the frame itself;
     otherwise unchanged positions have their last accepted value in it. Smaller numbers are
     faster, but not exact; `compare=True` shows the difference.
+
+    Frames are RGB. Those that OpenCV reads are BGR: pass `color="bgr"`. Nothing can notice that
+    red and blue are swapped, but predictions and the luminance are wrong then.
 
     Crops begin at multiples of the network's total stride, so that they are computed like the
     full frame. The weights are those at the time of construction: make a new stream after more
@@ -78,6 +81,8 @@ class SegmentationStream:
         dilate: positions by which changes are grown.
         drop_single: ignore changed positions that have no changed neighbor.
         learn: number of frames of a still scene from which `threshold="auto"` learns the noise.
+        color: order of the channels of the frames: `"rgb"`, or `"bgr"` as OpenCV reads them. The
+            network gets RGB either way.
         least: changed positions that a region must have; smaller regions wait until they grow.
         only: look for changes only here: a boolean `(height, width)` map, or boxes
             `(top, left, bottom, right)` in pixels.
@@ -86,8 +91,8 @@ class SegmentationStream:
         most: share of a full frame's cost from which on the full frame is computed instead.
         scores: return the network's scores instead of classes.
         input_shape: `(height, width, channels)`; needed where the model leaves sizes open.
-        calibrate: measure at the first frame what a crop costs in addition to its area, which
-            decides which regions are merged; takes 7 runs of the network.
+        calibrate: measure at the first frame, or in `warm_up`, what a crop costs in addition to
+            its area, which decides which regions are merged; takes 7 runs of the network.
         freeze: make the weights constants of the compiled graph (TensorFlow only): faster, but
             takes one or two more copies of the weights in memory.
 
@@ -116,6 +121,7 @@ class SegmentationStream:
         dilate: int = 0,
         drop_single: bool = False,
         learn: int = 5,
+        color: str = "rgb",
         least: int = 1,
         only=None,
         never=None,
@@ -126,7 +132,7 @@ class SegmentationStream:
         calibrate: bool = True,
         freeze: bool = False,
     ):
-        self._detector = Detector(threshold, luminance, dilate, drop_single, learn)
+        detector = Detector(threshold, luminance, dilate, drop_single, learn)
         reach = margin if reach is None else reach
         check_crops(margin, reach, least, refresh, most)
         flat = flatten(model, input_shape)
@@ -137,8 +143,11 @@ class SegmentationStream:
                 f"({self.geometry.barrier}). Pass margin as a number of pixels: predictions then "
                 "differ from a full run's, by how much compare=True shows."
             )
-        self._program = compile_program(flat)
-        self._detector.check(self.geometry.shape)
+        program = compile_program(flat)
+        super().__init__(
+            model, flat, program, detector=detector, color=color, only=only, never=never
+        )
+        check_least(least, self.geometry.shape)
         self._fingerprint = fingerprint(flat)
         self._least, self._refresh, self._most = least, refresh, float(most)
         self._scores, self._calibrate = scores, calibrate
@@ -150,9 +159,7 @@ class SegmentationStream:
         )  # fmt: skip
         self._fixed_cost = _FIXED_COST * rows.size * cols.size
         self._states: list[_State] = []
-        self._dtype: np.dtype | None = None
-        self._busy = threading.Lock()
-        self.look(only=only, never=never)
+        self._is_warm = False
 
     @property
     def fingerprint(self) -> str:
@@ -171,22 +178,6 @@ class SegmentationStream:
         arrays = [a for x in self._states for a in (x.accepted, x.output) if a is not None]
         return sum(a.nbytes for a in arrays)
 
-    def look(self, *, only=None, never=None) -> None:
-        """Sets where changes are looked for from now on; `None` removes a limit.
-
-        Args:
-            only: only here, as for the constructor.
-            never: not here.
-
-        Raises:
-            ValueError: an argument is not a map or boxes of the frame's size.
-        """
-        shape = self.geometry.shape[:2]
-        wanted = np.ones(shape, bool) if only is None else region_map(only, shape, "only").copy()
-        if never is not None:
-            wanted &= ~region_map(never, shape, "never")
-        self._wanted = None if wanted.all() else wanted
-
     def __call__(self, frame, *, mask=None, compare: bool = False) -> SegmentationResult:
         """Segments a frame.
 
@@ -204,18 +195,12 @@ class SegmentationStream:
         Raises:
             TypeError: the frame is not numeric, or has another type than before.
             ValueError: the frame has another size than the network's input, NaN or infinite
-                values, the batch has another size than before, or the mask has another size.
+                values or values that contradict what the network states, the batch has another
+                size than before, or the mask has another size.
             RuntimeError: another thread is using this stream.
         """
-        if not self._busy.acquire(blocking=False):
-            raise RuntimeError(
-                "This stream is in use by another thread, but its frames must be processed one "
-                "after the other. Make one stream per thread."
-            )
-        try:
+        with self._exclusive():
             return self._run(frame, mask, compare)
-        finally:
-            self._busy.release()
 
     def change_map(self, *, item: int = 0) -> np.ndarray:
         """The positions that changed in the last frame.
@@ -233,10 +218,6 @@ class SegmentationStream:
             raise ValueError(f"No frame was seen yet for image {item} of the batch.")
         changed = self._states[item].changed
         return np.ones(self.geometry.shape[:2], bool) if changed is None else changed.copy()
-
-    def reset(self) -> None:
-        """Forgets all frames; the next one may have another batch size or type."""
-        self._states, self._dtype = [], None
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """All that is kept from frame to frame, as arrays for `numpy.savez`."""
@@ -291,8 +272,7 @@ class SegmentationStream:
 
     def _run(self, given, mask, compare: bool) -> SegmentationResult:
         start = time.perf_counter()
-        frames, _ = check_frames(given, self._program, len(self._states), self._dtype)
-        mask = None if mask is None else region_map(mask, self.geometry.shape[:2], "mask")
+        frames, _, mask = self._receive(given, mask)
         self._dtype = frames.dtype
         if not self._states:
             self._states = [
@@ -300,6 +280,7 @@ class SegmentationStream:
                 for frame in frames
             ]
         checked = 1000 * (time.perf_counter() - start) / len(frames)
+        waited = self._warm_up_for_frame()
         done = []
         for state, frame in zip(self._states, frames, strict=True):
             start = time.perf_counter()
@@ -321,6 +302,7 @@ class SegmentationStream:
                     recomputed=1.0 if mode == "full" else sum(map(area, crops)) / pixels,
                     regions=len(crops),
                     milliseconds=milliseconds,
+                    warm_up_milliseconds=0.0 if i else waited,
                     agreement=agreement(output, full, i),
                     crop_agreement=agreement(output, full_of_accepted, i),
                     since_full=state.since_full,
@@ -340,11 +322,8 @@ class SegmentationStream:
             if learning and not first:
                 state.detector.observe(frame, state.accepted)
             self._compute_full(state, frame)
-            if first and self._calibrate:
-                self._measure(frame)
-                self._calibrate = False
             return "full", ()
-        changed = state.detector(frame, state.accepted) if mask is None else mask
+        changed = state.detector.compare(frame, state.accepted) if mask is None else mask
         if self._wanted is not None and mask is None:
             changed = changed & self._wanted
         crops = plan_crops(changed, self._planner, self._fixed_cost, self._least)
@@ -367,6 +346,17 @@ class SegmentationStream:
         state.accepted[:] = frame
         state.output = np.array(self._full(frame))  # a copy: JAX's arrays are read-only
         state.changed, state.since_full = None, 0
+
+    def _is_cold(self) -> str:
+        return "" if self._is_warm else "compiling" + " and measuring" * self._calibrate
+
+    def _warm_up(self, everything: bool) -> None:
+        if not self._is_warm:
+            frame = np.random.default_rng(0).normal(size=self._shape).astype("float32")
+            self._full(frame)
+            if self._calibrate:
+                self._measure(frame)
+            self._is_warm = True
 
     def _measure(self, frame: np.ndarray) -> None:
         """Measures what a crop costs in addition to its area, in pixels.
