@@ -98,7 +98,7 @@ class Detector:
         """
         if color == "rgb" or isinstance(self.threshold, str) or np.ndim(self.threshold) == 0:
             return self
-        return dataclasses.replace(self, threshold=np.asarray(self.threshold)[::-1])
+        return dataclasses.replace(self, threshold=np.asarray(self.threshold)[::-1].tolist())
 
     def check(self, shape: Sequence[int]) -> None:
         """Checks that the settings fit frames of a shape.
@@ -121,30 +121,6 @@ class Detector:
             )
         if self.luminance and shape[2] != 3:
             raise ValueError(f"luminance=True needs 3 channels, but the frames have {shape[2]}.")
-
-    def warning(self, dtype: np.dtype, low: float, high: float) -> str | None:
-        """What is suspicious about the threshold: frames of this range cannot exceed it.
-
-        Args:
-            dtype: type of the frames. For integers its range counts, not that of the frames.
-            low: the smallest value seen.
-            high: the largest value seen.
-
-        Returns:
-            `None`, or a sentence. Warn with it once.
-        """
-        if isinstance(self.threshold, str):
-            return None
-        if dtype.kind in "iu":
-            low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
-        lowest = float(np.min(self.threshold))
-        if not 0 < high - low <= lowest:
-            return None
-        return (
-            f"threshold={lowest:g} cannot be exceeded by frames of {dtype} from {low:g} to "
-            f"{high:g}: no change will be found, and every frame gets the first one's output. The "
-            "threshold is in the units of the frames: for frames of 0 to 1, divide it by 255."
-        )
 
     def observe(self, frame: np.ndarray, accepted: np.ndarray) -> None:
         """Learns from a frame of a still scene and the frame before it.

@@ -12,7 +12,7 @@ from keras_seqpar.selective.change_maps.flattening import Flat
 from keras_seqpar.selective.change_maps.program import Program
 from keras_seqpar.selective.detector import Detector, check_color, region_map
 from keras_seqpar.selective.frames import check_frames, stated_limits
-from keras_seqpar.utils.pixels import check_values
+from keras_seqpar.selective.ranges import RangeCheck
 from keras_seqpar.utils.progress import note
 from keras_seqpar.utils.warning import warn_user
 
@@ -45,9 +45,9 @@ class FrameStream:
         self._color = color
         detector.check(self._shape)
         self._detector = detector.in_rgb(color)
-        self._limits, self._name = stated_limits(model, flat), model.name
-        self._warned: set[str] = set()
-        self._is_range_known, self._range = False, (np.inf, -np.inf)
+        self._name = model.name
+        limits = stated_limits(model, flat)
+        self._check_range = RangeCheck(limits, repr(model.name), self._detector.threshold)
         self._states: list = []
         self._dtype: np.dtype | None = None
         self._busy = threading.Lock()
@@ -79,7 +79,7 @@ class FrameStream:
     def reset(self) -> None:
         """Forgets all frames; the next one may have another batch size or type."""
         self._states, self._dtype = [], None
-        self._is_range_known, self._range = False, (np.inf, -np.inf)
+        self._check_range.restart()
 
     def warm_up(self) -> float:
         """Compiles and measures what the first frame would otherwise have to wait for.
@@ -146,25 +146,3 @@ class FrameStream:
         self._check_range(frames)
         mask = None if mask is None else region_map(mask, self._shape[:2], "mask")
         return frames, extras, mask
-
-    def _check_range(self, frames: np.ndarray) -> None:
-        """Refuses frames that the network cannot be meant to take; warns of suspicious ones, once.
-
-        The range of the frames is that of all up to the first one that is not of one color.
-        """
-        floats = frames.dtype.kind == "f"
-        if self._is_range_known and not (floats and self._limits):
-            return
-        found = {}
-        if frames.dtype.kind != "b":
-            found["range"] = check_values(frames, self._limits, "frames", repr(self._name))
-        if not self._is_range_known:
-            low, high = float(frames.min()), float(frames.max())
-            self._range = min(low, self._range[0]), max(high, self._range[1])
-            self._is_range_known = low < high
-            if low < high or not floats:
-                found["threshold"] = self._detector.warning(frames.dtype, *self._range)
-        for kind, sentence in found.items():
-            if sentence and kind not in self._warned:
-                self._warned.add(kind)
-                warn_user(sentence)

@@ -8,6 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -22,11 +23,10 @@ from keras_seqpar.mobile.runtime.crop_plan import (
 )
 from keras_seqpar.mobile.runtime.interpreters import not_picklable
 from keras_seqpar.mobile.runtime.runner import Runner
-from keras_seqpar.selective.arguments import RECEPTIVE_FIELD, check_crops
-from keras_seqpar.selective.detector import AUTO, Detector
+from keras_seqpar.selective.arguments import RECEPTIVE_FIELD, check_crops, check_least
+from keras_seqpar.selective.detector import AUTO, Detector, check_finite
+from keras_seqpar.selective.ranges import RangeCheck
 from keras_seqpar.selective.regions.crops import Box, Crop, area
-from keras_seqpar.utils.pixels import check_values
-from keras_seqpar.utils.warning import warn_user
 
 _RUNS = 3  # of each signature, to measure its cost; the fastest counts
 
@@ -43,7 +43,8 @@ class CropResult:
         recomputed: pixels of the crops, as a share of the frame's.
         signatures: the signatures that ran, in order.
         boxes: of the crops, `(top, left, bottom, right)` in pixels.
-        milliseconds: time of the whole call.
+        milliseconds: time of the call, without measuring.
+        warm_up_milliseconds: time that this frame waited for measuring, see `CropStream.warm_up`.
     """
 
     output: np.ndarray
@@ -53,6 +54,13 @@ class CropResult:
     signatures: tuple[str, ...]
     boxes: tuple[Box, ...]
     milliseconds: float
+    warm_up_milliseconds: float = 0.0
+
+    @property
+    def stats(self) -> dict[str, Any]:
+        """All but the output, as plain data that JSON can hold."""
+        names = [field.name for field in dataclasses.fields(self) if field.name != "output"]
+        return {name: getattr(self, name) for name in names}
 
 
 @dataclasses.dataclass
@@ -89,16 +97,16 @@ class CropStream:
         most: largest cost of crops, as a share of a full frame's; above it, the full frame is
             computed.
         refresh: every how many frames the full frame is computed; `None` for never.
-        calibrate: measure the cost of each signature at the first frame, in a few runs. Otherwise
-            the cost of a crop is its number of pixels.
+        calibrate: measure the cost of each signature in a few runs, at the first frame or in
+            `warm_up`. Otherwise the cost of a crop is its number of pixels.
         threads: number of CPU threads.
         interpreter: as for `Runner`.
 
     Attributes:
         layout: the file's frames and crops.
         labels: one per class in order, or `None`.
-        prices: size of a crop -> its cost in pixels of a full frame; measured after the first
-            frame.
+        prices: size of a crop -> its cost in pixels of a full frame; measured at the first frame
+            or in `warm_up`.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -143,6 +151,7 @@ class CropStream:
         self.labels = full.labels
         self.layout = layout = Layout.from_config(full.about["crops"])
         self._detector.check(layout.frame)
+        check_least(least, layout.frame)
         if layout.barrier and RECEPTIVE_FIELD in (margin, reach):
             raise ValueError(
                 f"No crop gives what a whole frame gives in {full.path.name} ({layout.barrier}). "
@@ -151,7 +160,7 @@ class CropStream:
             )
         self._runners = {FULL: full}
         self._lock = threading.RLock()  # a frame is compared with the one before
-        self._suspicion_told = False
+        self._check_range = RangeCheck(full.limits, full.path.name, threshold)
         self._least, self._refresh, self._most = least, refresh, float(most)
         self._calibrate = calibrate
         self.prices: dict[Size, float] = {size: float(size[0] * size[1]) for size in layout.sizes}
@@ -186,6 +195,16 @@ class CropStream:
         """Forgets all frames: the next one is computed in full."""
         with self._lock:
             self._kept: _Kept | None = None
+            self._check_range.restart()
+
+    def warm_up(self) -> float:
+        """Measures the cost of each signature, so that the first frame need not wait for it.
+
+        Returns:
+            The seconds that it took; 0 if nothing is left to measure.
+        """
+        with self._lock:
+            return self._warm_up(np.zeros(self.layout.frame, "float32"))
 
     def __reduce_ex__(self, protocol):
         raise not_picklable(self, self._runners[FULL].path)
@@ -194,7 +213,8 @@ class CropStream:
         """Takes a frame.
 
         Args:
-            frame: `(height, width, channels)`, in the range that the network takes.
+            frame: `(height, width, channels)` in RGB (OpenCV's frames are BGR: give
+                `frame[..., ::-1]`), in the range that the network takes.
 
         Returns:
             The classes, and how they were computed.
@@ -208,18 +228,16 @@ class CropStream:
             return self._take(frame)
 
     def _take(self, frame: np.ndarray) -> CropResult:
-        start = time.perf_counter()
         frame = self._checked(frame)
+        waited = self._warm_up(frame)
+        start = time.perf_counter()
         kept, changed, crops = self._kept, None, None
         if kept is not None and (self._refresh is None or kept.since_full + 1 < self._refresh):
-            changed = self._detector(frame, kept.accepted)
+            changed = self._detector.compare(frame, kept.accepted)
             crops = self._planner.plan(changed, self._least, self._most)
         if kept is None or crops is None:
             kept = self._kept = _Kept(frame.copy(), self._classes(FULL, frame))
             boxes, mode, signatures = (), "full", (FULL,)
-            if self._calibrate:
-                self._measure(frame)
-                self._calibrate = False
         else:
             boxes = tuple(crop.box for crop in distinct_boxes(crops))
             mode = "regions" if crops else "cached"
@@ -233,6 +251,7 @@ class CropStream:
             signatures=signatures,
             boxes=boxes,
             milliseconds=1000 * (time.perf_counter() - start),
+            warm_up_milliseconds=1000 * waited,
         )
 
     def _paste(self, kept: _Kept, frame: np.ndarray, crops: Sequence[Crop]) -> None:
@@ -257,8 +276,15 @@ class CropStream:
             return (scores[..., 0] > 0.5).astype("uint8")
         return scores.argmax(-1).astype("uint8" if scores.shape[-1] <= 256 else "int32")
 
-    def _measure(self, frame: np.ndarray) -> None:
-        """Measures the cost of the signatures, the fastest of a few runs, in a frame's pixels."""
+    def _warm_up(self, frame: np.ndarray) -> float:
+        """Measures the cost of the signatures, the fastest of a few runs, in a frame's pixels.
+
+        Returns:
+            The seconds that it took; 0 if nothing is to be measured, or it was done before.
+        """
+        if not self._calibrate:
+            return 0.0
+        begin = time.perf_counter()
 
         def fastest(signature: str, image: np.ndarray) -> float:
             times = []
@@ -272,6 +298,8 @@ class CropStream:
         for size in self.prices:
             crop = frame[: size[0], : size[1]]
             self.prices[size] = fastest(signature_of(size), crop) / pixel
+        self._calibrate = False
+        return time.perf_counter() - begin
 
     def _checked(self, given) -> np.ndarray:
         frame = np.asarray(given)
@@ -287,11 +315,8 @@ class CropStream:
                 f"Frames were {self._kept.accepted.dtype} so far, now {frame.dtype}. Convert them, "
                 "or call reset() to start anew."
             )
-        full = self._runners[FULL]
-        suspicious = check_values(frame, full.limits, "frames", full.path.name)
-        if suspicious and not self._suspicion_told:
-            self._suspicion_told = True
-            warn_user(suspicious)
+        self._check_range(frame)
+        check_finite(frame)
         return frame
 
 

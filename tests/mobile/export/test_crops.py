@@ -2,6 +2,7 @@
 
 import copy
 import json
+import pickle
 import warnings
 
 import keras
@@ -11,6 +12,7 @@ from keras import layers
 
 from keras_seqpar import mobile
 from keras_seqpar.mobile.runtime.crop_plan import FixedPlanner, Layout, distinct_boxes
+from keras_seqpar.selective.ranges import RangeCheck
 from keras_seqpar.utils.pixels import PIXELS
 from tests import harness
 from tests.mobile import clients
@@ -232,6 +234,35 @@ def test_networks_and_options_that_cannot_be(network, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_statistics_are_plain_and_measuring_is_apart(made):
+    stream = mobile.CropStream(made.path, margin=2, threshold=0.1)
+    prices = dict(stream.prices)
+    assert stream.warm_up() > 0 and stream.warm_up() == 0
+    assert stream.prices != prices
+    rng = np.random.default_rng(0)
+    frame = rng.normal(size=SHAPE).astype("float32")
+    for given in (frame, frame, changed(frame, (10, 10, 12, 12), rng)):
+        result = stream(given)
+        assert json.loads(json.dumps(result.stats)) == {
+            **result.stats,
+            "signatures": list(result.signatures),
+            "boxes": [list(box) for box in result.boxes],
+        }
+        assert pickle.loads(pickle.dumps(result)).stats == result.stats
+        assert result.warm_up_milliseconds == 0
+    assert result.mode == "regions"
+    assert mobile.CropStream(made.path, margin=2)(frame).warm_up_milliseconds > 0
+
+
+def test_a_threshold_that_no_frame_can_exceed_is_named_once(made):
+    stream = mobile.CropStream(made.path, calibrate=False, margin=2, threshold=20)
+    with pytest.warns(UserWarning, match="threshold=20 cannot be exceeded by frames of float32"):
+        stream(np.random.default_rng(0).uniform(size=SHAPE).astype("float32"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        stream(np.random.default_rng(1).uniform(size=SHAPE).astype("float32"))
+
+
 def test_streams_and_frames_that_cannot_be(made, tmp_path):
     for options, error, message in (
         ({"margin": 20}, ValueError, r"44x44, 64x44, 44x64\) holds even one .*margin=20"),
@@ -241,6 +272,7 @@ def test_streams_and_frames_that_cannot_be(made, tmp_path):
         ({"most": 0}, ValueError, "most must be a share"),
         ({"threshold": "auto"}, ValueError, "no 'auto'"),
         ({"threshold": [1, 2]}, ValueError, "2 numbers, but the frames have 3 channels"),
+        ({"least": 5121}, ValueError, "least=5121 exceeds the 5120 positions of a frame of 64x80"),
     ):
         with pytest.raises(error, match=message):
             mobile.CropStream(made.path, **options)
@@ -278,7 +310,8 @@ def test_threads_may_share_a_stream(made):
 
 def test_frames_that_contradict_the_file(made):
     stream = mobile.CropStream(made.path, calibrate=False)
-    stream._runners["full"].limits = PIXELS  # as in files that state mean and std
+    # as in files that state mean and std
+    stream._check_range = RangeCheck(PIXELS, "street.tflite", 0)
     frame = np.random.default_rng(0).integers(0, 256, SHAPE).astype("float32")
     with pytest.raises(ValueError, match="frames of float32 in .* street.tflite, which takes pix"):
         stream(frame - 128)
@@ -288,7 +321,7 @@ def test_frames_that_contradict_the_file(made):
         warnings.simplefilter("error")
         stream(frame / 255)
         stream = mobile.CropStream(made.path, calibrate=False, margin=4, most=1.0)
-        stream._runners["full"].limits = PIXELS
+        stream._check_range = RangeCheck(PIXELS, "street.tflite", 0)
         frame[:44, :44] = 0
         stream(frame)
         frame[9, 9] = 1
