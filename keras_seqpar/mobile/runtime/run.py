@@ -126,7 +126,9 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     text = " ".join(str(error).split())
-    return text if isinstance(error, (OSError, ValueError)) else f"{type(error).__name__}: {text}"
+    if text and isinstance(error, (OSError, ValueError)):
+        return text
+    return type(error).__name__ + (f": {text}" if text else "")
 
 
 def read_image(runner: Runner, source: str | os.PathLike | bytes) -> np.ndarray:

@@ -279,7 +279,7 @@ def test_an_error_of_any_kind_names_the_image(int8, tmp_path, capsys, monkeypatc
         monkeypatch.setattr(run, "decode", lambda *args, error=error: (_ for _ in ()).throw(error))
         assert run.main([str(int8), str(tmp_path / "a.png")]) == 1
         said = capsys.readouterr().err.splitlines()[0]
-        assert said == f"{tmp_path / 'a.png'}: {type(error).__name__}: {error}".rstrip(" ")
+        assert said == f"{tmp_path / 'a.png'}: {type(error).__name__}: {error}".removesuffix(": ")
 
 
 def test_the_command_reads_standard_input(int8, trained, tmp_path, capsys, monkeypatch):
