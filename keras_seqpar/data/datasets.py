@@ -42,12 +42,14 @@ class Dataset:
         categories: labels, in the order of the category indices.
         splits: the splits that were loaded, by name: "train", "validation".
         skipped: names of the unreadable images that were left out.
+        left_out: files of its folder or archive that are not used, counted in words, or "".
     """
 
     name: str
     categories: tuple[str, ...]
     splits: Mapping[str, Split]
     skipped: tuple[str, ...] = ()
+    left_out: str = ""
 
     @property
     def train(self) -> Split:
@@ -98,7 +100,8 @@ def only(dataset: Dataset, categories: Sequence[str]) -> Dataset:
             if callable(split.pixels)
             else split.pixels[rows],
         )
-    return Dataset(dataset.name, tuple(known[i] for i in kept), splits, dataset.skipped)
+    labels = tuple(known[i] for i in kept)
+    return Dataset(dataset.name, labels, splits, dataset.skipped, dataset.left_out)
 
 
 def _read_rows(split: Split, rows: np.ndarray, indices: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ import collections
 import concurrent.futures
 import os
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -18,6 +19,7 @@ def decode_split(
     size: int,
     memory_limit: int,
     skip_unreadable: bool,
+    spec: str,
 ) -> tuple[Split, list[str]]:
     """Decodes records, or makes a split that decodes when it is read.
 
@@ -27,6 +29,7 @@ def decode_split(
         size: side of the square images in pixels.
         memory_limit: largest number of bytes of decoded images to keep in memory.
         skip_unreadable: leave out images that cannot be decoded, instead of failing.
+        spec: the data set, for messages.
 
     Returns:
         The split, and the names of the images that were left out.
@@ -39,43 +42,50 @@ def decode_split(
         pixels = np.zeros((len(records), size, size, 3), "uint8")
 
         def keep(i: int) -> None:
-            pixels[i] = decode(records[i][2], size)
+            pixels[i] = _decode(records[i][2], size)
 
         bad = _try_all(keep, len(records))
     else:
         if skip_unreadable:  # all must be decoded once to know which
-            bad = _try_all(lambda i: decode(records[i][2], size), len(records))
+            bad = _try_all(lambda i: _decode(records[i][2], size), len(records))
         pixels = None
     if bad and not skip_unreadable:
-        raise ValueError(_unreadable({records[i][0]: why for i, why in bad.items()}))
+        raise ValueError(_unreadable({records[i][0]: why for i, why in bad.items()}, spec))
     good = [i for i in range(len(records)) if i not in bad]
     counts = collections.Counter(records[i][1] for i in good)
     if lost := [label for i, label in enumerate(categories) if not counts[i]]:
-        raise ValueError(f"No readable image is left of {', '.join(map(repr, lost))}.")
+        raise ValueError(f"No readable image is left of {', '.join(map(repr, lost))} in {spec!r}.")
     skipped = [records[i][0] for i in bad]
     kept = [records[i] for i in good]
     if pixels is None:
-        pixels = _Decoding([record[2] for record in kept], [record[0] for record in kept], size)
+        sources, names = ([record[part] for record in kept] for part in (2, 0))
+        pixels = _Decoding(sources, names, size, spec)
     elif bad:
         pixels = pixels[good]
     labels = np.array([record[1] for record in kept], "int32")
     return Split(tuple(record[0] for record in kept), labels, pixels), skipped
 
 
+def _decode(source: bytes | Path, size: int) -> np.ndarray:
+    """Decodes an encoded image or a file, with the same messages for both."""
+    return decode(source if isinstance(source, bytes) else source.read_bytes(), size)
+
+
 class _Decoding:
     """Decodes images when they are asked for."""
 
-    def __init__(self, sources, names, size: int):
-        self.sources, self.names, self.size = sources, names, size
+    def __init__(self, sources, names, size: int, spec: str):
+        self.sources, self.names, self.size, self.spec = sources, names, size, spec
 
     def __call__(self, indices: np.ndarray) -> np.ndarray:
         out = np.empty((len(indices), self.size, self.size, 3), "uint8")
 
         def read(i: int) -> None:
-            out[i] = decode(self.sources[indices[i]], self.size)
+            out[i] = _decode(self.sources[indices[i]], self.size)
 
         if bad := _try_all(read, len(indices)):
-            raise ValueError(_unreadable({self.names[indices[i]]: w for i, w in bad.items()}))
+            reasons = {self.names[indices[i]]: why for i, why in bad.items()}
+            raise ValueError(_unreadable(reasons, self.spec))
         return out
 
 
@@ -93,10 +103,10 @@ def _try_all(work: Callable[[int], object], count: int) -> dict[int, str]:
         return {i: why for i, why in enumerate(pool.map(attempt, range(count))) if why}
 
 
-def _unreadable(reasons: Mapping[str, str], most: int = 8) -> str:
+def _unreadable(reasons: Mapping[str, str], spec: str, most: int = 8) -> str:
     shown = "".join(f"\n  {name} ({why})" for name, why in list(reasons.items())[:most])
     rest = f"\n  ... and {len(reasons) - most} more" if len(reasons) > most else ""
     return (
-        f"{len(reasons)} unreadable or truncated image(s):{shown}{rest}\n"
+        f"{len(reasons)} unreadable or truncated image(s) in {spec!r}:{shown}{rest}\n"
         "Replace or remove them, or leave them out with skip_unreadable (--skip_unreadable)."
     )

@@ -2,7 +2,8 @@
 
 The libraries that read images are imported only where they are used. Every image becomes a square
 of RGB pixels from 0 to 255: the shorter side is resized to `image_size` (bicubic, with
-antialiasing), and the square in the middle is kept.
+antialiasing), and the square in the middle is kept. Transparent parts become white
+(`keras_seqpar.utils.images` has the rule).
 """
 
 import os
@@ -12,8 +13,9 @@ from keras_seqpar.data.datasets import Dataset
 from keras_seqpar.data.decoding import decode_split
 from keras_seqpar.data.digits import load_digits
 from keras_seqpar.data.imagenette import read_imagenette
-from keras_seqpar.data.trees import SPLITS, check_tree, read_archive, read_folder
+from keras_seqpar.data.trees import SPLITS, read_archive, read_folder
 from keras_seqpar.utils.names import check_label
+from keras_seqpar.utils.warning import warn_user
 
 SPECS = ("digits", "imagenette", "folder:PATH", "archive:PATH.zip", "archive:PATH.tar")
 MEMORY_LIMIT = 4 * 2**30
@@ -37,7 +39,9 @@ def load(
             `imagenette`: `imagenette/160px-v2` of tensorflow-datasets.
             `folder:PATH`: a tree `PATH/<split>/<category>/<image>`. Splits are called
             `train` and `validation` (or `val`, `valid`, `test`); categories are the folder
-            names in sorted order.
+            names in sorted order. All images below a category's folder are used, of all kinds
+            that Pillow reads. Hidden and system files are skipped; a warning counts all other
+            files that are not used. The tree may lie in further folders of PATH.
             `archive:PATH`: such a tree in a .zip or .tar file, read without unpacking.
         image_size: side of the square images, in pixels.
         data_dir: where tensorflow-datasets keeps its data; missing data is downloaded to it.
@@ -72,20 +76,25 @@ def load(
     if unknown or not splits:
         raise ValueError(f"Unknown splits {list(splits)}. Valid: {', '.join(SPLITS)}.")
     kind, _, path = spec.partition(":")
+    left_out = ""
     if spec == "digits":
         return load_digits(image_size, splits)
     if spec == "imagenette":
         categories, records = read_imagenette(data_dir, splits)
     elif kind in ("folder", "archive") and path:
-        tree = read_folder(path) if kind == "folder" else read_archive(path, splits, memory_limit)
-        categories, records = check_tree(tree, path, splits)
+        if kind == "folder":
+            categories, records, left_out = read_folder(path, splits)
+        else:
+            categories, records, left_out = read_archive(path, splits, memory_limit)
+        if left_out:
+            warn_user(f"Not used in {spec!r}: {left_out}.")
     else:
         raise ValueError(f"Unknown data set {spec!r}. Valid: {', '.join(SPECS)}.")
     categories = tuple(map(check_label, categories))
     made, skipped = {}, []
     for name, images in records.items():
         made[name], bad = decode_split(
-            images, categories, image_size, memory_limit, skip_unreadable
+            images, categories, image_size, memory_limit, skip_unreadable, spec
         )
         skipped += bad
-    return Dataset(spec, categories, made, tuple(skipped))
+    return Dataset(spec, categories, made, tuple(skipped), left_out)

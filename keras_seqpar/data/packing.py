@@ -5,8 +5,8 @@ import os
 import zipfile
 
 from keras_seqpar.data.datasets import Dataset
+from keras_seqpar.data.trees import folder_name
 from keras_seqpar.utils.files import replacing
-from keras_seqpar.utils.names import make_id
 
 
 def pack(path: str | os.PathLike, dataset: Dataset, quality: int = 85) -> None:
@@ -14,8 +14,8 @@ def pack(path: str | os.PathLike, dataset: Dataset, quality: int = 85) -> None:
 
     Args:
         path: the .zip file.
-        dataset: what to write. A category's folder is named by its label, or by its id if the
-            label cannot be the name of a folder.
+        dataset: what to write. A category's folder is named by its label; a slash is written
+            as `%2F`, and `load` reads it as a slash again.
         quality: of the JPEGs, 1 to 95.
 
     Raises:
@@ -28,7 +28,7 @@ def pack(path: str | os.PathLike, dataset: Dataset, quality: int = 85) -> None:
     """
     from PIL import Image
 
-    folders = [label if "/" not in label else make_id(label) for label in dataset.categories]
+    folders = [folder_name(label) for label in dataset.categories]
     with (
         replacing(path) as temporary,
         zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive,

@@ -15,14 +15,51 @@ the page follow the same rule, in this order:
 Needs NumPy and Pillow only.
 """
 
+import functools
 import io
 import os
+from pathlib import Path
 
 import numpy as np
 
 # White: drawings, logos and product photos with transparent parts are made for white pages, and
 # black strokes would vanish over black.
 BACKGROUND = (255, 255, 255)
+
+
+# Packages that teach Pillow further kinds of images.
+PLUGINS = {".heic": "pillow-heif", ".heif": "pillow-heif", ".jxl": "pillow-jxl-plugin"}
+# Formats that Pillow can name but not decode by itself, or runs another program for (EPS).
+_NO_IMAGES = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
+
+
+def image_endings() -> set[str]:
+    """Endings of the files that Pillow reads, with the plugins that are registered now.
+
+    Example:
+
+    >>> ".jfif" in image_endings()
+    True
+    """
+    from PIL import Image
+
+    _register_plugins()
+    endings = Image.registered_extensions()
+    return {
+        ending
+        for ending, kind in endings.items()
+        if (kind in Image.OPEN and kind not in _NO_IMAGES) or kind == "MPO"  # opened as JPEG
+    }
+
+
+@functools.cache
+def _register_plugins() -> None:
+    """Lets Pillow use the plugins that are installed and do not register themselves."""
+    try:
+        import pillow_heif
+    except ImportError:
+        return
+    pillow_heif.register_heif_opener()
 
 
 def decode(source: bytes | str | os.PathLike, image_size: int) -> np.ndarray:
@@ -36,27 +73,50 @@ def decode(source: bytes | str | os.PathLike, image_size: int) -> np.ndarray:
         `(image_size, image_size, 3)` uint8, RGB from 0 to 255.
 
     Raises:
-        OSError: it is truncated or not an image. (Pillow's decoders also raise other errors.)
+        OSError: it is missing, truncated, damaged or not an image. Messages name the path.
         ValueError: its values have more than 8 bits and no known range: 32 bits, floats, or 16
-            bits of gray in another format than PNG.
+            bits of gray in another format than PNG; or it is damaged.
 
     Example:
 
     >>> decode("logo.png", 224).shape
     (224, 224, 3)
     """
-    from PIL import Image, ImageOps
+    from PIL import Image
 
-    with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
-        image.draft("RGB", (image_size, image_size))  # JPEG: decode at 1/2, 1/4, 1/8
-        if image.tile and image.tile[0][3] == "RGB;16B" and "transparency" in image.info:
-            image.info["transparency"] = tuple(v >> 8 for v in image.info["transparency"])
-        image = _opaque(_eight_bits(ImageOps.exif_transpose(image), image.format))
+    name = "" if isinstance(source, bytes) else f"{os.fspath(source)}: "
+    try:
+        content = source if isinstance(source, bytes) else Path(source).read_bytes()
+        image = _read_rgb(content, image_size)
+    except (FileNotFoundError, IsADirectoryError, PermissionError, MemoryError):
+        raise  # they name the file
+    except ValueError as error:
+        raise ValueError(f"{name}{error}") from error
+    except Exception as error:  # Pillow's decoders raise errors of many kinds
+        reason = str(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+        raise OSError(f"{name}{reason}") from error
     side = min(image.size)
     left, top = ((length - side) / 2 for length in image.size)
     box = (left, top, left + side, top + side)
-    image = image.resize((image_size, image_size), Image.Resampling.BICUBIC, box=box)
-    return np.asarray(image)
+    return np.asarray(image.resize((image_size, image_size), Image.Resampling.BICUBIC, box=box))
+
+
+def _read_rgb(content: bytes, image_size: int):
+    """Decodes an image at its size, or a large JPEG at a fraction of it."""
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    _register_plugins()
+    Image.init()
+    formats = [kind for kind in Image.OPEN if kind not in _NO_IMAGES]
+    try:
+        image = Image.open(io.BytesIO(content), formats=formats)
+    except UnidentifiedImageError:
+        raise OSError("no image that Pillow reads") from None
+    with image:
+        image.draft("RGB", (image_size, image_size))  # JPEG: decode at 1/2, 1/4, 1/8
+        if image.tile and image.tile[0][3] == "RGB;16B" and "transparency" in image.info:
+            image.info["transparency"] = tuple(v >> 8 for v in image.info["transparency"])
+        return _opaque(_eight_bits(ImageOps.exif_transpose(image), image.format))
 
 
 def _eight_bits(image, file_format: str | None):

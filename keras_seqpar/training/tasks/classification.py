@@ -200,7 +200,7 @@ def load_data(config: DataConfig, *, batch_size: int, cropped: bool) -> Dataset:
     skipped = (*one.skipped, *other.skipped)
     if skipped:
         print(f"Left out {len(skipped)} unreadable images: {', '.join(skipped)}.")
-    return Dataset(one.name, one.categories, {**one.splits, **other.splits}, skipped)
+    return Dataset(one.name, one.categories, {**one.splits, **other.splits}, skipped, one.left_out)
 
 
 def make_network(
