@@ -24,7 +24,7 @@ from keras_seqpar.networks.inputs import normalization_of
 from keras_seqpar.networks.loading import load_network
 from keras_seqpar.networks.parts import find_parts
 from keras_seqpar.training import evaluation
-from keras_seqpar.training.runs.flags import CALL_FLAGS, read_flags
+from keras_seqpar.training.runs.flags import CALL_FLAGS, located_flags, read_flags
 
 # Largest difference of any logit, relative to the range of all: a few times the effect of float16
 # kernels on a deep network, far below the effect of another stride or gain.
@@ -108,14 +108,15 @@ def make(
     """
     presets.check_name(name)
     network = load_network(model)
-    trained_with = read_flags(Path(model).parent)["flags"]
+    about = read_flags(Path(model).parent)
+    trained_with = about["flags"]
     if "dataset" not in trained_with:
         raise ValueError("flags.json lacks dataset: it is not of recipes/train.py.")
     pixels, known = normalization_of(find_parts(network, allow_plain=True), 3)
     if known is None:
         raise ValueError("Nothing says how the network's images are normalized.")
     mean, std = known
-    spec = dataset or trained_with["dataset"]
+    located = located_flags(about, Path(model).parent)
     facts, content = presets.pack(
         network,
         normalization={
@@ -124,7 +125,7 @@ def make(
             "std": std,
         },
         data={
-            "name": portable({"dataset": spec})["dataset"],
+            "name": portable({"dataset": dataset or trained_with["dataset"]})["dataset"],
             "trained_with": portable(trained_with),
         },
         license=license,
@@ -136,9 +137,9 @@ def make(
         )
     twin = presets.restore(facts, content)
     loaded = data.load(
-        spec,
+        dataset or located["dataset"],
         image_size=evaluation.size_of(network, None),
-        data_dir=data_dir or trained_with.get("data_dir"),
+        data_dir=data_dir or located.get("data_dir"),
         splits=["validation"],
     )
     error = compare(network, twin, loaded.validation, batch_size)

@@ -18,6 +18,8 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from keras_seqpar.data.fingerprints import Fingerprint
+
 CLASSES = (
     *("sky", "building", "pole", "road", "pavement", "tree", "sign_symbol", "fence", "car"),
     *("pedestrian", "bicyclist"),
@@ -49,10 +51,12 @@ class Scenes:
     Args:
         categories: names of the classes.
         splits: name -> images.
+        contents: what the images are, as in `keras_seqpar.data.fingerprints`.
     """
 
     categories: tuple[str, ...]
     splits: Mapping[str, Split]
+    contents: Fingerprint = dataclasses.field(default_factory=dict)
 
 
 def load(path: str, splits: Sequence[str] = SPLITS) -> Scenes:
@@ -78,6 +82,7 @@ def load(path: str, splits: Sequence[str] = SPLITS) -> Scenes:
             if classes[-1] != UNLABELED:
                 raise ValueError(f"The last line of classes.txt must be {UNLABELED!r}.")
             found = {name: _read_split(file, names, str(top / name)) for name in splits}
+            contents = _contents(file, top, splits)
     except zipfile.BadZipFile as error:
         raise ValueError(f"{path} is no readable zip: {error}") from error
     for name, split in found.items():
@@ -86,7 +91,17 @@ def load(path: str, splits: Sequence[str] = SPLITS) -> Scenes:
                 f"{path}: {name} has pixels of class {split.labels.max()}, but classes.txt has "
                 f"{len(classes)} lines, for classes from 0."
             )
-    return Scenes(tuple(classes[:-1]), found)
+    return Scenes(tuple(classes[:-1]), found, contents)
+
+
+def _contents(file: zipfile.ZipFile, top: PurePosixPath, splits: Sequence[str]) -> Fingerprint:
+    """The names, sizes and CRC-32 of what `load` reads, from the zip's own table."""
+    read = {top / folder for split in splits for folder in (split, f"{split}annot")}
+    return {
+        PurePosixPath(item.filename).relative_to(top).as_posix(): ("", item.file_size, item.CRC)
+        for item in file.infolist()
+        if PurePosixPath(item.filename).parent in read and not item.is_dir()
+    }
 
 
 def _read_split(file: zipfile.ZipFile, names, folder: str) -> Split:

@@ -18,11 +18,14 @@ class Split:
         labels: `(images,)` category index of every image, `int32`.
         pixels: all images, `(images, size, size, 3)` uint8, or a function from indices to
             such an array where they do not fit into memory.
+        contents: returns the size and CRC-32 of every encoded image, `(images, 2)`, by which
+            `keras_seqpar.data.fingerprints` recognizes them; `None` where there are only pixels.
     """
 
     names: tuple[str, ...]
     labels: np.ndarray
     pixels: np.ndarray | Callable[[np.ndarray], np.ndarray]
+    contents: Callable[[], np.ndarray] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -99,6 +102,7 @@ def only(dataset: Dataset, categories: Sequence[str]) -> Dataset:
             functools.partial(_read_rows, split, rows)
             if callable(split.pixels)
             else split.pixels[rows],
+            functools.partial(_contents_of_rows, split, rows) if split.contents else None,
         )
     labels = tuple(known[i] for i in kept)
     return Dataset(dataset.name, labels, splits, dataset.skipped, dataset.left_out)
@@ -106,6 +110,11 @@ def only(dataset: Dataset, categories: Sequence[str]) -> Dataset:
 
 def _read_rows(split: Split, rows: np.ndarray, indices: np.ndarray) -> np.ndarray:
     return split.read(rows[indices])
+
+
+def _contents_of_rows(split: Split, rows: np.ndarray) -> np.ndarray:
+    assert split.contents is not None
+    return split.contents()[rows]
 
 
 def missing_library(spec: str, library: str) -> str:

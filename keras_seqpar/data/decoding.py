@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_seqpar.data.datasets import Split
+from keras_seqpar.data.fingerprints import reader_of
 from keras_seqpar.data.trees import Record
 from keras_seqpar.utils.images import decode
 
@@ -63,7 +64,8 @@ def decode_split(
     elif bad:
         pixels = pixels[good]
     labels = np.array([record[1] for record in kept], "int32")
-    return Split(tuple(record[0] for record in kept), labels, pixels), skipped
+    contents = reader_of([record[2] for record in kept])
+    return Split(tuple(record[0] for record in kept), labels, pixels, contents), skipped
 
 
 def _decode(source: bytes | Path, size: int) -> np.ndarray:

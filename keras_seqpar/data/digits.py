@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from keras_seqpar.data.datasets import Dataset, Split, missing_library
+from keras_seqpar.data.fingerprints import reader_of
 
 
 def load_digits(size: int, splits: Sequence[str]) -> Dataset:
@@ -33,6 +34,7 @@ def load_digits(size: int, splits: Sequence[str]) -> Dataset:
             tuple(f"digits[{i}]" for i in rows[name]),
             source.target[rows[name]].astype("int32"),
             pixels[rows[name]],
+            reader_of([gray[i].tobytes() for i in rows[name]]),
         )
         for name in splits
     }

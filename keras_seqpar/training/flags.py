@@ -3,7 +3,8 @@
 from keras_seqpar.utils.commands import flag_group
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from absl import flags
@@ -25,7 +26,7 @@ from keras_seqpar.training.config import (
     field_names,
     from_values,
 )
-from keras_seqpar.training.runs.flags import resumed_values
+from keras_seqpar.training.runs.flags import is_unwritten, resumed_values
 
 flags.disclaim_key_flags()  # the flags belong to the command that defines them
 
@@ -301,6 +302,8 @@ def read_train_flags(
     if found["resume"]:
         if found["overwrite"] or not found["output"]:
             raise ValueError("Say which run to resume: --resume --output FOLDER.")
+        found["resume"] = not starts_anew(found["output"], given)
+    if found["resume"]:
         found = resumed_values(found, given)
     elif found["setting"]:
         defaults = settings.read(found["setting"])
@@ -320,11 +323,30 @@ def read_segment_flags() -> tuple[SegmentationConfig, RunConfig]:
     if found["resume"]:
         if found["overwrite"]:
             raise ValueError("--resume continues a run, --overwrite replaces it: give one.")
-        found = resumed_values(found, {name for name in names if flags.FLAGS[name].present})
+        given = {name for name in names if flags.FLAGS[name].present}
+        found["resume"] = not starts_anew(found["output"], given)
+        if found["resume"]:
+            found = resumed_values(found, given)
     if not found["data"]:
         raise ValueError("Give --data: the zip with CamVid.")
     found["warmup_epochs"] = min(found["warmup_epochs"], found["epochs"] / 4)
     return from_values(SegmentationConfig, found), from_values(RunConfig, found)
+
+
+def starts_anew(folder: str, given: Collection[str]) -> bool:
+    """Whether the run to resume was stopped before its first file; prints that it starts anew.
+
+    Args:
+        folder: the folder of the run.
+        given: names of the flags on the command line.
+
+    Raises:
+        ValueError: there is no run in the folder, and nothing says which to start.
+    """
+    if not is_unwritten(Path(folder), given):
+        return False
+    print(f"There is nothing to resume in {folder} yet: the run starts from the beginning.")
+    return True
 
 
 def parse_train_flags(arguments: Sequence[str]) -> tuple[ClassificationConfig, RunConfig]:

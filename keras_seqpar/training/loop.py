@@ -67,6 +67,21 @@ def train(task: Task, epochs: int, run: RunConfig, devices: Devices = ONE_DEVICE
         checkpoint.restore(task.trainer)
     if checkpoint.epoch:
         print(f"Resuming after epoch {checkpoint.epoch} of {epochs}.")
+    elif run.resume:
+        print(f"{folder} has no checkpoint yet: the run starts from the beginning.")
+    try:
+        _fit(task, epochs, checkpoint)
+    except OSError as error:
+        if not hasattr(error, "unwritten"):  # not of a file that the run writes
+            raise
+        told = type(error)(f"{error} Continue the run with --resume --output {folder}.")
+        told.errno = error.errno
+        raise told from error
+    return checkpoint
+
+
+def _fit(task: Task, epochs: int, checkpoint: Checkpoint) -> None:
+    devices = checkpoint.devices
     verbose = 1 if sys.stdout.isatty() else 2
     task.trainer.fit(
         task.batches,
@@ -83,5 +98,4 @@ def train(task: Task, epochs: int, run: RunConfig, devices: Devices = ONE_DEVICE
             f"The loss became infinite or NaN in epoch {checkpoint.epoch + 1}. {task.advice}"
         )
     if devices.first:
-        save_model(task.snapshot(), folder / "last.keras")
-    return checkpoint
+        save_model(task.snapshot(), checkpoint.folder / "last.keras")

@@ -144,3 +144,5 @@ class Checkpoint(keras.callbacks.Callback):
             )
         for name, variable in expected.items():
             variable.assign(found[name])
+        if self.devices.first:  # a run may be killed between the checkpoint and the history
+            write_history(self.folder / "history.csv", self.history)

@@ -2,11 +2,14 @@
 
 import csv
 import io
+import os
+import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
-from keras_seqpar.utils.files import write_file
+from keras_seqpar.utils.files import make_folder, naming_unwritten, write_file
 
 
 def write_history(path: Path, history: Sequence[Mapping[str, float]]) -> None:
@@ -48,16 +51,25 @@ def open_tensorboard(folder: Path) -> Callable[[Mapping[str, float]], None]:
     try:
         from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.compat.proto.summary_pb2 import Summary
-        from tensorboard.summary.writer.event_file_writer import EventFileWriter
+        from tensorboard.summary.writer.record_writer import RecordWriter
     except ImportError:
         print("No TensorBoard logs: the package tensorboard is not installed.")
         return lambda line: None
-    writer = EventFileWriter(str(folder))
+    name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}"
+    path = make_folder(folder / name)
+    opened: list[BinaryIO] = []
+
+    def append(event: Event) -> None:
+        with naming_unwritten(path):
+            if not opened:
+                opened.append(open(path, "ab"))
+            RecordWriter(opened[0]).write(event.SerializeToString())
+            opened[0].flush()
 
     def write(line: Mapping[str, float]) -> None:
+        if not opened:
+            append(Event(wall_time=time.time(), file_version="brain.Event:2"))
         values = [Summary.Value(tag=k, simple_value=v) for k, v in line.items() if k != "epoch"]
-        event = Event(wall_time=time.time(), step=line["epoch"], summary=Summary(value=values))
-        writer.add_event(event)
-        writer.flush()
+        append(Event(wall_time=time.time(), step=line["epoch"], summary=Summary(value=values)))
 
     return write

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_seqpar.data import loading
+from keras_seqpar.data import fingerprints, loading
 from keras_seqpar.data.augmentation import Augment, Policy
 from keras_seqpar.data.batches import TrainingBatches, ValidationBatches
 from keras_seqpar.data.datasets import Dataset, Split, only
@@ -60,16 +60,22 @@ def train(config: ClassificationConfig, run: RunConfig) -> Checkpoint:
     """
     step, policy = config.step, config.augmentation
     devices = distribution.use(step.devices, step.batch_size)
+    values, folder = to_values(config) | to_values(run), Path(run.output)
+    begun = run.resume and run_flags.has_begun(folder)
     if devices.first:
         run_folder.open_folder(run)
+        if not begun:
+            run_flags.write_start(folder, values)
     dataset = load_data(config.data, batch_size=step.batch_size, cropped=policy.crop_scale < 1)
+    contents = fingerprints.fingerprint(dataset)
     about = run_flags.describe(
-        to_values(config) | to_values(run),
+        values,
         dataset.categories,
         {name: len(split) for name, split in dataset.splits.items()},
+        contents,
     )
-    if run.resume:
-        run_flags.check_same(Path(run.output), about)
+    if begun:
+        run_flags.check_same(folder, about, contents)
 
     keras.utils.set_random_seed(step.seed)
     with devices.scope():
@@ -90,7 +96,7 @@ def train(config: ClassificationConfig, run: RunConfig) -> Checkpoint:
         print(f"Initial weights: {filled}")
     network.get_layer("trunk").trainable = not config.network.freeze_trunk
     if devices.first:
-        run_flags.write_flags(Path(run.output), about)
+        run_flags.write_flags(folder, about, contents)
     plan = config.network.plan if config.network.network == SEQPAR else config.network.network
     print(
         f"{config.data.dataset}: {len(dataset.categories)} categories, {len(dataset.train)} images "

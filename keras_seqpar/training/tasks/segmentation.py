@@ -50,10 +50,13 @@ def train(config: SegmentationConfig, run: RunConfig, scenes: camvid.Scenes) -> 
         to_values(config) | to_values(run),
         scenes.categories,
         {name: len(split) for name, split in scenes.splits.items()},
+        scenes.contents,
     )
+    folder = Path(run.output)
+    begun = run.resume and run_flags.has_begun(folder)
     run_folder.open_folder(run)
-    if run.resume:
-        run_flags.check_same(Path(run.output), about)
+    if begun:
+        run_flags.check_same(folder, about, scenes.contents)
     keras.utils.set_random_seed(config.seed)
     network = build_segmenter(
         classes,
@@ -63,7 +66,7 @@ def train(config: SegmentationConfig, run: RunConfig, scenes: camvid.Scenes) -> 
         seed=config.seed,
     )
     print(f"Layers filled from {config.init}: {fill_trunk(network, config.init)}.")
-    run_flags.write_flags(Path(run.output), about)
+    run_flags.write_flags(folder, about, scenes.contents)
     print(
         f"{classes} classes, {len(images)} images to train on, crops of {config.crop} pixels; "
         f"{network.count_params():,} parameters. Backend: {keras.backend.backend()}."

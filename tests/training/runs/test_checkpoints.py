@@ -21,7 +21,7 @@ from tests.training.runner import SIZE, TINY, flags, history_of, refused, simple
 def test_a_run_leaves_all_its_files(finished, images):
     made = {path.name for path in finished.iterdir()}
     assert made - {"curves.png", "tensorboard"} == {
-        *("flags.json", "checkpoint.npz", "best.keras", "last.keras", "history.csv")
+        *("flags.json", "images.csv", "checkpoint.npz", "best.keras", "last.keras", "history.csv")
     }
     about = json.loads((finished / "flags.json").read_text())
     assert about["categories"] == ["bright", "dark"]
@@ -106,6 +106,7 @@ def test_a_killed_run_resumes_to_the_same_weights(finished, images, tmp_path, ro
     assert len(history_of(folder)) == 1
     killed(KILLED_WHILE_SAVING, [f"--output={folder}", "--resume"], root)
     assert len(history_of(folder)) == 1  # the checkpoint of epoch 1 is still the one in force
+    (folder / "history.csv").unlink()  # killed after the checkpoint, before the history
     train([f"--output={folder}", "--resume"])
 
     assert not [path for path in folder.iterdir() if ".tmp" in path.name]
@@ -159,7 +160,9 @@ def test_a_full_disk_leaves_the_checkpoint_before(images, tmp_path, monkeypatch)
 
     monkeypatch.setattr(np, "savez", full)
     folder = tmp_path / "run"
-    assert "No space left on device" in refused(simple(images, folder, "--epochs=2"))
+    error = refused(simple(images, folder, "--epochs=2"))
+    assert error.startswith(f"{folder / 'checkpoint.npz'} cannot be written: No space left on")
+    assert error.endswith(f"Continue the run with --resume --output {folder}.")
     with np.load(folder / "checkpoint.npz") as file:
         assert len(json.loads(file["meta"].tobytes())["history"]) == 1
     assert not [path for path in folder.iterdir() if ".tmp" in path.name]

@@ -1,0 +1,120 @@
+"""Data is recognized by what it holds: names, categories and encoded bytes."""
+
+import io
+import shutil
+import zipfile
+
+import numpy as np
+import pytest
+
+from keras_seqpar import data
+from keras_seqpar.data import fingerprints
+from tests.training.runner import write_images
+
+pytest.importorskip("PIL.Image")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_images(tmp_path / "images", (("train", 3), ("validation", 2)))
+
+
+def of(spec, **options):
+    return fingerprints.fingerprint(data.load(spec, image_size=8, **options))
+
+
+def test_moved_data_and_an_archive_of_it_are_the_same(folder, tmp_path, monkeypatch):
+    before = of(f"folder:{folder}")
+    assert len(before) == 10 and before["train/dark/0.png"][0] == "dark"
+    shutil.copytree(folder, tmp_path / "moved" / "data")
+    shutil.make_archive(str(tmp_path / "images"), "zip", folder)
+    monkeypatch.chdir(tmp_path / "moved")
+    others = ["folder:data", f"archive:{tmp_path / 'images.zip'}"]
+    for now in (*map(of, others), of("folder:data", memory_limit=0)):
+        assert fingerprints.differences(before, now) == []
+        assert fingerprints.digest(before) == fingerprints.digest(now)
+
+
+def test_what_differs_is_counted_and_named(folder):
+    before = of(f"folder:{folder}")
+    image = folder / "train" / "dark" / "0.png"
+    content = image.read_bytes()
+    image.write_bytes((folder / "train" / "bright" / "0.png").read_bytes())
+    (folder / "train" / "dark" / "1.png").unlink()
+    (folder / "train" / "dark" / "new.png").write_bytes(content)
+    now = of(f"folder:{folder}")
+    assert fingerprints.differences(before, now) == [
+        "1 with another content or category: train/dark/0.png",
+        "1 missing: train/dark/1.png",
+        "1 new: train/dark/new.png",
+    ]
+    assert fingerprints.digest(before) != fingerprints.digest(now)
+    many = {f"{i}.png": ("cat", 1, i) for i in range(1234)}
+    text = fingerprints.differences(many, {})
+    assert text == ["1,234 missing: 0.png, 1.png, 2.png, 3.png, 4.png, ..."]
+
+
+def test_some_categories_of_the_data(folder):
+    loaded = data.load(f"folder:{folder}", image_size=8)
+    kept = fingerprints.fingerprint(data.only(loaded, ["dark"]))
+    whole = fingerprints.fingerprint(loaded)
+    assert kept == {name: found for name, found in whole.items() if found[0] == "dark"}
+
+
+@pytest.mark.parametrize("size", [0, 1000, fingerprints.WHOLE, fingerprints.WHOLE + 1, 2_000_000])
+def test_bytes_and_files_have_the_same_content(tmp_path, size):
+    content = np.random.default_rng(0).bytes(size)
+    (tmp_path / "a").write_bytes(content)
+    found = fingerprints.content_of(content)
+    assert found == fingerprints.content_of(tmp_path / "a") and found[0] == size
+    for place in (0, size // 2, size - 1) if 0 < size <= fingerprints.WHOLE + 1 else ():
+        other = bytearray(content)
+        other[place] ^= 1
+        assert fingerprints.content_of(bytes(other)) != found
+
+
+def test_large_files_are_read_in_part():
+    class Counting(io.BytesIO):
+        total = 0
+
+        def read(self, length=-1):
+            content = super().read(length)
+            self.total += len(content)
+            return content
+
+    file = Counting(bytes(10_000_000))
+    fingerprints._checked(file, 10_000_000)
+    assert file.total == fingerprints.WHOLE
+
+
+def test_tables_are_read_back():
+    made = {'a,"b"\n.png': ("cät", 3, 2**32 - 1), "b.png": ("dog", 0, 0)}
+    assert fingerprints.from_csv(fingerprints.to_csv(made)) == made
+    for text in ("name,category\na,b\n", "name,category,bytes,crc32\na,b,c,d\n"):
+        with pytest.raises(ValueError):
+            fingerprints.from_csv(text)
+
+
+def test_names_are_compared_in_one_form_of_unicode():
+    pixels = np.zeros((1, 2, 2, 3), "uint8")
+    one, other = (
+        data.Dataset("x", ("cat",), {"train": data.Split((name,), np.array([0]), pixels)})
+        for name in ("caf\u00e9.png", "cafe\u0301.png")
+    )
+    assert fingerprints.fingerprint(one) == fingerprints.fingerprint(other)
+
+
+def test_digits_do_not_depend_on_how_they_are_resized():
+    pytest.importorskip("sklearn")
+    one, other = (
+        fingerprints.fingerprint(data.load("digits", image_size=size)) for size in (8, 16)
+    )
+    assert one == other and len(one) == 1797
+
+
+def test_an_archive_without_its_pixels_in_memory(folder, tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for path in folder.rglob("*.png"):
+            archive.write(path, path.relative_to(folder).as_posix())
+    spec = f"archive:{tmp_path / 'a.zip'}"
+    assert of(spec) == of(f"folder:{folder}")
