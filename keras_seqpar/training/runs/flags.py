@@ -96,8 +96,8 @@ def read_flags(folder: Path) -> dict[str, Any]:
             raise TypeError("its flags are no table")
     except (FileNotFoundError, NotADirectoryError):
         raise ValueError(
-            f"There is no {path.name} in {folder}, in which a training describes its run. Name the "
-            "folder of a training, or a network in it."
+            f"{folder} has no {path.name}, in which a training describes its run. Name the folder "
+            "of a training, or a network in it."
         ) from None
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is no flags file of a run: {error}") from error
