@@ -8,6 +8,7 @@ from keras import layers as kl
 
 from keras_seqpar.networks.graph import called_layers, leaf_layers, replay
 from keras_seqpar.networks.parts import find_parts
+from keras_seqpar.networks.quantized import refuse_quantized
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,8 +109,8 @@ def cost(model: keras.Model, input_shape: tuple | None = None) -> Cost:
 
     Raises:
         TypeError: `model` is no Keras model.
-        ValueError: `model` is no network of this package, its input size is not known, or
-            `input_shape` has another number of channels.
+        ValueError: `model` is no network of this package or was quantized by Keras, its input
+            size is not known, or `input_shape` has another number of channels.
 
     Example:
 
@@ -117,6 +118,7 @@ def cost(model: keras.Model, input_shape: tuple | None = None) -> Cost:
     10831938
     """
     parts = find_parts(model, allow_plain=True)
+    refuse_quantized(model, "Count the original network.")
     shape = tuple(input_shape or parts.trunk.input.shape[1:])
     if len(shape) != 3 or not all(isinstance(n, int) and n > 0 for n in shape):
         raise ValueError(

@@ -10,6 +10,7 @@ from keras_seqpar.mobile.images import check_array
 from keras_seqpar.networks.graph import leaf_layers
 from keras_seqpar.networks.inputs import from_pixels, normalization_of
 from keras_seqpar.networks.parts import Parts, find_parts
+from keras_seqpar.networks.quantized import refuse_quantized
 from keras_seqpar.networks.thresholds import Threshold
 
 __all__ = ["NetworkFacts", "from_pixels", "in_float32", "labels_of", "read_network"]
@@ -121,11 +122,8 @@ def in_float32(model: keras.Model) -> keras.Model:
     Raises:
         ValueError: the network was quantized by Keras.
     """
+    refuse_quantized(model, "Convert the original network.")
     layers = list(leaf_layers(model))
-    if any(getattr(layer.dtype_policy, "quantization_mode", None) for layer in layers):
-        raise ValueError(
-            f"The model {model.name!r} was quantized by Keras. Convert the original network."
-        )
     used = {
         dtype
         for layer in layers

@@ -23,6 +23,7 @@ from keras_seqpar.hierarchy.tree import Hierarchy
 from keras_seqpar.networks.build_config import BuildConfig
 from keras_seqpar.networks.builders import BUILDERS
 from keras_seqpar.networks.parts import find_parts
+from keras_seqpar.networks.quantized import refuse_quantized
 from keras_seqpar.surgery.unknowns import Threshold, with_threshold
 from keras_seqpar.utils.files import write_files
 from keras_seqpar.utils.names import unknown_name
@@ -146,6 +147,7 @@ def pack(model: keras.Model, **given: object) -> tuple[dict, bytes]:
         if key not in GIVEN_KEYS:
             raise ValueError(unknown_name("entry of a preset", key, GIVEN_KEYS))
     parts = find_parts(model, allow_plain=True)
+    refuse_quantized(model, "Make a preset of the original network.")
     build = parts.require_build(model.name)
     if build.builder not in BUILDERS:
         raise ValueError(

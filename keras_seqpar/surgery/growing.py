@@ -15,6 +15,7 @@ from keras_seqpar.hierarchy.tree import Hierarchy, Node
 from keras_seqpar.networks.build_config import MERGED, BuildConfig
 from keras_seqpar.networks.graph import leaf_layers
 from keras_seqpar.networks.parts import find_parts, rebuild
+from keras_seqpar.networks.quantized import refuse_quantized
 from keras_seqpar.surgery.cutout import with_own_weights
 from keras_seqpar.weights.copies import named_weights
 from keras_seqpar.weights.differences import function_differences, function_layers
@@ -51,8 +52,8 @@ def add_category(
 
     Raises:
         TypeError: `model` is no Keras model.
-        ValueError: no SeqPar network, a name that is taken, an unknown `parent` or `like`, or
-            no category at that level that could be `like`.
+        ValueError: no SeqPar network, one that Keras has quantized, a name that is taken, an
+            unknown `parent` or `like`, or no category at that level that could be `like`.
 
     Example:
 
@@ -60,6 +61,7 @@ def add_category(
     >>> bigger.compile("adam", "categorical_crossentropy")
     """
     parts = find_parts(model)
+    refuse_quantized(model, "Add the category to the original network.")
     hierarchy = parts.hierarchy.add(category, parent)
     node = hierarchy.find(category)
     twin = _twin(parts.hierarchy, hierarchy.level(node), like)

@@ -10,6 +10,7 @@ from keras_seqpar.families.layers import StochasticDepth, TopDownGain
 from keras_seqpar.networks.build_config import BuildConfig
 from keras_seqpar.networks.graph import called_layers
 from keras_seqpar.networks.layers import CategoryScores, GainSplit
+from keras_seqpar.networks.quantized import quantization_mode
 
 # Layers without weights in which networks of the same function may differ: layers that only
 # training uses, gains, and the scores over the logits.
@@ -124,6 +125,8 @@ def layer_differences(source: kl.Layer, target: kl.Layer) -> list[str]:
     if type(source).__name__ != type(target).__name__:
         return [f"a {type(source).__name__} in the source, a {type(target).__name__} in the target"]
     have, want = _settings(source), _settings(target)
+    if have["quantization"] != want["quantization"]:  # the rest follows from it
+        want = {**have, "quantization": want["quantization"]}
     return [
         f"{key} {have.get(key)} in the source, {want.get(key)} in the target"
         for key in {**want, **have}
@@ -143,11 +146,13 @@ def shape_of(value) -> tuple[int, ...]:
 
 def _settings(layer: kl.Layer) -> dict:
     ignored = _IGNORED | ({"kernel_size"} if layer.weights else set())
-    return {
+    settings = {
         key: value
         for key, value in layer.get_config().items()
         if key not in ignored and not key.endswith(_IGNORED_ENDS)
     }
+    # Of two weights with the same name and shape, one may hold integers.
+    return {"quantization": quantization_mode(layer), **settings}
 
 
 def _comparable(value) -> str:

@@ -245,7 +245,7 @@ class _Compiler:
             tokens = (
                 1 if len(shape) == 3 else math.prod(shape[:-1])
             )  # positions of a map are counted apart
-            step.macs = math.prod(layer.kernel.shape) * tokens
+            step.macs = self.shapes[step.inputs[0]][-1] * layer.units * tokens
         self.steps.append(step)
 
     def _convolution(self, step: Step, layer) -> None:

@@ -11,6 +11,7 @@ from keras import layers as kl
 
 from keras_seqpar.families.layers import GlobalResponseNorm, StochasticDepth, TopDownGain
 from keras_seqpar.networks.graph import internal_class
+from keras_seqpar.networks.quantized import quantization_mode
 from keras_seqpar.selective.change_maps import input_positions, transposed
 from keras_seqpar.selective.change_maps.input_positions import InputPositions
 from keras_seqpar.selective.change_maps.propagation import ChangeMaps
@@ -104,6 +105,10 @@ def rule_of(layer: keras.Operation, shapes: Sequence[Shape]) -> Rule:
     kind = type(layer)  # not isinstance: a user's subclass may compute something else
     if getattr(layer, "data_format", "channels_last") == "channels_first":
         return _unsupported(layer, "its channels come first: use channels_last")
+    if mode := quantization_mode(layer):
+        return _unsupported(
+            layer, f"this {kind.__name__} was quantized by Keras ({mode}): take the original model"
+        )
     if kind in _GLOBAL:
         return Rule("global", why=f"{kind.__name__} reads all positions")
     if any(len(shape) != 3 for shape in shapes) and kind is not TopDownGain:
