@@ -99,7 +99,8 @@ def file_to_write(source: Path, uses: Sequence[str], labels: Sequence[str]) -> P
     path = Path(args.output).expanduser()
     if path.suffix != ".tflite":
         ids = [node.id for node in Hierarchy.of(labels).nodes]
-        kept = ids if len(ids) <= 5 else [f"{len(ids)}-categories"]
+        short = len(ids) <= 5 and len("-".join(ids)) <= 100
+        kept = ids if short else [f"{len(ids)}-categories"]
         kept = list(uses) or (kept if args.categories else [])
         path = path / ("-".join([source.stem, *kept, args.quantization]) + ".tflite")
     return make_folder(path)

@@ -25,6 +25,22 @@ NETWORKS = st.fixed_dictionaries(
 )
 
 
+def test_names_are_compared_in_one_unicode_form():
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    model = harness.network({"drinks": [decomposed, "tea"], "dog": None})
+    tree = sp.cutout(model, [f" {composed}", "dog"]).get_layer("categories").hierarchy
+    assert tree.categories == (composed, "dog")
+    assert sp.cutout(model, [decomposed]).get_layer("categories").hierarchy.categories == (
+        composed,
+    )
+    attended = sp.attend(model, {decomposed: 2.0}).get_layer("branch_cafe")
+    assert attended.get_layer("cafe_gain").gain == 2.0
+    with pytest.raises(ValueError, match=f"'{composed}' is named twice"):
+        sp.add_category(model, decomposed)
+    with pytest.raises(ValueError, match=f"'{composed}' is named twice"):
+        sp.merge(model, harness.network([composed]))
+
+
 def drawn(data):
     """A random network, some of its categories, and where these are among its logits."""
     tree = data.draw(harness.trees())

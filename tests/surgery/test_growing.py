@@ -39,6 +39,30 @@ def test_adding_keeps_all_logits_and_removing_is_the_identity(data):
     harness.check_names(bigger)
 
 
+@pytest.mark.parametrize(("one", "other"), [("3", "C3"), ("Polish", "polish")])
+def test_categories_of_similar_labels_can_be_added_and_merged(one, other, tmp_path):
+    model = harness.network([one])
+    grown = sp.add_category(model, other)
+    with pytest.raises(ValueError, match="is named twice"):
+        sp.add_category(grown, other)
+    harness.randomize(grown.get_layer(f"branch_{hierarchy(grown).find(other).id}"))
+    alone = sp.cutout(grown, [other], copy=True)
+    first, twin = harness.build([one]), harness.build([other])
+    for net, source in ((first, model), (twin, alone)):
+        values = [harness.array(w) for w in source.weights]
+        net.set_weights(values)
+    both = sp.merge(first, twin)
+    x = harness.images(model)
+    assert hierarchy(both) == hierarchy(grown) and hierarchy(both).categories == (one, other)
+    assert np.array_equal(harness.logits(both, x), harness.logits(grown, x))
+    harness.check_names(both)
+    grown.save(tmp_path / "net.keras")
+    again = keras.models.load_model(tmp_path / "net.keras")
+    cut = sp.cutout(again, [other])
+    assert hierarchy(cut).categories == (other,)
+    assert np.array_equal(harness.logits(cut, x)[:, 0], harness.logits(grown, x)[:, 1])
+
+
 def test_a_new_branch_equals_one_built_with_the_network(tmp_path):
     model = harness.build(["a", "b"], seed=3, drop_path_rate=0.2)
     grown = sp.add_category(model, "c", seed=3)

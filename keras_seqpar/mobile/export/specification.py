@@ -9,6 +9,7 @@ from keras_seqpar.families.layers import check_gain
 from keras_seqpar.mobile.export.options import INTEGERS, FileOptions
 from keras_seqpar.mobile.network import NetworkFacts
 from keras_seqpar.mobile.quantization.calibration import check_calibration, check_no_gains
+from keras_seqpar.utils.names import check_label
 from keras_seqpar.utils.warning import warn_user
 
 
@@ -54,12 +55,12 @@ def specify(
     """
     require_tensorflow()
     size = image_shape(network, options.image_size)
+    labels = _labels(network, options.labels)
     limit = _gain_limit(network, options)
     calibration = None
     if not learned_ranges:
         calibration = images_to_calibrate(network, options.calibration, options.quantization, size)
     _check_meaning(network, options)
-    labels = _labels(network, options.labels)
     return FileSpecification(
         network, options, (options.batch_size, *size), labels, calibration, limit
     )
@@ -222,8 +223,4 @@ def _labels(network: NetworkFacts, labels) -> tuple[str, ...]:
         raise ValueError(
             f"{len(names)} labels do not fit a network with {network.outputs} outputs."
         )
-    if broken := [name for name in names if not name or len(name.splitlines()) > 1]:
-        raise ValueError(
-            f"The label {broken[0]!r} does not fit into a label file of one line per label."
-        )
-    return names
+    return tuple(map(check_label, names))

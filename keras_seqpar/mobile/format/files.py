@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from keras_seqpar.mobile.runtime.runner import LABELS_SUFFIX
+from keras_seqpar.mobile.runtime.labels import LABELS_SUFFIX
 from keras_seqpar.utils.files import write_file, write_files
 from keras_seqpar.utils.names import unknown_name
 

@@ -12,11 +12,11 @@ from keras_seqpar.mobile.format.files import (
     Converted,
     check_options,
     check_path,
-    labels_path,
     write,
 )
 from keras_seqpar.mobile.images import batches
 from keras_seqpar.mobile.quantization.calibration import check_calibration, check_no_gains
+from keras_seqpar.mobile.runtime.labels import find_labels
 from keras_seqpar.mobile.runtime.reading import read_tflite
 
 
@@ -76,7 +76,8 @@ def quantize(
             "it anew: keras_seqpar.mobile.convert_signatures(..., quantizer='ai_edge')."
         )
     content = source.read_bytes()
-    shape, inputs = _inputs(content)
+    shape, inputs, outputs = _shapes(content)
+    labels = find_labels(source, outputs, contents.labels)
     if quantization == "int8":
         check_no_gains(inputs > 1, quantization)
         calibration = check_calibration(
@@ -97,11 +98,8 @@ def quantize(
     from keras_seqpar.mobile.format.metadata import append  # needs the [mobile] extra
 
     content = append(model, contents.files)
-    beside = labels_path(source)
-    labels = beside.read_bytes() if beside.is_file() else None
-    if labels is None and contents.labels:
-        labels = "".join(f"{label}\n" for label in contents.labels).encode()
-    written = write(path, content, labels)
+    text = "".join(f"{label}\n" for label in labels or ()).encode()
+    written = write(path, content, text or None)
     return Converted(path, written, quantization, len(content), operations)
 
 
@@ -147,9 +145,10 @@ def _takes_pixels(about: Mapping[str, Any]) -> bool | None:
     return not any(about["mean"]) and set(about["std"]) == {1}
 
 
-def _inputs(content: bytes) -> tuple[tuple[int, ...], int]:
-    """Shape of the first input, and the number of inputs."""
+def _shapes(content: bytes) -> tuple[tuple[int, ...], int, int]:
+    """Shape of the first input, the number of inputs, and the number of scores."""
     from keras_seqpar.mobile.format.schema import unpack
 
     graph = unpack(content).subgraphs[0]
-    return tuple(map(int, graph.tensors[graph.inputs[0]].shape)), len(graph.inputs)
+    scores = max(int(graph.tensors[index].shape[-1]) for index in graph.outputs)
+    return tuple(map(int, graph.tensors[graph.inputs[0]].shape)), len(graph.inputs), scores

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from keras_seqpar.mobile.runtime.flatbuffer_reader import FlatbufferReader
+from keras_seqpar.mobile.runtime.labels import read_labels
 
 METADATA = b"TFLITE_METADATA"  # name of the buffer that holds it
 AXIS_LABELS = 2  # AssociatedFileType.TENSOR_AXIS_LABELS
@@ -65,7 +66,10 @@ def read_tflite(path: Path) -> Contents:
         metadata, keys = _walk(flat)
         names, label_files = _associated(FlatbufferReader(metadata)) if metadata else ([], [])
         files = _unzip(data, names) if names else {}
-        labels = [lines(files[name]) if name else None for name in label_files]
+        labels = [
+            read_labels(files[name], f"{name} in {path.name}") if name else None
+            for name in label_files
+        ]
         text = flat.content(flat.root, 3)
     except (struct.error, zipfile.BadZipFile, KeyError, EOFError, UnicodeDecodeError):
         raise ValueError(
@@ -79,11 +83,6 @@ def read_tflite(path: Path) -> Contents:
     signatures = {key: labels[i] if i < len(labels) else None for i, key in keys}
     first = labels[0] if labels else None
     return Contents(about if isinstance(about, dict) else {}, first, files, signatures)
-
-
-def lines(content: bytes) -> tuple[str, ...]:
-    """The lines of a label file."""
-    return tuple(content.decode().replace("\r\n", "\n").removesuffix("\n").split("\n"))
 
 
 def _walk(flat: FlatbufferReader) -> tuple[bytes, list[tuple[int, str]]]:

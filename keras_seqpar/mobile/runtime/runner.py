@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from keras_seqpar.mobile.runtime.interpreters import Signature, find_interpreter, not_picklable
-from keras_seqpar.mobile.runtime.reading import lines, read_tflite
+from keras_seqpar.mobile.runtime.labels import find_labels
+from keras_seqpar.mobile.runtime.reading import read_tflite
 from keras_seqpar.utils.pixels import Limits, check_values, limits_of
 from keras_seqpar.utils.warning import warn_user
 
-LABELS_SUFFIX = ".labels.txt"
 NONE = "none_of_these"  # output of files whose network stores a threshold
 
 
@@ -26,8 +26,8 @@ class Runner:
     cannot be pickled; another process makes its own from the path.
 
     Args:
-        path: a .tflite file; labels are read from `<name>.labels.txt` beside it, or from the
-            file's metadata if there is no such file.
+        path: a .tflite file; labels are read from its metadata, or from `<name>.labels.txt` beside
+            it if the metadata has none.
         threads: number of CPU threads.
         interpreter: a name in `INTERPRETERS`; by default the first that is installed.
         signature: for a file of several signatures (`convert_signatures`), which one to run; by
@@ -131,7 +131,7 @@ class Runner:
         self.input_shape = tuple(map(int, self._image["shape"]))
         count = int(self._scores["shape"][-1])
         inside = contents.signatures[self.signature] if self.signature else contents.labels
-        self.labels = _read_labels(self.path, count, inside, only_inside=bool(self.signature))
+        self.labels = find_labels(self.path, count, inside, only_inside=bool(self.signature))
         self.limits = _input_limits(self.path, self.about, self._image)
 
     def __reduce_ex__(self, protocol):
@@ -316,19 +316,3 @@ def _input_limits(path: Path, about: Mapping, image: dict) -> Limits | None:
         return None
     ends = np.iinfo(dtype)
     return float(scale * (ends.min - zero)), float(scale * (ends.max - zero))
-
-
-def _read_labels(
-    path: Path, outputs: int, inside: tuple[str, ...] | None, only_inside: bool = False
-) -> tuple[str, ...] | None:
-    """The labels beside a file, or those `inside` it."""
-    beside = path.with_name(path.stem + LABELS_SUFFIX)
-    there = beside.is_file() and not only_inside
-    labels = lines(beside.read_bytes()) if there else inside
-    if labels is not None and len(labels) != outputs:
-        where = str(beside) if there else f"the metadata of {path.name}"
-        raise ValueError(
-            f"{where!r} has {len(labels)} labels, but {path.name} has {outputs} outputs. "
-            "The two belong to different conversions: convert again."
-        )
-    return labels

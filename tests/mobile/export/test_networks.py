@@ -94,6 +94,36 @@ def test_plain_network(tmp_path):
     mobile.verify(made.path, net, noise(8)).check()
 
 
+LABELS = ["C", "C++", "C#", "3", "C3", "猫1", "犬1", "👍🏽", "café", "x" * 300, "con", "..."]
+
+
+def test_labels_of_all_kinds_travel_with_the_network(tmp_path):
+    harness.network({"all": LABELS[:-1], LABELS[-1]: None}, include_preprocessing=True).save(
+        tmp_path / "net.keras"
+    )
+    net = keras.models.load_model(tmp_path / "net.keras")
+    images = noise(2)
+    scores = harness.predict(net, images.astype("float32"))
+    made = mobile.convert(net, tmp_path / "net.tflite", quantization="float32")
+    runner = mobile.Runner(made.path)
+    assert list(runner.labels) == LABELS
+    assert made.labels_path.read_text("utf-8").split("\n") == [*LABELS, ""]
+    assert harness.error(runner(images), scores) < 1e-5
+
+
+def test_labels_of_all_kinds_travel_in_a_pack(tmp_path):
+    labels = ["C", "C++", "c", "猫", "x" * 300, "café"]
+    net = harness.network(labels, include_preprocessing=True)
+    manifest = mobile.pack(net, tmp_path / "pack", quantization="float32")
+    images = noise(1)
+    assert manifest.hierarchy.categories == mobile.PackRunner(tmp_path / "pack").categories
+    for names in (labels[::-1], ["cafe\u0301", "C++"]):
+        wanted = harness.predict(sp.cutout(net, names), images.astype("float32"))
+        assert harness.error(mobile.PackRunner(tmp_path / "pack", names)(images), wanted) < 1e-5
+    mobile.remove_branch(tmp_path / "pack", "cafe\u0301")
+    assert mobile.PackRunner(tmp_path / "pack").categories == tuple(labels[:-1])
+
+
 def test_networks_from_elsewhere_lose_their_labels(tmp_path):
     net = external()
     with pytest.warns(UserWarning, match="'other' is no network of this package.*no labels"):

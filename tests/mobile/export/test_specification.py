@@ -47,7 +47,7 @@ ERRORS = {
     "no folder": ({"path": "nowhere/net.tflite"}, ValueError, "nowhere' does not exist. Make it"),
     "folder": ({"path": "sub.tflite"}, ValueError, "sub.tflite' is a folder"),
     "label count": ({"labels": ["a"]}, ValueError, "1 labels do not fit .* 2 outputs"),
-    "label lines": ({"labels": ["a", "b\nc"]}, ValueError, r"'b\\nc' does not fit into a label"),
+    "label lines": ({"labels": ["a", "b\nc"]}, ValueError, r"'b\\nc' has the control character"),
     "labels": ({"labels": "ab"}, TypeError, "sequence of strings, got 'ab'"),
     "no calibration": ({"quantization": "int8"}, ValueError, "needs calibration: some hundred"),
     "calibration type": ({"calibration": noise().tolist()}, TypeError, "uint8 or floats, got int"),

@@ -248,8 +248,6 @@ def test_labels_come_from_the_file_where_none_lie_beside(files, tmp_path):
         copy = tmp_path / "copy.tflite"
         copy.write_bytes(path.read_bytes())
         assert mobile.Runner(copy).labels == ("8", "3", "5")
-    copy.with_name("copy.labels.txt").write_bytes("acht\r\ndrei\r\nfünf\r\n".encode())
-    assert mobile.Runner(copy).labels == ("acht", "drei", "fünf")
 
 
 def test_files_without_names(tmp_path):

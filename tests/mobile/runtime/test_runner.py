@@ -216,8 +216,12 @@ def test_other_files_are_refused(int8, trained, tmp_path):
 def test_labels_of_another_file_are_refused(int8, tmp_path):
     path = copy_of(int8, tmp_path)
     assert mobile.Runner(path).labels == ("8", "3", "5")  # its own
-    (tmp_path / "copy.labels.txt").write_text("eight\nthree\nfünf\n", "utf-8")
-    assert mobile.Runner(path).labels == ("eight", "three", "fünf")
+    (tmp_path / "copy.labels.txt").write_bytes(b"\xef\xbb\xbf8\r\n 3 \r5\n\n")
+    assert mobile.Runner(path).labels == ("8", "3", "5")
+    (tmp_path / "copy.labels.txt").write_text("8\nthree\nfünf\n", "utf-8")
+    text = r"copy.labels.txt' disagrees with the labels inside copy.tflite: line 2 is 'three'.*'3'"
+    with pytest.raises(ValueError, match=text):
+        mobile.Runner(path)
     (tmp_path / "copy.labels.txt").write_text("cat\ndog\n")
     with pytest.raises(ValueError, match="has 2 labels, but copy.tflite has 3 outputs"):
         mobile.Runner(path)
