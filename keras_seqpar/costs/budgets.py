@@ -10,6 +10,7 @@ from keras_seqpar.costs.latency import measure_latency
 from keras_seqpar.networks.parts import find_parts
 from keras_seqpar.surgery.cutout import cutout
 from keras_seqpar.utils.names import unknown_name
+from keras_seqpar.utils.output import printable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +35,8 @@ class BudgetFit:
             for unit, most in self.budget.items()
         ]
         kept, dropped = ", ".join(self.kept), ", ".join(self.dropped) or "nothing"
-        return f"keeps {len(self.kept)}: {kept}\ndrops: {dropped}\n" + "\n".join(limits)
+        names = f"keeps {len(self.kept)}: {kept}\ndrops: {dropped}\n"
+        return printable(names + "\n".join(limits))
 
 
 def fit_budget(

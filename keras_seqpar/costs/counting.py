@@ -9,6 +9,7 @@ from keras import layers as kl
 from keras_seqpar.networks.graph import called_layers, leaf_layers, replay
 from keras_seqpar.networks.parts import find_parts
 from keras_seqpar.networks.quantized import refuse_quantized
+from keras_seqpar.utils.output import printable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +90,7 @@ class Cost:
             )
             lines += [rule, row] if node is total or node is self.nodes[0] else [row]
         lines.append("MACs: convolutions and dense layers, for one image; share: of the MACs.")
-        return "\n".join(lines)
+        return printable("\n".join(lines))
 
 
 def cost(model: keras.Model, input_shape: tuple | None = None) -> Cost:

@@ -20,6 +20,7 @@ from keras_seqpar.hierarchy.nodes import (
     with_ids,
 )
 from keras_seqpar.utils.names import distinct_ids, same_form, unknown_name
+from keras_seqpar.utils.output import printable
 
 __all__ = ["Hierarchy", "Node"]
 
@@ -358,7 +359,7 @@ class Hierarchy:
                 draw(node.children, indent + ("    " if last else "│   "))
 
         draw(self.roots, "")
-        return "\n".join(lines)
+        return printable("\n".join(lines))
 
 
 def _as_names(names, what: str) -> list:

@@ -27,6 +27,7 @@ from absl import app, flags, logging
 
 from keras_seqpar.utils.files import with_way_on
 from keras_seqpar.utils.lazy import around_import
+from keras_seqpar.utils.output import show_all_characters
 
 # What users can cause: bad input, a missing package, files. Others are bugs: they show a traceback.
 EXPECTED_ERRORS: tuple[type[Exception], ...] = (ValueError, ImportError, OSError)
@@ -49,6 +50,8 @@ def run(
 ) -> NoReturn:
     """Parses the flags, runs a command and exits: 0, 1 after an error, 130 after Ctrl-C.
 
+    Characters that the output cannot encode are replaced (`show_all_characters`).
+
     Args:
         main: called with the program's name and the arguments that are not flags. Its return value
             is the exit code; `None` is 0.
@@ -57,6 +60,7 @@ def run(
         errors: exceptions of which only the message is printed.
         stopped: what to print after Ctrl-C, for example how to continue.
     """
+    show_all_characters()
 
     def parse(argv: list[str]) -> list[str]:
         if any(argument in _HELP for argument in argv[1:]):

@@ -14,6 +14,7 @@ import numpy as np
 from keras_seqpar.mobile.runtime.interpreters import INTERPRETERS
 from keras_seqpar.mobile.runtime.runner import Runner
 from keras_seqpar.utils.images import decode
+from keras_seqpar.utils.output import show_all_characters
 
 NOTHING = "none of these"  # printed for an image that a file with that output rejects
 STDIN = "-"
@@ -40,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=_count, default=1, help="CPU threads")
     parser.add_argument("--interpreter", choices=list(INTERPRETERS), help="default: the first")
     parser.add_argument("--signature", help="of a file of several; default: the first")
+    show_all_characters()
     args = parser.parse_args(arguments)
     for stream in (sys.stdout, sys.stderr):  # labels of any script, on terminals of any encoding
         if hasattr(stream, "reconfigure"):

@@ -30,6 +30,7 @@ ALLOWED = {
     "keras_seqpar.utils.images",
     "keras_seqpar.utils.lazy",
     "keras_seqpar.utils.names",
+    "keras_seqpar.utils.output",
     "keras_seqpar.utils.pixels",
     "keras_seqpar.utils.warning",
     "keras_seqpar.mobile",
