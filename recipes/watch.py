@@ -3,19 +3,21 @@
     python recipes/watch.py highway.avi --model preset:imagenette_small
     python recipes/watch.py highway.avi --model NET.keras --categories church,tench --mode both
     python recipes/watch.py mall.mpg --model runs/segment/last.keras --refresh 150
-    python recipes/watch.py camera --model NET.keras --frames 500
+    python recipes/watch.py 0 --model NET.keras --frames 500
+    python recipes/watch.py rtsp://camera.local/live --model NET.keras
 
-The source is a file, camera, or camera:1 for the second camera. The model takes pixels of 0 to
-255: a network of this package, or one that gives every pixel a class (`segment.py`); it runs at
-the size of the video, or at --size. Writes to --output: watch.mp4 (changed positions are red;
-predictions, milliseconds; with --mode both, side by side), watch.csv (one line per frame) and
-watch.png (the same numbers). If the video breaks off, or after Ctrl-C, the frames so far are kept;
-the exit code is then 3.
+The source is a file, a folder or pattern of images (frames/*.png), a camera (0, camera:1) or an
+address (rtsp://, http://). The model takes pixels of 0 to 255, as RGB: a network of this package,
+or one that gives every pixel a class (`segment.py`); it runs at the size of the video, or at
+--size. Writes to --output: watch.mkv (changed positions are red; predictions, milliseconds; with
+--mode both, side by side), watch.csv (one line per frame, with its time in the video) and, at the
+end, watch.png (the same numbers). Video and CSV are written frame by frame and can be used at any
+time, also after a kill. The exit code is 0 at the end of the source; 3 if it broke off, or after
+Ctrl-C or SIGTERM; 1 after an error.
 """
 
-from keras_seqpar.utils.commands import flag_group, run
+from keras_seqpar.utils.commands import flag_group, run, stopped_by_signals
 
-import contextlib
 import sys
 from pathlib import Path
 
@@ -31,11 +33,11 @@ from keras_seqpar.selective.command_flags import (
     define_freeze_flag,
     read_detection,
 )
+from keras_seqpar.selective.detector import COLORS
 from keras_seqpar.selective.settings import Updates, parse_extent, parse_gains
 from keras_seqpar.selective.viewers import Viewer, make_viewer
-from keras_seqpar.utils.files import write_file
 
-INCOMPLETE = 3  # exit code if the video breaks off or after Ctrl-C
+INCOMPLETE = 3  # exit code if the source breaks off, or after Ctrl-C or SIGTERM
 
 args = flags.FLAGS
 with flag_group("Model"):
@@ -70,7 +72,8 @@ with flag_group("Video"):
     flags.DEFINE_integer("frames", None, "Largest number of frames.", lower_bound=1)
     flags.DEFINE_string("size", None, "Resize frames, for example 480x360.")
     flags.DEFINE_string("output", "out/watch", "Folder to write to.")
-    flags.DEFINE_bool("video", True, "Write watch.mp4.")
+    flags.DEFINE_bool("video", True, "Write watch.mkv.")
+    flags.DEFINE_enum("color", "rgb", COLORS, "bgr: for a source with red and blue swapped.")
 
 
 def read_updates() -> Updates:
@@ -86,44 +89,45 @@ def read_updates() -> Updates:
 
 
 def watch(
-    clip: VideoStream, viewer: Viewer, writer: VideoWriter | None, rows: list[watching.Row]
-) -> str:
-    """Runs the network on the video.
+    clip: VideoStream, viewer: Viewer, folder: Path, rows: list[watching.Row]
+) -> tuple[str, int]:
+    """Runs the network on the source; writes watch.csv and watch.mkv frame by frame.
 
     Args:
-        clip: the video.
+        clip: the source.
         viewer: the network.
-        writer: gets the annotated frames.
+        folder: where to write to.
         rows: gets a row per frame; it keeps those before an error.
 
     Returns:
-        Why it ended early, or an empty text.
+        A note about the end, or an empty text, and the exit code.
     """
     counts = [count for count in (clip.frame_count, args.frames) if count]
-    frames = watching.view_frames(viewer, clip.frames(args.frames), args.mode)
+    frames = watching.view_frames(viewer, clip.timed_frames(args.frames), args.mode)
+    video = VideoWriter(folder / "watch.mkv", clip.frame_rate)
     try:
-        for row, panel in watching.show_progress(frames, min(counts, default=0)):
-            rows.append(row)
-            if writer:
-                writer.write(panel)
+        with stopped_by_signals(), watching.CsvWriter(folder / "watch.csv") as lines, video:
+            for row, panel in watching.show_progress(frames, min(counts, default=0)):
+                rows.append(row)
+                lines.write(row)
+                if args.video:
+                    video.write(panel, row["time_ms"])
     except KeyboardInterrupt:
-        return "stopped by Ctrl-C"
-    if clip.incomplete and args.frames is None:
-        return f"the video broke off after {clip.frame_number} of {clip.frame_count} frames"
-    return ""
-
-
-def write(folder: Path, rows: list[watching.Row]) -> None:
-    """Writes watch.csv and, if matplotlib is installed, watch.png."""
-    write_file(folder / "watch.csv", watching.format_csv(rows))
-    with optional(folder / "watch.png"):
-        plots.stream_timeline(rows, folder / "watch.png")
+        return "stopped", INCOMPLETE
+    if clip.frame_number == args.frames:
+        return "", 0
+    if clip.broke_off:
+        of = f" of {clip.frame_count}" if clip.frame_count else ""
+        return f"{clip.name} broke off after {clip.frame_number}{of} frames", INCOMPLETE
+    if clip.missing:
+        return f"{clip.name} states {clip.frame_count} frames and has {clip.frame_number}", 0
+    return "", 0
 
 
 def main(argv: list[str]) -> int:
-    """Opens the video, makes the stream, runs and writes."""
+    """Opens the source, makes the stream, runs and writes."""
     folder, rows = Path(args.output), []
-    with open_video(argv[1], parse_size(args.size)) as clip:
+    with open_video(argv[1], parse_size(args.size), args.color) as clip:
         viewer = make_viewer(
             load_source(args.model),
             clip.frame_shape,
@@ -133,21 +137,18 @@ def main(argv: list[str]) -> int:
             gains=parse_gains(args.gains),
         )
         folder.mkdir(parents=True, exist_ok=True)
-        writer = VideoWriter(folder / "watch.mp4", clip.frame_rate) if args.video else None
         try:
-            with writer or contextlib.nullcontext():
-                note = watch(clip, viewer, writer, rows)
+            note, code = watch(clip, viewer, folder, rows)
         finally:
             if rows:
-                write(folder, rows)
-    if not rows:
-        raise ValueError(f"{argv[1]} gave no frame that can be decoded.")
-    print(f"\n{watching.summarize(rows)}")
+                with optional(folder / "watch.png"):
+                    plots.stream_timeline(rows, folder / "watch.png")
+    if rows:
+        print(f"\n{watching.summarize(rows)}")
+        print(f"Files: {folder}")
     if note:
-        print(f"Note: {note}. The frames so far are in {folder}.", file=sys.stderr)
-        return INCOMPLETE
-    print(f"Files: {folder}")
-    return 0
+        print(f"Note: {note}.", file=sys.stderr)
+    return code
 
 
 if __name__ == "__main__":

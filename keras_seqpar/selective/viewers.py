@@ -32,6 +32,7 @@ class Prediction:
     Args:
         output: scores `(categories,)`, or a map of classes `(height, width)`.
         milliseconds: from frame to output.
+        warm_up_milliseconds: what the frame waited for compiling and measuring before that.
         mode: how it was computed, see `Stats`; `"dense"` for the dense network.
         changed: share of the frame that changed; `None` for the dense network.
         computed: share of a dense run that was computed; `None` for the dense network.
@@ -44,6 +45,7 @@ class Prediction:
     changed: float | None = None
     computed: float | None = None
     change_map: np.ndarray | None = None
+    warm_up_milliseconds: float = 0.0
 
 
 class CategoryViewer:
@@ -97,6 +99,7 @@ class CategoryViewer:
             stats.changed,
             1 - stats.saved,
             None if stats.mode == "dense" else self.stream.change_map(),
+            stats.warm_up_milliseconds,
         )
 
     def dense(self, frame: np.ndarray) -> Prediction:
@@ -155,6 +158,7 @@ class SegmentationViewer:
             **options,
         )
         self._dense = SegmentationStream(model, refresh=1, calibrate=False, **options)
+        self._is_dense_warm = False
         self.labels = tuple(map(str, range(model.outputs[0].shape[-1])))
         if self.channels == 5:
             self.labels = tuple(camvid.CLASSES)
@@ -170,10 +174,14 @@ class SegmentationViewer:
             stats.changed,
             stats.recomputed,
             None if stats.mode == "full" else self.stream.change_map(),
+            stats.warm_up_milliseconds,
         )
 
     def dense(self, frame: np.ndarray) -> Prediction:
         """The prediction where the full frame is computed."""
+        if not self._is_dense_warm:
+            self._dense.warm_up()
+            self._is_dense_warm = True
         result = self._dense(self._prepare(frame))
         return Prediction(result.output[0], result.stats.milliseconds)
 

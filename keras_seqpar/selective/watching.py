@@ -1,9 +1,9 @@
 """A network on a video, frame by frame: a row of numbers and an annotated frame for each."""
 
 import csv
-import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, TextIO
 
 import keras
 import numpy as np
@@ -12,7 +12,7 @@ from keras_seqpar.selective.viewers import Prediction, Viewer, draw_panel
 
 MODES = ("selective", "dense", "both")
 COLUMNS = (
-    *("frame", "mode", "changed", "computed", "ms", "predicted"),
+    *("frame", "time_ms", "mode", "changed", "computed", "ms", "warm_up_ms", "predicted"),
     *("dense_ms", "dense_predicted", "agreement"),
 )
 
@@ -20,21 +20,21 @@ Row = dict[str, Any]
 
 
 def view_frames(
-    viewer: Viewer, frames: Iterable[np.ndarray], mode: str
+    viewer: Viewer, frames: Iterable[tuple[float, np.ndarray]], mode: str
 ) -> Iterator[tuple[Row, np.ndarray]]:
     """Runs the network on frames.
 
     Args:
         viewer: the network.
-        frames: `(height, width, 3)` uint8 each.
+        frames: the time in milliseconds and the frame, `(height, width, 3)` uint8.
         mode: one of `MODES`: the stream, the dense network, or both.
 
     Yields:
         A row with the keys `COLUMNS`, `None` for what was not run, and the annotated frame; with
         `"both"` two of them side by side.
     """
-    for number, frame in enumerate(frames):
-        row: Row = dict.fromkeys(COLUMNS) | {"frame": number}
+    for number, (milliseconds, frame) in enumerate(frames):
+        row: Row = dict.fromkeys(COLUMNS) | {"frame": number, "time_ms": float(milliseconds)}
         panels = []
         ours: Prediction | None = None
         theirs: Prediction | None = None
@@ -45,6 +45,7 @@ def view_frames(
                 "changed": ours.changed,
                 "computed": ours.computed,
                 "ms": ours.milliseconds,
+                "warm_up_ms": ours.warm_up_milliseconds,
                 "predicted": viewer.describe(ours),
             }
             title = f"{ours.mode} {ours.milliseconds:.1f} ms, {ours.computed:.0%} computed"
@@ -74,14 +75,50 @@ def show_progress(items: Iterable[Any], expected: int) -> Iterator[Any]:
         bar.update(number)
 
 
-def format_csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The rows as CSV with a header; empty fields for what was not run."""
-    text = io.StringIO()
-    lines = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    lines.writeheader()
-    for row in rows:
-        lines.writerow({k: f"{v:.5g}" if isinstance(v, float) else v for k, v in row.items()})
-    return text.getvalue()
+class CsvWriter:
+    """Writes rows as they come to a CSV file, which is complete after each of them.
+
+    An existing file is replaced at the first row. Numbers have 5 digits, times 0.1 ms; fields of
+    what was not run are empty.
+
+    Args:
+        path: the file.
+
+    Example:
+
+    >>> with CsvWriter(Path("watch.csv")) as lines:
+    ...     lines.write(row)
+    """
+
+    def __init__(self, path: Path):
+        self._path = path
+        self._file: TextIO | None = None
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        """Adds a row with the keys `COLUMNS`.
+
+        Raises:
+            OSError: the file cannot be written; it names the file.
+        """
+        texts = {k: f"{v:.5g}" if isinstance(v, float) else v for k, v in row.items()}
+        texts["time_ms"] = f"{row['time_ms']:.1f}"  # 5 digits end after 100 seconds
+        try:
+            is_first = self._file is None
+            if self._file is None:  # each line goes to the disk at once
+                self._file = open(self._path, "w", 1, encoding="utf-8", newline="")
+            lines = csv.DictWriter(self._file, COLUMNS, lineterminator="\n")
+            if is_first:
+                lines.writeheader()
+            lines.writerow(texts)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self._path)) from error
+
+    def __enter__(self) -> "CsvWriter":
+        return self
+
+    def __exit__(self, *_) -> None:
+        if self._file:
+            self._file.close()
 
 
 def summarize(rows: Sequence[Mapping[str, Any]]) -> str:

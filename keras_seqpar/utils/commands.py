@@ -17,9 +17,11 @@ A command imports this module before all others: TensorFlow reads its log level 
 import contextlib
 import os
 import re
+import signal
 import sys
 import tempfile
 import textwrap
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
@@ -114,6 +116,24 @@ def flag_group(title: str, values: flags.FlagValues = flags.FLAGS) -> Iterator[N
     for names in _groups.values():
         names[:] = [name for name in names if name not in new]
     _groups.setdefault(title, []).extend(new)
+
+
+@contextlib.contextmanager
+def stopped_by_signals() -> Iterator[None]:
+    """Inside the block a request to end, such as `kill PID`, acts as Ctrl-C: KeyboardInterrupt."""
+
+    def stop(number, frame):
+        raise KeyboardInterrupt
+
+    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    if threading.current_thread() is not threading.main_thread():
+        names = []  # only the main thread may handle signals
+    before = {name: signal.signal(getattr(signal, name), stop) for name in names}
+    try:
+        yield
+    finally:
+        for name, handler in before.items():
+            signal.signal(getattr(signal, name), handler)
 
 
 def own_flags() -> dict[str, Any]:

@@ -84,10 +84,32 @@ def decode(source: bytes | str | os.PathLike, image_size: int) -> np.ndarray:
     """
     from PIL import Image
 
+    image = _read(source, image_size)
+    side = min(image.size)
+    left, top = ((length - side) / 2 for length in image.size)
+    box = (left, top, left + side, top + side)
+    return np.asarray(image.resize((image_size, image_size), Image.Resampling.BICUBIC, box=box))
+
+
+def decode_whole(source: bytes | str | os.PathLike) -> np.ndarray:
+    """Decodes one image at its own size and proportions; otherwise as `decode`.
+
+    Returns:
+        `(height, width, 3)` uint8, RGB from 0 to 255.
+
+    Raises:
+        OSError: as for `decode`.
+        ValueError: as for `decode`.
+    """
+    return np.asarray(_read(source))
+
+
+def _read(source: bytes | str | os.PathLike, image_size: int | None = None):
+    """An image in RGB; errors name the file. Arguments as for `decode` and `_read_rgb`."""
     name = "" if isinstance(source, bytes) else f"{os.fspath(source)}: "
     try:
         content = source if isinstance(source, bytes) else Path(source).read_bytes()
-        image = _read_rgb(content, image_size)
+        return _read_rgb(content, image_size)
     except (FileNotFoundError, IsADirectoryError, PermissionError, MemoryError):
         raise  # they name the file
     except ValueError as error:
@@ -95,14 +117,10 @@ def decode(source: bytes | str | os.PathLike, image_size: int) -> np.ndarray:
     except Exception as error:  # Pillow's decoders raise errors of many kinds
         reason = str(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
         raise OSError(f"{name}{reason}") from error
-    side = min(image.size)
-    left, top = ((length - side) / 2 for length in image.size)
-    box = (left, top, left + side, top + side)
-    return np.asarray(image.resize((image_size, image_size), Image.Resampling.BICUBIC, box=box))
 
 
-def _read_rgb(content: bytes, image_size: int):
-    """Decodes an image at its size, or a large JPEG at a fraction of it."""
+def _read_rgb(content: bytes, image_size: int | None):
+    """Decodes an image at its size or, with an `image_size`, a large JPEG at a fraction of it."""
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     _register_plugins()
@@ -113,7 +131,8 @@ def _read_rgb(content: bytes, image_size: int):
     except UnidentifiedImageError:
         raise OSError("no image that Pillow reads") from None
     with image:
-        image.draft("RGB", (image_size, image_size))  # JPEG: decode at 1/2, 1/4, 1/8
+        if image_size:
+            image.draft("RGB", (image_size, image_size))  # JPEG: decode at 1/2, 1/4, 1/8
         if image.tile and image.tile[0][3] == "RGB;16B" and "transparency" in image.info:
             image.info["transparency"] = tuple(v >> 8 for v in image.info["transparency"])
         return _opaque(_eight_bits(ImageOps.exif_transpose(image), image.format))

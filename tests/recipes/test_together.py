@@ -17,7 +17,7 @@ SIZE = 48, 32  # width, height
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory):
     """8 frames in which a bright box moves."""
-    path = tmp_path_factory.mktemp("video") / "box.avi"
+    path = tmp_path_factory.mktemp("video") / "box.mkv"
     writer = VideoWriter(path, 10)
     for i in range(8):
         frame = np.full((SIZE[1], SIZE[0], 3), 60, "uint8")

@@ -1,6 +1,7 @@
 """Watching a video: what is written, and what is kept when it breaks off."""
 
 import csv
+import signal
 
 import keras
 import numpy as np
@@ -12,7 +13,7 @@ from keras_seqpar.selective import viewers
 from tests import commands, harness
 
 pytest.importorskip("absl")
-pytest.importorskip("cv2")
+cv2 = pytest.importorskip("cv2")
 
 pytestmark = pytest.mark.only_backend("tensorflow")
 WATCH = "recipes/watch.py"
@@ -23,7 +24,7 @@ SIZE = 48, 32  # width, height
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory):
     """8 frames in which a bright box moves."""
-    path = tmp_path_factory.mktemp("video") / "box.avi"
+    path = tmp_path_factory.mktemp("video") / "box.mkv"
     writer = VideoWriter(path, 10)
     for i in range(8):
         frame = np.full((SIZE[1], SIZE[0], 3), 60, "uint8")
@@ -68,7 +69,7 @@ def test_a_classifier_both_ways(clip, saved, tmp_path, capsys):
     assert all(row["agreement"] == "1" for row in rows)
     assert {row["predicted"].split()[0] for row in rows} <= {"red", "blue"}
     assert 0 < float(rows[-1]["changed"]) < 1
-    written = open_video(str(tmp_path / "watch.mp4"))
+    written = open_video(str(tmp_path / "watch.mkv"))
     shown = list(written.frames())
     assert len(shown) == 8 and shown[0].shape == (SIZE[1], 2 * SIZE[0], 3)
     written.close()
@@ -111,37 +112,88 @@ def test_a_segmenter(clip, segmenter, tmp_path):
     assert commands.call(WATCH, *flags, "--categories=red") == 1
 
 
-def test_a_video_that_breaks_off(segmenter, tmp_path, capsys):
-    broken = tmp_path / "broken.avi"
-    writer = VideoWriter(broken, 10)
-    for i in range(8):  # noise, so that frames are larger than the head of the file
+@pytest.fixture
+def noise(tmp_path):
+    """An AVI of 8 frames of noise, so that frames are larger than the head of the file."""
+    path = tmp_path / "noise.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10, (96, 64))
+    for i in range(8):
         writer.write(np.random.default_rng(i).integers(0, 256, (64, 96, 3)).astype("uint8"))
-    writer.close()
-    content = broken.read_bytes()
-    broken.write_bytes(content[: len(content) * 6 // 10])
+    writer.release()
+    return path
+
+
+def test_a_video_that_breaks_off(noise, segmenter, tmp_path, capsys):
+    content = noise.read_bytes()
+    noise.write_bytes(content[: len(content) * 6 // 10])
     flags = [f"--model={segmenter}", f"--output={tmp_path / 'out'}"]
-    assert commands.call(WATCH, str(broken), *flags) == 3
-    assert "broke off after" in capsys.readouterr().err
-    assert 0 < len(read(tmp_path / "out")) < 8
-    assert (tmp_path / "out" / "watch.mp4").is_file()
+    assert commands.call(WATCH, str(noise), *flags) == 3
+    assert "noise.avi broke off after" in capsys.readouterr().err
+    rows = read(tmp_path / "out")
+    assert 0 < len(rows) < 8
+    assert frames_of(tmp_path / "out" / "watch.mkv") == len(rows)
 
 
-def test_ctrl_c_and_errors_keep_what_was_done(clip, segmenter, tmp_path, monkeypatch, capsys):
-    original = viewers.SegmentationViewer.selective
-    flags = [str(clip), f"--model={segmenter}", f"--output={tmp_path}"]
-    for kind, status in ((KeyboardInterrupt, 3), (ValueError, 1)):
-        seen = []
+def test_a_head_that_counts_too_many_frames(noise, segmenter, tmp_path, capsys):
+    content = bytearray(noise.read_bytes())
+    length = content.index(b"strh") + 8 + 32
+    assert content[length] == 8
+    content[length] = 12
+    noise.write_bytes(content)
+    flags = [f"--model={segmenter}", f"--output={tmp_path / 'out'}", "--novideo"]
+    assert commands.call(WATCH, str(noise), *flags) == 0
+    assert "Note: noise.avi states 12 frames and has 8." in capsys.readouterr().err
+    assert [float(row["time_ms"]) for row in read(tmp_path / "out")] == [*range(0, 800, 100)]
 
-        def fail(self, frame, seen=seen, kind=kind):
-            seen.append(1)
-            if len(seen) > 3:
-                raise kind("at the fourth frame")
-            return original(self, frame)
 
-        monkeypatch.setattr(viewers.SegmentationViewer, "selective", fail)
-        assert commands.call(WATCH, *flags) == status
-        assert len(read(tmp_path)) == 3
-    assert "fourth frame" in capsys.readouterr().err
+def frames_of(path):
+    with open_video(str(path)) as written:
+        return len(list(written.frames()))
+
+
+def test_odd_sizes_and_times_of_frames_are_kept(segmenter, tmp_path):
+    times = [0, 40, 300, 310]
+    with VideoWriter(tmp_path / "odd.mkv", 25) as writer:
+        for milliseconds in times:
+            writer.write(np.zeros((33, 47, 3), "uint8"), milliseconds)
+    flags = [f"--model={segmenter}", f"--output={tmp_path}", "--mode=dense"]
+    assert commands.call(WATCH, str(tmp_path / "odd.mkv"), *flags) == 0
+    assert [float(row["time_ms"]) for row in read(tmp_path)] == times
+    with open_video(str(tmp_path / "watch.mkv")) as written:
+        assert written.frame_size == (47, 33)
+        assert [round(at) for at, _ in written.timed_frames()] == times
+
+
+@pytest.mark.parametrize(
+    ("stop", "status"),
+    [
+        (lambda: 1 / 0, 1),
+        (lambda: signal.raise_signal(signal.SIGINT), 3),
+        (lambda: signal.raise_signal(signal.SIGTERM), 3),
+    ],
+)
+def test_what_was_done_is_kept_at_any_time(clip, segmenter, tmp_path, monkeypatch, stop, status):
+    original, seen = viewers.SegmentationViewer.selective, []
+    out = tmp_path / "out"
+
+    def fail(self, frame):
+        seen.append(1)
+        if len(seen) > 3:  # what SIGKILL would leave now
+            assert len(read(out)) == frames_of(out / "watch.mkv") == 3
+            try:
+                stop()
+            except ZeroDivisionError:
+                raise ValueError("at the fourth frame") from None
+        return original(self, frame)
+
+    monkeypatch.setattr(viewers.SegmentationViewer, "selective", fail)
+    handlers = [signal.getsignal(name) for name in (signal.SIGTERM, signal.SIGINT)]
+    assert commands.call(WATCH, str(clip), f"--model={segmenter}", f"--output={out}") == status
+    assert [signal.getsignal(name) for name in (signal.SIGTERM, signal.SIGINT)] == handlers
+    rows = read(out)
+    assert len(rows) == frames_of(out / "watch.mkv") == 3
+    assert float(rows[0]["warm_up_ms"]) > 0 and rows[1]["warm_up_ms"] == "0"
+    assert (out / "watch.png").is_file()
 
 
 def test_what_cannot_be_watched(clip, saved, tmp_path, capsys):
@@ -154,6 +206,8 @@ def test_what_cannot_be_watched(clip, saved, tmp_path, capsys):
         ([str(clip), f"--model={saved}", "--gains=red"], "NAME=NUMBER"),
         ([str(clip), f"--model={saved}", "--size=big"], "WIDTHxHEIGHT"),
         (["camera:front", f"--model={saved}"], "camera:NUMBER"),
+        (["97", f"--model={saved}"], "Camera 97 cannot be opened: there is no such camera"),
+        (["rtsp://127.0.0.1:9/x", f"--model={saved}"], "Check the address, user and password"),
         ([], "SOURCE is missing"),
     ):
         assert commands.call(WATCH, *flags, f"--output={tmp_path / 'out'}") == 1

@@ -14,6 +14,7 @@ from tests.selective.players import check, small_net
 from tests.selective.regions.test_stream import make_network
 
 SHAPE = (48, 64, 3)
+NOT_JAX = pytest.mark.only_backend("tensorflow", "torch")  # which compiles every step anew
 
 
 def classifier(network=None, **options):
@@ -38,6 +39,7 @@ def sentences(caught):
     return [str(warning.message) for warning in caught]
 
 
+@NOT_JAX
 @KINDS
 @pytest.mark.parametrize(
     ("kind", "high", "threshold"),
@@ -57,6 +59,7 @@ def test_a_threshold_that_no_frame_can_exceed_is_named_once(make, kind, high, th
     assert "no change will be found" in sentences(caught)[0]
 
 
+@NOT_JAX
 @KINDS
 @pytest.mark.parametrize(
     ("kind", "high", "threshold"),
@@ -110,6 +113,7 @@ def test_networks_of_this_package_state_what_they_take():
     classifier(normalized)(harness.images(normalized)[0])
 
 
+@NOT_JAX
 @KINDS
 def test_frames_without_a_number_are_refused_however_changes_are_found(make):
     bad = shown(make)
@@ -130,12 +134,14 @@ def test_frames_without_a_number_are_refused_however_changes_are_found(make):
             stream(bad, mask=np.ones(bad.shape[:2], bool))
 
 
+@NOT_JAX
 @KINDS
 def test_looking_nowhere_is_suspicious(make):
     with pytest.warns(UserWarning, match="leave no position where changes are looked for"):
         make(never=np.ones(shown(make).shape[:2], bool))
 
 
+@NOT_JAX
 def test_a_region_larger_than_the_frame_is_refused():
     with pytest.raises(
         ValueError, match="least=3073 exceeds the 3072 positions of a frame of 48x64"
@@ -143,6 +149,7 @@ def test_a_region_larger_than_the_frame_is_refused():
         segmenter(least=3073)
 
 
+@NOT_JAX
 @KINDS
 def test_frames_of_opencv_give_what_rgb_frames_give(make):
     network = small_net() if make is classifier else make_network()
@@ -169,6 +176,7 @@ def test_frames_of_opencv_give_what_rgb_frames_give(make):
         make(network, color="gbr")
 
 
+@NOT_JAX
 def test_bgr_needs_three_channels():
     network = keras.Sequential([keras.Input((8, 8, 1)), layers.Conv2D(2, 3)])
     with pytest.raises(ValueError, match="color='bgr' needs 3 channels, but frames of .* have 1"):
@@ -189,6 +197,7 @@ def test_the_first_frame_says_what_it_waits_for(make, capsys):
     assert not capsys.readouterr().err
 
 
+@NOT_JAX
 @KINDS
 def test_warming_up_beforehand(make, capsys, monkeypatch):
     clock = iter(range(10**6))

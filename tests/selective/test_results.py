@@ -14,6 +14,8 @@ from keras_seqpar import selective
 from tests.selective.players import small_net
 from tests.selective.regions.test_stream import make_network
 
+pytestmark = pytest.mark.only_backend("tensorflow", "torch")  # JAX compiles every step anew
+
 
 def frames(shape, seed=0):
     """Whole frame, nothing, one box, several frames at once."""
