@@ -1,11 +1,14 @@
 """Imagenette: its names, and reading it from the files of tensorflow-datasets."""
 
 import json
+import socket
+import threading
 
 import numpy as np
 import pytest
 
 from keras_seqpar import data
+from keras_seqpar.data import imagenette
 from keras_seqpar.data.imagenette import labels_by_wnid
 from tests.data.test_loading import plain
 
@@ -25,7 +28,7 @@ def test_names_are_those_that_imagenette_publishes():
     }
 
 
-def test_imagenette(tmp_path):
+def store(tmp_path):
     """A very small Imagenette, in the files that tensorflow-datasets makes of the real one."""
     tf = pytest.importorskip("tensorflow")
     tfds = pytest.importorskip("tensorflow_datasets")
@@ -51,6 +54,9 @@ def test_imagenette(tmp_path):
     (folder / "dataset_info.json").write_text(json.dumps(info))
     builder.info.features.save_config(str(folder))
 
+
+def test_imagenette(tmp_path):
+    store(tmp_path)
     found = data.load("imagenette", image_size=8, data_dir=tmp_path)
     assert found.categories[:3] == ("tench", "English springer", "cassette player")
     assert found.train.labels.tolist() == [3, *range(10)]
@@ -58,3 +64,64 @@ def test_imagenette(tmp_path):
     red = found.train.read(range(11))[:, 4, 4, 0].astype(int)
     assert np.abs(red - 20 * found.train.labels).max() <= 3  # JPEG
     assert len(found.validation) == 10
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+    """Names are not found, and nothing connects; returns the hosts that were asked for."""
+    asked = []
+
+    def no_name(host, *args, **kwargs):
+        asked.append(host)
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    def no_connection(*args, **kwargs):
+        raise OSError("Network is unreachable")
+
+    monkeypatch.setattr(socket, "getaddrinfo", no_name)
+    monkeypatch.setattr(socket.socket, "connect", no_connection)
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    return asked
+
+
+def test_without_network_one_try_says_what_to_do_and_makes_no_folder(
+    tmp_path, no_network, monkeypatch
+):
+    pytest.importorskip("tensorflow")
+    pytest.importorskip("tensorflow_datasets")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for given, folder in (
+        (tmp_path / "data", tmp_path / "data"),
+        ("~/data", tmp_path / "home" / "data"),
+    ):
+        no_network.clear()
+        with pytest.raises(ValueError, match="cannot be reached") as error:
+            data.load("imagenette", image_size=8, data_dir=given)
+        for words in (f"not in {folder}/imagenette", "--data_dir", "--dataset folder:PATH"):
+            assert words in str(error.value)
+        assert "imagenette2-160.tgz cannot be reached: Failed to resolve" in str(error.value)
+        assert len(no_network) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_server_that_does_not_answer_is_not_waited_for(tmp_path, no_network, monkeypatch):
+    pytest.importorskip("tensorflow")
+    pytest.importorskip("tensorflow_datasets")
+    never = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: never.wait(60) and [])
+    monkeypatch.setattr(imagenette, "ANSWER_SECONDS", 0.05)
+    with pytest.raises(ValueError, match=r"no answer within 0.05 seconds.*--data_dir"):
+        data.load("imagenette", image_size=8, data_dir=tmp_path / "data")
+    assert not list(tmp_path.iterdir())
+    never.set()
+
+
+def test_damaged_files_name_their_folder(tmp_path):
+    store(tmp_path)
+    file = next(tmp_path.rglob("*validation*"))
+    file.write_bytes(file.read_bytes()[:-20])
+    with pytest.raises(ValueError, match=r"validation split in .*160px-v2.* cannot be read"):
+        data.load("imagenette", image_size=8, data_dir=tmp_path)
