@@ -36,8 +36,11 @@ import keras
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-ON_TENSORFLOW = {"benchmarks", "hierarchy", "plots", "recipes", "utils"}
-ON_ALL_BACKENDS = {"recipes/test_segment.py", "recipes/test_train.py"}
+ON_TENSORFLOW = {"benchmarks", "data", "hierarchy", "plots", "recipes", "utils"}
+ON_ALL_BACKENDS = {
+    *("data/test_augmentation.py", "data/test_batches.py", "data/test_scene_crops.py"),
+    *("recipes/test_segment.py", "recipes/test_train.py"),
+}
 
 # These have an environment of their own: `make test-qat` makes it and runs them there.
 collect_ignore = [] if importlib.util.find_spec("tensorflow_model_optimization") else ["qat"]

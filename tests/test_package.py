@@ -110,6 +110,7 @@ def test_networks_need_no_optional_library(root, backend, tmp_path):
     assert printed.splitlines()[-1] == "True"
 
 
+@pytest.mark.only_backend("tensorflow")  # what is registered does not depend on the backend
 @pytest.mark.parametrize(
     "first",
     [
