@@ -19,6 +19,7 @@ def load(
     *,
     classifier: bool = True,
     partial: bool = False,
+    ema: bool = False,
 ) -> Filled:
     """Fills a network from the source that a string names.
 
@@ -33,6 +34,7 @@ def load(
         classifier: whether timm and Keras fill the layer `logits` of a plain network.
         partial: fill every layer that fits and leave the others as they are; the report lists
             those of the trunk.
+        ema: take the averaged weights of a timm checkpoint (see `from_timm`).
 
     Returns:
         What was filled, what was left, and what of the source was not needed.
@@ -51,7 +53,9 @@ def load(
     text = os.fspath(source)
     origin, separator, rest = text.partition(":")
     if separator and origin == "timm":
-        return from_timm(model, rest, classifier=classifier, partial=partial)
+        return from_timm(model, rest, classifier=classifier, partial=partial, ema=ema)
+    if ema:
+        raise ValueError(f"ema=True is for checkpoints of timm, timm:PATH, not for {text!r}.")
     if separator and origin == "keras":
         return from_keras_applications(model, rest, classifier=classifier, partial=partial)
     if Path(text).suffix != ".keras":

@@ -1,8 +1,6 @@
 """Weights of PyTorch Image Models (timm): names, layouts and files."""
 
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -15,10 +13,10 @@ from keras_seqpar.networks.plans import FAMILIES
 from keras_seqpar.utils.names import unknown_name
 from keras_seqpar.weights.filling import fill, find_target
 from keras_seqpar.weights.reports import Filled
+from keras_seqpar.weights.state_dicts import SUFFIXES, StateDict, clean, read_state_dict
 
 # timm's names of the architectures that are families of this package
 ARCHITECTURES = tuple(family.timm.network for family in FAMILIES.values() if family.timm)
-_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".npz")
 
 _WEIGHTS = {
     "weight": "kernel",
@@ -33,7 +31,12 @@ _NORM_WEIGHTS = {
 
 
 def from_timm(
-    model: keras.Model, source, *, classifier: bool = True, partial: bool = False
+    model: keras.Model,
+    source,
+    *,
+    classifier: bool = True,
+    partial: bool = False,
+    ema: bool = False,
 ) -> Filled:
     """Fills a plain network, or the trunk of a SeqPar network, with weights of timm.
 
@@ -50,10 +53,14 @@ def from_timm(
         source: a state dict (torch tensors or NumPy arrays), a torch module, the path of a
             state dict (.safetensors, .pth, .pt, .bin, .npz; nothing in it is executed), or
             the name of a timm model such as `"resnet50"` or `"resnet50.a1_in1k"`, whose
-            weights timm downloads.
+            weights timm downloads. The state dict may be inside a checkpoint (`state_dict`,
+            `model`, ...), and its names may have the prefixes that DistributedDataParallel,
+            torch.compile and others add (`module.`, `_orig_mod.`, `model.`).
         classifier: whether the layer `logits` of a plain network is filled; `False` for
             other categories than the source's.
         partial: fill every layer that fits and leave the others as they are.
+        ema: take a checkpoint's averaged weights (`state_dict_ema`, `model_ema`, ...). A
+            checkpoint that has no others gives them without being asked.
 
     Returns:
         What was filled, what was left, and what of the source was not needed.
@@ -71,27 +78,33 @@ def from_timm(
     """
     target = find_target(model)
     names = target.names("timm")
-    state, name, notes = _read(source)
+    state = read_state_dict(source, ema=ema)
+    if state is None and ema:
+        raise ValueError(
+            f"ema=True is for checkpoints in files, not for the timm model {source!r}."
+        )
+    state = state or _download(source)
     arrays, original = {}, {}
     depthwise = {x.name for x in leaf_layers(target.trunk) if isinstance(x, kl.DepthwiseConv2D)}
     dense = {x.name for x in model.layers if isinstance(x, kl.Dense)}
-    for key, value in state.items():
-        if key.endswith("num_batches_tracked"):  # counts training steps; inference does not use it
-            continue
+    for key, array in state.arrays.items():
         ours = _our_name(key, names)
         layer = ours.split("/")[0]
-        array = _array(value, key)
         arrays[ours] = _to_keras_layout(array, layer in depthwise, layer in dense)
         original[ours] = key
-    return fill(
-        target,
-        arrays,
-        name,
-        classifier=classifier,
-        original=original,
-        notes=notes,
-        partial=partial,
-    )
+    try:
+        return fill(
+            target,
+            arrays,
+            state.name,
+            classifier=classifier,
+            original=original,
+            notes=state.notes,
+            partial=partial,
+        )
+    except ValueError as error:
+        hints = (*state.notes, *_other_prefix(state.arrays, names))
+        raise ValueError("\n  ".join([str(error), *hints])) from None
 
 
 def _our_name(key: str, names: LayerNames) -> str:
@@ -110,67 +123,30 @@ def _to_keras_layout(array: np.ndarray, depthwise: bool, dense: bool) -> np.ndar
     return array
 
 
-def _array(value, key: str) -> np.ndarray:
-    if hasattr(value, "detach"):  # a torch tensor; NumPy has no bfloat16
-        value = value.detach().cpu().float().numpy()
-    if not isinstance(value, np.ndarray):
-        raise TypeError(f"A state dict maps names to arrays, got {value!r:.60} for {key!r}.")
-    return np.asarray(value, "float32")
+def _other_prefix(arrays: Mapping[str, np.ndarray], names: LayerNames) -> list[str]:
+    """A sentence on a prefix behind which the architecture's names are; none if there is none."""
+    fitting: dict[str, int] = {}
+    for key in arrays:
+        parts = key.split(".")
+        for i in range(1, len(parts) - 1):
+            if names.find(".".join(parts[i:-1])):
+                prefix = ".".join(parts[:i]) + "."
+                fitting[prefix] = fitting.get(prefix, 0) + 1
+    known = sum(bool(names.find(key.rpartition(".")[0])) for key in arrays)
+    if not fitting or max(fitting.values()) <= known:
+        return []
+    best = max(fitting, key=lambda prefix: fitting[prefix])
+    return [
+        f"{fitting[best]} of its {len(arrays)} names begin with {best!r}, and the rest of them "
+        f"fits. Take that prefix off: {{k.removeprefix({best!r}): v for k, v in state.items() if "
+        f"k.startswith({best!r})}}."
+    ]
 
 
-def _read(source) -> tuple[Mapping, str, tuple[str, ...]]:
-    """A source's state dict, what to call it, and notes."""
-    if hasattr(source, "state_dict"):
-        return source.state_dict(), type(source).__name__, ()
-    if isinstance(source, Mapping):
-        return _unwrap(source), "the state dict", ()
-    if not isinstance(source, (str, os.PathLike)):
-        raise TypeError(
-            "source must be a state dict, its path, or the name of a timm model, "
-            f"got {source!r:.60} of type {type(source).__name__}."
-        )
-    if Path(source).suffix in _SUFFIXES:
-        return _unwrap(_read_file(Path(source))), str(source), ()
-    return _download(str(source))
-
-
-def _unwrap(state: Mapping) -> Mapping:
-    """Takes the state dict out of a checkpoint, and off the prefix of a parallel module."""
-    for key in ("state_dict", "model"):
-        if isinstance(state.get(key), Mapping):
-            state = state[key]
-    if not all(isinstance(key, str) for key in state):
-        raise TypeError("A state dict maps names to arrays; this one has keys that are no names.")
-    return {key.removeprefix("module."): value for key, value in state.items()}
-
-
-def _read_file(path: Path) -> Mapping:
-    if not path.is_file():
-        raise ValueError(f"There is no file {path}.")
-    try:
-        if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as file:
-                return dict(file)
-        if path.suffix == ".safetensors":
-            from safetensors.numpy import load_file  # bfloat16 too: ml_dtypes came with Keras
-
-            return load_file(path)
-        import torch
-
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except ImportError as error:
-        raise ImportError(f"Reading {path} needs {error.name}: pip install {error.name}") from error
-    except Exception as error:  # what is raised depends on what was found in the file
-        raise ValueError(f"{path} is no readable state dict: {error}") from error
-    if not isinstance(state, Mapping):
-        raise ValueError(f"{path} holds a {type(state).__name__}, not a state dict.")
-    return state
-
-
-def _download(name: str) -> tuple[Mapping, str, tuple[str, ...]]:
+def _download(name: str) -> StateDict:
     architecture = name.split(".")[0]
     if architecture not in ARCHITECTURES:
-        files = f"A file's name ends in {', '.join(_SUFFIXES)}."
+        files = f"A file's name ends in {', '.join(SUFFIXES)}."
         raise ValueError(unknown_name("timm architecture", architecture, ARCHITECTURES, files))
     try:
         import timm
@@ -184,4 +160,5 @@ def _download(name: str) -> tuple[Mapping, str, tuple[str, ...]]:
     except Exception as error:  # no such weights, no network, an incomplete download, ...
         raise ValueError(f"timm cannot load the weights {name!r}: {error}") from error
     license = net.pretrained_cfg.get("license")
-    return net.state_dict(), f"timm:{name}", (f"License: {license or 'not stated'}.",)
+    note = f"License: {license or 'not stated'}."
+    return StateDict(clean(net.state_dict(), f"timm:{name}"), f"timm:{name}", (note,))

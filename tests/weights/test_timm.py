@@ -210,6 +210,126 @@ def test_torch_tensors_and_modules():
     same_as({"epoch": 3, "state_dict": {f"module.{k}": v for k, v in tensors().items()}})
 
 
+def prefixed(prefix: str, values=None) -> dict:
+    return {f"{prefix}{key}": value for key, value in (values or state("resnet18")).items()}
+
+
+PREFIXES = [
+    *("module.", "_orig_mod.", "model.", "module._orig_mod.", "_orig_mod.module."),
+    "model._orig_mod.module.",
+]
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_known_prefixes_are_taken_off(prefix):
+    model = build()
+    counts = {"n_averaged": np.array(3), f"{prefix}bn1.num_batches_tracked": np.array(9)}
+    report = weights.from_timm(model, prefixed(prefix) | counts)
+    assert len(report.names) == len(weights.named_weights(model.get_layer("trunk")))
+    names = len(state("resnet18")) - sum("num_batches" in key for key in state("resnet18"))
+    note = f"The prefix {prefix!r} was taken off {names} of {names} names."
+    assert report.notes == (note,) and str(report).endswith(note)
+    odd = prefixed(prefix)
+    del odd[f"{prefix}conv1.weight"]
+    text = fails(ValueError, "1 missing in the source:\n    stem_conv/kernel", model, odd)
+    assert f"The prefix {prefix!r} was taken off" in text
+
+
+def test_prefixes_are_taken_off_modules_too():
+    same_as(types.SimpleNamespace(state_dict=lambda: prefixed("_orig_mod.module.")))
+
+
+def test_another_prefix_is_named_in_a_short_message():
+    text = fails(ValueError, "do not fit", fixed(), prefixed("module.encoder_q."))
+    names = len(state("resnet18")) - sum("num_batches" in key for key in state("resnet18"))
+    assert f"{names} of its {names} names begin with 'encoder_q.'" in text
+    assert "Take that prefix off: {k.removeprefix('encoder_q.'): v for k, v in" in text
+    assert len(text.splitlines()) < 30
+
+
+def test_a_state_dict_of_two_networks_is_refused():
+    both = prefixed("module.") | prefixed("model.")
+    text = fails(ValueError, "the state dict has two weights 'conv1.weight', apart", fixed(), both)
+    assert "Give one of them" in text
+
+
+def averaged(key: str, **more) -> dict:
+    """A checkpoint in which the plain weights are others."""
+    other = {k: np.zeros_like(v) for k, v in state("resnet18").items()}
+    return {"epoch": 3, "args": None, **{k: prefixed("module.", other) for k in more}, key: 0} | {
+        key: prefixed("module.")
+    }
+
+
+@pytest.mark.parametrize(
+    ("key", "beside"),
+    [("state_dict_ema", "state_dict"), ("model_ema", "model"), ("params_ema", "params")],
+)
+def test_averaged_weights_can_be_asked_for(key, beside):
+    checkpoint = averaged(key, **{beside: True})
+    plain, want, model = build(), build(), build()
+    report = weights.from_timm(plain, checkpoint)
+    assert f"ema=True takes the averaged weights {key!r} instead." in report.notes
+    weights.from_timm(want, state("resnet18"))
+    report = weights.from_timm(model, checkpoint, ema=True)
+    assert f"These are the averaged (EMA) weights {key!r}." in report.notes
+    assert harness.same_values(harness.values(model), harness.values(want))
+    assert not harness.same_values(harness.values(plain), harness.values(want))
+    only = {k: v for k, v in checkpoint.items() if k != beside}
+    assert weights.from_timm(model, only).notes == report.notes
+
+
+def test_averaged_weights_that_are_not_there_are_refused(tmp_path):
+    np.savez(tmp_path / "net.npz", **state("resnet18"))
+    for source in ({"state_dict": state("resnet18"), "epoch": 1}, tmp_path / "net.npz"):
+        text = fails(ValueError, "has no averaged .EMA. weights", fixed(), source, ema=True)
+        assert "none of state_dict_ema, model_ema, " in text and "Leave ema out" in text
+    text = f"timm:{tmp_path / 'net.npz'}"
+    fails(ValueError, "net.npz has no averaged", fixed(), text, fill=weights.load, ema=True)
+    fails(ValueError, "ema=True is for checkpoints of timm", fixed(), "keras:ResNet50",
+          fill=weights.load, ema=True)  # fmt: skip
+    fails(ValueError, "not for the timm model 'resnet18'", fixed(), "resnet18", ema=True)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ({"epoch": 3, "optimizer": {}}, "got 3 for 'epoch'. Known checkpoints have their weights"),
+        ({"state_dict": None}, "got None for 'state_dict'"),
+        ({"state_dict": {"a": {"b": 1}}}, "got {'b': 1} for 'a'"),
+        (types.SimpleNamespace(state_dict=lambda: [1]), "is a list, not a state dict"),
+        (types.SimpleNamespace(state_dict=None), "must be a state dict, its path, or the name"),
+    ],
+)
+def test_what_is_no_state_dict_is_named(source, message):
+    fails(TypeError, message, fixed(), source)
+    if isinstance(source, dict):
+        source["model"] = source
+        fails(TypeError, "A state dict maps names to arrays", fixed(), source)
+
+
+def test_a_file_with_something_else_is_named(tmp_path):
+    np.savez(tmp_path / "odd.npz", **{"conv1.weight": np.array(["a"])})
+    fails(
+        ValueError, "'conv1.weight' has no values that can be read", fixed(), tmp_path / "odd.npz"
+    )
+    fails(ValueError, r"ends in .safetensors, .* got .*net.h5", fixed(), tmp_path / "net.h5")
+    torch = pytest.importorskip("torch")
+    torch.save({"epoch": 3}, tmp_path / "net.pth")
+    fails(
+        ValueError,
+        "net.pth holds no state dict: .* got 3 for 'epoch'",
+        fixed(),
+        tmp_path / "net.pth",
+    )
+    torch.save(torch.nn.Linear(2, 2), tmp_path / "net.pth")
+    text = fails(ValueError, "net.pth is no readable state dict: it holds more than", fixed(),
+                 tmp_path / "net.pth")  # fmt: skip
+    assert "Save module.state_dict()" in text
+    meta = {"conv1.weight": torch.empty(3, device="meta")}
+    fails(ValueError, "'conv1.weight' has no values that can be read", fixed(), meta)
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
 def test_other_precisions_become_float32(dtype):
     model = build(plain=True)
