@@ -99,9 +99,9 @@ def with_way_on(error: BaseException) -> str:
     Args:
         error: one that ends a command.
     """
-    if not isinstance(error, OSError) or hasattr(error, "unwritten"):
+    if not isinstance(error, OSError) or error.errno not in _OUT_OF_SPACE:
         return str(error)
-    if error.errno not in _OUT_OF_SPACE:
+    if error.strerror is None:  # it has a text of its own
         return str(error)
     where = error.filename or f"the output, or a temporary file in {tempfile.gettempdir()}"
     return f"{where} cannot be written: {os.strerror(error.errno)}. {_WAYS_ON[error.errno]}"
@@ -262,6 +262,9 @@ def new_folder(path: str | os.PathLike) -> Iterator[Path]:
     ...     write_file(temporary / "manifest.json", text)
     """
     target = Path(path)
+    if target.name in _active:  # it is temporary itself, so it needs no second name
+        yield target
+        return
     temporary = _temporary(target)
     _active.add(temporary.name)
     try:

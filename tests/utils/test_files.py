@@ -258,3 +258,19 @@ def test_the_way_on_where_no_file_is_named():
     assert text.startswith("/tmp/x cannot be written: No space left on device. Free some space")
     assert files.with_way_on(unwritten(errno.ENOENT, "/x")).endswith("directory: '/x'")
     assert files.with_way_on(ValueError("no")) == "no"
+    with pytest.raises(OSError) as raised, files.naming_unwritten("a.npz"):
+        raise unwritten(errno.ENOSPC)
+    assert files.with_way_on(raised.value) == str(raised.value)
+    more = OSError(f"{raised.value} Continue with --resume.")
+    more.errno = errno.ENOSPC
+    assert files.with_way_on(more) == str(more)
+
+
+def test_a_new_folder_in_place_of_a_temporary_one_needs_no_second_name(tmp_path):
+    target = tmp_path / "pets.pack"
+    with files.new_folder(target) as work:
+        with files.new_folder(work) as same:
+            assert same == work
+            (same / "a").touch()
+        assert os.listdir(tmp_path) == [work.name]
+    assert os.listdir(target) == ["a"]
