@@ -29,6 +29,7 @@ BACKGROUND = (255, 255, 255)
 
 # Packages that teach Pillow further kinds of images.
 PLUGINS = {".heic": "pillow-heif", ".heif": "pillow-heif", ".jxl": "pillow-jxl-plugin"}
+_HEIC = (b"ftypheic", b"ftypheix", b"ftyphevc", b"ftypmif1")  # how such files begin, after 4 bytes
 # Formats that Pillow can name but not decode by itself, or runs another program for (EPS).
 _NO_IMAGES = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
 
@@ -129,7 +130,11 @@ def _read_rgb(content: bytes, image_size: int | None):
     try:
         image = Image.open(io.BytesIO(content), formats=formats)
     except UnidentifiedImageError:
-        raise OSError("no image that Pillow reads") from None
+        hint = " (HEIC: pip install pillow-heif)" if content[4:12] in _HEIC else ""
+        raise OSError(
+            "cannot identify image file: damaged, empty, or of a kind that Pillow does not read"
+            + hint
+        ) from None
     with image:
         if image_size:
             image.draft("RGB", (image_size, image_size))  # JPEG: decode at 1/2, 1/4, 1/8

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import struct
+import warnings
 import zlib
 
 import numpy as np
@@ -130,3 +131,42 @@ def test_orientation_and_transparency_together():
     turned = decode(encoded(Image.fromarray(pixels), exif=exif), 8)
     assert (turned[:, 4:] == 0).all()
     assert (turned[:, :4] == 255).all()
+
+
+@pytest.mark.parametrize("given", ["path", "bytes"])
+@pytest.mark.parametrize(
+    ("content", "error", "words"),
+    [
+        (b"", OSError, "cannot identify image file: damaged, empty, or of a kind"),
+        (b"<html>", OSError, "cannot identify image file"),
+        (b"\0\0\0\x18ftypheic" + bytes(40), OSError, "HEIC: pip install pillow-heif"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", OSError, "cannot identify"),
+        (encoded(Image.effect_noise((40, 40), 9))[:700], OSError, "truncated"),
+        (encoded(Image.new("F", (4, 4)), "TIFF"), ValueError, "more than 8 bits"),
+    ],
+)
+def test_what_cannot_be_read_is_named(tmp_path, content, error, words, given):
+    path = tmp_path / "it.jpg"
+    path.write_bytes(content)
+    with pytest.raises(error, match=words) as caught:
+        decode(path if given == "path" else content, 8)
+    assert str(caught.value).startswith(f"{path}: ") == (given == "path")
+
+
+def test_damaged_images_end_in_one_of_two_errors():
+    rng = np.random.default_rng(0)
+    noise = Image.fromarray(rng.integers(0, 256, (20, 20, 4), "uint8"))
+    sources = [encoded(noise, kind) for kind in ("PNG", "GIF", "TIFF", "WEBP", "BMP", "JPEG2000")]
+    sources += [encoded(noise.convert("RGB"), kind) for kind in ("JPEG", "PPM", "TGA", "PCX")]
+    for i in range(300):
+        content = bytearray(sources[i % len(sources)])
+        for at in rng.integers(0, min(len(content), 200), 3):
+            content[at] ^= 1 << rng.integers(8)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of very large images
+            try:
+                image = decode(bytes(content), 8)
+            except (OSError, ValueError) as error:
+                assert str(error)
+            else:
+                assert image.shape == (8, 8, 3)

@@ -8,6 +8,7 @@ import glob
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -107,24 +108,22 @@ def _matching(name: str) -> list[str]:
 def _classify(runner: Runner, name: str, top: int) -> str:
     """What to print of an image."""
     if name == STDIN:
-        source: str | bytes = sys.stdin.buffer.read()
-        if not source:
+        content = sys.stdin.buffer.read()
+        if not content:
             raise ValueError("there is no image on standard input, or it was read before")
     elif os.path.isdir(name):
         raise ValueError(f"a folder; name its images: {os.path.join(name, '*.jpg')}")
     elif "://" in name and not os.path.exists(name):
         raise ValueError("an address; download the image and name the file")
     else:
-        source = name
-    scores, none = runner.decide(read_image(runner, source))
+        content = Path(name).read_bytes()
+    scores, none = runner.decide(read_image(runner, content))
     text = describe(scores[0], runner.labels, top)
     return text if none is None or not none[0] else f"{NOTHING} ({text})"
 
 
 def _reason(error: Exception) -> str:
     """Why an image cannot be read, in one line, without its name."""
-    if type(error).__name__ == "UnidentifiedImageError":
-        return "cannot identify image file: damaged, empty, or of a kind that Pillow does not read"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     text = " ".join(str(error).split())
@@ -144,7 +143,7 @@ def read_image(runner: Runner, source: str | os.PathLike | bytes) -> np.ndarray:
         `(1, height, width, 3)`, pixels or normalized.
 
     Raises:
-        OSError: no such image, or it cannot be decoded. (Pillow also raises other errors.)
+        OSError: no such image, or it cannot be decoded.
         ValueError: the file does not take square color images, or does not store how they are
             normalized.
     """
