@@ -3,6 +3,7 @@ package keras.seqpar
 import java.io.File
 import java.io.FileNotFoundException
 import java.nio.ByteBuffer
+import java.nio.charset.CharacterCodingException
 
 /**
  * Runs the .tflite file of a network or cutout.
@@ -14,7 +15,7 @@ import java.nio.ByteBuffer
  *         val best = runner.classify(image).top(1)
  *     }
  *
- * @param file the file; labels are read from `NAME.labels.txt` beside it, or from its metadata.
+ * @param file the file; labels are read from its metadata, or else from `NAME.labels.txt` beside it.
  * @param engines loads files; on Android, `LiteRtEngines`.
  * @param threads number of CPU threads.
  * @param signature the signature to run, for a file with several; by default the first. Its labels
@@ -245,19 +246,26 @@ internal fun load(
 }
 
 private fun labelsOf(file: File, loaded: LoadedFile, signature: String?): List<String>? {
-    val beside = File(file.absoluteFile.parentFile, "${file.nameWithoutExtension}.labels.txt")
-    val hasFile = signature == null && beside.isFile
     val contents = loaded.contents
-    val labels = when {
-        hasFile -> lines(beside.readBytes())
-        signature == null -> contents.labels
-        else -> contents.signatures[signature]
-    }
+    val inside = if (signature == null) contents.labels else contents.signatures[signature]
     val scores = loaded.output.shape.last()
-    require(labels == null || labels.size == scores) {
-        val where = if (hasFile) "'$beside'" else "The metadata of ${file.name}"
-        "$where has ${labels?.size} labels, but ${file.name} has $scores outputs. The two belong " +
+    fun checkCount(labels: List<String>, where: String) = require(labels.size == scores) {
+        "$where has ${labels.size} labels, but ${file.name} has $scores outputs. The two belong " +
             "to different conversions: convert again."
+    }
+    if (inside != null) checkCount(inside, "The metadata of ${file.name}")
+    val beside = File(file.absoluteFile.parentFile, "${file.nameWithoutExtension}.labels.txt")
+    if (signature != null || !beside.isFile) return inside
+    val labels = try {
+        lines(beside.readBytes())
+    } catch (error: CharacterCodingException) {
+        throw IllegalArgumentException("'$beside' is not in UTF-8. Save it in UTF-8.", error)
+    }
+    checkCount(labels, "'$beside'")
+    require(labels.none { it.isEmpty() }) { "'$beside' has a blank line between its labels." }
+    require(inside == null || labels == inside) {
+        "'$beside' disagrees with the labels inside ${file.name}. Those inside belong to the " +
+            "model: delete the label file."
     }
     return labels
 }

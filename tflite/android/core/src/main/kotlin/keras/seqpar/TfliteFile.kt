@@ -5,6 +5,7 @@ import java.io.FileNotFoundException
 import java.nio.ByteBuffer
 import java.nio.ByteOrder
 import java.nio.charset.CharacterCodingException
+import java.text.Normalizer
 import java.util.zip.ZipException
 import java.util.zip.ZipInputStream
 
@@ -72,9 +73,14 @@ internal fun readTflite(file: File): Contents {
     }
 }
 
-/** Splits the content of a label file into lines. */
+/**
+ * Splits the content of a label file into lines, whichever way they end. A byte order mark, spaces
+ * around labels and blank lines at the end are left out.
+ */
 internal fun lines(content: ByteArray): List<String> =
-    content.strictText().replace("\r\n", "\n").removeSuffix("\n").split("\n")
+    content.strictText().replace("\uFEFF", "").replace("\r\n", "\n").replace("\r", "\n")
+        .split("\n").map { Normalizer.normalize(it, Normalizer.Form.NFC).trim() }
+        .dropLastWhile { it.isEmpty() }
 
 internal fun ByteArray.strictText(): String = decodeToString(throwOnInvalidSequence = true)
 

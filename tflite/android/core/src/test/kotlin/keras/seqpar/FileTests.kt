@@ -117,6 +117,18 @@ class FileTests(private val python: PythonCases, private val engines: LiteRtLibr
             assertFails<IllegalArgumentException>("gains.labels.txt", "2 labels", "5 outputs") {
                 Runner(File(copy, "gains.tflite"), engines)
             }
+            File(copy, "gains.labels.txt").writeText("\uFEFF1\r2\r\n3 \n4\n5\n\n")
+            assertFails<IllegalArgumentException>("gains.labels.txt", "disagrees") {
+                Runner(File(copy, "gains.tflite"), engines)
+            }
+            File(copy, "gains.labels.txt").writeBytes(byteArrayOf(0xE9.toByte(), 10))
+            assertFails<IllegalArgumentException>("gains.labels.txt", "is not in UTF-8") {
+                Runner(File(copy, "gains.tflite"), engines)
+            }
+        }
+        check("label files are read clean") {
+            val text = "\uFEFFa\rb \r\ncafe\u0301\n\n"
+            assertEquals(listOf("a", "b", "caf\u00E9"), lines(text.toByteArray()))
         }
     }
 
