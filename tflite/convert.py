@@ -58,6 +58,12 @@ with flag_group("File"):
     )
     flags.DEFINE_enum("input_dtype", "float32", mobile.DTYPES, "For int8: of the input.")
     flags.DEFINE_enum("output_dtype", "float32", mobile.DTYPES, "For int8: of the scores.")
+    flags.DEFINE_enum(
+        "outputs",
+        "scores",
+        ["scores", "logits"],
+        "What the file gives. Int8 scores have steps of 1/256: take logits for many categories.",
+    )
     flags.DEFINE_integer(
         "calibration",
         300,
@@ -151,6 +157,7 @@ def main(argv: list[str]) -> None:
             calibration=calibration,
             input_dtype=args.input_dtype,
             output_dtype=args.output_dtype,
+            outputs=args.outputs,
             quantizer=args.quantizer,
             max_gain=max_gain,
             description=args.description,

@@ -17,6 +17,7 @@ import os
 
 os.environ["KERAS_BACKEND"] = "tensorflow"  # the converter's
 
+import dataclasses
 import tempfile
 from pathlib import Path
 
@@ -59,16 +60,18 @@ def check(
     runner: mobile.PackRunner, model: keras.Model, images: np.ndarray, quantization: str
 ) -> None:
     """Prints how often pack and Keras predict the same; refuses a pack that disagrees too often."""
-    least = args.min_agreement
-    if least is None:
-        least = mobile.BOUNDS[quantization].min_agreement
-    expected = predict(model, images).argmax(-1)
-    share = float(np.mean(runner(images).argmax(-1) == expected))
-    print(f"top-1 agreement with Keras: {share:.2%} of {len(images)} images, >= {least:.2%}")
-    if not share >= least:
-        raise ValueError(
-            f"The pack disagrees with Keras: {share:.2%} is below {least:.2%}. Nothing was changed."
-        )
+    bounds = mobile.BOUNDS[quantization]
+    if args.min_agreement is not None:
+        bounds = dataclasses.replace(bounds, min_agreement=args.min_agreement)
+    expected, scores = predict(model, images).argmax(-1), runner(images)
+    share = float(np.mean(scores.argmax(-1) == expected))
+    ties = float(np.mean((scores == scores.max(-1, keepdims=True)).sum(-1) > 1))
+    print(
+        f"top-1 agreement with Keras: {share:.2%} of {len(images)} images, "
+        f">= {bounds.min_agreement:.2%}; ties at the top: {ties:.2%}"
+    )
+    if problem := bounds.agreement_problem("top-1 agreement", share, len(images)):
+        raise ValueError(f"The pack disagrees with Keras: {problem}. Nothing was changed.")
 
 
 def measure(

@@ -9,7 +9,8 @@ from keras_seqpar.utils.lazy import lazy_names
 __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
-        "checking.verifying": ["BOUNDS", "Bounds", "Report", "verify"],
+        "checking.bounds": ["BOUNDS", "Bounds"],
+        "checking.verifying": ["Report", "verify"],
         "export.aware": ["convert_aware"],
         "export.converting": ["convert"],
         "export.crops": ["convert_crops"],

@@ -55,6 +55,14 @@ class NetworkFacts:
         return self.parts.threshold if self.parts else None
 
     @property
+    def activation(self) -> str | None:
+        """The activation over the logits; of a network from elsewhere, that of its last layer."""
+        if self.parts:
+            return self.parts.classifier_activation
+        last = getattr(self.model.layers[-1], "activation", None)
+        return getattr(last, "__name__", None)
+
+    @property
     def gains(self) -> int | None:
         """The number of gains that a second input takes; `None` without such an input."""
         return self.model.inputs[1].shape[-1] if len(self.model.inputs) > 1 else None

@@ -81,6 +81,7 @@ def files(folder: Path, net: keras.Model, squares: np.ndarray) -> list[dict]:
         "uint8": {"quantization": "int8", "input_dtype": "uint8", "output_dtype": "uint8"},
         "int8": {"quantization": "int8", "input_dtype": "int8", "output_dtype": "int8"},
     }
+    kinds["logits"] = {**kinds["uint8"], "outputs": "logits"}
     found = []
     for kind, options in kinds.items():
         if options["quantization"] == "int8":

@@ -7,6 +7,7 @@ import {readFile} from './file.js';
 
 const WASM = new URL('./node_modules/@litertjs/core/wasm/', import.meta.url).pathname;
 const NONE = 'none_of_these';
+const ACTIVATIONS = ['softmax', 'sigmoid', 'linear', null]; // computed from logits
 const ARRAYS = {float32: Float32Array, uint8: Uint8Array};
 
 let runtime = null; // loaded once
@@ -56,11 +57,18 @@ export async function run(network, pixels, {signature, gains} = {}) {
     const output = current.outputs.find(each => each.name === name);
     return output ? decode(outputs[name].toTypedArray(), output) : null;
   };
-  const scores = read('scores');
+  const scores = activate(read('scores'), about);
   const none = read(NONE);
   for (const tensor of [...Object.values(inputs), ...Object.values(outputs)]) tensor.delete();
   const milliseconds = performance.now() - start;
   return {scores, none: none && none[0] > 0.5, milliseconds};
+}
+
+// The scores of a file: what it gives, or computed from logits where it says that it gives these.
+function activate(values, {outputs = 'scores', activation = null}) {
+  if (outputs === 'scores' || activation === null || activation === 'linear') return values;
+  if (activation === 'sigmoid') return values.map(value => 0.5 + 0.5 * Math.tanh(0.5 * value));
+  return Float32Array.from(subset(values, [...values.keys()], null));
 }
 
 /**
@@ -104,6 +112,10 @@ function check({inputs, outputs}, about) {
           '--input_dtype and --output_dtype uint8 or float32.',
       );
     }
+  }
+  const {outputs: gives = 'scores', activation = null} = about;
+  if (gives !== 'scores' && (gives !== 'logits' || !ACTIVATIONS.includes(activation))) {
+    throw new Error(`The file gives ${gives} for the activation ${activation}: convert it again.`);
   }
   if (!about.mean) {
     throw new Error('The file does not say how its images are normalized.');

@@ -7,43 +7,25 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from keras_seqpar.mobile.checking.bounds import (
+    BOUNDS,
+    CONFIDENCE,
+    LOGIT_BOUNDS,
+    MARGIN,
+    Bounds,
+    bounds_for,
+    needed,
+    proven,
+)
 from keras_seqpar.mobile.network import in_float32, read_network
-from keras_seqpar.mobile.runtime.runner import Runner
+from keras_seqpar.mobile.runtime.activations import activate
+from keras_seqpar.mobile.runtime.runner import LOGITS, SCORES, Runner
+from keras_seqpar.networks.parts import with_activation
 from keras_seqpar.surgery.unknowns import none_of_these
+from keras_seqpar.utils.warning import warn_user
 
 RUNS = 50  # of which the median latency is taken
 BATCH = 32  # images per call of the Keras network
-
-
-@dataclasses.dataclass(frozen=True)
-class Bounds:
-    """How far a file may differ from its Keras network.
-
-    Args:
-        max_error: largest difference of any score, relative to the range (largest minus
-            smallest) of all of Keras's scores.
-        min_agreement: least share of images for which both predict the same category, and for
-            which both decide the same about none of these.
-        max_accuracy_drop: how far the file's accuracy may be below Keras's; `None` for any.
-    """
-
-    max_error: float
-    min_agreement: float
-    max_accuracy_drop: float | None = None
-
-
-# A few times what was measured on trained ResNet-18 PHLs (digits at 32 pixels, accuracy 99 %,
-# and Imagenette at 64 pixels, half trained, 55 %): largest errors of 2e-6, 0.005, 0.06, 0.13 and
-# least agreements of 1, 1, 0.987, 0.977. float32 differs by the order of summation and by batch
-# normalization, which folds into convolutions; an accelerator that rounds products (TF32) differs
-# more.
-BOUNDS = {
-    "float32": Bounds(1e-5, 0.99),
-    "float16": Bounds(1e-2, 0.99),
-    "dynamic": Bounds(0.2, 0.97),
-    "int8": Bounds(0.4, 0.97),
-    "int16x8": Bounds(0.2, 0.97),
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +50,10 @@ class Report:
         interpreter: name and version of the interpreter.
         threads: number of its CPU threads.
         bounds: the bounds that the file must keep.
+        ties: share of images for which several categories have the file's best score, but one has
+            Keras's.
+        zeros: share of the file's scores that are exactly 0.
+        outputs: what was compared: `"scores"`, or the `"logits"` of a file that gives these.
         signature: the signature that ran, in a file of several.
     """
 
@@ -86,6 +72,9 @@ class Report:
     interpreter: str
     threads: int
     bounds: Bounds
+    ties: float
+    zeros: float
+    outputs: str = SCORES
     signature: str | None = None
 
     @property
@@ -102,15 +91,22 @@ class Report:
                 f"the largest error, {self.max_error:.2g} of the output range, is above "
                 f"{self.bounds.max_error:g}"
             )
+        most = self.bounds.max_mean_error
+        if not found and most is not None and not self.mean_error <= most:
+            found.append(
+                f"the mean error, {self.mean_error:.2g} of the output range, is above {most:g}"
+            )
         shares = {"top-1 agreement": self.agreement}
         if self.none_agreement is not None:
             shares["agreement on none of these"] = self.none_agreement
         for name, share in shares.items():
-            if not share >= self.bounds.min_agreement:
-                found.append(
-                    f"the {name} with Keras, {share:.2%} of {self.images} images, is below "
-                    f"{self.bounds.min_agreement:.2%}"
-                )
+            if problem := self.bounds.agreement_problem(name, share, self.images):
+                found.append(problem)
+        if self.ties > 1 - self.bounds.min_agreement:
+            found.append(
+                f"for {self.ties:.2%} of {self.images} images several categories share the best "
+                "score, so chance decides which is predicted: convert with outputs='logits'"
+            )
         most = self.bounds.max_accuracy_drop
         if most is not None and self.accuracy is not None and self.keras_accuracy is not None:
             drop = round(self.keras_accuracy - self.accuracy, 9)  # of shares of whole images
@@ -133,10 +129,15 @@ class Report:
 
     def __str__(self) -> str:
         threads = f"{self.threads} thread" + ("s" if self.threads > 1 else "")
+        wanted, mean = self.bounds.min_proven, self.bounds.max_mean_error
+        proof = ("" if wanted is None else f">= {wanted:.2%}, ") + f"{CONFIDENCE:.0%} confidence"
+        mean = "" if mean is None else f"<= {mean:g}, "
         rows = [
             ("top-1 agreement", f"{self.agreement:.2%}", f">= {self.bounds.min_agreement:.2%}"),
+            ("proven by these", f"{proven(self.agreement, self.images):.2%}", proof),
             ("largest error", f"{self.max_error:.2g}", f"<= {self.bounds.max_error:g}"),
-            ("mean error", f"{self.mean_error:.2g}", "of the output range"),
+            ("mean error", f"{self.mean_error:.2g}", f"{mean}of the range of {self.outputs}"),
+            ("ties at the top", f"{self.ties:.2%}", f"of images; {self.zeros:.2%} of scores are 0"),
         ]
         if self.accuracy is not None:
             note = f"Keras {self.keras_accuracy:.2%}"
@@ -174,15 +175,21 @@ def verify(
     """Runs a file and its Keras network on the same images.
 
     A network in mixed precision is compared in float32, a gains input is neutral. Where the
-    network stores a threshold, the decisions about none of these are compared as well. Runs on
-    every backend.
+    network stores a threshold, the decisions about none of these are compared as well. Of a file
+    that gives logits, these are compared. Runs on every backend.
+
+    Few images prove little: all of 5 images agree half of the time where 87 % of all do. So a
+    file whose scores may differ (all kinds but float32 and float16) passes only if its agreement
+    on these images proves, with 95 % confidence, that it is no more than 3 points below the bound:
+    with the usual bound of 97 %, 49 images that all agree do. The message says how many it takes.
 
     Args:
         path: a .tflite file.
         model: the network that it was made of; of one signature, the cutout with its categories.
-        images: real images `(n, height, width, channels)` as the network takes them.
+        images: real images `(n, height, width, channels)` as the network takes them, 100 or more.
         labels: `(n,)` index of the true category of every image.
-        max_error: replaces `BOUNDS[quantization].max_error`.
+        max_error: replaces `BOUNDS[quantization].max_error`; the bound of the mean error changes
+            by the same factor.
         min_agreement: replaces `BOUNDS[quantization].min_agreement`.
         max_accuracy_drop: how far the file's accuracy may be below Keras's: 0.01 is one point.
             Needs labels; by default any accuracy is allowed.
@@ -207,17 +214,21 @@ def verify(
     runner = Runner(path, threads=threads, interpreter=interpreter, signature=signature)
     facts = read_network(model)
     images = facts.check_images(images, runner.input_shape[1:])
-    bounds = _bounds(runner, max_error, min_agreement, max_accuracy_drop)
+    as_logits = runner.outputs == LOGITS
+    logits = as_logits or (facts.parts is not None and facts.activation in (None, "linear"))
+    bounds = _bounds(runner, logits, max_error, min_agreement, max_accuracy_drop)
     if max_accuracy_drop is not None and labels is None:
         raise ValueError("max_accuracy_drop needs labels: the true category of every image.")
     network = in_float32(model)
+    if as_logits and facts.parts is not None:
+        network = with_activation(network, None)
     if facts.threshold:
         network = none_of_these(network)
     expected, *decided = _keras_outputs(network, images)
     if expected.ndim != 2:
         raise ValueError(f"Only scores (n, categories) can be verified, got {expected.shape}.")
     labels = _check_labels(labels, expected)
-    scores, none = runner.decide(images)
+    scores, none = runner.decide_checked(images, logits=as_logits)
     if bool(decided) != (none is not None):
         raise ValueError(
             f"Only one of {str(path)!r} and the model {model.name!r} says none of these: the file "
@@ -230,6 +241,7 @@ def verify(
         )
     spread = float(expected.max() - expected.min())
     errors = np.abs(scores - expected) / (spread or 1.0)
+    _warn_of_few_images(len(images), bounds)
     top, keras_top = scores.argmax(-1), expected.argmax(-1)
     return Report(
         path=runner.path,
@@ -247,27 +259,39 @@ def verify(
         interpreter=runner.interpreter,
         threads=threads,
         bounds=bounds,
+        ties=float((_tied(scores) & ~_tied(expected)).mean()),
+        zeros=float((activate(scores, facts.activation if as_logits else None) == 0).mean()),
+        outputs=LOGITS if logits else SCORES,
         signature=runner.signature,
     )
 
 
-def _bounds(
-    runner: Runner,
-    max_error: float | None,
-    min_agreement: float | None,
-    max_accuracy_drop: float | None,
-) -> Bounds:
+def _bounds(runner: Runner, logits: bool, *given: float | None) -> Bounds:
     """The bounds given, or those of the file's quantization."""
-    usual = BOUNDS.get(runner.about.get("quantization", ""))
-    if usual is not None:
-        max_error = usual.max_error if max_error is None else max_error
-        min_agreement = usual.min_agreement if min_agreement is None else min_agreement
-    if max_error is None or min_agreement is None:
+    usual = (LOGIT_BOUNDS if logits else BOUNDS).get(runner.about.get("quantization", ""))
+    bounds = bounds_for(usual, *given)
+    if bounds is None:
         raise ValueError(
             f"{runner.path.name} does not say how it was quantized (it was not made here), so it "
             "has no usual bounds. Give max_error and min_agreement."
         )
-    return Bounds(max_error, min_agreement, max_accuracy_drop)
+    return bounds
+
+
+def _warn_of_few_images(images: int, bounds: Bounds) -> None:
+    """Says what few images prove, where the bounds ask for no proof."""
+    wanted = max(0.0, bounds.min_agreement - MARGIN)
+    if bounds.min_proven is None and (sure := proven(1.0, images)) < wanted:
+        warn_user(
+            f"Compared on {images} image{'s' * (images > 1)}: that proves an agreement of "
+            f"{sure:.2%} or more only ({CONFIDENCE:.0%} confidence). Compare on "
+            f"{needed(1.0, wanted)} or more."
+        )
+
+
+def _tied(scores: np.ndarray) -> np.ndarray:
+    """Whether several categories have the best score, `(n,)` bool."""
+    return (scores == scores.max(-1, keepdims=True)).sum(-1) > 1
 
 
 def _keras_outputs(model: keras.Model, images: np.ndarray) -> list[np.ndarray]:

@@ -13,6 +13,7 @@ from keras_seqpar.mobile.export.specification import specify
 from keras_seqpar.mobile.format.files import Converted, check_path
 from keras_seqpar.mobile.network import NetworkFacts, read_network
 from keras_seqpar.mobile.quantization.qat.compat import has_fake_quantization, need
+from keras_seqpar.mobile.runtime.runner import LOGITS
 
 
 def convert_aware(
@@ -22,6 +23,7 @@ def convert_aware(
     *,
     input_dtype: str = "float32",
     output_dtype: str = "float32",
+    outputs: str = "scores",
     batch_size: int = 1,
     image_size: tuple[int, int] | None = None,
     labels: bool | Sequence[str] = True,
@@ -42,6 +44,7 @@ def convert_aware(
         path: where to write, ending in `.tflite`; the folder must exist.
         input_dtype: `"uint8"`, `"int8"` or `"float32"`, as for `convert`.
         output_dtype: likewise, of the scores.
+        outputs: `"scores"` or `"logits"`, as for `convert`.
         batch_size: the fixed number of images per run.
         image_size: `(height, width)`, for a network that takes images of any size.
         labels: as for `convert`.
@@ -70,6 +73,7 @@ def convert_aware(
         quantization="int8",
         input_dtype=input_dtype,
         output_dtype=output_dtype,
+        outputs=outputs,
         batch_size=batch_size,
         image_size=image_size,
         labels=labels,
@@ -77,7 +81,7 @@ def convert_aware(
         author=author,
         license=license,
     )
-    scoring = _with_scores(aware, network)
+    scoring = _with_scores(aware, network, outputs)
     spec = specify(network, options, learned_ranges=True)
     # With fake quantization in the graph, the converter's dynamic kind is int8 throughout.
     content = to_tflite(scoring, spec.shape, "dynamic")
@@ -85,8 +89,8 @@ def convert_aware(
     return describe(content, spec, {"quantizer": "aware"}).write(path)
 
 
-def _with_scores(aware, network: NetworkFacts):
-    """The network to convert: with the activation over the categories that `network` has."""
+def _with_scores(aware, network: NetworkFacts, outputs: str):
+    """The network to convert: with the activation that `network` has, unless logits are wanted."""
     model, parts = network.model, network.parts
     tf_keras = need("tf_keras")
     if not isinstance(aware, tf_keras.Model):
@@ -109,7 +113,7 @@ def _with_scores(aware, network: NetworkFacts):
             f"The model {model.name!r} stores a threshold for none of these, which was fitted on "
             "the logits before training. Remove it: keras_seqpar.with_threshold(model, None)."
         )
-    if parts is None or parts.classifier_activation in (None, "linear"):
+    if outputs == LOGITS or parts is None or parts.classifier_activation in (None, "linear"):
         return aware
     score = tf_keras.layers.Activation(parts.classifier_activation, name="scores")
     return tf_keras.Model(aware.inputs, score(aware.output), name=aware.name)

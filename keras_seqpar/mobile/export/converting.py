@@ -14,6 +14,8 @@ from keras_seqpar.mobile.export.specification import FileSpecification, specify
 from keras_seqpar.mobile.format.files import Converted, check_path
 from keras_seqpar.mobile.network import in_float32, read_network
 from keras_seqpar.mobile.quantization.post_training import quantize_model
+from keras_seqpar.mobile.runtime.runner import LOGITS
+from keras_seqpar.networks.parts import with_activation
 from keras_seqpar.surgery.unknowns import none_of_these
 
 
@@ -25,6 +27,7 @@ def convert(
     calibration: np.ndarray | None = None,
     input_dtype: str = "float32",
     output_dtype: str = "float32",
+    outputs: str = "scores",
     batch_size: int = 1,
     image_size: tuple[int, int] | None = None,
     labels: bool | Sequence[str] = True,
@@ -69,6 +72,10 @@ def convert(
             network that takes pixels, uint8 are the pixels (scale 1, zero point 0).
         output_dtype: for int8, likewise, of the scores. `none_of_these` is decided on the logits
             inside the file, and is float32 in every file.
+        outputs: `"scores"`, or `"logits"`: the file leaves out the activation, and `Runner`, the
+            Kotlin code and the page compute the scores from the logits, in floats. Int8 scores have
+            steps of 1/256, so for more than 64 categories take logits (there is a warning). Other
+            clients of the file get logits, whose order is that of the scores.
         batch_size: the fixed number of images per run.
         image_size: `(height, width)`, for a network that takes images of any size.
         labels: write `<name>.labels.txt`, one label per line in the order of the outputs, and
@@ -107,6 +114,7 @@ def convert(
         calibration=calibration,
         input_dtype=input_dtype,
         output_dtype=output_dtype,
+        outputs=outputs,
         batch_size=batch_size,
         image_size=image_size,
         labels=labels,
@@ -128,6 +136,8 @@ def make_file(spec: FileSpecification) -> FileContent:
     """
     network, options = spec.network, spec.options
     model = in_float32(network.model)
+    if options.outputs == LOGITS:
+        model = with_activation(model, None)
     if network.threshold:
         model = none_of_these(model)
     by_ai_edge = options.quantizer == "ai_edge"

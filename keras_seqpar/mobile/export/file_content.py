@@ -9,7 +9,7 @@ from typing import Any
 from keras_seqpar.mobile.export.specification import FileSpecification
 from keras_seqpar.mobile.format.files import Converted, write
 from keras_seqpar.mobile.network import NetworkFacts
-from keras_seqpar.mobile.runtime.runner import NONE
+from keras_seqpar.mobile.runtime.runner import NONE, SCORES
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -110,6 +110,8 @@ def _about(spec: FileSpecification) -> dict[str, Any]:
         about["mean"], about["std"] = network.normalization
     if network.parts:
         about["activation"] = network.parts.classifier_activation
+    if spec.options.outputs != SCORES:
+        about["outputs"] = spec.options.outputs
     if spec.gain_limit:
         about["max_gain"] = spec.gain_limit
     if network.threshold:

@@ -9,6 +9,9 @@ from keras_seqpar.families.layers import check_gain
 from keras_seqpar.mobile.export.options import INTEGERS, FileOptions
 from keras_seqpar.mobile.network import NetworkFacts
 from keras_seqpar.mobile.quantization.calibration import check_calibration, check_no_gains
+from keras_seqpar.mobile.quantization.score_steps import TAKE_LOGITS, warn_of_coarse_scores
+from keras_seqpar.mobile.runtime.activations import ACTIVATIONS
+from keras_seqpar.mobile.runtime.runner import LOGITS
 from keras_seqpar.utils.names import check_label
 from keras_seqpar.utils.warning import warn_user
 
@@ -195,6 +198,24 @@ def _check_meaning(network: NetworkFacts, options: FileOptions) -> None:
             "cannot decide on in floats. Take another quantization, or remove the threshold: "
             "keras_seqpar.with_threshold(model, None)."
         )
+    activation = network.activation
+    if options.outputs == LOGITS and (network.parts is None or activation not in ACTIVATIONS):
+        raise ValueError(
+            f"outputs='logits' leaves out softmax, sigmoid or linear of a network of this package. "
+            f"{network.who} has {activation!r}"
+            + ("." if network.parts else " and was built elsewhere.")
+            + " Give its last layer no activation, and convert its outputs as they are."
+        )
+    warn_of_coarse_scores(
+        network.outputs,
+        activation,
+        options.quantization,
+        logits=options.outputs == LOGITS,
+        who=network.who,
+        advice=TAKE_LOGITS
+        if network.parts
+        else "Build it without its softmax, and compute the scores from its logits in floats.",
+    )
     if options.input_dtype == "uint8" and network.takes_pixels is False:
         warn_user(
             f"The model {network.name!r} takes normalized input, so the file's uint8 images are "

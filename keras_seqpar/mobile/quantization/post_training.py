@@ -16,8 +16,10 @@ from keras_seqpar.mobile.format.files import (
 )
 from keras_seqpar.mobile.images import batches
 from keras_seqpar.mobile.quantization.calibration import check_calibration, check_no_gains
+from keras_seqpar.mobile.quantization.score_steps import warn_of_coarse_scores
 from keras_seqpar.mobile.runtime.labels import find_labels
 from keras_seqpar.mobile.runtime.reading import read_tflite
+from keras_seqpar.mobile.runtime.runner import LOGITS
 
 
 def quantize(
@@ -87,6 +89,13 @@ def quantize(
             _takes_pixels(contents.about),
             f"the file {source.name!r}",
         )
+    warn_of_coarse_scores(
+        outputs,
+        contents.about.get("activation"),
+        quantization,
+        logits=contents.about.get("outputs") == LOGITS,
+        who=f"the file {source.name!r}",
+    )
     model, operations, _ = quantize_model(
         content,
         contents.about,

@@ -13,13 +13,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from keras_seqpar.hierarchy.tree import Hierarchy, Node
+from keras_seqpar.mobile.runtime.activations import ACTIVATIONS
 from keras_seqpar.networks.thresholds import Threshold
 
 MANIFEST = "manifest.json"
 TRUNK = "trunk.tflite"
 FORMAT = "keras_seqpar branch pack"
 VERSION = 1
-ACTIVATIONS = ("softmax", "sigmoid", "linear", None)  # that `PackRunner` can apply
 
 
 @dataclasses.dataclass(frozen=True)

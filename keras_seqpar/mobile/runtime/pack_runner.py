@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_seqpar.hierarchy.tree import Hierarchy, Node
+from keras_seqpar.mobile.runtime.activations import activate
 from keras_seqpar.mobile.runtime.interpreters import not_picklable
 from keras_seqpar.mobile.runtime.manifest import Part, Tensor, read_manifest
 from keras_seqpar.mobile.runtime.runner import Runner, check_images, encode
@@ -195,7 +196,7 @@ class PackRunner:
             logits, manifest = self.logits(images, categories), self.manifest
         complete = logits.shape[1] == len(manifest.hierarchy.categories)
         none = manifest.threshold.rejects(logits) if manifest.threshold and complete else None
-        return _activate(logits, manifest.classifier_activation), none
+        return activate(logits, manifest.classifier_activation), none
 
     def logits(self, images: np.ndarray, categories: Sequence[str] | None = None) -> np.ndarray:
         """Computes the logits of images.
@@ -245,7 +246,7 @@ class PackRunner:
             with self._lock:
                 chosen = self._choose(categories)
                 start = time.perf_counter()
-                _activate(self._run(image, chosen)[None], self.manifest.classifier_activation)
+                activate(self._run(image, chosen)[None], self.manifest.classifier_activation)
                 times.append(1e3 * (time.perf_counter() - start))
         return np.array(times[warm_up:])
 
@@ -310,13 +311,3 @@ def _tensor(detail: dict) -> Tensor:
     scale, zero_point = detail["quantization"]
     shape = tuple(map(int, detail["shape"]))
     return Tensor(shape, np.dtype(detail["dtype"]).name, float(scale), int(zero_point))
-
-
-def _activate(logits: np.ndarray, activation: str | None) -> np.ndarray:
-    """The scores `(n, categories)` of logits; `activation` is one of `manifest.ACTIVATIONS`."""
-    if activation == "softmax":
-        powers = np.exp(logits - logits.max(-1, keepdims=True))
-        return powers / powers.sum(-1, keepdims=True)
-    if activation == "sigmoid":
-        return 0.5 + 0.5 * np.tanh(0.5 * logits)  # overflows nowhere
-    return logits

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_seqpar.mobile.runtime.activations import ACTIVATIONS, activate
 from keras_seqpar.mobile.runtime.interpreters import Signature, find_interpreter, not_picklable
 from keras_seqpar.mobile.runtime.labels import find_labels
 from keras_seqpar.mobile.runtime.reading import read_tflite
 from keras_seqpar.utils.pixels import Limits, check_values, limits_of
 from keras_seqpar.utils.warning import warn_user
 
+SCORES, LOGITS = OUTPUTS = ("scores", "logits")
 NONE = "none_of_these"  # output of files whose network stores a threshold
 
 
@@ -22,8 +24,9 @@ class Runner:
     """A .tflite file that is loaded and ready to run.
 
     It has the inputs and outputs of the Keras network: integers at the file's inputs and outputs
-    are scaled here. Several threads may call it: their calls are computed one after the other. It
-    cannot be pickled; another process makes its own from the path.
+    are scaled here, and where the file gives logits (`outputs="logits"` of `convert`), the scores
+    are computed from them in floats. Several threads may call it: their calls are computed one
+    after the other. It cannot be pickled; another process makes its own from the path.
 
     Args:
         path: a .tflite file; labels are read from its metadata, or from `<name>.labels.txt` beside
@@ -44,9 +47,9 @@ class Runner:
             takes pixels; `None` where the file does not say it.
         labels: one per score in order; `None` if neither has any.
         about: what `convert` wrote into the file: name of the network, quantization, `mean`
-            and `std` of its input in pixels, `activation` over its logits, `none_of_these` with
-            the threshold if it stores one, `max_gain` where gains are limited; empty for other
-            files.
+            and `std` of its input in pixels, `activation` over its logits, `outputs` if these are
+            its logits, `none_of_these` with the threshold if it stores one, `max_gain` where gains
+            are limited; empty for other files.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -132,10 +135,16 @@ class Runner:
         count = int(self._scores["shape"][-1])
         inside = contents.signatures[self.signature] if self.signature else contents.labels
         self.labels = find_labels(self.path, count, inside, only_inside=bool(self.signature))
+        self._activation = _activation(self.path, self.about)
         self.limits = _input_limits(self.path, self.about, self._image)
 
     def __reduce_ex__(self, protocol):
         raise not_picklable(self, self.path)
+
+    @property
+    def outputs(self) -> str:
+        """What the file gives: `"scores"`, or `"logits"` from which scores are computed here."""
+        return self.about.get("outputs", SCORES)
 
     @property
     def input_dtype(self) -> np.dtype:
@@ -187,9 +196,16 @@ class Runner:
         return self.decide_checked(images, gains)
 
     def decide_checked(
-        self, images: np.ndarray, gains: np.ndarray | None = None
+        self, images: np.ndarray, gains: np.ndarray | None = None, *, logits: bool = False
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Does what `decide` does, for images that were checked already."""
+        """Does what `decide` does, for images that were checked already.
+
+        Args:
+            images: as for `decide`.
+            gains: as for `decide`.
+            logits: return the logits of a file that gives these, not the scores.
+        """
+        activation = None if logits else self._activation
         batch, *shape = self.input_shape
         scores, none = [], []
         with self._lock:
@@ -198,7 +214,7 @@ class Runner:
                 some = images[start : start + batch]
                 fill = np.resize(some, (batch, *shape)) if len(some) < batch else some
                 self._run(encode(fill, self._image))
-                scores.append(self._read(self._scores)[: len(some)])
+                scores.append(activate(self._read(self._scores), activation)[: len(some)])
                 if self._none:
                     none.append(self._read(self._none)[: len(some), 0] > 0.5)
         return np.concatenate(scores), np.concatenate(none) if none else None
@@ -222,7 +238,7 @@ class Runner:
                 self._set_gains(None)
                 start = time.perf_counter()
                 self._run(image)
-                self._read(self._scores)
+                activate(self._read(self._scores), self._activation)
                 times.append(1e3 * (time.perf_counter() - start))
         return np.array(times[warm_up:])
 
@@ -299,6 +315,20 @@ def encode(values: np.ndarray, detail: dict) -> np.ndarray:
         return values
     limits = np.iinfo(dtype)
     return np.clip(np.round(values / scale) + zero, limits.min, limits.max).astype(dtype)
+
+
+def _activation(path: Path, about: Mapping) -> str | None:
+    """What turns a file's outputs into scores; `None` where they are what the network gives."""
+    if about.get("outputs", SCORES) == SCORES:
+        return None
+    activation = about.get("activation")
+    if about["outputs"] != LOGITS or activation not in ACTIVATIONS:
+        raise ValueError(
+            f"{str(path)!r} gives {about['outputs']!r} for the activation {activation!r}, which "
+            "this keras_seqpar cannot turn into scores. Convert it again, or install the "
+            "keras_seqpar that made it."
+        )
+    return activation
 
 
 def _input_limits(path: Path, about: Mapping, image: dict) -> Limits | None:

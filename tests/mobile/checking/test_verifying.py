@@ -1,6 +1,7 @@
 """Verification: a report that says what is, and a file that disagrees does not pass."""
 
 import dataclasses
+import warnings
 
 import keras
 import numpy as np
@@ -50,7 +51,68 @@ def test_report(trained, tmp_path):
     lines = str(report).splitlines()
     assert lines[0] == (f"net.tflite (float32) in {report.interpreter}, beside Keras on 109 images")
     assert "  top-1 agreement      100.00%  >= 99.00%" in lines
+    assert "  proven by these       97.29%  95% confidence" in lines
+    assert "  ties at the top        0.00%  of images; 0.00% of scores are 0" in lines
     assert any(line.endswith("ms, 2 threads, 50 runs") for line in lines)
+
+
+def test_few_images_prove_little(net, tmp_path):
+    path = mobile.convert(net, tmp_path / "net.tflite", quantization="dynamic").path
+    for count in (1, 5, 48):
+        report = mobile.verify(path, net, pixels(count), max_error=1)
+        assert report.agreement == 1
+        with pytest.raises(ValueError, match=f"on {count} image.* compare on 49 or more images"):
+            report.check()
+        assert "95% confidence" in str(report)
+    assert mobile.verify(path, net, pixels(49), max_error=1).check().agreement == 1
+    mobile.verify(path, net, pixels(5), max_error=1, min_agreement=0.5).check()
+    five = dataclasses.replace(report, images=500, agreement=0.925)
+    assert "92.50% of 500 images, is below 97.00%" in five.problems[0]
+
+
+def test_few_images_are_said_where_errors_are_small(net, path):
+    with pytest.warns(UserWarning, match="Compared on 1 image: that proves .* 5.00% or more"):
+        mobile.verify(path, net, pixels(1)).check()
+
+
+@pytest.fixture(scope="module")
+def many():
+    """A network of 300 categories whose best scores are close to each other, and images."""
+    labels = [f"c{i}" for i in range(300)]
+    options = {"include_preprocessing": True, "input_shape": (16, 16, 3), "stem": "small"}
+    net = sp.build_plain(labels, family="resnet18", width=1 / 64, seed=0, **options)
+    harness.randomize(net)
+    kernel = next(v for v in net.trainable_variables if v.shape[-1] == 300)
+    kernel.assign(np.random.default_rng(0).normal(0, 0.02, kernel.shape))
+    return net, pixels(60, seed=1)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "uint8"])
+def test_coarse_scores_are_said_and_logits_are_not_coarse(many, tmp_path, dtype):
+    net, images = many
+    options = {"quantization": "int8", "calibration": images, "output_dtype": dtype}
+    with pytest.warns(UserWarning, match=r"steps of 1/256, and the 300 scores.*outputs='logits'"):
+        path = mobile.convert(net, tmp_path / "scores.tflite", **options).path
+    scores = mobile.Runner(path)(images)
+    coarse = mobile.verify(path, net, images)
+    assert coarse.zeros == (scores == 0).mean() > 0.2
+    assert coarse.ties == ((scores == scores.max(-1, keepdims=True)).sum(-1) > 1).mean() > 0.5
+    assert any("several categories share the best score" in text for text in coarse.problems)
+    assert f"{coarse.ties:.2%}  of images; {coarse.zeros:.2%} of scores are 0" in str(coarse)
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*steps of")
+        path = mobile.convert(net, tmp_path / "n.tflite", outputs="logits", **options).path
+    runner = mobile.Runner(path)
+    assert runner.outputs == "logits" and runner.about["activation"] == "softmax"
+    scores = runner(images)
+    assert np.allclose(scores.sum(-1), 1, atol=1e-5)
+    wanted = harness.predict(net, images.astype("float32"))
+    assert np.corrcoef(scores.ravel(), wanted.ravel())[0, 1] > 0.9
+    fine = mobile.verify(path, net, images)
+    assert fine.outputs == "logits" and "of the range of logits" in str(fine)
+    assert fine.ties < coarse.ties / 2 and fine.zeros < 0.01
+    assert fine.bounds.max_error == 0.1
 
 
 def test_the_time_is_the_median(net, path, monkeypatch):
@@ -85,11 +147,13 @@ def test_another_network_is_found_out(net, path):
 
 def test_bounds_can_be_set(net, path):
     assert mobile.verify(path, net, pixels(), max_error=0.0, min_agreement=1.0).bounds == (
-        mobile.Bounds(0.0, 1.0)
+        mobile.Bounds(0.0, 1.0, max_mean_error=0.0)
     )
     report = dataclasses.replace(mobile.verify(path, net, pixels()), max_error=float("nan"))
     assert "the largest error, nan" in report.problems[0]
-    report = dataclasses.replace(report, max_error=0.0, agreement=0.5)
+    report = dataclasses.replace(report, max_error=0.0, mean_error=0.1)
+    assert report.problems == ["the mean error, 0.1 of the output range, is above 5e-06"]
+    report = dataclasses.replace(report, mean_error=0.0, agreement=0.5)
     assert report.problems == [
         "the top-1 agreement with Keras, 50.00% of 20 images, is below 99.00%"
     ]

@@ -27,11 +27,11 @@ def test_gains_input(tmp_path, kind):
     net = sp.attention_input(network(3))
     made = mobile.convert(net, tmp_path / "gains.tflite", quantization=kind)
     runner = mobile.Runner(made.path)
-    images = noise(20)
+    images = noise(60)
     mobile.verify(made.path, net, images).check()
     assert [d["name"] for d in interpreter(made.path).get_input_details()] == ["image", "gains"]
     gains = np.array([0.2, 3.0, 1.0], "float32")
-    wanted = harness.predict(net, images.astype("float32"), np.tile(gains, (20, 1)))
+    wanted = harness.predict(net, images.astype("float32"), np.tile(gains, (60, 1)))
     bound = mobile.BOUNDS[kind].max_error
     assert np.abs(runner(images, gains) - wanted).max() < bound
     assert np.abs(runner(images) - wanted).max() > bound  # neutral is another thing

@@ -26,6 +26,7 @@ ALLOWED = {
     "keras_seqpar.selective.regions",
     "keras_seqpar.selective.regions.axis",
     "keras_seqpar.selective.regions.crops",
+    "keras_seqpar.selective.ranges",
     "keras_seqpar.utils",
     "keras_seqpar.utils.images",
     "keras_seqpar.utils.lazy",

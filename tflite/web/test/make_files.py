@@ -78,6 +78,7 @@ def main(folder: Path) -> None:
 
     mobile.convert(five, file("uint8"), **integers)
     mobile.convert(five, file("float"), quantization="float32")
+    mobile.convert(five, file("scored"), outputs="logits", **integers)
     mobile.convert(five, file("dynamic"))
     mobile.convert(five, file("int8"), **{**integers, "input_dtype": "int8"})
     mobile.convert(net, file("all"), quantization="float32")

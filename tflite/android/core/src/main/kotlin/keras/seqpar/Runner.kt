@@ -83,9 +83,12 @@ class Runner(
 
     override fun close() = loaded.close()
 
+    /** What turns the file's outputs into scores; `null` where they are what the network gives. */
+    private val activation: String? = loaded.closeOnError { activationOf(file, it.contents.about) }
+
     private fun answer(): Answer {
         loaded.run()
-        val scores = loaded.scores
+        val scores = activate(loaded.scores, activation)
         return Answer(
             labels ?: scores.indices.map { "$it" },
             scores,
@@ -243,6 +246,17 @@ internal fun load(
         engine.close()
         throw error
     }
+}
+
+private fun activationOf(file: File, about: JsonObject): String? {
+    val outputs = about["outputs"] ?: "scores"
+    if (outputs == "scores") return null
+    val activation = about["activation"]
+    require(outputs == "logits" && activation in listOf("softmax", "sigmoid", "linear", null)) {
+        "'$file' gives $outputs for the activation $activation, which this version cannot turn " +
+            "into scores. Convert it again."
+    }
+    return activation as String?
 }
 
 private fun labelsOf(file: File, loaded: LoadedFile, signature: String?): List<String>? {
