@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import os
 from collections.abc import Sequence
 
 import keras
@@ -11,6 +12,7 @@ from keras_seqpar.selective.arguments import RECEPTIVE_FIELD, check_number
 from keras_seqpar.selective.change_maps.flattening import flatten
 from keras_seqpar.selective.change_maps.program import compile_program
 from keras_seqpar.selective.change_maps.propagation import centered_rectangle
+from keras_seqpar.selective.litert_engine.report import FileReport, report_file
 
 SHARES = (0.01, 0.05, 0.10, 0.25)
 
@@ -101,12 +103,13 @@ class Report:
 
 
 def report(
-    model: keras.Model,
+    model: keras.Model | str | os.PathLike,
     shares: Sequence[float] = SHARES,
     *,
     reach: int | str = RECEPTIVE_FIELD,
     input_shape: Sequence[int] | None = None,
-) -> Report:
+    signature: str | None = None,
+) -> "Report | FileReport":
     """Tells how much a stream of this network can save at most; nothing is run.
 
     The bounds count the multiply-accumulates that are necessary when one square in the middle of
@@ -114,10 +117,11 @@ def report(
     at the border affects fewer outputs, several small changes affect more.
 
     Args:
-        model: a functional Keras model whose input is an image.
+        model: a functional Keras model whose input is an image, or the path of a .tflite file.
         shares: shares of the frame's area that change, above 0 and up to 1.
         reach: as for `stream`.
         input_shape: `(height, width, channels)`; needed where the model leaves sizes open.
+        signature: of a file with several signatures, the one to read; by default the first.
 
     Returns:
         The report; `print` it.
@@ -131,6 +135,15 @@ def report(
 
     >>> print(report(build_plain(10, family="resnet50", input_shape=(512, 512, 3))))
     """
+    if isinstance(model, (str, os.PathLike)):
+        if reach != RECEPTIVE_FIELD or input_shape is not None:
+            raise ValueError(
+                "reach and input_shape: only for Keras networks. A stream of a file is exact, and "
+                "its frames have the size of the file."
+            )
+        return report_file(model, shares, signature=signature)
+    if signature is not None:
+        raise ValueError("signature is for .tflite files only: a Keras network has none.")
     shares = tuple(float(share) for share in shares)
     if not shares or not all(0 < share <= 1 for share in shares):
         raise ValueError(f"shares must be numbers above 0 and up to 1, got {shares}.")

@@ -1,16 +1,14 @@
 """A network on a video, frame by frame: a row of numbers and an annotated frame for each."""
 
 import csv
-import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import keras
 import numpy as np
 
 from keras_seqpar.selective.viewers import Prediction, Viewer, draw_panel
-from keras_seqpar.utils.files import append_whole, naming_unwritten
 
 MODES = ("selective", "dense", "both")
 COLUMNS = (
@@ -94,7 +92,7 @@ class CsvWriter:
 
     def __init__(self, path: Path):
         self._path = path
-        self._file: io.FileIO | None = None
+        self._file: TextIO | None = None
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Adds a row with the keys `COLUMNS`.
@@ -104,14 +102,16 @@ class CsvWriter:
         """
         texts = {k: f"{v:.5g}" if isinstance(v, float) else v for k, v in row.items()}
         texts["time_ms"] = f"{row['time_ms']:.1f}"  # 5 digits end after 100 seconds
-        added = io.StringIO()
-        lines = csv.DictWriter(added, COLUMNS, lineterminator="\n")
-        if self._file is None:
-            with naming_unwritten(self._path):
-                self._file = open(self._path, "wb", buffering=0)
-            lines.writeheader()
-        lines.writerow(texts)
-        append_whole(self._file, added.getvalue().encode(), self._path)
+        try:
+            is_first = self._file is None
+            if self._file is None:  # each line goes to the disk at once
+                self._file = open(self._path, "w", 1, encoding="utf-8", newline="")
+            lines = csv.DictWriter(self._file, COLUMNS, lineterminator="\n")
+            if is_first:
+                lines.writeheader()
+            lines.writerow(texts)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self._path)) from error
 
     def __enter__(self) -> "CsvWriter":
         return self

@@ -7,7 +7,6 @@ space or permission is an `OSError` that names the file and the way on. Standard
 
 import contextlib
 import errno
-import io
 import json
 import os
 import re
@@ -188,30 +187,6 @@ def make_folder(path: str | os.PathLike) -> Path:
     with naming_unwritten(folder):
         folder.mkdir(parents=True, exist_ok=True)
     return Path(path)
-
-
-def append_whole(file: io.FileIO, content: bytes, path: str | os.PathLike) -> None:
-    """Adds content to a file that grows as results come: all of it or, on a full disk, nothing.
-
-    Args:
-        file: opened without a buffer.
-        content: for example a line.
-        path: of the file, for messages.
-
-    Raises:
-        OSError: it cannot be written. The file ends where it ended before.
-    """
-    start = file.tell()
-    try:
-        with naming_unwritten(path):
-            rest = memoryview(content)
-            while rest:  # a disk that becomes full takes a part first
-                rest = rest[file.write(rest) :]
-    except OSError:
-        with contextlib.suppress(OSError):
-            file.seek(start)
-            file.truncate()
-        raise
 
 
 @contextlib.contextmanager

@@ -1,5 +1,4 @@
 import errno
-import io
 import os
 import stat
 import subprocess
@@ -265,30 +264,6 @@ def test_the_way_on_where_no_file_is_named():
     more = OSError(f"{raised.value} Continue with --resume.")
     more.errno = errno.ENOSPC
     assert files.with_way_on(more) == str(more)
-
-
-class Filling(io.FileIO):
-    """A file on a disk that has room for some more bytes."""
-
-    room = 5
-
-    def write(self, content):
-        if not self.room:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        part = bytes(content)[: self.room]
-        self.room -= len(part)
-        return super().write(part)
-
-
-def test_what_grows_ends_with_the_last_whole_part(tmp_path):
-    path = tmp_path / "rows.csv"
-    with Filling(path, "w") as file:
-        files.append_whole(file, b"a,1\n", path)
-        with pytest.raises(OSError, match=r"rows\.csv cannot be written: No space left on device"):
-            files.append_whole(file, b"b,2\n", path)  # of which one byte had room
-        file.room = 4
-        files.append_whole(file, b"c,3\n", path)
-    assert path.read_bytes() == b"a,1\nc,3\n"
 
 
 def test_a_new_folder_in_place_of_a_temporary_one_needs_no_second_name(tmp_path):

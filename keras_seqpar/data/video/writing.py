@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 
 from keras_seqpar.data.video.sources import opencv
-from keras_seqpar.utils.files import append_whole, naming_unwritten
 
 QUALITY = 90  # of JPEG
 _UNKNOWN = b"\x01" + 7 * b"\xff"  # the length of a part that is still being written
@@ -83,12 +82,14 @@ class VideoWriter:
         cluster = _part("1F43B675", _number("E7", time) + _part("A3", block))
         step = max(1, round(1000 / self.frame_rate))
         self._next, self._end = time + (step if milliseconds is None else 1), time + step
-        if self._file is None:
-            self._shape = frame.shape
-            with naming_unwritten(self.path):
+        try:
+            if self._file is None:
+                self._shape = frame.shape
                 self._file = open(self.path, "wb", buffering=0)
-            cluster = self._head() + cluster
-        append_whole(self._file, cluster, self.path)
+                cluster = self._head() + cluster
+            self._file.write(cluster)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self.path)) from error
 
     def close(self) -> None:
         """Writes the length into the head of the file.
@@ -99,9 +100,12 @@ class VideoWriter:
         file, self._file = self._file, None
         if file is None:
             return
-        with naming_unwritten(self.path), file:
-            file.seek(self._head().index(_DURATION) + len(_DURATION))
-            file.write(struct.pack(">d", self._end))
+        try:
+            with file:
+                file.seek(self._head().index(_DURATION) + len(_DURATION))
+                file.write(struct.pack(">d", self._end))
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self.path)) from error
 
     def _head(self) -> bytes:
         """All that comes before the first frame; the length is 0."""

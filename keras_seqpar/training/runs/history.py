@@ -7,8 +7,9 @@ import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
-from keras_seqpar.utils.files import append_whole, make_folder, naming_unwritten, write_file
+from keras_seqpar.utils.files import make_folder, naming_unwritten, write_file
 
 
 def write_history(path: Path, history: Sequence[Mapping[str, float]]) -> None:
@@ -56,15 +57,14 @@ def open_tensorboard(folder: Path) -> Callable[[Mapping[str, float]], None]:
         return lambda line: None
     name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}"
     path = make_folder(folder / name)
-    opened: list[io.FileIO] = []
+    opened: list[BinaryIO] = []
 
     def append(event: Event) -> None:
-        if not opened:
-            with naming_unwritten(path):
-                opened.append(open(path, "wb", buffering=0))
-        record = io.BytesIO()
-        RecordWriter(record).write(event.SerializeToString())
-        append_whole(opened[0], record.getvalue(), path)
+        with naming_unwritten(path):
+            if not opened:
+                opened.append(open(path, "ab"))
+            RecordWriter(opened[0]).write(event.SerializeToString())
+            opened[0].flush()
 
     def write(line: Mapping[str, float]) -> None:
         if not opened:

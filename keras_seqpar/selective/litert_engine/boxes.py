@@ -1,0 +1,152 @@
+"""A change as a few boxes. Needs NumPy only."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+Box = tuple[int, int, int, int]  # first row, row after the last, first column, column after
+MOST_BOXES = 8  # for one frame; with more, runs spend their time on single boxes
+
+
+def cover(changed: np.ndarray, most: int = MOST_BOXES) -> list[Box]:
+    """Covers all that is true in a map with a few boxes.
+
+    Args:
+        changed: boolean `(height, width)`.
+        most: number of boxes at most.
+
+    Returns:
+        The boxes; together they contain every true position. None where nothing is true.
+    """
+    boxes = _split(changed, 0, 0)
+    if len(boxes) > most:
+        boxes = merged(boxes, lambda height, width: height * width + 1, most)
+    return boxes
+
+
+def changed_map(old: np.ndarray, new: np.ndarray) -> np.ndarray | None:
+    """The positions at which two arrays differ in any bit; `None` where they are equal.
+
+    NaN and zeros of either sign are compared as the bits that they are.
+
+    Args:
+        old: `(height, width, channels)`, contiguous in memory.
+        new: of the same shape and type.
+
+    Returns:
+        Boolean `(height, width)`.
+    """
+    height, width, _ = new.shape
+    a, b = (_words(x.reshape(height, -1)) for x in (old, new))
+    rows = np.flatnonzero((a != b).any(1))
+    if not len(rows):
+        return None
+    changed = np.zeros((height, width), bool)
+    some = slice(rows[0], rows[-1] + 1)
+    a, b = (x.reshape(height, width, -1)[some] for x in (_bits(old), _bits(new)))
+    for i in range(a.shape[2]):
+        changed[some] |= a[..., i] != b[..., i]
+    return changed
+
+
+def merged(
+    boxes: Sequence[Box], cost: Callable[[int, int], float], most: int | None = None
+) -> list[Box]:
+    """Joins boxes where one is cheaper than two.
+
+    Args:
+        boxes: any.
+        cost: of a box, from its height and width.
+        most: number of boxes that may remain; `None` for any.
+    """
+    boxes = list(dict.fromkeys(boxes))
+    if len(boxes) < 2:
+        return boxes
+    costs = [cost(b[1] - b[0], b[3] - b[2]) for b in boxes]
+    while len(boxes) > 1:
+        best, pair = 0.0, None
+        must = most is not None and len(boxes) > most
+        if must:
+            best = float("inf")
+        for i in range(1, len(boxes)):
+            for j in range(i):
+                one = union(boxes[i], boxes[j])
+                more = cost(one[1] - one[0], one[3] - one[2]) - costs[i] - costs[j]
+                if more < best or (more == best and not must and pair is None and more <= 0):
+                    best, pair = more, (i, j, one)
+        if pair is None:
+            break
+        i, j, one = pair
+        for place in (i, j):  # i is the larger one
+            del boxes[place], costs[place]
+        boxes.append(one)
+        costs.append(cost(one[1] - one[0], one[3] - one[2]))
+    return boxes
+
+
+def union(a: Box, b: Box) -> Box:
+    """The smallest box around two."""
+    return min(a[0], b[0]), max(a[1], b[1]), min(a[2], b[2]), max(a[3], b[3])
+
+
+def area(boxes: Sequence[Box], shape: tuple[int, int]) -> float:
+    """The share of a map that boxes cover; where they overlap counts once."""
+    if len(boxes) == 1:
+        top, bottom, left, right = boxes[0]
+        return (bottom - top) * (right - left) / (shape[0] * shape[1])
+    return float(to_map(boxes, shape).mean())
+
+
+def to_map(boxes: Sequence[Box], shape: tuple[int, int]) -> np.ndarray:
+    """The boolean map of boxes."""
+    found = np.zeros(shape, bool)
+    for top, bottom, left, right in boxes:
+        found[top:bottom, left:right] = True
+    return found
+
+
+def _split(changed: np.ndarray, top: int, left: int, depth: int = 6) -> list[Box]:
+    """Cuts a map at its widest empty bands of rows or columns, again and again."""
+    rows = np.flatnonzero(changed.any(1))
+    if not len(rows):
+        return []
+    first, last = int(rows[0]), int(rows[-1]) + 1
+    cols = np.flatnonzero(changed[first:last].any(0))
+    near, far = int(cols[0]), int(cols[-1]) + 1
+    part = changed[first:last, near:far]
+    at_row, empty_rows = _widest_gap(rows)
+    at_col, empty_cols = _widest_gap(cols)
+    # What a cut leaves out at least: the empty band.
+    if depth and max(empty_rows * (far - near), empty_cols * (last - first)) > _LEAST_EMPTY:
+        top, left = top + first, left + near
+        if empty_rows * (far - near) >= empty_cols * (last - first):
+            cut = at_row - first
+            parts = (part[:cut], top, left), (part[cut:], top + cut, left)
+        else:
+            cut = at_col - near
+            parts = (part[:, :cut], top, left), (part[:, cut:], top, left + cut)
+        return [box for each in parts for box in _split(*each, depth - 1)]
+    return [(top + first, top + last, left + near, left + far)]
+
+
+_LEAST_EMPTY = 64  # positions; a smaller empty band is not worth a box of its own
+
+
+def _widest_gap(indices: np.ndarray) -> tuple[int, int]:
+    """The place after the widest gap between neighbors, and how wide it is."""
+    if len(indices) < 2:
+        return 0, 0
+    steps = np.diff(indices)
+    at = int(steps.argmax())
+    return int(indices[at + 1]), int(steps[at]) - 1
+
+
+def _bits(array: np.ndarray) -> np.ndarray:
+    return array.view(f"u{array.itemsize}") if array.itemsize in (1, 2, 4, 8) else array
+
+
+def _words(rows: np.ndarray) -> np.ndarray:
+    """Rows of values as the widest integers that fit: several times faster to compare."""
+    nbytes = rows.shape[1] * rows.itemsize
+    width = next(width for width in (8, 4, 2, 1) if nbytes % width == 0)
+    return np.ascontiguousarray(rows).view(f"u{width}")

@@ -1,0 +1,1 @@
+"""The files: read into operations and tensors, and written from them."""

@@ -1,0 +1,1 @@
+"""Cuts a graph into runs, by what its operations do to positions."""

@@ -1,0 +1,379 @@
+"""What the operations of TFLite do to positions.
+
+Every operation is one of these:
+
+- `Windowed`: outputs read a window of the first input. It runs on crops, with no padding of its
+  own: what lies outside of the map is filled with `border`.
+- `Pointwise`: an output reads the same position of its inputs. It runs on crops.
+- `Followed`: a change reaches known outputs, but the operation runs on whole maps.
+- `Relabeled`: the same values in the same order under another shape. Nothing runs.
+- `Barrier`: an output may read every position. It, and what reads its result, runs on whole maps
+  for every change.
+"""
+
+import dataclasses
+import math
+
+import numpy as np
+
+from keras_seqpar.selective.litert_engine.format.graph import Graph, Operation
+from keras_seqpar.selective.litert_engine.planning.axes import (
+    Axis,
+    Window,
+    joined,
+    mirrored,
+    resized,
+    transposed,
+)
+
+SAME, VALID = 0, 1  # Padding of schema.fbs
+FLOATS = ("float32", "float16")
+
+
+@dataclasses.dataclass(frozen=True)
+class Windowed:
+    """Outputs read windows of the first input.
+
+    Args:
+        rows: the window along the rows.
+        cols: the window along the columns.
+        border: the value outside of the map.
+        padded: some windows reach outside of the map.
+        pads: the operation does nothing but pad.
+    """
+
+    rows: Window
+    cols: Window
+    border: float
+    padded: bool = True
+    pads: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Pointwise:
+    """Outputs read the same position of all inputs with positions."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Followed:
+    """Runs on whole maps; a change reaches known outputs."""
+
+    rows: Axis
+    cols: Axis
+
+
+@dataclasses.dataclass(frozen=True)
+class Relabeled:
+    """Another shape for the same values."""
+
+    rows: Axis
+    cols: Axis
+
+
+@dataclasses.dataclass(frozen=True)
+class Barrier:
+    """Outputs may read every position; `reason` says why."""
+
+    reason: str
+
+
+Effect = Windowed | Pointwise | Followed | Relabeled | Barrier
+
+# One input with positions.
+_OF_ONE = {
+    *("ABS", "CAST", "DEQUANTIZE", "ELU", "EXP", "GELU", "HARD_SWISH", "LEAKY_RELU", "LOGISTIC"),
+    *("NEG", "QUANTIZE", "RELU", "RELU6", "RELU_0_TO_1", "RELU_N1_TO_1", "RSQRT", "SQRT"),
+    *("SQUARE", "TANH", "FLOOR", "CEIL", "ROUND", "LOG"),
+}
+# Several inputs of which each has positions or one value for all.
+_OF_SEVERAL = {
+    *("ADD", "SUB", "MUL", "DIV", "MAXIMUM", "MINIMUM", "PRELU", "SQUARED_DIFFERENCE", "ADD_N"),
+}
+_WITH_WEIGHTS = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"}
+_OVER_CHANNELS = {"SOFTMAX", "LOG_SOFTMAX", "L2_NORMALIZATION"}
+_REDUCTIONS = {"MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN", "REDUCE_PROD"}
+_MOST_PADDED = 2**16
+GLOBAL = "every output reads all positions"
+UNKNOWN = "no rule says which positions it reads"
+
+
+def effect_of(graph: Graph, operation: Operation) -> Effect:
+    """What an operation does to positions.
+
+    Args:
+        graph: the graph of the operation.
+        operation: one that reads the frame or what was made of it.
+    """
+    if len(operation.outputs) != 1 and operation.name != "SPLIT":
+        return Barrier(UNKNOWN)
+    name = operation.name
+    tensors = [graph.tensors[i] for i in operation.inputs if i >= 0]
+    shapes = [x.map_shape for x in tensors if x.data is None or x.positions is None]
+    made = graph.tensors[operation.outputs[0]].map_shape
+    if not shapes:
+        return Barrier(UNKNOWN)
+    if not all(graph.tensors[i].is_known for i in (operation.inputs[0], *operation.outputs)):
+        return Barrier("its values are of a type that NumPy has not")
+    if name in _REDUCTIONS:
+        return _reduction(graph, operation)
+    if name == "RESHAPE":
+        return _reshape(graph, operation)
+    by_rows = graph.tensors[operation.outputs[0]].positions is not None
+    if any(x.positions for x in tensors) and not by_rows:
+        return Barrier("it reads rows as one axis")
+    if len(made) != 4 or made[0] != 1 or 0 in made:
+        return Barrier("its output is no map of rows, columns and channels")
+    if name in _OF_ONE:
+        return Pointwise() if shapes[0] == made else Barrier(UNKNOWN)
+    if name in _OF_SEVERAL:
+        return _elementwise(shapes, made)
+    if name in _OVER_CHANNELS:
+        return Pointwise()
+    if name == "CONCATENATION":
+        axis = graph.option(operation, 0, "<i") % 4
+        return Pointwise() if axis == 3 else Barrier("it joins maps along rows or columns")
+    if name == "SPLIT":
+        axis = graph.constant(operation, 0)
+        same = axis is not None and int(axis.ravel()[0]) % 4 == 3
+        return Pointwise() if same else Barrier("it splits rows or columns")
+    rule = _RULES.get(name)
+    return Barrier(UNKNOWN) if rule is None else rule(graph, operation)
+
+
+def macs_of(graph: Graph, operation: Operation) -> int:
+    """Multiply-accumulates of an operation on whole maps; convolutions and dense layers only."""
+    if has_weights(operation):
+        weights = graph.tensors[operation.inputs[1]].shape
+        made = graph.tensors[operation.outputs[0]].shape
+        if operation.name == "CONV_2D":
+            return math.prod(made) * math.prod(weights[1:])
+        if operation.name == "DEPTHWISE_CONV_2D":
+            return math.prod(made) * math.prod(weights[1:3])
+        if operation.name == "FULLY_CONNECTED":
+            return math.prod(made) * weights[-1]
+        return math.prod(graph.tensors[operation.inputs[2]].shape[:3]) * math.prod(weights)
+    return 0
+
+
+def has_weights(operation: Operation) -> bool:
+    """Whether an operation has weights, which must be constant."""
+    return operation.name in _WITH_WEIGHTS
+
+
+def is_dynamic_range(graph: Graph, operation: Operation) -> bool:
+    """Whether an operation quantizes its float input by the range of all its values."""
+    if not has_weights(operation):
+        return False
+    data = operation.inputs[2 if operation.name == "TRANSPOSE_CONV" else 0]
+    types = [graph.tensors[i].type for i in (data, operation.inputs[1])]
+    return types[0] == 0 and types[1] not in (0, 1)  # float values; weights that are no floats
+
+
+def _elementwise(shapes, made) -> Effect:
+    for shape in shapes:
+        spatial = (1,) * (4 - len(shape)) + shape
+        if spatial[:3] not in (made[:3], (1, 1, 1)):
+            return Barrier("it combines maps of different sizes")
+    return Pointwise()
+
+
+def _reduction(graph: Graph, operation: Operation) -> Effect:
+    axes = graph.constant(operation, 1)
+    rank = len(graph.tensors[operation.inputs[0]].shape)
+    over = {3} if axes is None else {int(i) % rank for i in axes.ravel()}
+    if rank == 4 and axes is not None and over == {3} and graph.option(operation, 0):
+        return Pointwise()
+    return Barrier(GLOBAL)
+
+
+def _reshape(graph: Graph, operation: Operation) -> Effect:
+    old = graph.tensors[operation.inputs[0]].map_shape
+    new = graph.tensors[operation.outputs[0]].map_shape
+    if len(old) == len(new) == 4 and old[:2] == new[:2] == (1, old[1]) and old[2] and new[2]:
+        if old[2] % new[2] == 0 or new[2] % old[2] == 0:
+            return Relabeled(Window(), joined(old[2], new[2]))
+    return Barrier("it puts values at other positions")
+
+
+def _window(graph: Graph, operation: Operation, kernel, dilation=(1, 1)):
+    """Windows along rows and columns, and whether anything is padded; `None` if sizes differ."""
+    old = graph.tensors[operation.inputs[0]].shape
+    new = graph.tensors[operation.outputs[0]].shape
+    strides = graph.option(operation, 2, "<i"), graph.option(operation, 1, "<i")
+    same = graph.option(operation, 0) == SAME
+    windows, padded = [], False
+    for axis in (0, 1):
+        size, stride = old[1 + axis], strides[axis]
+        extent = (kernel[axis] - 1) * dilation[axis] + 1
+        if stride < 1 or extent < 1:
+            return None
+        count = -(-size // stride) if same else (size - extent) // stride + 1
+        total = max((count - 1) * stride + extent - size, 0) if same else 0
+        if count != new[1 + axis] or count < 1:
+            return None
+        padded = padded or total > 0
+        windows.append(Window(extent, stride, total // 2))
+    return windows[0], windows[1], padded
+
+
+def _convolution(graph: Graph, operation: Operation) -> Effect:
+    weights = graph.tensors[operation.inputs[1]].shape
+    first = 4 if operation.name == "CONV_2D" else 5  # where the options have the dilation
+    dilation = graph.option(operation, first + 1, "<i", 1), graph.option(operation, first, "<i", 1)
+    found = _window(graph, operation, weights[1:3], dilation)
+    if found is None or is_dynamic_range(graph, operation):
+        reason = "it scales its input by the range of the whole map (dynamic range)"
+        return Barrier(UNKNOWN if found is None else reason)
+    if found == (Window(), Window(), False):
+        return Pointwise()
+    source = graph.tensors[operation.inputs[0]]
+    border = 0 if source.dtype.name in FLOATS else source.zero
+    return Windowed(found[0], found[1], border, padded=found[2])
+
+
+def _pool(graph: Graph, operation: Operation) -> Effect:
+    kernel = graph.option(operation, 4, "<i"), graph.option(operation, 3, "<i")
+    found = _window(graph, operation, kernel)
+    if found is None:
+        return Barrier(UNKNOWN)
+    rows, cols, padded = found
+    if found == (Window(), Window(), False):
+        return Pointwise()
+    if padded and operation.name == "AVERAGE_POOL_2D":
+        return Followed(rows, cols)  # means at the border are of fewer values
+    dtype = graph.tensors[operation.inputs[0]].dtype
+    lowest = -np.inf if dtype.name in FLOATS else np.iinfo(dtype).min
+    return Windowed(rows, cols, float(lowest), padded=padded)
+
+
+def _pad(graph: Graph, operation: Operation) -> Effect:
+    pads = graph.constant(operation, 1)
+    source = graph.tensors[operation.inputs[0]]
+    if pads is None or pads.shape != (4, 2) or pads.min() < 0 or pads.max() > _MOST_PADDED:
+        return Barrier(UNKNOWN)
+    if not _padded_fits(graph, operation, pads):
+        return Barrier(UNKNOWN)
+    if pads[0].any():
+        return Barrier("it pads the batch")
+    if pads[3].any():
+        return Barrier("it pads channels and positions") if pads[1:3].any() else Pointwise()
+    border: float = 0 if source.dtype.name in FLOATS else source.zero
+    if operation.name == "PADV2":
+        value = graph.constant(operation, 2)
+        if value is None:
+            return Barrier(UNKNOWN)
+        border = float(value.ravel()[0])
+    rows, cols = (Window(before=int(pads[axis, 0])) for axis in (1, 2))
+    return Windowed(rows, cols, border, pads=True)
+
+
+def _padded_fits(graph: Graph, operation: Operation, pads: np.ndarray) -> bool:
+    old = graph.tensors[operation.inputs[0]].shape
+    new = graph.tensors[operation.outputs[0]].shape
+    return len(old) == 4 and new == tuple((np.array(old) + pads.sum(1)).tolist())
+
+
+def _mirror_pad(graph: Graph, operation: Operation) -> Effect:
+    pads = graph.constant(operation, 1)
+    shape = graph.tensors[operation.inputs[0]].shape
+    if pads is None or pads.shape != (4, 2) or pads[[0, 3]].any():
+        return Barrier(UNKNOWN)
+    if pads.min() < 0 or pads.max() > _MOST_PADDED or not _padded_fits(graph, operation, pads):
+        return Barrier(UNKNOWN)
+    symmetric = graph.option(operation, 0) == 1
+    rows, cols = (
+        mirrored(shape[axis], int(pads[axis, 0]), int(pads[axis, 1]), symmetric) for axis in (1, 2)
+    )
+    return Followed(rows, cols)
+
+
+def _resize(graph: Graph, operation: Operation) -> Effect:
+    old = graph.tensors[operation.inputs[0]].shape
+    new = graph.tensors[operation.outputs[0]].shape
+    size = graph.constant(operation, 1)
+    if size is None:
+        return Barrier("the size of its output is computed")
+    if tuple(size.tolist()) != new[1:3] or (len(old), old[0], old[3]) != (4, 1, new[3]):
+        return Barrier(UNKNOWN)
+    return Followed(resized(old[1], new[1]), resized(old[2], new[2]))
+
+
+def _blocks(graph: Graph, operation: Operation) -> Effect:
+    old = graph.tensors[operation.inputs[0]].shape
+    new = graph.tensors[operation.outputs[0]].shape
+    block = graph.option(operation, 0, "<i")
+    few, many = (old, new) if operation.name == "DEPTH_TO_SPACE" else (new, old)
+    if len(old) != 4 or many[1:3] != (few[1] * block, few[2] * block):
+        return Barrier(UNKNOWN)
+    return Followed(joined(old[1], new[1]), joined(old[2], new[2]))
+
+
+def _transposed(graph: Graph, operation: Operation) -> Effect:
+    if graph.constant(operation, 0) is None:
+        return Barrier("the size of its output is computed")
+    if is_dynamic_range(graph, operation):
+        return Barrier("it scales its input by the range of the whole map (dynamic range)")
+    weights = graph.tensors[operation.inputs[1]].shape
+    old = graph.tensors[operation.inputs[2]].shape
+    new = graph.tensors[operation.outputs[0]].shape
+    strides = graph.option(operation, 2, "<i"), graph.option(operation, 1, "<i")
+    same = graph.option(operation, 0) == SAME
+    axes = []
+    for axis in (0, 1):
+        size, extent, stride = old[1 + axis], weights[1 + axis], strides[axis]
+        if stride < 1 or extent < 1 or size < 1:
+            return Barrier(UNKNOWN)
+        whole = (size - 1) * stride + extent
+        total = max(whole - new[1 + axis], 0) if same else 0
+        axes.append(transposed(new[1 + axis], extent, stride, total // 2))
+    return Followed(axes[0], axes[1])
+
+
+def _fully_connected(graph: Graph, operation: Operation) -> Effect:
+    old = graph.tensors[operation.inputs[0]].shape
+    new = graph.tensors[operation.outputs[0]].shape
+    keeps = graph.option(operation, 2) and len(old) == 4 and old[:3] == new[:3]
+    if is_dynamic_range(graph, operation):
+        return Barrier("it scales its input by the range of the whole map (dynamic range)")
+    return Pointwise() if keeps else Barrier(GLOBAL)
+
+
+def _slice(graph: Graph, operation: Operation) -> Effect:
+    old = graph.tensors[operation.inputs[0]].shape
+    begin = graph.constant(operation, 1)
+    if begin is None or len(old) != 4 or begin.size != 4:
+        return Barrier(UNKNOWN)
+    if operation.name == "STRIDED_SLICE":
+        step = graph.constant(operation, 3)
+        masks = [graph.option(operation, field, "<i") for field in range(5)]
+        if step is None or (step != 1).any() or any(masks[2:]):
+            return Barrier(UNKNOWN)
+        start = [0 if masks[0] >> i & 1 else int(b) for i, b in enumerate(begin.ravel())]
+    else:
+        start = [int(b) for b in begin.ravel()]
+    start = [b + n if b < 0 else b for b, n in zip(start, old, strict=True)]
+    new = graph.tensors[operation.outputs[0]].shape
+    rows, cols = (
+        Window(before=-start[axis]) if 0 <= start[axis] <= old[axis] - new[axis] else None
+        for axis in (1, 2)
+    )
+    return Barrier(UNKNOWN) if rows is None or cols is None else Followed(rows, cols)
+
+
+_RULES = {
+    "CONV_2D": _convolution,
+    "DEPTHWISE_CONV_2D": _convolution,
+    "AVERAGE_POOL_2D": _pool,
+    "MAX_POOL_2D": _pool,
+    "PAD": _pad,
+    "PADV2": _pad,
+    "MIRROR_PAD": _mirror_pad,
+    "RESIZE_BILINEAR": _resize,
+    "RESIZE_NEAREST_NEIGHBOR": _resize,
+    "DEPTH_TO_SPACE": _blocks,
+    "SPACE_TO_DEPTH": _blocks,
+    "TRANSPOSE_CONV": _transposed,
+    "FULLY_CONNECTED": _fully_connected,
+    "SLICE": _slice,
+    "STRIDED_SLICE": _slice,
+}

@@ -1,0 +1,124 @@
+"""What a stream computes, and in which pieces."""
+
+import dataclasses
+
+from keras_seqpar.selective.litert_engine.format.graph import Graph
+from keras_seqpar.selective.litert_engine.planning.axes import Axis, Window
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A map that a run reads.
+
+    Args:
+        tensor: number of the stored map.
+        rows: the rows that an output of the run reads.
+        cols: the columns.
+        border: the value outside of the map; `None` where nothing outside is read.
+        reader: number of the tensor that the operations of the file read; not `tensor` where a
+            pad between the two was left out.
+    """
+
+    tensor: int
+    rows: Window
+    cols: Window
+    border: float | None
+    reader: int
+
+
+@dataclasses.dataclass(frozen=True)
+class CropRun:
+    """Operations that run on crops.
+
+    Args:
+        operations: their numbers, in order.
+        sources: the maps that they read.
+        reads: `(operation, place among its inputs)` -> place among `sources`.
+        vectors: tensors without positions that they read and that are not constant.
+        outputs: the tensors that are stored.
+        grid: `(rows, columns)` of the outputs.
+        macs: multiply-accumulates for one position.
+    """
+
+    operations: tuple[int, ...]
+    sources: tuple[Source, ...]
+    reads: dict[tuple[int, int], int]
+    vectors: tuple[int, ...]
+    outputs: tuple[int, ...]
+    grid: tuple[int, int]
+    macs: int
+
+
+@dataclasses.dataclass(frozen=True)
+class WholeRun:
+    """Operations that run on whole maps.
+
+    Args:
+        operations: their numbers, in order.
+        inputs: the tensors that they read and that are not constant.
+        outputs: the tensors that are stored.
+        macs: multiply-accumulates.
+        rows: how a change of a row spreads; `None` where it reaches everything.
+        cols: how a change of a column spreads.
+    """
+
+    operations: tuple[int, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    macs: int
+    rows: Axis | None = None
+    cols: Axis | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class View:
+    """A stored map under another shape: the same memory.
+
+    Args:
+        source: the map.
+        output: the map under its other shape.
+        rows: how a change of a row spreads.
+        cols: how a change of a column spreads.
+    """
+
+    source: int
+    output: int
+    rows: Axis
+    cols: Axis
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """How a stream computes a graph.
+
+    Args:
+        graph: the graph.
+        frame: number of the input that is the frame.
+        extras: numbers of the other inputs.
+        steps: what is computed where the frame changed, in order.
+        of_extras: what depends on other inputs only.
+        dense: what is computed whole for every change; `None` where there is no such part.
+        barriers: name of an operation -> why it, and what reads its result, is in `dense`.
+        macs: multiply-accumulates of the graph.
+    """
+
+    graph: Graph
+    frame: int
+    extras: tuple[int, ...]
+    steps: tuple[CropRun | WholeRun | View, ...]
+    of_extras: WholeRun | None
+    dense: WholeRun | None
+    barriers: dict[str, str]
+    macs: int
+
+    @property
+    def stored(self) -> tuple[int, ...]:
+        """The maps that are kept from frame to frame, without views."""
+        made = [i for s in self.steps if not isinstance(s, View) for i in s.outputs]
+        return (self.frame, *made)
+
+    @property
+    def constant_maps(self) -> tuple[int, ...]:
+        """Constants that have a value for every position."""
+        sources = [x.tensor for s in self.steps if isinstance(s, CropRun) for x in s.sources]
+        return tuple(i for i in dict.fromkeys(sources) if self.graph.tensors[i].data is not None)

@@ -1,0 +1,243 @@
+"""How much a stream of a .tflite file can save, found without running it."""
+
+import dataclasses
+import math
+import os
+from collections.abc import Sequence
+
+from keras_seqpar.selective.litert_engine.boxes import Box, area, union
+from keras_seqpar.selective.litert_engine.engine import Engine
+from keras_seqpar.selective.litert_engine.format.graph import read_graph, refusing_damage
+from keras_seqpar.selective.litert_engine.memory import memory_of
+from keras_seqpar.selective.litert_engine.planning.plan import CropRun, Plan, View, WholeRun
+from keras_seqpar.selective.litert_engine.planning.planner import make_plan
+
+SHARES = (0.01, 0.05, 0.10, 0.25)
+
+
+@dataclasses.dataclass(frozen=True)
+class RunReport:
+    """A piece of a network, between maps that are stored.
+
+    Args:
+        operations: names of its operations, in order.
+        grid: `(rows, columns)` of its outputs; `None` for what is computed whole.
+        receptive_field: `(rows, columns)` of the frame that an output in the middle depends on.
+        shares: for each share of the frame that changes, the share of its outputs to compute.
+        macs: multiply-accumulates of all its outputs.
+        whole: it runs on whole maps, whatever changed.
+    """
+
+    operations: tuple[str, ...]
+    grid: tuple[int, int] | None
+    receptive_field: tuple[int, int]
+    shares: tuple[float, ...]
+    macs: int
+    whole: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class FileReport:
+    """The result of `report` for a file; `print` shows it as a table.
+
+    Args:
+        name: name of the file.
+        signature: the signature that was read, or `None`.
+        input_shape: `(height, width, channels)` of a frame.
+        shares: shares of the frame's area that change, each as one square in the middle.
+        bounds: for each share, the multiply-accumulates of a dense pass divided by those that a
+            stream computes. On no machine is a stream faster by more than this factor.
+        expected: the same, with what starting runs and copying cost on a usual CPU.
+        macs: multiply-accumulates of a dense pass.
+        runs: the runs in order; the last one may be the part that is computed whole.
+        barriers: operation -> why it, and all that reads its result, is computed whole.
+        memory: bytes that a stream takes, about.
+        state_bytes: of them, the maps that are kept from frame to frame.
+    """
+
+    name: str
+    signature: str | None
+    input_shape: tuple[int, ...]
+    shares: tuple[float, ...]
+    bounds: tuple[float, ...]
+    expected: tuple[float, ...]
+    macs: int
+    runs: tuple[RunReport, ...]
+    barriers: dict[str, str]
+    memory: int
+    state_bytes: int
+
+    def __str__(self) -> str:
+        size = "x".join(map(str, self.input_shape))
+        head = f"{'run':<44} {'size':>9} {'reads':>9} {'MACs':>9} " + " ".join(
+            f"{share:>7.1%}" for share in self.shares
+        )
+        lines = [
+            f"{self.name} at {size}; columns: share of outputs computed when this share of the "
+            "frame changes",
+            head,
+            "-" * len(head),
+        ]
+        for run in self.runs:
+            names = _shortened(run.operations)
+            grid = "x".join(map(str, run.grid)) if run.grid else "-"
+            reads = "x".join(map(str, run.receptive_field))
+            shares = " ".join(f"{share:>7.1%}" for share in run.shares)
+            note = "  whole" if run.whole else ""
+            lines.append(f"{names:<44} {grid:>9} {reads:>9} {run.macs / 1e6:>8.1f}M {shares}{note}")
+        lines.append("-" * len(head))
+        for text, factors in (
+            ("at most faster by", self.bounds),
+            ("with the cost of starting runs, about", self.expected),
+        ):
+            shown = " ".join(f"{factor:>6.2f}x" for factor in factors)
+            lines.append(f"{text:<74} {shown}")
+        lines.append(
+            f"Dense: {self.macs / 1e9:.3f} G multiply-accumulates; a stream takes about "
+            f"{self.memory / 1e6:.1f} MB, {self.state_bytes / 1e6:.1f} MB of them maps."
+        )
+        for name, why in self.barriers.items():
+            lines.append(f"Computed whole from {name!r} on: {why}.")
+        return "\n".join(lines)
+
+
+def report_file(
+    path: str | os.PathLike,
+    shares: Sequence[float] = SHARES,
+    *,
+    signature: str | None = None,
+) -> FileReport:
+    """Tells how much a stream of a .tflite file can save at most; nothing is run.
+
+    Args:
+        path: the file.
+        shares: shares of the frame's area that change, above 0 and up to 1.
+        signature: of a file with several signatures, the one to read; by default the first.
+
+    Returns:
+        The report; `print` it.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file cannot be run as a stream, or a share is out of range.
+
+    Example:
+
+    >>> print(report_file("net.tflite"))
+    """
+    shares = tuple(float(share) for share in shares)
+    if not shares or not all(0 < share <= 1 for share in shares):
+        raise ValueError(f"shares must be numbers above 0 and up to 1, got {shares}.")
+    graph = read_graph(path, signature)
+    plan = make_plan(graph)
+    with refusing_damage(graph.path):
+        return _report(plan, shares)
+
+
+def _report(plan: Plan, shares: tuple[float, ...]) -> FileReport:
+    graph = plan.graph
+    engine = Engine(plan, _never)
+    dense_cost = engine.everything.cost - engine.starts
+    shape = graph.tensors[plan.frame].shape[1:]
+    work = [engine.follow([_square(shape[:2], share)]) for share in shares]
+    runs = []
+    for i, step in enumerate(plan.steps):
+        if isinstance(step, View):
+            continue
+        grid = graph.tensors[step.outputs[0]].grid
+        is_crop = isinstance(step, CropRun)
+        runs.append(
+            RunReport(
+                operations=tuple(graph.operations[n].name for n in step.operations),
+                grid=grid,
+                receptive_field=_receptive_field(plan, i),
+                shares=tuple(area(x.boxes[i], grid) if x.boxes[i] else 0.0 for x in work),
+                macs=step.macs * grid[0] * grid[1] if isinstance(step, CropRun) else step.macs,
+                whole=not is_crop,
+            )
+        )
+    if plan.dense is not None:
+        runs.append(
+            RunReport(
+                operations=tuple(graph.operations[n].name for n in plan.dense.operations),
+                grid=None,
+                receptive_field=graph.tensors[plan.frame].grid,
+                shares=tuple(float(x.dense) for x in work),
+                macs=plan.dense.macs,
+                whole=True,
+            )
+        )
+    return FileReport(
+        name=graph.path.name,
+        signature=graph.signature,
+        input_shape=shape,
+        shares=shares,
+        bounds=tuple(plan.macs / x.macs if x.macs else math.inf for x in work),
+        expected=tuple(dense_cost / x.cost if x.cost else math.inf for x in work),
+        macs=plan.macs,
+        runs=tuple(runs),
+        barriers=dict(plan.barriers),
+        memory=memory_of(plan),
+        state_bytes=engine.state_bytes + graph.tensors[plan.frame].nbytes,
+    )
+
+
+def _never(content: bytes):
+    raise AssertionError("a report runs nothing")
+
+
+def _square(shape: Sequence[int], share: float) -> Box:
+    """A square in the middle of the frame; as long as the frame where it is too wide for it."""
+    area_ = share * shape[0] * shape[1]
+    height = min(shape[0], max(1, round(area_**0.5)))
+    width = min(shape[1], max(1, round(area_ / height)))
+    height = min(shape[0], max(1, round(area_ / width)))
+    top, left = (shape[0] - height) // 2, (shape[1] - width) // 2
+    return top, top + height, left, left + width
+
+
+def _receptive_field(plan: Plan, number: int) -> tuple[int, int]:
+    """Rows and columns of the frame that the middle output of a run depends on."""
+    tensors = plan.graph.tensors
+    last = plan.steps[number]
+    rows, cols = tensors[_outputs(last)[0]].grid
+    middle = (rows // 2, rows // 2 + 1, cols // 2, cols // 2 + 1)
+    needed: dict[int, Box] = dict.fromkeys(_outputs(last), middle)
+    for step in reversed(plan.steps[: number + 1]):
+        boxes = [needed[i] for i in _outputs(step) if i in needed]
+        if not boxes:
+            continue
+        box = boxes[0]
+        for other in boxes[1:]:
+            box = union(box, other)
+        for tensor, row_axis, col_axis in _reads(step):
+            shape = tensors[tensor].map_shape
+            read = (*row_axis.inputs(*box[:2]), *col_axis.inputs(*box[2:]))
+            read = (
+                max(read[0], 0),
+                min(read[1], shape[1]),
+                max(read[2], 0),
+                min(read[3], shape[2]),
+            )
+            needed[tensor] = union(needed[tensor], read) if tensor in needed else read
+    top, bottom, left, right = needed.get(plan.frame, (0, 0, 0, 0))
+    return bottom - top, right - left
+
+
+def _outputs(step: CropRun | WholeRun | View) -> tuple[int, ...]:
+    return (step.output,) if isinstance(step, View) else step.outputs
+
+
+def _reads(step: CropRun | WholeRun | View):
+    """`(map, rows, columns)` of what a step reads."""
+    if isinstance(step, CropRun):
+        yield from ((x.tensor, x.rows, x.cols) for x in step.sources)
+    elif isinstance(step, View):
+        yield step.source, step.rows, step.cols
+    else:
+        yield from ((i, step.rows, step.cols) for i in step.inputs)
+
+
+def _shortened(names: Sequence[str]) -> str:
+    text = ", ".join(dict.fromkeys(names))
+    return text if len(text) <= 44 else text[:41] + "..."

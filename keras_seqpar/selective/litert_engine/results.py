@@ -1,0 +1,58 @@
+"""What a stream of a file returns: plain data."""
+
+import dataclasses
+
+import numpy as np
+
+from keras_seqpar.selective.litert_engine.boxes import Box
+
+
+@dataclasses.dataclass(frozen=True)
+class FileStats:
+    """Statistics about one frame.
+
+    Args:
+        mode: `"boxes"` (what changed was computed), `"dense"` (everything was) or `"cached"`
+            (nothing changed, nothing was computed).
+        changed: share of the frame's positions that changed.
+        boxes: of the frame that were computed again, `(top, bottom, left, right)`.
+        macs: multiply-accumulates that were computed.
+        macs_dense: multiply-accumulates of a dense pass.
+        milliseconds: time from frame to output, without loading.
+        warm_up_milliseconds: time that this frame waited for loading, see `FileStream.warm_up`;
+            about 0 for all but the first frame.
+        drift: largest absolute difference between the frame and the frame that the output
+            belongs to, in the units of the frames; 0 where every difference counts as a change.
+        state_bytes: size of all that the stream keeps from frame to frame.
+        layers: name of a stored map -> share of its positions that had to be computed.
+    """
+
+    mode: str
+    changed: float
+    boxes: tuple[Box, ...]
+    macs: int
+    macs_dense: int
+    milliseconds: float
+    warm_up_milliseconds: float
+    drift: float
+    state_bytes: int
+    layers: dict[str, float] = dataclasses.field(repr=False)
+
+    @property
+    def saved(self) -> float:
+        """Share of a dense pass's multiply-accumulates that were saved."""
+        return 1 - self.macs / self.macs_dense if self.macs_dense else 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class FileResult:
+    """What a stream of a file returns for a frame.
+
+    Args:
+        output: the file's output with a batch axis, in the file's own type; with several outputs
+            name -> output.
+        stats: statistics.
+    """
+
+    output: np.ndarray | dict[str, np.ndarray]
+    stats: FileStats

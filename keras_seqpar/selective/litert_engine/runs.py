@@ -1,0 +1,202 @@
+"""Runs the pieces of a plan in interpreters that are resized to the crops."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_seqpar.selective.litert_engine.boxes import Box
+from keras_seqpar.selective.litert_engine.content import of_crop_run, of_whole_run, shape_of_crop
+from keras_seqpar.selective.litert_engine.planning.plan import CropRun, Plan, WholeRun
+
+# What starting a run once more costs, in multiply-accumulates: Python, resizing and copying take
+# about 100 microseconds, in which one core does this many in int8, or in float32.
+START = {True: 8e6, False: 3e6}
+COPY = 32.0  # of one byte that is copied in or out, in multiply-accumulates
+
+Maps = Mapping[int, np.ndarray]
+Interpreters = Callable[[bytes], Any]  # makes an interpreter of the content of a file
+
+
+class Session:
+    """An interpreter of a piece of the network.
+
+    Args:
+        make: makes an interpreter from a file's content.
+        content: the file.
+    """
+
+    def __init__(self, make: Interpreters, content: bytes):
+        self._content = content  # the interpreter reads its weights from these bytes
+        self._engine = make(content)
+        self._inputs = [x["index"] for x in self._engine.get_input_details()]
+        self._outputs = [x["index"] for x in self._engine.get_output_details()]
+        self._from = [self._engine.tensor(i) for i in self._inputs]
+        self._to = [self._engine.tensor(i) for i in self._outputs]
+        self._shapes: list[tuple[int, ...]] | None = None
+
+    def fit(self, shapes: Sequence[tuple[int, ...]]) -> None:
+        """Resizes the first inputs, where they had other shapes before."""
+        if shapes == self._shapes:
+            return
+        old = self._shapes or [()] * len(shapes)
+        self._shapes = None
+        for i, shape, before in zip(self._inputs, shapes, old, strict=False):
+            if shape != before:
+                self._engine.resize_tensor_input(i, shape)
+        self._engine.allocate_tensors()
+        self._shapes = list(shapes)
+
+    def input(self, i: int) -> np.ndarray:
+        """A view of an input; no one may hold it when the interpreter is resized or runs."""
+        return self._from[i]()
+
+    def output(self, i: int) -> np.ndarray:
+        """A view of an output, likewise."""
+        return self._to[i]()
+
+    def invoke(self) -> None:
+        """Computes the outputs."""
+        self._engine.invoke()
+
+
+class CropSession:
+    """A run on crops of the stored maps.
+
+    Args:
+        plan: the plan.
+        run: the run.
+        make: makes interpreters.
+    """
+
+    def __init__(self, plan: Plan, run: CropRun, make: Interpreters):
+        self.run = run
+        self._plan, self._make = plan, make
+        self._session: Session | None = None
+        tensors = plan.graph.tensors
+        read = sum(
+            tensors[x.reader].dtype.itemsize
+            * tensors[x.reader].map_shape[-1]
+            * x.rows.stride
+            * x.cols.stride
+            for x in run.sources
+        )
+        written = sum(tensors[i].dtype.itemsize * tensors[i].map_shape[-1] for i in run.outputs)
+        self.per_position = run.macs + COPY * (read + written)
+        is_integer = any(tensors[i].dtype.kind in "iu" for i in run.outputs)
+        self.start = START[is_integer]
+
+    def cost(self, height: int, width: int) -> float:
+        """The cost of computing a box of outputs, in multiply-accumulates."""
+        return self.start + self.per_position * height * width
+
+    def boxes(self, changed: Mapping[int, Sequence[Box]]) -> list[Box]:
+        """The boxes of outputs that read what changed; they may overlap."""
+        found: dict[Box, None] = {}
+        rows, cols = self.run.grid
+        for source in self.run.sources:
+            for top, bottom, left, right in changed.get(source.tensor, ()):
+                top, bottom = source.rows.outputs(top, bottom, rows)
+                left, right = source.cols.outputs(left, right, cols)
+                if top < bottom and left < right:
+                    found[top, bottom, left, right] = None
+        return list(found)
+
+    def load(self) -> Session:
+        """Makes its interpreter for the whole grid, where there is none yet."""
+        if self._session is None:
+            self._session = Session(self._make, of_crop_run(self._plan, self.run))
+            self._fit(self._session, self.run.grid)
+        return self._session
+
+    def _fit(self, session: Session, size: tuple[int, int]) -> None:
+        session.fit([shape_of_crop(self._plan, x, size) for x in self.run.sources])
+
+    def compute(self, box: Box, maps: Maps, vectors: Maps) -> None:
+        """Computes a box of outputs and writes it into the stored maps."""
+        top, bottom, left, right = box
+        session = self.load()
+        self._fit(session, (bottom - top, right - left))
+        for i, source in enumerate(self.run.sources):
+            rows, cols = source.rows.inputs(top, bottom), source.cols.inputs(left, right)
+            copy_crop(maps[source.tensor], rows, cols, session.input(i), source.border)
+        for i, vector in enumerate(self.run.vectors, len(self.run.sources)):
+            session.input(i)[...] = vectors[vector]
+        session.invoke()
+        for i, tensor in enumerate(self.run.outputs):
+            part = maps[tensor][:, top:bottom, left:right]
+            part[...] = session.output(i).reshape(part.shape)
+
+
+class WholeSession:
+    """A run on whole maps.
+
+    Args:
+        plan: the plan.
+        run: the run.
+        make: makes interpreters.
+    """
+
+    def __init__(self, plan: Plan, run: WholeRun, make: Interpreters):
+        self.run = run
+        self._plan, self._make = plan, make
+        self._session: Session | None = None
+
+    def load(self) -> Session:
+        """Makes its interpreter, where there is none yet."""
+        if self._session is None:
+            self._session = Session(self._make, of_whole_run(self._plan, self.run))
+            self._session.fit([])
+        return self._session
+
+    def boxes(self, changed: Mapping[int, Sequence[Box]]) -> list[Box]:
+        """The boxes of outputs that read what changed, for a run with known spans."""
+        found: dict[Box, None] = {}
+        assert self.run.rows is not None and self.run.cols is not None
+        rows, cols = self._plan.graph.tensors[self.run.outputs[0]].grid
+        for i in self.run.inputs:
+            for top, bottom, left, right in changed.get(i, ()):
+                top, bottom = self.run.rows.outputs(top, bottom, rows)
+                left, right = self.run.cols.outputs(left, right, cols)
+                if top < bottom and left < right:
+                    found[top, bottom, left, right] = None
+        return list(found)
+
+    def compute(self, maps: Maps) -> Iterator[tuple[int, np.ndarray]]:
+        """Computes all; yields number and value of every output, which must be copied."""
+        session = self.load()
+        for i, tensor in enumerate(self.run.inputs):
+            place = session.input(i)
+            place[...] = maps[tensor].reshape(place.shape)
+            del place  # no one may hold it when the interpreter runs
+        session.invoke()
+        for i, tensor in enumerate(self.run.outputs):
+            yield tensor, session.output(i)
+
+
+def copy_crop(
+    map_: np.ndarray,
+    rows: tuple[int, int],
+    cols: tuple[int, int],
+    place: np.ndarray,
+    border: float | None,
+) -> None:
+    """Copies a part of a map into an interpreter, with a border where it lies outside of the map.
+
+    Args:
+        map_: `(1, height, width, channels)`.
+        rows: first row and the one after the last; they may lie outside.
+        cols: first column and the one after the last.
+        place: where to copy it, of that size.
+        border: the value outside; `None` where nothing lies outside.
+    """
+    _, height, width, channels = map_.shape
+    (top, bottom), (left, right) = rows, cols
+    place = place.reshape((1, bottom - top, right - left, channels))
+    if top >= 0 and left >= 0 and bottom <= height and right <= width:
+        place[...] = map_[:, top:bottom, left:right]
+        return
+    place[...] = 0 if border is None else border
+    y, x = max(-top, 0), max(-left, 0)
+    inside = map_[:, max(top, 0) : bottom, max(left, 0) : right]
+    place[:, y : y + inside.shape[1], x : x + inside.shape[2]] = inside

@@ -1,0 +1,91 @@
+"""Streams of converted Keras networks: of this package, with gains, and of others."""
+
+import re
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import keras_seqpar as sp
+from keras_seqpar import mobile, selective
+from tests.selective.litert_engine.files import Dense, change
+from tests.selective.litert_engine.test_exactness import equal
+
+pytestmark = pytest.mark.only_backend("tensorflow")  # conversion needs it
+
+
+def play(path, shape, *, pixels=False, frames=4, extras=()):
+    """Compares outputs of a few frames; returns the stream."""
+    stream, dense = selective.stream(path), Dense(path)
+    rng = np.random.default_rng(0)
+    frame = rng.normal(size=shape).astype("float32")
+    if pixels:
+        frame = rng.integers(0, 256, shape).astype("uint8")
+    for i in range(frames):
+        result = stream([frame, *extras] if extras else frame)
+        expected = dense(frame, *extras)
+        found = result.output if isinstance(result.output, dict) else {"": result.output}
+        for mine, theirs in zip(found.values(), expected, strict=True):
+            assert equal(mine, theirs), i
+        part = change(frame.view("int8") if pixels else frame, rng, most=0.3)
+        frame = part.view("uint8") if pixels else part
+    return stream
+
+
+def test_a_network_of_this_package_in_int8(tmp_path):
+    """Its stem normalizes by rows and joins columns, which are relabeled, not barriers."""
+    net = sp.build_phl(
+        ["a", "b", "c"],
+        family="resnet18",
+        input_shape=(64, 64, 3),
+        width=0.25,
+        include_preprocessing=True,
+    )
+    path = tmp_path / "net.tflite"
+    noise = np.random.default_rng(0).integers(0, 256, (50, 64, 64, 3)).astype("uint8")
+    mobile.convert(net, path, quantization="int8", calibration=noise, input_dtype="uint8")
+    stream = play(path, (64, 64, 3), pixels=True)
+    report = selective.report(path)
+    assert {name.split()[0] for name in report.barriers} == {"MEAN"}
+    assert stream(np.zeros((64, 64, 3), "uint8")).output.shape == (1, 3)
+
+
+def test_a_network_with_gains(tmp_path):
+    net = sp.build_phl(["a", "b", "c"], family="resnet18", input_shape=(32, 32, 3), width=0.25)
+    net = sp.attention_input(net)
+    path = tmp_path / "net.tflite"
+    mobile.convert(net, path, quantization="float32")
+    stream = play(path, (32, 32, 3), extras=(np.array([[1, 0.5, 2]], "float32"),))
+    result = stream(np.zeros((32, 32, 3), "float32"))  # neutral gains
+    assert result.output.shape == (1, 3)
+
+
+@pytest.mark.parametrize("quantization", ["float32", "float16", "int8"])
+def test_an_encoder_and_decoder(tmp_path, quantization):
+    x = inputs = keras.Input((24, 20, 3))
+    x = layers.Conv2D(8, 3, strides=2, padding="same", activation="relu")(x)
+    x = skip = layers.BatchNormalization()(layers.DepthwiseConv2D(3, padding="same")(x))
+    x = layers.MaxPooling2D(3, 2, padding="same")(layers.Conv2D(8, 1, activation="relu6")(x))
+    x = layers.AveragePooling2D(3, 1, padding="same")(x)
+    x = layers.UpSampling2D(2, interpolation="bilinear")(layers.Activation("hard_swish")(x))
+    x = layers.Concatenate()([x, skip])
+    x = layers.Conv2DTranspose(4, 3, strides=2, padding="same")(x)
+    x = layers.Softmax()(layers.Conv2D(5, 1)(x))
+    path = tmp_path / "net.tflite"
+    noise = np.random.default_rng(0).normal(size=(50, 24, 20, 3)).astype("float32")
+    calibration = noise if quantization == "int8" else None
+    net = keras.Model(inputs, x)
+    mobile.convert(net, path, quantization=quantization, calibration=calibration, labels=False)
+    stream = play(path, (24, 20, 3))
+    assert not selective.report(path).barriers
+    assert re.search("CONV_2D", str(selective.report(path)))
+    assert stream.state_bytes > 0
+
+
+def test_keras_applications(tmp_path):
+    net = keras.applications.MobileNetV2((32, 32, 3), 0.35, weights=None, classes=3)
+    path = tmp_path / "net.tflite"
+    noise = np.random.default_rng(0).normal(size=(50, 32, 32, 3)).astype("float32")
+    mobile.convert(net, path, quantization="int8", calibration=noise, labels=False)
+    play(path, (32, 32, 3))

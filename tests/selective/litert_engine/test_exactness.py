@@ -1,0 +1,93 @@
+"""Streams of files give the bits of the dense file: outputs and stored maps."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keras_seqpar.selective.litert_engine import FileStream
+from keras_seqpar.selective.litert_engine.content import of_whole_run
+from keras_seqpar.selective.litert_engine.planning.plan import WholeRun
+from tests.selective.litert_engine.files import Dense, File, change, noise, outputs_of
+from tests.selective.litert_engine.random_files import KINDS, random_file
+
+pytestmark = pytest.mark.only_backend("tensorflow")  # nothing is computed in a backend
+
+
+def equal(mine, theirs):
+    """Bit for bit equal, NaN and the sign of zeros included."""
+    return mine.dtype == theirs.dtype and mine.tobytes() == theirs.tobytes()
+
+
+def maps_of_file(path, stream, *inputs):
+    """What the file gives for the maps that a stream stores, as further outputs of the file."""
+    plan = stream._plan
+    numbers = [i for i in stream._engine.maps if plan.graph.tensors[i].data is None]
+    numbers = tuple(i for i in numbers if i != plan.frame)
+    graph = plan.graph
+    run = WholeRun(tuple(range(len(graph.operations))), tuple(graph.inputs), numbers, 0)
+    whole = path.with_name("whole.tflite")
+    whole.write_bytes(of_whole_run(plan, run))
+    found = Dense(whole)(*inputs) if numbers else []
+    return {graph.tensors[i].name: x for i, x in zip(numbers, found, strict=True)}
+
+
+def check(path, kind, seed, frames=5, threads=1, boxes=2):
+    """Plays random frames and compares every output, and at the end every map."""
+    stream, dense = FileStream(path, num_threads=threads), Dense(path, threads)
+    rng = np.random.default_rng(seed)
+    frame = noise(stream.input_shape, kind, rng)
+    for i in range(frames):
+        frame = change(frame, rng, 1 + i % boxes, (0.15, 0.6)[i % 2]) if i else frame
+        result = stream(frame)
+        for mine, theirs in zip(outputs_of(result), dense(frame), strict=True):
+            assert equal(mine, theirs), (i, result.stats.mode)
+    maps = stream.maps
+    for name, theirs in maps_of_file(path, stream, frame).items():
+        assert equal(maps[name], theirs), name
+    return stream
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(data=st.data())
+@settings(max_examples=80)
+def test_random_files_equal_their_dense_run(tmp_path_factory, kind, data):
+    path = tmp_path_factory.mktemp("random") / "net.tflite"
+    random_file(data.draw, kind).save(path)
+    check(path, kind, data.draw(st.integers(0, 9)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_many_frames_do_not_drift(tmp_path, kind):
+    """After 200 frames every map is that of the file for the last frame."""
+    file = residual_net(kind)
+    check(file.save(tmp_path / "net.tflite"), kind, 0, frames=200, boxes=4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_two_threads(tmp_path, kind):
+    check(residual_net(kind).save(tmp_path / "net.tflite"), kind, 1, frames=12, threads=2)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_lone_pixels_at_borders_and_corners(tmp_path, kind):
+    path = residual_net(kind).save(tmp_path / "net.tflite")
+    stream, dense = FileStream(path), Dense(path)
+    frame = noise(stream.input_shape, kind, np.random.default_rng(0))
+    stream(frame)
+    for y, x in [(0, 0), (0, 18), (20, 0), (20, 18), (10, 0), (0, 9), (20, 9), (10, 18), (10, 9)]:
+        frame = frame.copy()
+        frame[y, x] += 1
+        assert equal(stream(frame).output, dense(frame)[0]), (y, x)
+
+
+def residual_net(kind):
+    """A stem with a pool, two residual blocks of which one strides, and a head."""
+    file = File((1, 21, 19, 3), kind)
+    x = file.pool(file.conv(file.frame, 8, (3, 3), stride=2, activation=1), "MAX_POOL_2D", (3, 3))
+    for stride in (1, 2):
+        short = file.conv(x, 8, (1, 1), stride=stride)
+        x = file.conv(file.conv(x, 8, (1, 1), activation=1), 8, (3, 3), stride=stride)
+        x = file.unary("RELU", file.both("ADD", x, short))
+    file.outputs = [file.head(x)]
+    return file

@@ -1,0 +1,256 @@
+"""Streams of files: what they accept, what they tell, and what they keep."""
+
+import dataclasses
+import json
+import pickle
+import threading
+
+import numpy as np
+import pytest
+
+from keras_seqpar import selective
+from keras_seqpar.selective import Detector, FileStream
+from tests.selective.litert_engine.files import Dense, File, change, integer, noise
+from tests.selective.litert_engine.test_exactness import residual_net
+
+pytestmark = pytest.mark.only_backend("tensorflow")  # nothing is computed in a backend
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    return residual_net("int8").save(tmp_path_factory.mktemp("net") / "net.tflite")
+
+
+@pytest.fixture
+def frame():
+    return noise((21, 19, 3), "int8", np.random.default_rng(0))
+
+
+def test_stream_takes_the_path_of_a_file(path, frame):
+    stream = selective.stream(str(path), threshold=0, num_threads=2)
+    assert isinstance(stream, FileStream) and stream.num_threads == 2
+    assert np.array_equal(stream(frame).output, Dense(path)(frame)[0])
+
+
+def test_arguments_for_keras_networks_are_refused(path):
+    with pytest.raises(ValueError, match="prune, mode: only for Keras networks"):
+        selective.stream(path, prune=0.1, mode="tiles")
+    with pytest.raises(TypeError, match="num_threads is an argument of streams of .tflite files"):
+        selective.stream(object(), num_threads=2)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'treshold'"):
+        selective.stream(object(), treshold=2)
+    with pytest.raises(ValueError, match="reach and input_shape: only for Keras networks"):
+        selective.report(path, reach=3)
+
+
+def test_statistics_are_plain_data(path, frame):
+    stream = FileStream(path)
+    first = stream(frame).stats
+    assert (first.mode, first.changed, first.saved, first.drift) == ("dense", 1.0, 0.0, 0.0)
+    assert first.macs == first.macs_dense > 0
+    frame = frame.copy()
+    frame[3:5, 4:6] += 1
+    some = stream(frame).stats
+    assert (some.mode, some.boxes) == ("boxes", ((3, 5, 4, 6),))
+    assert some.changed == 4 / (21 * 19) and 0 < some.saved < 1
+    assert some.layers["tensor0"] == some.changed and 0 < some.layers["tensor3"] < 1
+    same = stream(frame).stats
+    assert (same.mode, same.changed, same.macs, same.boxes) == ("cached", 0.0, 0, ())
+    assert pickle.loads(pickle.dumps(some)) == some
+    assert json.dumps(dataclasses.asdict(some))
+
+
+def test_change_maps(path, frame):
+    stream = FileStream(path)
+    with pytest.raises(ValueError, match="No frame was seen yet"):
+        stream.change_map()
+    stream(frame)
+    assert stream.change_map().all() and stream.change_map("tensor3").all()
+    changed = frame.copy()
+    changed[0, 0] += 1
+    stream(changed)
+    assert stream.change_map().sum() == 1 and stream.change_map("tensor3").sum() == 1
+    with pytest.raises(ValueError, match="Unknown map 'tensor_3'. Did you mean 'tensor3'"):
+        stream.change_map("tensor_3")
+
+
+def test_thresholds_masks_and_regions(path, frame):
+    stream = FileStream(path, threshold=5, never=[(0, 0, 21, 4)])
+    stream(frame)
+    changed = np.clip(frame.astype(int), -100, 100).astype("int8")
+    stream.reset()
+    frame = changed.copy()
+    stream(frame)
+    changed[:, :4] += 20
+    changed[2, 10] += 5
+    result = stream(changed)
+    assert result.stats.mode == "cached" and result.stats.drift == 20
+    changed[2, 10] += 1
+    assert stream(changed).stats.boxes == ((2, 3, 10, 11),)
+    expected = frame.copy()
+    expected[2, 10] = changed[2, 10]
+    assert np.array_equal(stream(changed).output, Dense(path)(expected)[0])
+    accepted = stream(changed, mask=[(0, 0, 21, 19)])
+    assert np.array_equal(accepted.output, Dense(path)(changed)[0])
+
+
+def test_a_detector_is_one_object(path, frame):
+    detector = Detector("auto", learn=3)
+    first, second = (FileStream(path, detector=detector) for _ in range(2))
+    rng = np.random.default_rng(0)
+    for _ in range(4):
+        first(np.clip(frame + rng.integers(-1, 2, frame.shape), -128, 127).astype("int8"))
+    assert not detector.is_learning
+    second(frame)
+    noisy = np.clip(frame + rng.integers(-1, 2, frame.shape), -128, 127).astype("int8")
+    assert second(noisy).stats.mode == "cached"
+    noisy[:8, :8] //= 2
+    assert second(noisy).stats.mode != "cached"
+
+
+def test_state_goes_on_where_it_was(path, frame, tmp_path):
+    stream = FileStream(path, threshold=3)
+    stream(frame)
+    small = np.where(frame < 120, frame + 2, frame).astype("int8")
+    np.savez(tmp_path / "state.npz", **stream.state_dict())
+    later = FileStream(path, threshold=3)
+    later.load_state(np.load(tmp_path / "state.npz"))
+    result = later(small)  # below the threshold: the output is that of the first frame
+    assert np.array_equal(result.output, stream(frame).output)
+    assert result.stats.mode == "dense" and result.stats.drift == 2
+    other = residual_net("int8")
+    other.conv(other.frame, 2)
+    stream = FileStream(other.save(tmp_path / "other.tflite"))
+    with pytest.raises(ValueError, match="belongs to another file"):
+        stream.load_state(later.state_dict())
+    broken = {**later.state_dict(), "accepted": np.zeros((3, 3, 3), "int8")}
+    with pytest.raises(ValueError, match=r"Frames of net.tflite have the shape \(21, 19, 3\)"):
+        later.load_state(broken)
+    del broken["detector_noise"], broken["accepted"]
+    with pytest.raises(ValueError, match="not complete: 'detector_noise' is missing"):
+        later.load_state(broken)
+
+
+def test_frames_that_do_not_fit_change_nothing(path, frame, tmp_path):
+    stream = FileStream(path)
+    first = stream(frame)
+    with pytest.raises(ValueError, match=r"have the shape \(21, 19, 3\), got \(20, 19, 3\)"):
+        stream(frame[:20])
+    with pytest.raises(TypeError, match="Frames were int8 so far, now float32"):
+        stream(frame.astype("float32"))
+    with pytest.raises(TypeError, match="must be an array of numbers, got str"):
+        stream("frame.png")
+    again = stream(frame)
+    assert again.stats.mode == "cached" and np.array_equal(again.output, first.output)
+    floats = FileStream(residual_net("float32").save(tmp_path / "float.tflite"))
+    broken = frame.astype("float32")
+    broken[5, 5, 1] = np.nan
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        floats(broken)
+
+
+def test_real_values_are_scaled_to_integers(path, frame):
+    """A file of int8 takes floats as its scale says, as `Runner` does."""
+    values = (frame.astype("float32") - 3) * np.float32(0.04)
+    assert np.array_equal(FileStream(path)(values).output, Dense(path)(frame)[0])
+
+
+def test_bgr_frames(path, frame):
+    stream = FileStream(path, color="bgr")
+    assert np.array_equal(stream(frame[..., ::-1]).output, Dense(path)(frame)[0])
+
+
+def test_another_thread_is_refused(path, frame):
+    errors = []
+    stream = FileStream(path)
+    with stream._exclusive():
+
+        def run():
+            try:
+                stream(frame)
+            except RuntimeError as error:
+                errors.append(str(error))
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join()
+    assert errors and "in use by another thread" in errors[0]
+
+
+def test_memory_is_told_before_it_is_taken(path):
+    with pytest.raises(ValueError, match=r"net.tflite takes about .* MB, more than memory_limit"):
+        FileStream(path, memory_limit=1000)
+    FileStream(path, memory_limit=10_000_000)
+    with pytest.raises(TypeError, match="memory_limit must be a whole number of bytes"):
+        FileStream(path, memory_limit=1e6)
+
+
+def test_warming_up_changes_no_state(path, frame):
+    stream = FileStream(path)
+    assert stream.warm_up() >= 0
+    with pytest.raises(ValueError, match="No frame was seen"):
+        stream.change_map()
+    assert np.array_equal(stream(frame).output, Dense(path)(frame)[0])
+
+
+def test_changed_gains_are_computed_densely(tmp_path, frame):
+    file = File((1, 21, 19, 3), "float32")
+    gains = file.tensor((1, 4))
+    file.inputs.append(gains)
+    x = file.both("MUL", file.conv(file.frame, 4), file.reshape(gains, (1, 1, 1, 4)))
+    file.outputs = [file.head(file.conv(x, 4)), x]
+    path = file.save(tmp_path / "gains.tflite")
+    stream, dense = FileStream(path), Dense(path)
+    frame = frame.astype("float32")
+    for values in ([1, 1, 1, 1], [1, 2, 0, 1], [1, 2, 0, 1]):
+        frame = change(frame, np.random.default_rng(1), most=0.2)
+        vector = np.array([values], "float32")
+        result = stream([frame, vector])
+        for mine, theirs in zip(result.output.values(), dense(frame, vector), strict=True):
+            assert np.array_equal(mine, theirs)
+    modes = [stream([frame, np.full((1, 4), x, "float32")]).stats.mode for x in (1, 1, 3)]
+    assert modes == ["dense", "cached", "dense"]
+    with pytest.raises(ValueError, match=r"takes a frame and tensor1, got 1 input"):
+        stream(frame)
+
+
+def test_files_that_cannot_be_streams(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no_such"):
+        FileStream(tmp_path / "no_such.tflite")
+    text = tmp_path / "text.tflite"
+    text.write_text("hello, world")
+    with pytest.raises(ValueError, match="is no .tflite file"):
+        FileStream(text)
+    path = residual_net("int8").save(tmp_path / "net.tflite")
+    with pytest.raises(ValueError, match="net.tflite: Unknown signature 'x'"):
+        FileStream(path, signature="x")
+    with pytest.raises(ValueError, match="num_threads must be a whole number"):
+        FileStream(path, num_threads=0)
+    vector = File((1, 8), "float32")
+    vector.unary("RELU", vector.frame)
+    with pytest.raises(ValueError, match="has no input for frames"):
+        FileStream(vector.save(tmp_path / "vector.tflite"))
+    batch = File((2, 8, 8, 3), "float32")
+    batch.unary("RELU", batch.frame)
+    with pytest.raises(ValueError, match="one frame at a time"):
+        FileStream(batch.save(tmp_path / "batch.tflite"))
+    stateful = File((1, 8, 8, 3), "float32")
+    stateful.add("RNN", [stateful.frame], (1, 8, 8, 3), (7, {0: integer(1)}))
+    with pytest.raises(ValueError, match="RNN cannot be part of a stream"):
+        FileStream(stateful.save(tmp_path / "stateful.tflite"))
+
+
+def test_damaged_files_are_refused(tmp_path):
+    """No byte of a file that is changed leads to another error, in reading it."""
+    content = bytearray(residual_net("int8").content())
+    path = tmp_path / "damaged.tflite"
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        damaged = bytearray(content)
+        for place in rng.integers(0, len(content), 4):
+            damaged[place] = rng.integers(256)
+        path.write_bytes(damaged)
+        try:
+            selective.report(path)
+        except ValueError as error:
+            assert "damaged.tflite" in str(error)
