@@ -108,6 +108,9 @@ def watch(
     try:
         with stopped_by_signals(), watching.CsvWriter(folder / "watch.csv") as lines, video:
             for row, panel in watching.show_progress(frames, min(counts, default=0)):
+                if not rows:  # what an earlier run left does not belong to these frames
+                    for name in ("watch.png", "watch.mkv"):
+                        (folder / name).unlink(missing_ok=True)
                 rows.append(row)
                 lines.write(row)
                 if args.video:

@@ -1,14 +1,16 @@
 """A network on a video, frame by frame: a row of numbers and an annotated frame for each."""
 
 import csv
+import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import keras
 import numpy as np
 
 from keras_seqpar.selective.viewers import Prediction, Viewer, draw_panel
+from keras_seqpar.utils.growing_file import GrowingFile
 
 MODES = ("selective", "dense", "both")
 COLUMNS = (
@@ -91,8 +93,7 @@ class CsvWriter:
     """
 
     def __init__(self, path: Path):
-        self._path = path
-        self._file: TextIO | None = None
+        self._file = GrowingFile(path)
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Adds a row with the keys `COLUMNS`.
@@ -102,23 +103,18 @@ class CsvWriter:
         """
         texts = {k: f"{v:.5g}" if isinstance(v, float) else v for k, v in row.items()}
         texts["time_ms"] = f"{row['time_ms']:.1f}"  # 5 digits end after 100 seconds
-        try:
-            is_first = self._file is None
-            if self._file is None:  # each line goes to the disk at once
-                self._file = open(self._path, "w", 1, encoding="utf-8", newline="")
-            lines = csv.DictWriter(self._file, COLUMNS, lineterminator="\n")
-            if is_first:
-                lines.writeheader()
-            lines.writerow(texts)
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, str(self._path)) from error
+        text = io.StringIO()
+        lines = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        if not self._file.is_open:
+            lines.writeheader()
+        lines.writerow(texts)
+        self._file.append(text.getvalue().encode())
 
     def __enter__(self) -> "CsvWriter":
         return self
 
     def __exit__(self, *_) -> None:
-        if self._file:
-            self._file.close()
+        self._file.close()
 
 
 def summarize(rows: Sequence[Mapping[str, Any]]) -> str:

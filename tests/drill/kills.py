@@ -21,7 +21,7 @@ KILLS = 50
 # How the kills are spread; the first of each come first.
 SPREAD = ("training", "conversion", "training", "packing", "watching", "training", "adding")
 SPREAD += ("training", "conversion", "archiving")
-MOST_WRITES = {"training": 14, "watching": 4}  # temporary files of a run; the others write 1 or 2
+MOST_WRITES = {"training": 14, "watching": 1}  # temporary files of a run; the others write 1 or 2
 
 
 def run(share: float, seed: int) -> dict[str, int]:

@@ -141,7 +141,10 @@ def test_a_head_that_counts_too_many_frames(noise, segmenter, tmp_path, capsys):
     content[length] = 12
     noise.write_bytes(content)
     flags = [f"--model={segmenter}", f"--output={tmp_path / 'out'}", "--novideo"]
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "watch.mkv").write_text("of a run before")
     assert commands.call(WATCH, str(noise), *flags) == 0
+    assert not (tmp_path / "out" / "watch.mkv").exists()
     assert "Note: noise.avi states 12 frames and has 8." in capsys.readouterr().err
     assert [float(row["time_ms"]) for row in read(tmp_path / "out")] == [*range(0, 800, 100)]
 

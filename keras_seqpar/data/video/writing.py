@@ -7,13 +7,13 @@ own (Matroska, RFC 9559). Players open such a file with or without the length in
 `close` fills in.
 """
 
-import io
 import struct
 from pathlib import Path
 
 import numpy as np
 
 from keras_seqpar.data.video.sources import opencv
+from keras_seqpar.utils.growing_file import GrowingFile
 
 QUALITY = 90  # of JPEG
 _UNKNOWN = b"\x01" + 7 * b"\xff"  # the length of a part that is still being written
@@ -55,7 +55,7 @@ class VideoWriter:
         if path.suffix != ".mkv":
             raise ValueError(f"A video is written to an .mkv file, got {path.name!r}.")
         self.path, self.frame_rate = path, frame_rate
-        self._file: io.FileIO | None = None
+        self._file = GrowingFile(path)
         self._shape: tuple[int, ...] = ()
         self._next = 0  # the earliest time of the next frame, in milliseconds
         self._end = 0
@@ -72,7 +72,7 @@ class VideoWriter:
             ValueError: the frame has another size than the first one.
         """
         cv2 = opencv()
-        if self._file and frame.shape != self._shape:
+        if self._file.is_open and frame.shape != self._shape:
             raise ValueError(f"A frame of {self.path} is {frame.shape}, not {self._shape}.")
         jpeg = cv2.imencode(
             ".jpg", np.ascontiguousarray(frame[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, QUALITY]
@@ -80,16 +80,12 @@ class VideoWriter:
         time = self._next if milliseconds is None else max(self._next, round(milliseconds))
         block = b"\x81" + struct.pack(">hB", 0, 0x80) + jpeg  # of track 1, a key frame
         cluster = _part("1F43B675", _number("E7", time) + _part("A3", block))
+        if not self._file.is_open:
+            self._shape = frame.shape
+            cluster = self._head() + cluster
+        self._file.append(cluster)
         step = max(1, round(1000 / self.frame_rate))
         self._next, self._end = time + (step if milliseconds is None else 1), time + step
-        try:
-            if self._file is None:
-                self._shape = frame.shape
-                self._file = open(self.path, "wb", buffering=0)
-                cluster = self._head() + cluster
-            self._file.write(cluster)
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, str(self.path)) from error
 
     def close(self) -> None:
         """Writes the length into the head of the file.
@@ -97,15 +93,10 @@ class VideoWriter:
         Raises:
             OSError: the file cannot be written; it names the file.
         """
-        file, self._file = self._file, None
-        if file is None:
-            return
-        try:
-            with file:
-                file.seek(self._head().index(_DURATION) + len(_DURATION))
-                file.write(struct.pack(">d", self._end))
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, str(self.path)) from error
+        if self._file.is_open:
+            place = self._head().index(_DURATION) + len(_DURATION)
+            with self._file:
+                self._file.overwrite(place, struct.pack(">d", self._end))
 
     def _head(self) -> bytes:
         """All that comes before the first frame; the length is 0."""

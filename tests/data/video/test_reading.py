@@ -71,7 +71,7 @@ def test_images_in_order(tmp_path):
     (tmp_path / "3.png").write_bytes(b"no image")
     with open_video(str(tmp_path)) as stream:
         stream.read(), stream.read()
-        with pytest.raises(OSError, match=r"3\.png: no image that Pillow reads"):
+        with pytest.raises(OSError, match=r"3\.png: "):
             stream.read()
 
 

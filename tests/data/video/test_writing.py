@@ -92,5 +92,5 @@ def test_files_and_faults(tmp_path):
 @pytest.mark.skipif(not pathlib.Path("/dev/full").exists(), reason="there is no /dev/full")
 def test_a_full_disk_is_an_error_that_names_the_file(tmp_path):
     (tmp_path / "a.mkv").symlink_to("/dev/full")
-    with pytest.raises(OSError, match=r"No space left on device: '.*a\.mkv'"):
+    with pytest.raises(OSError, match=r"a\.mkv cannot be written: No space left"):
         VideoWriter(tmp_path / "a.mkv", 10).write(np.zeros((32, 48, 3), "uint8"))
