@@ -20,7 +20,7 @@ class GrowingFile:
     Example:
 
     >>> with GrowingFile("watch.csv") as file:
-    ...     file.append(b"frame,ms\\n")
+    ...     file.append(b"frame,ms")
     """
 
     def __init__(self, path: str | os.PathLike):
