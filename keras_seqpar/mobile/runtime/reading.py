@@ -5,18 +5,21 @@ in TFLite's metadata_schema.fbs, and the files that belong to it follow as a zip
 """
 
 import dataclasses
-import io
 import json
 import struct
-import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from keras_seqpar.mobile.runtime.checks.archive import read_archive
+from keras_seqpar.mobile.runtime.checks.checksum import check_checksum
+from keras_seqpar.mobile.runtime.checks.facts import check_facts
+from keras_seqpar.mobile.runtime.checks.graphs import check_graphs
 from keras_seqpar.mobile.runtime.flatbuffer_reader import FlatbufferReader
 from keras_seqpar.mobile.runtime.labels import read_labels
 
 METADATA = b"TFLITE_METADATA"  # name of the buffer that holds it
 AXIS_LABELS = 2  # AssociatedFileType.TENSOR_AXIS_LABELS
+MOST_BYTES = 2**31  # of a file; offsets in it have 32 bits
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,11 +40,13 @@ class Contents:
 
 
 def read_tflite(path: Path) -> Contents:
-    """Checks that a file is complete, and reads its description, labels and signatures.
+    """Checks that a file is complete and sound, and reads its description, labels and signatures.
 
-    tflite-runtime crashes the whole process on a truncated file, so this check comes first. It
-    follows every table and vector that holds names, shapes, scales or weights and checks that they
-    end inside the file, and that the files which the metadata names are there.
+    Interpreters crash the whole process on truncated and damaged files, so this check comes first.
+    It follows every table and vector and checks that they end inside the file, that the files
+    which the metadata names are there, and that shapes, scales, indices and options are such that
+    an interpreter can compute with them. A file that `convert` wrote also has the SHA-256 that it
+    was written with.
 
     Args:
         path: a .tflite file.
@@ -55,6 +60,8 @@ def read_tflite(path: Path) -> Contents:
     """
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {str(path)!r}.")
+    if path.stat().st_size > MOST_BYTES:
+        raise ValueError(f"{str(path)!r} has more than {MOST_BYTES:,} bytes: no .tflite file has.")
     data = path.read_bytes()
     if data[4:8] != b"TFL3":
         raise ValueError(
@@ -62,65 +69,57 @@ def read_tflite(path: Path) -> Contents:
             "keras_seqpar.mobile.convert or tflite/convert.py."
         )
     try:
-        flat = FlatbufferReader(data)
-        metadata, keys = _walk(flat)
-        names, label_files = _associated(FlatbufferReader(metadata)) if metadata else ([], [])
-        files = _unzip(data, names) if names else {}
-        labels = [
-            read_labels(files[name], f"{name} in {path.name}") if name else None
-            for name in label_files
-        ]
-        text = flat.content(flat.root, 3)
-    except (struct.error, zipfile.BadZipFile, KeyError, EOFError, UnicodeDecodeError):
-        raise ValueError(
-            f"{str(path)!r} is truncated or damaged: it has {len(data):,} bytes and refers to "
-            "more. Copy or convert it again."
-        ) from None
-    try:
-        about = json.loads(text.decode())
-    except ValueError:  # a file from elsewhere: free text
-        about = {}
+        return _read(data, path.name)
+    except (struct.error, IndexError):
+        why = f"it has {len(data):,} bytes and refers to more"
+    except UnicodeDecodeError:
+        why = "a name in it is no UTF-8"
+    except RecursionError:
+        why = "its description is nested too deeply"
+    except ValueError as error:
+        why = str(error).rstrip(".")
+    raise ValueError(f"{str(path)!r} is truncated or damaged: {why}. Copy or convert it again.")
+
+
+def _read(data: bytes, name: str) -> Contents:
+    flat = FlatbufferReader(data)
+    entries = _metadata(flat)
+    check_checksum(data, entries)
+    check_graphs(flat)
+    keys = sorted(
+        (flat.value("<I", signature, 4), flat.text(signature, 2))
+        for signature in flat.tables(flat.root, 7)
+    )
+    start, length = entries.get(METADATA, (0, 0))
+    found = FlatbufferReader(data[start : start + length]) if length else None
+    names, label_files = _associated(found) if found else ([], [])
+    files = read_archive(data, names)
+    labels = [read_labels(files[x], f"{x} in {name}") if x else None for x in label_files]
     signatures = {key: labels[i] if i < len(labels) else None for i, key in keys}
     first = labels[0] if labels else None
-    return Contents(about if isinstance(about, dict) else {}, first, files, signatures)
+    return Contents(_about(flat.content(flat.root, 3)), first, files, signatures)
 
 
-def _walk(flat: FlatbufferReader) -> tuple[bytes, list[tuple[int, str]]]:
-    """Follows all tables of a model.
+def _metadata(flat: FlatbufferReader) -> dict[bytes, tuple[int, int]]:
+    """Name of an entry of the model's metadata -> start and length of its content."""
+    buffers, found = flat.tables(flat.root, 4), {}
+    for entry in flat.tables(flat.root, 6):
+        index = flat.value("<I", entry, 1)
+        if index < len(buffers):
+            found[flat.content(entry, 0)] = flat.vector(buffers[index], 0, 1)
+    return found
 
-    Returns:
-        Its metadata, empty where it has none, and `(graph, key)` of every signature, by graph.
-    """
-    model = flat.root
-    for code in flat.tables(model, 1):
-        flat.vector(code, 1, 1)  # custom code
-    for graph in flat.tables(model, 2):
-        for tensor in flat.tables(graph, 0):
-            flat.vector(tensor, 0, 4)  # shape
-            flat.vector(tensor, 3, 1)  # name
-            scales = flat.field(tensor, 4)
-            if scales is not None:
-                for index, width in enumerate((4, 4, 4, 8)):
-                    flat.vector(scales, index, width)  # min, max, scale, zero point
-        for operator in flat.tables(graph, 3):
-            flat.vector(operator, 1, 4)  # inputs
-            flat.vector(operator, 2, 4)  # outputs
-            flat.field(operator, 4)  # options
-    buffers = flat.tables(model, 4)
-    for buffer in buffers:
-        flat.vector(buffer, 0, 1)
-    found = b""
-    for entry in flat.tables(model, 6):
-        slot = flat.slot(entry, 1)
-        index = 0 if slot is None else flat.number("<I", slot)
-        if flat.content(entry, 0) == METADATA and index < len(buffers):
-            found = flat.content(buffers[index], 0)
-    keys = []
-    for signature in flat.tables(model, 7):
-        slot = flat.slot(signature, 4)
-        graph = 0 if slot is None else flat.number("<I", slot)
-        keys.append((graph, flat.content(signature, 2).decode()))
-    return found, sorted(keys)
+
+def _about(text: bytes) -> dict:
+    """What `convert` wrote as the model's description; empty for other descriptions."""
+    try:
+        about = json.loads(text)
+    except ValueError:  # a file from elsewhere: free text
+        return {}
+    if not isinstance(about, dict) or "quantization" not in about:
+        return {}
+    check_facts(about)
+    return about
 
 
 def _associated(flat: FlatbufferReader) -> tuple[list[str], list[str | None]]:
@@ -128,9 +127,7 @@ def _associated(flat: FlatbufferReader) -> tuple[list[str], list[str | None]]:
 
     def files(table: int, index: int) -> Iterator[tuple[str, int]]:
         for entry in flat.tables(table, index):
-            slot = flat.slot(entry, 2)
-            kind = 0 if slot is None else flat.number("<b", slot)
-            yield flat.content(entry, 0).decode(), kind
+            yield flat.text(entry, 0), flat.value("<b", entry, 2)
 
     names = [name for name, _ in files(flat.root, 6)]
     labels: list[str | None] = []
@@ -140,12 +137,7 @@ def _associated(flat: FlatbufferReader) -> tuple[list[str], list[str | None]]:
         for tensor in (*flat.tables(graph, 2), *outputs):
             for name, kind in files(tensor, 6):
                 names.append(name)
-                if found is None and kind == AXIS_LABELS and tensor == outputs[0]:
+                if found is None and kind == AXIS_LABELS and outputs and tensor == outputs[0]:
                     found = name
         labels.append(found or None)
     return [name for name in names if name], labels
-
-
-def _unzip(data: bytes, names: list[str]) -> dict[str, bytes]:
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        return {name: archive.read(name) for name in names}

@@ -132,6 +132,12 @@ class Runner:
         self._image, self._gains = inputs[0], inputs[1] if len(inputs) == 2 else None
         self._scores, self._none = scores[0], none[0] if none else None
         self.input_shape = tuple(map(int, self._image["shape"]))
+        for key in ("mean", "std"):
+            if len(known := self.about.get(key, [0])) not in (1, self.input_shape[-1]):
+                raise ValueError(
+                    f"{str(self.path)!r} is damaged: its {key} {known} does not fit images of "
+                    f"{self.input_shape[-1]} channels. Copy or convert it again."
+                )
         count = int(self._scores["shape"][-1])
         inside = contents.signatures[self.signature] if self.signature else contents.labels
         self.labels = find_labels(self.path, count, inside, only_inside=bool(self.signature))
@@ -265,8 +271,14 @@ class Runner:
         self._engine.set_tensor(self._gains["index"], encode(gains, self._gains))
 
     def _run(self, image: np.ndarray) -> None:
-        self._engine.set_tensor(self._image["index"], image)
-        self._engine.invoke()
+        try:
+            self._engine.set_tensor(self._image["index"], image)
+            self._engine.invoke()
+        except RuntimeError as error:  # signatures are prepared when they first run
+            raise ValueError(
+                f"{self.interpreter} cannot run {str(self.path)!r}: {error} The file is damaged, "
+                "or the interpreter too old for it."
+            ) from error
 
     def _read(self, output: dict) -> np.ndarray:
         """The values of an output in float32."""
