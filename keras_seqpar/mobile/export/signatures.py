@@ -14,12 +14,11 @@ from keras_seqpar.mobile.export.converting import make_file
 from keras_seqpar.mobile.export.file_content import FileContent
 from keras_seqpar.mobile.export.options import FileOptions
 from keras_seqpar.mobile.export.specification import specify
-from keras_seqpar.mobile.format.files import Converted, check_path, labels_path
+from keras_seqpar.mobile.format.files import Converted, check_path, write
 from keras_seqpar.mobile.network import NetworkFacts, read_network
 from keras_seqpar.mobile.runtime.runner import NONE
 from keras_seqpar.networks.parts import find_parts
 from keras_seqpar.surgery.cutout import cutout
-from keras_seqpar.utils.files import write_file
 
 _NAME = re.compile("[A-Za-z][A-Za-z0-9_]*")
 
@@ -146,8 +145,7 @@ def write_joined(
         ),
     )
     content = append(content, files)
-    write_file(path, content)
-    labels_path(path).unlink(missing_ok=True)  # of a file that was there before
+    write(path, content, None)
     return Converted(path, None, about["quantization"], len(content), operations, tuple(made))
 
 

@@ -1,12 +1,15 @@
 """The files that conversion writes: their kinds and their names."""
 
+import contextlib
 import dataclasses
 import os
-from collections.abc import Mapping
+import uuid
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from keras_seqpar.mobile.runtime.checks.checksum import UNKNOWN, sealed
 from keras_seqpar.mobile.runtime.labels import LABELS_SUFFIX
-from keras_seqpar.utils.files import write_file, write_files
+from keras_seqpar.utils.files import replacing
 from keras_seqpar.utils.names import unknown_name
 
 QUANTIZATIONS = ("float32", "float16", "dynamic", "int8", "int16x8")
@@ -56,15 +59,12 @@ class Converted:
             ValueError: the folder does not exist, or `path` does not end in `.tflite`.
         """
         path = check_path(path)
-        labels = labels_path(path)
-        if self.labels_path:
-            os.replace(self.labels_path, labels)
-        else:
-            labels.unlink(missing_ok=True)  # of a file that was there before
-        os.replace(self.path, path)
-        return dataclasses.replace(
-            self, path=path, labels_path=labels if self.labels_path else None
-        )
+        old = self.labels_path
+        with _without_other_labels(path, old.read_bytes() if old else None):
+            os.replace(self.path, path)
+        if old:
+            os.replace(old, labels_path(path))
+        return dataclasses.replace(self, path=path, labels_path=labels_path(path) if old else None)
 
 
 def check_options(
@@ -122,14 +122,61 @@ def labels_path(path: Path) -> Path:
 
 
 def write(path: Path, content: bytes, labels: bytes | None) -> Path | None:
-    """Writes a .tflite file, and its label file where it has labels.
+    """Writes a .tflite file with its SHA-256 in it, and its label file where it has labels.
+
+    Labels are inside the file as well. So the label file of another model goes before the model is
+    replaced, and the new one comes after it: no model is ever beside the labels of another,
+    wherever the process is killed.
 
     Returns:
         The path of the label file, or `None`.
+
+    Raises:
+        OSError: writing failed. Files that were there before are kept.
     """
-    if labels is None:
-        write_file(path, content)
-        return None
     beside = labels_path(path)
-    write_files({beside: labels, path: content})
-    return beside
+    if labels is not None and beside.is_dir():
+        raise IsADirectoryError(f"{str(beside)!r} is a folder, and the labels would be there.")
+    with contextlib.ExitStack() as stack:  # what is entered first is done last
+        if labels is not None:
+            stack.enter_context(replacing(beside)).write_bytes(labels)
+        with contextlib.ExitStack() as hiding, replacing(path) as temporary:
+            temporary.write_bytes(seal(content))
+            hiding.enter_context(_without_other_labels(path, labels))
+    return None if labels is None else beside
+
+
+@contextlib.contextmanager
+def _without_other_labels(path: Path, labels: bytes | None) -> Iterator[None]:
+    """Hides the label file of a model that the block replaces; it comes back where that fails.
+
+    Args:
+        path: of the model.
+        labels: of the new model; a label file of the same content stays.
+    """
+    beside = labels_path(path)
+    if not beside.is_file() or beside.read_bytes() == labels:
+        yield
+        return
+    hidden = beside.with_name(f".labels.{uuid.uuid4().hex[:8]}.tmp.txt")
+    os.replace(beside, hidden)
+    try:
+        yield
+    except BaseException:
+        os.replace(hidden, beside)
+        raise
+    hidden.unlink()
+
+
+def seal(content: bytes) -> bytes:
+    """Writes the SHA-256 of a file into it, where it has a place for one.
+
+    Args:
+        content: a .tflite file from `flatbuffer.rewrite` or `flatbuffer.merge`, perhaps changed
+            afterwards.
+
+    Returns:
+        The file, of the same length.
+    """
+    start = content.rfind(UNKNOWN[:-64])
+    return content if start < 0 else sealed(content, start)

@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_seqpar.mobile.format import schema
 from keras_seqpar.mobile.format.schema import builtin_code, pack, unpack
+from keras_seqpar.mobile.runtime.checks.checksum import CHECKSUM, UNKNOWN
 from keras_seqpar.mobile.runtime.reading import METADATA
 
 _MIN_RUNTIME = b"min_runtime_version"
@@ -22,6 +23,8 @@ def rewrite(
     ends: tuple[str, str] | None = None,
 ) -> tuple[bytes, dict[str, int]]:
     """Renames and shrinks a model; what it computes stays the same, bit for bit.
+
+    The new file has a place for its SHA-256, which `files.seal` fills before it is written.
 
     A small network with many branches has hundreds of tensors, and their names and scales take as
     much space as the weights. So names get short: the converter's are paths of 100 characters, of
@@ -53,6 +56,7 @@ def rewrite(
     model.description = description.encode()
     if metadata is not None:
         _store(model, METADATA, metadata)
+    _store(model, CHECKSUM, UNKNOWN)
     return pack(model, share=True), used
 
 
@@ -60,6 +64,8 @@ def merge(
     contents: Mapping[str, bytes], *, description: str, metadata: bytes
 ) -> tuple[bytes, dict[str, int]]:
     """Joins models into one file that stores what they have in common once.
+
+    The new file has a place for its SHA-256, as in `rewrite`.
 
     Args:
         contents: key of the signature that a model becomes -> the model, of one graph and one
@@ -108,6 +114,7 @@ def merge(
     if oldest:
         _store(joined, _MIN_RUNTIME, oldest)
     _store(joined, METADATA, metadata)
+    _store(joined, CHECKSUM, UNKNOWN)
     return pack(joined, share=True), operations(joined)
 
 
@@ -227,10 +234,14 @@ def _rename(model: schema.ModelT, outputs: Sequence[str]) -> None:
 
 def _store(model: schema.ModelT, name: bytes, data: bytes) -> None:
     """Stores data under a name, in place of what has that name."""
-    kept = [entry for entry in model.metadata or [] if entry.name != name]
+    buffer = schema.BufferT(data=np.frombuffer(data, "uint8"))
+    for entry in model.metadata or []:
+        if entry.name == name:
+            model.buffers[entry.buffer] = buffer
+            return
     entry = schema.MetadataT(name=name, buffer=len(model.buffers))
-    model.buffers.append(schema.BufferT(data=np.frombuffer(data, "uint8")))
-    model.metadata = [*kept, entry]
+    model.buffers.append(buffer)
+    model.metadata = [*(model.metadata or []), entry]
 
 
 def without_ranges(content: bytes) -> bytes:

@@ -12,6 +12,7 @@ from PIL import Image
 import keras_seqpar as sp
 from keras_seqpar import mobile
 from keras_seqpar.mobile.format import flatbuffer, metadata
+from keras_seqpar.mobile.format.files import seal
 from tests import harness
 
 pytestmark = pytest.mark.only_backend("tensorflow")
@@ -284,6 +285,6 @@ def test_metadata_of_other_labels_is_refused(files, tmp_path):
         {"labels.txt": b"a\nb\n", "hierarchy.json": b"{}"},
     )
     copy = tmp_path / "copy.tflite"
-    copy.write_bytes(other)
+    copy.write_bytes(seal(other))
     with pytest.raises(ValueError, match="the metadata of copy.tflite' has 2 labels, .* 3 outputs"):
         mobile.Runner(copy)
