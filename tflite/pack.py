@@ -5,7 +5,7 @@ r"""Writes a network as a branch pack, adds a branch to one, or removes one.
     python tflite/pack.py runs/more/best.keras --dataset digits --add 9 --output out/digits.pack
     python tflite/pack.py --remove 9 --output out/digits.pack
 
-A pack is a folder: `trunk.tflite`, a small file per branch, and `manifest.json`. Int8 is
+A pack is a folder: a trunk, a small file per branch, and `manifest.json`. Int8 is
 calibrated on training images. The pack then runs on validation images, beside Keras: where
 the two disagree too often, the command fails and leaves everything as it was. `--measure` also
 converts the same network to one file, and compares predictions and latency, run in turns.

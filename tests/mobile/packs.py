@@ -1,6 +1,7 @@
 """Small branch packs, and what tests do to their files."""
 
 import json
+import re
 
 import numpy as np
 
@@ -28,8 +29,20 @@ def grown(tree=TREE, category="bus", parent=None, seed=5, **options):
     return bigger
 
 
+def plain(name: str) -> str:
+    """The name of a pack's file without its hash."""
+    return re.sub(r"\.[0-9a-f]{12}\.tflite$", ".tflite", name)
+
+
 def contents(folder) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    """Name of a file without its hash -> its content."""
+    return {plain(path.name): path.read_bytes() for path in folder.iterdir()}
+
+
+def part(folder, name: str):
+    """The path of a pack's file, by its name without the hash."""
+    (path,) = (path for path in folder.iterdir() if plain(path.name) == name)
+    return path
 
 
 def tamper(folder, change) -> None:

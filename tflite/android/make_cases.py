@@ -170,6 +170,8 @@ def packs(folder: Path, net: keras.Model, squares: np.ndarray, small: np.ndarray
     mobile.pack(other, folder / "other.pack", quantization="float32")
     shutil.copytree(folder / "int8.pack", folder / "reduced.pack")
     mobile.remove_branch(folder / "reduced.pack", "church")
+    for name in ("int8", "nested", "other"):
+        without_hashes(folder / f"{name}.pack")
     flat_choices = [None, ["golf ball", "tench"], ["church"], ["parachute", "church", "tench"]]
     deep_choices = [None, ["ships"], ["tug", "car"], ["pets", "ferry"], ["cat"]]
     return [
@@ -177,6 +179,17 @@ def packs(folder: Path, net: keras.Model, squares: np.ndarray, small: np.ndarray
         pack_case(folder / "nested.pack", small, deep_choices),
         pack_case(folder / "reduced.pack", squares, [None]),
     ]
+
+
+def without_hashes(folder: Path) -> None:
+    """Gives the files of a pack their names of earlier versions, which apps have stored."""
+    path = folder / "manifest.json"
+    text = path.read_text("utf-8")
+    for file in folder.glob("*.tflite"):
+        name = f"{file.name.split('.')[0]}.tflite"
+        text = text.replace(file.name, name)
+        file.rename(folder / name)
+    path.write_text(text, "utf-8")
 
 
 def pack_case(folder: Path, images: np.ndarray, choices: list) -> dict:

@@ -5,7 +5,7 @@ import json
 import os
 from pathlib import Path
 
-from keras_seqpar.mobile.runtime.manifest import MANIFEST, Manifest, branch_file, read_manifest
+from keras_seqpar.mobile.runtime.manifest import MANIFEST, Manifest, read_manifest
 from keras_seqpar.utils.files import write_file
 
 
@@ -48,5 +48,7 @@ def remove_branch(folder: str | os.PathLike, category: str) -> None:
         folder,
         dataclasses.replace(manifest, hierarchy=hierarchy, branches=branches, threshold=None),
     )
-    for id_ in manifest.branches.keys() - branches.keys():  # no longer in the manifest
-        (folder / branch_file(id_)).unlink(missing_ok=True)
+    used = {part.file for part in branches.values()}
+    for part in manifest.branches.values():
+        if part.file not in used:  # no longer in the manifest
+            (folder / part.file).unlink(missing_ok=True)

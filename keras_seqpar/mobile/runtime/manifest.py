@@ -1,7 +1,10 @@
 """The manifest of a branch pack: its files with their inputs and outputs. Needs no Keras.
 
-A branch pack is a folder: `trunk.tflite`, one `branch_<id>.tflite` per node of the hierarchy, and
-`manifest.json`. The trunk turns an image into features, a superclass's branch features into
+A branch pack is a folder: a trunk, one branch per node of the hierarchy, and `manifest.json`. The
+name of a file has its kind and the beginning of its SHA-256: `trunk.0123456789ab.tflite`,
+`branch_cat.ba9876543210.tflite`. So another version of a branch has another name, both may be in
+the folder, and the manifest decides. Packs of earlier versions have `trunk.tflite` and
+`branch_cat.tflite`. The trunk turns an image into features, a superclass's branch features into
 features, a category's branch features into one logit.
 """
 
@@ -9,17 +12,23 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from keras_seqpar.hierarchy.tree import Hierarchy, Node
 from keras_seqpar.mobile.runtime.activations import ACTIVATIONS
+from keras_seqpar.mobile.runtime.checks.facts import is_number
 from keras_seqpar.networks.thresholds import Threshold
 
 MANIFEST = "manifest.json"
 TRUNK = "trunk.tflite"
 FORMAT = "keras_seqpar branch pack"
 VERSION = 1
+MOST_BYTES = 64 * 2**20  # of a manifest
+_HASHES = ("sha256", "weights", "takes")  # upper case is the same
+# What reading a manifest of other values raises.
+_DAMAGE = (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +49,17 @@ class Tensor:
 
     def __post_init__(self):
         object.__setattr__(self, "shape", tuple(self.shape))
+
+    @classmethod
+    def from_config(cls, config: Mapping) -> "Tensor":
+        """Rebuilds a description from a manifest's data."""
+        tensor = cls(**config)
+        whole = [*tensor.shape, tensor.zero_point]
+        if not all(isinstance(n, int) and abs(n) < 2**31 for n in whole):
+            raise ValueError(f"the shape {tensor.shape!r:.80} or its zero point is no whole number")
+        if not isinstance(tensor.dtype, str) or not is_number(tensor.scale) or tensor.scale < 0:
+            raise ValueError(f"the dtype {tensor.dtype!r:.80} or the scale {tensor.scale!r:.80}")
+        return tensor
 
     def __str__(self) -> str:
         scaled = f", scale {self.scale!r}, zero point {self.zero_point}" if self.scale else ""
@@ -71,8 +91,14 @@ class Part:
     @classmethod
     def from_config(cls, config: Mapping) -> "Part":
         """Rebuilds a record from a manifest's data."""
-        tensors = {name: Tensor(**config[name]) for name in ("input", "output")}
-        return cls(**{**config, **tensors})
+        found: dict = {name: Tensor.from_config(config[name]) for name in ("input", "output")}
+        found |= {key: config[key].lower() for key in _HASHES if config.get(key) is not None}
+        part = cls(**{**config, **found})
+        if not isinstance(part.file, str) or not isinstance(part.bytes, int):
+            raise ValueError(f"a file {part.file!r:.80} of {part.bytes!r:.80} bytes")
+        if not re.fullmatch("[0-9a-f]{64}", part.sha256):
+            raise ValueError(f"the SHA-256 {part.sha256!r:.80} of {part.file!r}")
+        return part
 
     def check_file(self, folder: Path) -> None:
         """Checks that the file in `folder` is the one that this record describes.
@@ -87,14 +113,13 @@ class Part:
                 f"The branch pack {str(folder)!r} has no file {self.file!r}. Copy it there, or "
                 "choose categories that do not need it."
             )
-        content = path.read_bytes()
-        if len(content) != self.bytes:
+        if (size := path.stat().st_size) != self.bytes:
             raise ValueError(
-                f"{str(path)!r} has {len(content):,} bytes, but the manifest says "
+                f"{str(path)!r} has {size:,} bytes, but the manifest says "
                 f"{self.bytes:,}: it is truncated or another file. Copy it again, together with "
                 "the manifest."
             )
-        if (found := hashlib.sha256(content).hexdigest()) != self.sha256:
+        if (found := hashlib.sha256(path.read_bytes()).hexdigest()) != self.sha256:
             raise ValueError(
                 f"{str(path)!r} has the SHA-256 {found}, but the manifest says {self.sha256}: it "
                 "is damaged or of another pack. Copy it again, together with the manifest."
@@ -150,6 +175,10 @@ class Manifest:
     def from_config(cls, config: Mapping) -> "Manifest":
         """Rebuilds a manifest from `get_config`'s data."""
         mean, std = (config[key] and tuple(map(float, config[key])) for key in ("mean", "std"))
+        if not all(map(is_number, [*(mean or ()), *(std or ())])) or not all(std or (1,)):
+            raise ValueError(f"the mean {mean} or std {std} of pixels")
+        if not isinstance(config["network"], str) or not isinstance(config["quantization"], str):
+            raise ValueError("network and quantization should be text")
         return cls(
             config["network"],
             config["quantization"],
@@ -177,13 +206,18 @@ class Manifest:
         """
         if self.classifier_activation not in ACTIVATIONS:
             raise ValueError(f"nothing here applies the activation {self.classifier_activation!r}")
+        channels = self.trunk.input.shape[-1:]
+        if any(known and (len(known),) not in ((1,), channels) for known in (self.mean, self.std)):
+            raise ValueError(f"mean {self.mean} and std {self.std} do not fit images {channels}")
         ids = {node.id for node in self.hierarchy.nodes}
         if unmatched := sorted(ids ^ set(self.branches)):
             raise ValueError(f"hierarchy and branches differ in {', '.join(unmatched)}")
         files = [(self.trunk, TRUNK), *((self.branches[id_], branch_file(id_)) for id_ in ids)]
         for part, name in files:
-            if part.file != name:  # also: no file outside the folder
-                raise ValueError(f"the file {part.file!r} should be called {name!r}")
+            if part.file not in (name, part_file(name, part.sha256)):  # also: in no other folder
+                raise ValueError(
+                    f"the file {part.file!r} should be called {part_file(name, part.sha256)!r}"
+                )
         for node, feeder, part in self.feeds():
             if part.takes != feeder.sha256:
                 kind = "trunk" if feeder is self.trunk else "superclass branch"
@@ -200,8 +234,13 @@ class Manifest:
 
 
 def branch_file(node_id: str) -> str:
-    """The name of a branch's file."""
+    """The name of a branch's file, without its hash."""
     return f"branch_{node_id}.tflite"
+
+
+def part_file(name: str, sha256: str) -> str:
+    """The name of a file with the beginning of its hash: `trunk.0123456789ab.tflite`."""
+    return f"{name.removesuffix('.tflite')}.{sha256[:12]}.tflite"
 
 
 def read_manifest(folder: str | os.PathLike) -> Manifest:
@@ -230,9 +269,11 @@ def read_manifest(folder: str | os.PathLike) -> Manifest:
             f"{str(folder)!r} is no branch pack: there is {missing}. Make one with "
             "keras_seqpar.mobile.pack or tflite/pack.py."
         )
+    if path.stat().st_size > MOST_BYTES:
+        raise ValueError(f"{str(path)!r} has more than {MOST_BYTES:,} bytes: no manifest has.")
     try:
         config = json.loads(path.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(
             f"{str(path)!r} is truncated or damaged ({error}). Copy it again."
         ) from None
@@ -245,7 +286,7 @@ def read_manifest(folder: str | os.PathLike) -> Manifest:
         )
     try:
         manifest = Manifest.from_config(config)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except _DAMAGE as error:
         raise ValueError(
             f"{str(path)!r} is damaged ({type(error).__name__}: {error}). Copy it again."
         ) from None

@@ -40,7 +40,10 @@ def pack(
     input_dtype: str = "float32",
     image_size: tuple[int, int] | None = None,
 ) -> Manifest:
-    """Writes a network as a branch pack: `trunk.tflite`, `branch_<id>.tflite`, `manifest.json`.
+    """Writes a network as a branch pack: a trunk, a branch per node, and `manifest.json`.
+
+    Names of files contain their hash, `branch_cat.0123456789ab.tflite`. So a copy of a pack is
+    updated by copying the new files and then `manifest.json`, whose renaming makes them valid.
 
     The trunk's input is called `image` and its output `features`; a branch takes `features` and
     gives `logit`, float32 `(1, 1)`, or, a superclass's, `features`. The batch is 1. A stored

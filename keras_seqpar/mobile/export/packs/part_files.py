@@ -10,8 +10,10 @@ import keras
 
 from keras_seqpar.mobile.export.converter import to_tflite
 from keras_seqpar.mobile.export.specification import require_tensorflow
+from keras_seqpar.mobile.format.files import seal
 from keras_seqpar.mobile.network import NetworkFacts, in_float32
-from keras_seqpar.mobile.runtime.manifest import ACTIVATIONS, Part
+from keras_seqpar.mobile.runtime.activations import ACTIVATIONS
+from keras_seqpar.mobile.runtime.manifest import Part, part_file
 from keras_seqpar.mobile.runtime.pack_runner import PartRunner
 from keras_seqpar.networks.graph import leaf_layers
 from keras_seqpar.networks.parts import Parts, find_parts, traits
@@ -112,17 +114,20 @@ def write_part(
 
     Args:
         folder: where to write.
-        file: its name.
+        file: its name without its hash.
         content: from `convert_part`.
         model: what it was made of.
         takes: SHA-256 of the file whose output it was calibrated for; `None` for the trunk.
     """
+    content = seal(content)
+    sha256 = hashlib.sha256(content).hexdigest()
+    file = part_file(file, sha256)
     write_file(folder / file, content)
     runner = PartRunner(folder / file)
     part = Part(
         file=file,
         bytes=len(content),
-        sha256=hashlib.sha256(content).hexdigest(),
+        sha256=sha256,
         weights=fingerprint(model),
         takes=takes,
         input=runner.input,

@@ -13,7 +13,7 @@ from keras_seqpar.mobile.runtime.manifest import read_manifest
 from keras_seqpar.mobile.runtime.pack_runner import PackRunner
 from tests import harness
 from tests.mobile.clients import noise
-from tests.mobile.packs import contents, flip, grown, network
+from tests.mobile.packs import contents, flip, grown, network, part
 
 pytestmark = pytest.mark.only_backend("tensorflow")
 
@@ -31,7 +31,7 @@ def test_added_branches_equal_those_packed_at_once(packs, tmp_path, kind, parent
     after = contents(folder)
     assert set(after) - set(before) == {"branch_bus.tflite"}
     assert all(after[name] == before[name] for name in before if name != "manifest.json")
-    assert after["branch_bus.tflite"] == (tmp_path / "whole" / "branch_bus.tflite").read_bytes()
+    assert after["branch_bus.tflite"] == contents(tmp_path / "whole")["branch_bus.tflite"]
     assert manifest == read_manifest(folder) == read_manifest(tmp_path / "whole")
     images = noise(5)
     wanted = PackRunner(tmp_path / "whole")(images)
@@ -68,8 +68,8 @@ def test_branches_that_cannot_be_added(copy):
     trunk.get_layer("trunk").weights[-1].assign(trunk.get_layer("trunk").weights[-1] * 1.01)
     moved = network({"car": ["bus", "x"], "y": ["z"]})
     cases = [
-        (other, "bus", {}, "The branch of 'pets' is another than that .*branch_pets.tflite"),
-        (trunk, "bus", {}, "The trunk is another .*trunk.tflite.*freeze_others=True.*new pack"),
+        (other, "bus", {}, "The branch of 'pets' is another than that .*branch_pets.*tflite"),
+        (trunk, "bus", {}, "The trunk is another .*trunk.*tflite.*freeze_others=True.*new pack"),
         (network(), "cat", {}, "has 'cat' already. Take it out first, with .*remove_branch"),
         (network(), "pets", {}, "has 'cat' already"),
         (moved, "bus", {}, "'car' is both a superclass and a category"),
@@ -80,10 +80,10 @@ def test_branches_that_cannot_be_added(copy):
     for model, category, options, message in cases:
         with pytest.raises(ValueError, match=message):
             add_branch(copy, model, category, **{"calibration": noise(), **options})
-    (copy / "trunk.tflite").write_bytes(flip(before["trunk.tflite"]))
-    with pytest.raises(ValueError, match="trunk.tflite' has the SHA-256"):
+    part(copy, "trunk.tflite").write_bytes(flip(before["trunk.tflite"]))
+    with pytest.raises(ValueError, match=r"trunk\..*tflite' has the SHA-256"):
         add_branch(copy, grown(), "bus", calibration=noise())
-    (copy / "trunk.tflite").write_bytes(before["trunk.tflite"])
+    part(copy, "trunk.tflite").write_bytes(before["trunk.tflite"])
     assert contents(copy) == before
     for name in ("cat", "car", "ships"):
         remove_branch(copy, name)

@@ -18,6 +18,7 @@ from tests import harness
 from tests.mobile import conftest
 from tests.mobile.clients import noise
 from tests.mobile.packs import contents, grown, network, scores_of
+from tests.mobile.packs import part as part_path
 
 pytestmark = pytest.mark.only_backend("tensorflow")
 
@@ -61,7 +62,7 @@ def test_int8_files_fit_bit_for_bit(packs):
         scale = parameters["scales"].tobytes(), parameters["zero_points"].tolist()
         return detail["name"], detail["dtype"], detail["shape"].tolist(), scale
 
-    trunk = ends("trunk.tflite")
+    trunk = ends(part_path(packs["int8"], "trunk.tflite").name)
     assert trunk[0]["name"] == "image"
     manifest = read_manifest(packs["int8"])
     for node, feeder, part in manifest.feeds():

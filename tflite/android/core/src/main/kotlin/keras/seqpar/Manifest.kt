@@ -79,8 +79,13 @@ class Manifest internal constructor(
         hierarchy.roots.forEach { checkFeeds(trunk, it) }
     }
 
-    private fun checkName(part: PackFile, name: String) = // also rejects paths outside the folder
-        require(part.file == name) { "the file '${part.file}' should be called '$name'" }
+    /** Names contain the hash, or not in packs of earlier versions. Rejects other folders as well. */
+    private fun checkName(part: PackFile, name: String) {
+        val hashed = "${name.removeSuffix(".tflite")}.${part.sha256.take(12)}.tflite"
+        require(part.file == name || part.file == hashed) {
+            "the file '${part.file}' should be called '$hashed'"
+        }
+    }
 
     private fun checkFeeds(feeder: PackFile, node: Node) {
         val part = branches.getValue(node.id)
@@ -171,7 +176,7 @@ class Manifest internal constructor(
         private fun part(config: JsonObject) = PackFile(
             file = config.text("file"),
             bytes = config.integer("bytes"),
-            sha256 = config.text("sha256"),
+            sha256 = config.text("sha256").lowercase(),
             takes = config.textOrNull("takes"),
             input = tensor(config.child("input")),
             output = tensor(config.child("output")),
