@@ -8,6 +8,7 @@
 """
 
 import collections
+import functools
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -129,6 +130,7 @@ def _escape(found: re.Match) -> str:
     return f"%{ord(found[0]):02X}"
 
 
+@functools.lru_cache(2**16)
 def _label(folder: str) -> str:
     return same_form(re.sub("%([0-7][0-9A-F])", lambda found: chr(int(found[1], 16)), folder))
 
@@ -164,7 +166,7 @@ def _without_hidden(listing: Listing) -> Listing:
 
     return Listing(
         {name: member for name, member in listing.files.items() if seen(name)},
-        set(filter(seen, listing.folders)),
+        set(filter(seen, listing.folders | _parents(listing.files))),
         list(filter(seen, listing.lost)),
     )
 
@@ -176,7 +178,7 @@ def _arrange(listing: Listing, path: str, splits: Sequence[str]) -> Tree:
         raise ValueError(f"There are no images in {path!r}. {_LAYOUT}")
     root = _find_root(folders, path)
     inner = [name.removeprefix(root) for name in folders if name.startswith(root)]
-    found = _find_splits({name for name in inner if "/" not in name}, path, splits)
+    found = _find_splits({name for name in inner if "/" not in name}, path, root, splits)
     images: dict[str, dict[str, list]] = {folder: {} for folder in found.values()}
     for name in inner:
         if name.count("/") == 1 and name.partition("/")[0] in images:
@@ -223,24 +225,27 @@ def _parents(files: Iterable[str]) -> set[str]:
 
 def _find_root(folders: set[str], path: str) -> str:
     """The folder in which the layout begins, with a slash at its end, or ""."""
-    roots = {
-        folder.rpartition("/")[0] for folder in folders if folder.split("/")[-1] in _SPLIT_FOLDERS
-    }
-    depth = min((_depth(root) for root in roots), default=0)
-    topmost = sorted(root for root in roots if _depth(root) == depth)
-    if len(topmost) > 1:
+    roots: dict[str, set[str]] = collections.defaultdict(set)
+    for folder in folders:
+        root, _, name = folder.rpartition("/")
+        if name in _SPLIT_FOLDERS:
+            roots[root].add("train" if name in SPLITS["train"] else "validation")
+    # The topmost; of several, those with both splits.
+    best = min(((_depth(root), -len(found)) for root, found in roots.items()), default=None)
+    begins = sorted(root for root, found in roots.items() if (_depth(root), -len(found)) == best)
+    if len(begins) > 1:
         raise ValueError(
-            f"{path!r} has splits in {len(topmost)} folders: {_some(topmost)}. Give one of them: "
-            f"folder:PATH/{_printable(topmost[0])}. {_LAYOUT}"
+            f"{path!r} has splits in {len(begins)} folders: {_some(begins)}. Give one of them: "
+            f"folder:PATH/{_printable(begins[0])}. {_LAYOUT}"
         )
-    return topmost[0] + "/" if topmost and topmost[0] else ""
+    return begins[0] + "/" if begins and begins[0] else ""
 
 
 def _depth(folder: str) -> int:
     return folder.count("/") + 1 if folder else 0
 
 
-def _find_splits(top: set[str], path: str, splits: Sequence[str]) -> dict[str, str]:
+def _find_splits(top: set[str], path: str, root: str, splits: Sequence[str]) -> dict[str, str]:
     found = {
         split: folder
         for split, names in SPLITS.items()
@@ -250,7 +255,8 @@ def _find_splits(top: set[str], path: str, splits: Sequence[str]) -> dict[str, s
         if split not in found:
             raise ValueError(
                 f"{path!r} has no {split} split: none of the folders {', '.join(SPLITS[split])}. "
-                f"Found: {_some(sorted(top)) or 'no folder'}. {_LAYOUT}"
+                f"Found{root and f' in {_printable(root)}'}: {_some(sorted(top)) or 'no folder'}. "
+                f"{_LAYOUT}"
             )
     return found
 
@@ -293,7 +299,7 @@ def _left_out(
 ) -> str:
     parts = []
     if kinds:
-        parts.append(f"{_kinds(kinds)} (no kinds of images that Pillow reads here)")
+        parts.append(f"{_kinds(kinds)}, of kinds that Pillow does not read here")
     if outside:
         layout = " and ".join(f"{folder}/<category>" for folder in folders)
         parts.append(f"{len(outside)} file(s) outside of {layout} ({_some(sorted(outside), 2)})")
@@ -305,7 +311,7 @@ def _left_out(
 def _kinds(counts: collections.Counter) -> str:
     return ", ".join(
         f"{counts[ending]} {_printable(ending) or 'without an ending'}"
-        + (f" (for it: pip install {PLUGINS[ending]})" if ending in PLUGINS else "")
+        + (f" (pip install {PLUGINS[ending]})" if ending in PLUGINS else "")
         for ending in sorted(counts)
     )
 

@@ -135,7 +135,7 @@ CASES = {
             "train/dog/movie.mpg": b"?",
         },
         {},
-        "1 without an ending, 1 .mpg, 2 .svg, 1 .txt (no kinds of images that Pillow reads here)",
+        "1 without an ending, 1 .mpg, 2 .svg, 1 .txt, of kinds that Pillow does not read here",
     ),
     "order": (
         {f"train/cat/{name}.jpg": IMAGE for name in ("a/a", "a-b", "B", "é", "10", "9")},
@@ -170,7 +170,7 @@ def test_heic_is_counted_with_the_plugin_it_needs_or_read_with_it(tmp_path, kind
 
     monkeypatch.delitem(Image.OPEN, "HEIF", raising=False)
     spec = store(kind, tmp_path, {**PLAIN, "train/cat/b.heic": IMAGE, "train/cat/c.HEIC": IMAGE})
-    assert "2 .heic (for it: pip install pillow-heif)" in read(spec)[2]
+    assert "2 .heic (pip install pillow-heif), of kinds" in read(spec)[2]
     monkeypatch.setitem(Image.EXTENSION, ".heic", "HEIF")
     monkeypatch.setitem(Image.OPEN, "HEIF", (PngImagePlugin.PngImageFile, None))
     _, images, said = read(spec)
@@ -202,6 +202,25 @@ def test_two_layouts_are_refused_by_name(tmp_path, kind):
 def test_a_tree_without_splits_says_what_was_found(tmp_path, kind):
     with pytest.raises(ValueError, match=r"no train split.*Found: cat, dog"):
         read(store(kind, tmp_path, {"cat/2024/a.jpg": IMAGE, "dog/a.jpg": IMAGE}))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_of_folders_with_splits_the_topmost_counts_and_the_one_with_both(tmp_path, kind):
+    files = {"set/" + name: content for name, content in PLAIN.items()}
+    _, images, said = read(store(kind, tmp_path, {**files, "backup/train/cat/x.jpg": IMAGE}))
+    assert len(images["train"]) == 2
+    assert said.startswith("1 file(s) outside of train/<category>")
+    files = {"deeper/" + name: content for name, content in files.items()}
+    files["backup/train/cat/x.jpg"] = IMAGE
+    with pytest.raises(ValueError, match=r"no validation split.*Found in backup/: train"):
+        read(store(kind, tmp_path / "other", files))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_class_with_hidden_files_only_is_empty(tmp_path, kind):
+    files = {**PLAIN, "train/bird/.DS_Store": b"?", "val/bird/.DS_Store": b"?"}
+    with pytest.raises(ValueError, match=r"No images in train/bird of .*Found there: no files"):
+        read(store(kind, tmp_path, files))
 
 
 @pytest.mark.parametrize("kind", KINDS)
