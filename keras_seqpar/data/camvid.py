@@ -10,6 +10,7 @@ sky is at the top, curbs are at the sides. So a small receptive field is enough,
 same positions as the same part of the frame.
 """
 
+import contextlib
 import dataclasses
 import io
 import zipfile
@@ -18,6 +19,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from keras_seqpar.data.archives import reading
 from keras_seqpar.data.fingerprints import Fingerprint
 
 CLASSES = (
@@ -71,20 +73,20 @@ def load(path: str, splits: Sequence[str] = SPLITS) -> Scenes:
     """
     if not Path(path).is_file():
         raise ValueError(f"There is no file {path}: give the zip with CamVid.")
-    try:
-        with zipfile.ZipFile(path) as file:
-            names = file.namelist()
-            listed = [name for name in names if PurePosixPath(name).name == "classes.txt"]
-            if not listed:
-                raise ValueError(f"{path} has no classes.txt.")
-            top = PurePosixPath(listed[0]).parent
+    with contextlib.ExitStack() as stack:
+        with reading(path):
+            file = stack.enter_context(zipfile.ZipFile(path))
+        names = file.namelist()
+        listed = [name for name in names if PurePosixPath(name).name == "classes.txt"]
+        if not listed:
+            raise ValueError(f"{path} has no classes.txt.")
+        top = PurePosixPath(listed[0]).parent
+        with reading(path):
             classes = file.read(listed[0]).decode().split()
-            if classes[-1] != UNLABELED:
-                raise ValueError(f"The last line of classes.txt must be {UNLABELED!r}.")
-            found = {name: _read_split(file, names, str(top / name)) for name in splits}
-            contents = _contents(file, top, splits)
-    except zipfile.BadZipFile as error:
-        raise ValueError(f"{path} is no readable zip: {error}") from error
+        if classes[-1:] != [UNLABELED]:
+            raise ValueError(f"The last line of classes.txt in {path} must be {UNLABELED!r}.")
+        found = {name: _read_split(file, names, str(top / name), path) for name in splits}
+        contents = _contents(file, top, splits)
     for name, split in found.items():
         if split.labels.max() > len(classes) - 1:
             raise ValueError(
@@ -104,9 +106,7 @@ def _contents(file: zipfile.ZipFile, top: PurePosixPath, splits: Sequence[str]) 
     }
 
 
-def _read_split(file: zipfile.ZipFile, names, folder: str) -> Split:
-    from PIL import Image
-
+def _read_split(file: zipfile.ZipFile, names, folder: str, path: str) -> Split:
     listed = sorted(n for n in names if PurePosixPath(n).parent == PurePosixPath(folder)
                     and n.endswith((".jpg", ".png")))  # fmt: skip
     if not listed:
@@ -117,12 +117,23 @@ def _read_split(file: zipfile.ZipFile, names, folder: str) -> Split:
         if label not in names:
             raise ValueError(f"The image {name} has no classes: {label} is missing.")
         for part, entry, mode in zip(parts, (name, label), ("RGB", "L"), strict=True):
-            with Image.open(io.BytesIO(file.read(entry))) as image:
-                part.append(np.asarray(image.convert(mode)))
+            part.append(_read_image(file, entry, mode, path))
     shapes = {x.shape[:2] for part in parts for x in part}
     if len(shapes) > 1:
         raise ValueError(f"The images in {folder} differ in size: {sorted(shapes)}.")
     return Split(*map(np.stack, parts))
+
+
+def _read_image(file: zipfile.ZipFile, name: str, mode: str, path: str) -> np.ndarray:
+    from PIL import Image
+
+    with reading(path):
+        content = file.read(name)
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            return np.asarray(image.convert(mode))
+    except Exception as error:  # Pillow's decoders raise errors of many kinds
+        raise ValueError(f"The image {name} in {path} is damaged: {error}") from error
 
 
 def positions(height: int, width: int) -> np.ndarray:

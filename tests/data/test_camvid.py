@@ -1,5 +1,7 @@
 """CamVid: reading the zip, and scores."""
 
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -31,8 +33,21 @@ def test_reading(scenes, tmp_path):
         with pytest.raises(ValueError, match=words):
             camvid.load(str(made))
     (tmp_path / "c.zip").write_bytes(b"no zip")
-    with pytest.raises(ValueError, match="no readable zip"):
+    with pytest.raises(ValueError, match=r"c.zip' is damaged or cut off"):
         camvid.load(str(tmp_path / "c.zip"))
+
+
+def test_damaged_zips_and_images_are_named(scenes, tmp_path):
+    content = scenes.read_bytes()
+    for length in (len(content) // 2, len(content) - 30):
+        (tmp_path / "cut.zip").write_bytes(content[:length])
+        with pytest.raises(ValueError, match=r"cut.zip' is damaged or cut off"):
+            camvid.load(str(tmp_path / "cut.zip"))
+    with zipfile.ZipFile(scenes) as file, zipfile.ZipFile(tmp_path / "odd.zip", "w") as odd:
+        for name in file.namelist():
+            odd.writestr(name, b"?" if name.endswith("val/1.png") else file.read(name))
+    with pytest.raises(ValueError, match=r"The image .*val/1.png in .*odd.zip is damaged"):
+        camvid.load(str(tmp_path / "odd.zip"))
 
 
 def test_pixels_without_a_label_count_in_no_score():

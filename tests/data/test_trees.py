@@ -3,6 +3,7 @@
 import io
 import os
 import tarfile
+import types
 import unicodedata
 import warnings
 import zipfile
@@ -12,6 +13,8 @@ import pytest
 
 from keras_seqpar import data
 from keras_seqpar.data import trees
+from keras_seqpar.data.packing import pack
+from keras_seqpar.mobile.runtime import run
 from keras_seqpar.utils.images import image_endings
 
 Image = pytest.importorskip("PIL.Image")
@@ -336,3 +339,21 @@ def test_splits_and_categories_can_be_loaded_from_what_is_wrapped(tmp_path):
     assert list(only.splits) == ["validation"]
     assert np.array_equal(only.validation.labels, [0, 1])
     assert only.left_out == ""
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "packed again", "mobile.run"])
+def test_all_readers_put_white_below_what_is_transparent(tmp_path, kind):
+    content = io.BytesIO()
+    Image.new("RGBA", (4, 4), (255, 0, 255, 0)).save(content, "PNG")
+    files = dict.fromkeys((name.replace(".jpg", ".png") for name in PLAIN), content.getvalue())
+    if kind == "mobile.run":
+        takes = types.SimpleNamespace(input_shape=(1, 4, 4, 3), about={"mean": [0], "std": [1]})
+        (tmp_path / "a.png").write_bytes(content.getvalue())
+        pixels = run.read_image(takes, tmp_path / "a.png")
+    else:
+        found = data.load(store(kind if kind in KINDS else "zip", tmp_path, files), image_size=4)
+        if kind == "packed again":
+            pack(tmp_path / "packed.zip", found)
+            found = data.load(f"archive:{tmp_path / 'packed.zip'}", image_size=4)
+        pixels = found.train.read([0, 1])
+    assert (pixels == 255).all()
