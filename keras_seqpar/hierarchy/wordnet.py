@@ -23,7 +23,7 @@ import numpy as np
 from keras_seqpar.hierarchy.corpora import Corpus, Synset, open_corpus, suggestions, table
 from keras_seqpar.hierarchy.nesting import check_labels, check_levels, nest
 from keras_seqpar.hierarchy.tree import Hierarchy
-from keras_seqpar.utils.names import make_id
+from keras_seqpar.utils.names import make_id, same_form
 
 _NEVER = np.iinfo(np.int64).max // 4  # the cost of what is not allowed
 
@@ -268,7 +268,7 @@ def _find(names: Sequence[str], corpus: Corpus) -> list[Synset]:
             return corpus.synset(corpus.of_wnid(name))
         if make_id(name) in labels:
             return corpus.synset(labels[make_id(name)])
-        senses = corpus.senses(name)
+        senses = corpus.senses(same_form(name))
         if not senses:
             raise ValueError(
                 f"{corpus.name} has no noun {name!r}.{suggestions(name, corpus)} Map the label to "

@@ -1,5 +1,6 @@
 """Hierarchies from WordNet."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -33,6 +34,23 @@ def test_meanings_are_chosen_as_documented(small_wordnet):
     assert list(wordnet.look_up([wnids[9], wnids[10], "cur"], corpus)) == [
         *("jack (abstraction)", "jack (physical entity)", "cur")
     ]
+
+
+def test_labels_of_other_scripts_are_grouped_by_their_nouns():
+    names = {"猫": "tabby", "C++": "beagle", "C#": "whippet", "cafe\u0301": "lion"}
+    tree = from_wordnet(names)
+    assert tree.categories == ("猫", "C++", "C#", "caf\u00e9")
+    assert [node.label for node in tree.superclasses] == ["feline", "hound"]
+
+
+def test_nouns_are_looked_up_in_one_unicode_form():
+    asked = []
+    corpus = dataclasses.replace(
+        corpora.open_corpus(), senses=lambda noun: asked.append(noun) or ["n02123045"]
+    )
+    assert from_wordnet(["cafe\u0301 x", "beagle"], corpus=corpus).categories[0] == "caf\u00e9 x"
+    from_wordnet({"a": "cafe\u0301 x", "beagle": "beagle"}, corpus=corpus)
+    assert asked == ["caf\u00e9 x"] * 2
 
 
 def test_names_of_superclasses_keep_clear_of_categories(small_wordnet):

@@ -15,7 +15,8 @@ import java.nio.charset.CharacterCodingException
  *         val best = runner.classify(image).top(1)
  *     }
  *
- * @param file the file; labels are read from its metadata, or else from `NAME.labels.txt` beside it.
+ * @param file the file; labels are read from its metadata, or else from `NAME.labels.txt`
+ *   beside it.
  * @param engines loads files; on Android, `LiteRtEngines`.
  * @param threads number of CPU threads.
  * @param signature the signature to run, for a file with several; by default the first. Its labels
