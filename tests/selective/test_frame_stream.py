@@ -36,7 +36,8 @@ def shown(make, seed=0, low=0.0, high=1.0):
 
 
 def sentences(caught):
-    return [str(warning.message) for warning in caught]
+    """The warnings that name a line of this file, as those of the package do."""
+    return [str(warning.message) for warning in caught if warning.filename == __file__]
 
 
 @NOT_JAX
@@ -51,12 +52,10 @@ def test_a_threshold_that_no_frame_can_exceed_is_named_once(make, kind, high, th
         warnings.simplefilter("always")
         for seed in range(3):
             stream(shown(make, seed, high=high).astype(kind))
-    assert len(caught) == 1 and caught[0].filename == __file__
+    (sentence,) = sentences(caught)
     lowest = np.min(threshold)
-    assert (
-        f"threshold={lowest} cannot be exceeded by frames of {kind} from 0" in sentences(caught)[0]
-    )
-    assert "no change will be found" in sentences(caught)[0]
+    assert f"threshold={lowest} cannot be exceeded by frames of {kind} from 0" in sentence
+    assert "no change will be found" in sentence
 
 
 @NOT_JAX
@@ -90,7 +89,8 @@ def test_frames_that_contradict_what_a_network_states(make):
         warnings.simplefilter("always")
         for seed in range(3):
             stream(shown(make, seed))
-    assert len(caught) == 1 and "pixels of 0 to 255. Multiply them by 255" in sentences(caught)[0]
+    (sentence,) = sentences(caught)
+    assert "pixels of 0 to 255. Multiply them by 255" in sentence
     with pytest.raises(ValueError, match=r"frames of float32 in -.* which takes pixels of 0 to"):
         stream(shown(make, low=-2, high=2))
     assert stream(shown(make, 2)).stats.mode == "cached"  # the stream is as it was
