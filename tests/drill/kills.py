@@ -21,7 +21,7 @@ KILLS = 50
 # How the kills are spread; the first of each come first.
 SPREAD = ("training", "conversion", "training", "packing", "watching", "training", "adding")
 SPREAD += ("training", "conversion", "archiving")
-MOST_WRITES = {"training": 14, "watching": 1}  # temporary files of a run; the others write 1 or 2
+MOST_WRITES = {"training": 8, "conversion": 2}  # temporary files of a run; the others write one
 
 
 def run(share: float, seed: int) -> dict[str, int]:
@@ -142,7 +142,7 @@ class _Drill:
         """Waits for the moment of the kill; returns the exit code if the child ends before."""
         if self.rng.random() < 0.5:
             return self._wait_until(child, self.rng.uniform(0, self.seconds[name]))
-        left = self.rng.randint(1, MOST_WRITES.get(name, 2))  # the file during which to kill
+        left = self.rng.randint(1, MOST_WRITES.get(name, 1))  # the file during which to kill
         delay = self.rng.choice([0.0, self.rng.uniform(0, 0.002), self.rng.uniform(0, 0.02)])
         seen: set[str] = set()
         folder = self.folder(name) / "run" if name == "training" else self.folder(name)
