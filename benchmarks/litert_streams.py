@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 
 from keras_seqpar.mobile.runtime.interpreters import find_interpreter
 from keras_seqpar.selective.litert_engine import FileStream
@@ -142,8 +142,6 @@ def format_row(row: dict) -> str:
 
 def main(argv: list[str]) -> None:
     """Measures, prints and writes."""
-    if len(argv) != 2:
-        raise app.UsageError("Give one file: python benchmarks/litert_streams.py net.tflite")
     if not all(0 <= float(share) <= 1 for share in args.shares):
         raise ValueError(f"--shares must be numbers of 0 to 1, got {args.shares}.")
     rows = measure(argv[1])
@@ -152,4 +150,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, positional=["net.tflite"])

@@ -178,17 +178,15 @@ class Engine:
         Returns:
             `"boxes"`, `"runs"` (everything, run by run) or `"file"` (everything, in one).
         """
-        if work is not self.everything and must is None:
-            must = self._passes.choose(work.cost, self.everything.cost)
-        elif must is None:
-            must = self._passes.choose_full()
+        full_cost = self.everything.cost
+        must = must or self._passes.choose(work.cost, full_cost)
         start = time.perf_counter()
         warm = True
         if must == FILE:
             warm = self._compute_file()
         else:
-            self._compute_boxes(work if must not in (RUNS,) else self.everything)
-        self._passes.took(must, time.perf_counter() - start, work.cost, warm)
+            self._compute_boxes(self.everything if must == RUNS else work)
+        self._passes.took(must, time.perf_counter() - start, work.cost, full_cost, warm)
         if self._passes.drops_file:
             self._whole_file = None
         return must

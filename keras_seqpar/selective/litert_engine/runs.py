@@ -73,6 +73,7 @@ class CropSession:
         self.run = run
         self._plan, self._make = plan, make
         self._session: Session | None = None
+        self._size: tuple[int, int] | None = None  # of the outputs that it is made for now
         tensors = plan.graph.tensors
         read = sum(
             tensors[x.reader].dtype.itemsize
@@ -110,7 +111,10 @@ class CropSession:
         return self._session
 
     def _fit(self, session: Session, size: tuple[int, int]) -> None:
-        session.fit([shape_of_crop(self._plan, x, size) for x in self.run.sources])
+        if size != self._size:
+            self._size = None
+            session.fit([shape_of_crop(self._plan, x, size) for x in self.run.sources])
+            self._size = size
 
     def compute(self, box: Box, maps: Maps, vectors: Maps) -> None:
         """Computes a box of outputs and writes it into the stored maps."""
