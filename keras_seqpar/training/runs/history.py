@@ -7,9 +7,9 @@ import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
 
-from keras_seqpar.utils.files import make_folder, naming_unwritten, write_file
+from keras_seqpar.utils.files import make_folder, write_file
+from keras_seqpar.utils.growing_file import GrowingFile
 
 
 def write_history(path: Path, history: Sequence[Mapping[str, float]]) -> None:
@@ -57,17 +57,15 @@ def open_tensorboard(folder: Path) -> Callable[[Mapping[str, float]], None]:
         return lambda line: None
     name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}"
     path = make_folder(folder / name)
-    opened: list[BinaryIO] = []
+    file = GrowingFile(path)
 
     def append(event: Event) -> None:
-        with naming_unwritten(path):
-            if not opened:
-                opened.append(open(path, "ab"))
-            RecordWriter(opened[0]).write(event.SerializeToString())
-            opened[0].flush()
+        record = io.BytesIO()
+        RecordWriter(record).write(event.SerializeToString())
+        file.append(record.getvalue())
 
     def write(line: Mapping[str, float]) -> None:
-        if not opened:
+        if not file.is_open:
             append(Event(wall_time=time.time(), file_version="brain.Event:2"))
         values = [Summary.Value(tag=k, simple_value=v) for k, v in line.items() if k != "epoch"]
         append(Event(wall_time=time.time(), step=line["epoch"], summary=Summary(value=values)))
