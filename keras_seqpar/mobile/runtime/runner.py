@@ -122,7 +122,8 @@ class Runner:
         outputs = self._engine.get_output_details()
         none = [output for output in outputs if output["name"] == NONE]
         scores = [output for output in outputs if output["name"] != NONE]
-        if len(inputs) > 2 or len(inputs[0]["shape"]) != 4 or len(scores) != 1:
+        flat = all(len(x["shape"]) == 2 for x in (*inputs[1:], *none))
+        if len(inputs) > 2 or len(inputs[0]["shape"]) != 4 or len(scores) != 1 or not flat:
             shapes = [tuple(map(int, x["shape"])) for x in (*inputs, *outputs)]
             raise ValueError(
                 f"{str(self.path)!r} is no network for images: its inputs and outputs have the "
