@@ -159,5 +159,5 @@ def with_scores(
 
 
 def traits(layer: keras.layers.Layer) -> list[str]:
-    """Settings of a layer that change what it computes, as text for the hash of a pack's file."""
+    """Four settings of a layer, as text for the hashes in packs of earlier versions."""
     return [str(getattr(layer, key, None)) for key in ("strides", "gain", "scale", "offset")]

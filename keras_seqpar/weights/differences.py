@@ -134,6 +134,11 @@ def layer_differences(source: kl.Layer, target: kl.Layer) -> list[str]:
     ]
 
 
+def settings_text(layer: kl.Layer) -> str:
+    """The settings of a layer that `layer_differences` compares, as text for a hash."""
+    return json.dumps({key: _comparable(x) for key, x in sorted(_settings(layer).items())})
+
+
 def function_layers(model: keras.Model) -> dict[str, kl.Layer]:
     """The layers that make up a model's function: name -> layer, nested models included."""
     return {x.name: x for x in called_layers(model) if not isinstance(x, _FREE)}

@@ -20,6 +20,7 @@ from keras_seqpar.networks.parts import Parts, find_parts, traits
 from keras_seqpar.utils.files import write_file
 from keras_seqpar.utils.names import unknown_name
 from keras_seqpar.weights import named_weights
+from keras_seqpar.weights.differences import settings_text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,18 +59,20 @@ def packable_parts(network: NetworkFacts) -> Parts:
     return parts
 
 
-def fingerprint(part: keras.Model) -> str:
-    """Hashes what a trunk or branch computes: the names, kinds and weights of its layers.
+def fingerprint(part: keras.Model, *, earlier: bool = False) -> str:
+    """Hashes what a trunk or branch computes: names, kinds, settings and weights of its layers.
 
     Args:
         part: a sub-model of a network of this package.
+        earlier: as packs of earlier versions have it, with four of the settings.
 
     Returns:
         A SHA-256, hexadecimal. It is the same after saving and reloading.
     """
     digest = hashlib.sha256()
     for layer in leaf_layers(part):
-        digest.update(repr((layer.name, type(layer).__name__, traits(layer))).encode())
+        settings = traits(layer) if earlier else settings_text(layer)
+        digest.update(repr((layer.name, type(layer).__name__, settings)).encode())
     for name, variable in named_weights(part).items():
         value = keras.ops.convert_to_numpy(variable)
         digest.update(repr((name, value.shape, value.dtype.str)).encode() + value.tobytes())
