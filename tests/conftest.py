@@ -36,7 +36,7 @@ import keras
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-ON_TENSORFLOW = {"benchmarks", "data", "hierarchy", "plots", "recipes", "utils"}
+ON_TENSORFLOW = {"benchmarks", "data", "hierarchy", "plots", "recipes", "test_snippets.py", "utils"}
 ON_ALL_BACKENDS = {
     *("data/test_augmentation.py", "data/test_batches.py", "data/test_scene_crops.py"),
     *("recipes/test_segment.py", "recipes/test_train.py"),

@@ -8,7 +8,9 @@ command. `NOT_RUN` lists the Python blocks that cannot run here; their names are
 import ast
 import contextlib
 import doctest
+import functools
 import importlib
+import json
 import os
 import pathlib
 import pkgutil
@@ -23,19 +25,18 @@ import numpy as np
 import pytest
 
 import keras_seqpar as sp
-from keras_seqpar import data
+from keras_seqpar import data, hierarchy, mobile, selective
 from tests import commands
+from tests.references import digits_nets
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PAGES = [
     *("README.md", "CONTRIBUTING.md", "docs/guide.md", "docs/training.md"),
     *(str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("tflite/*/README.md"))),
 ]
-# First line of a Python block -> why it is not run.
+# Beginning of a Python block -> why it is not run.
 NOT_RUN = {
-    'weights.load(model, "timm:resnet50")  # needs timm; or timm:PATH of a state dict': (
-        "downloads weights"
-    ),
+    'weights.load(model, "timm:resnet50")': ("downloads weights"),
     "import tf_keras": "needs tensorflow-model-optimization, which has an environment of its own",
     "import tensorflow_model_optimization as tfmot": "likewise",
 }
@@ -60,18 +61,19 @@ def blocks(page: str, *languages: str) -> list[tuple[int, str]]:
 
 
 def with_python(page: str) -> bool:
-    return any(text.splitlines()[0] not in NOT_RUN for _, text in blocks(page, "python"))
+    return any(not text.startswith(tuple(NOT_RUN)) for _, text in blocks(page, "python"))
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if with_python(page)])
-def test_python_blocks_run_in_order(page, tmp_path, monkeypatch, capsys):
+def test_python_blocks_run_in_order(page, tmp_path, monkeypatch, capsys, steady_clock):
     monkeypatch.chdir(tmp_path)
-    # Training steps that run once are not worth compiling with XLA, as Keras does by default.
-    monkeypatch.setattr("keras.src.trainers.trainer.model_supports_jit", lambda model: False)
+    # Two training steps are not worth compiling. (Streams measure little with the steady clock.)
+    eager = functools.partialmethod(keras.Model.compile, run_eagerly=True)
+    monkeypatch.setattr(keras.Model, "compile", eager)
     monkeypatch.setenv("MPLBACKEND", "agg")
     namespace = {"__name__": page}
     for line, text in blocks(page, "python"):
-        if text.splitlines()[0] not in NOT_RUN:
+        if not text.startswith(tuple(NOT_RUN)):
             # Empty lines before it, so that a traceback names the line of the page.
             exec(compile("\n" * line + text, str(ROOT / page), "exec"), namespace)
 
@@ -89,11 +91,18 @@ def test_python_blocks_that_are_not_run_use_names_that_exist(page):
 
 
 def test_every_block_that_is_not_run_is_still_there():
-    first = {text.splitlines()[0] for page in PAGES for _, text in blocks(page, "python")}
-    assert set(NOT_RUN) <= first
+    texts = [text for page in PAGES for _, text in blocks(page, "python")]
+    assert all(any(text.startswith(first) for text in texts) for first in NOT_RUN)
 
 
 # Shell.
+
+
+def test_a_flag_that_a_command_does_not_have_is_found(capsys):
+    with pytest.raises(AssertionError):
+        check_command(shlex.split("python recipes/evaluate.py best.keras --no_such_flag 1"))
+    with pytest.raises(AssertionError):
+        check_command(shlex.split("python tflite/web/serve.py --no_such_flag 1"))
 
 
 def shell_lines(page: str) -> list[tuple[list[str], str]]:
@@ -177,17 +186,10 @@ def test_shell_commands_have_the_flags_that_pages_give_them(page, tmp_path, monk
 def folder_with_digits(tmp_path, monkeypatch):
     """A folder with the network and an image that README's commands name."""
     monkeypatch.chdir(tmp_path)
-    dataset = data.load("digits", image_size=16)
-    images = dataset.train.read(range(600))
-    network = sp.build_phl(
-        list(dataset.categories), family="resnet18", plan="early", width=0.125, stem="small",
-        input_shape=(16, 16, images.shape[-1]), include_preprocessing=True, seed=0,
-    )  # fmt: skip
-    network.compile(keras.optimizers.AdamW(5e-3), loss="sparse_categorical_crossentropy")
-    network.fit(images, dataset.train.labels[:600], epochs=6, verbose=0)
     os.makedirs("runs/digits")
-    network.save("runs/digits/best.keras")
-    keras.utils.save_img("image.jpg", images[0], scale=False)
+    digits_nets.load("mobile").save("runs/digits/best.keras")
+    pixels = data.load("digits", image_size=32).train.read([0])[0]
+    keras.utils.save_img("image.jpg", pixels, scale=False)
 
 
 def test_shell_commands_that_run(folder_with_digits, capsys):
@@ -196,7 +198,7 @@ def test_shell_commands_that_run(folder_with_digits, capsys):
     for words, line in lines:
         if words[1] == "-m":
             module = importlib.import_module("keras_seqpar.mobile.runtime.run")
-            with mock.patch.object(sys, "argv", words[1:]), contextlib.suppress(SystemExit):
+            with mock.patch.object(sys, "argv", words[2:]), contextlib.suppress(SystemExit):
                 assert not module.main(), line
         else:
             assert commands.call(*words[1:]) == 0, f"{line}\n{capsys.readouterr().err}"
@@ -212,7 +214,15 @@ def test_names_in_kotlin_blocks_are_in_the_sources(page):
         text = re.sub(r"//.*|\"[^\"]*\"", "", text)
         used = set(re.findall(r"\b(\w+)\(|\.(\w+)\b|\b(\w+) = ", text))
         for name in {name for names in used for name in names if name}:
-            known = name in ("forEach", "use", "println", "File", "floatArrayOf", "listOf", "answer")
+            known = name in (
+                "forEach",
+                "use",
+                "println",
+                "File",
+                "floatArrayOf",
+                "listOf",
+                "answer",
+            )
             assert known or re.search(rf"\b{name}\b", sources), name
 
 
@@ -223,10 +233,122 @@ def examples() -> list[tuple[str, str]]:
     """Every docstring with `>>>` of the package: where, and its text."""
     found = []
     for module in pkgutil.walk_packages(sp.__path__, "keras_seqpar."):
-        path = ROOT / (module.name.replace(".", "/") + ("/__init__" if module.ispkg else "") + ".py")
+        path = ROOT / (
+            module.name.replace(".", "/") + ("/__init__" if module.ispkg else "") + ".py"
+        )
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.Module)):
                 text = ast.get_docstring(node) or ""
                 if ">>>" in text:
                     found.append((f"{module.name}.{getattr(node, 'name', '')}", text))
     return found
+
+
+EXAMPLES = examples()
+# Why an example is not run -> where it is. All others run, in one folder, in this order.
+NOT_RUN_EXAMPLES = {
+    "downloads weights": (
+        *("weights.timm.from_timm", "weights.keras_applications.from_keras_applications"),
+        "weights.loading.load",
+    ),
+    "needs tensorflow-model-optimization, which has an environment of its own": (
+        *("mobile.export.aware.convert_aware", "mobile.quantization.qat.bridge.to_tf_keras"),
+        *("mobile.quantization.qat.bridge.from_tf_keras", "mobile.quantization.qat.sparsity.prune"),
+        "mobile.quantization.qat.fake_quantization.quantize_aware",
+        "mobile.quantization.qat.sparsity.cluster",
+    ),
+    "the guide runs the same calls": (
+        *("mobile.export.packs.adding.add_branch", "mobile.export.packs.packing.pack"),
+        *("mobile.runtime.pack_runner.PackRunner", "mobile.format.pack_files.remove_branch"),
+        *("mobile.export.signatures.convert_signatures", "mobile.runtime.manifest.read_manifest"),
+    ),
+    "measures for long": (
+        *("mobile.checking.benchmark_files.make", "mobile.checking.measuring.measure"),
+        *("mobile.checking.phone.commands", "mobile.checking.phone.with_log"),
+        "plots.latencies.latency",
+    ),
+    "builds networks of full size": (
+        *("costs.comparing.compare", "plots.costs.cost_curve", "plots.trees.topology"),
+        *("selective.reporting.report", "weights.networks.from_network", "families.base.Plan"),
+    ),
+    "needs files or data that the example does not make": (
+        *("data.fingerprints.fingerprint", "data.video.VideoStream", "plots.accuracy.attention"),
+        *("plots.learning.learning_curves", "networks.prediction.predict"),
+        *("mobile.checking.datasets.load_dataset", "utils.files.naming_unwritten"),
+    ),
+}
+EXAMPLES_NOT_RUN = {f"keras_seqpar.{x}" for places in NOT_RUN_EXAMPLES.values() for x in places}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """What the examples of docstrings speak of: small networks, images and files, in a folder."""
+    folder = tmp_path_factory.mktemp("examples")
+    here = os.getcwd()
+    os.chdir(folder)
+    model = sp.build_phl(
+        ["cat", "dog", "car"], family="resnet18", width=0.125, stem="small",
+        input_shape=(32, 32, 3), include_preprocessing=True, seed=0,
+    )  # fmt: skip
+    images = np.random.default_rng(0).integers(0, 256, (60, 32, 32, 3), "uint8")
+    pets = sp.cutout(model, ["cat", "dog"])
+    pets = sp.with_threshold(pets, sp.fit_threshold(np.random.default_rng(0).normal(size=(60, 2))))
+    pathlib.Path("runs/digits").mkdir(parents=True)
+    model.save("runs/digits/best.keras")
+    mobile.convert(pets, "pets.tflite", quantization="float32")
+    for name in ("digits.tflite", "float32.tflite"):
+        mobile.convert(pets, name, quantization="float32")
+    hierarchy.to_file(sp.Hierarchy.of({"pets": ["cat", "dog"]}), "pets.yaml")
+    keras.utils.save_img("logo.png", images[0], scale=False)
+    pathlib.Path("out").mkdir()
+    known = {name: getattr(sp, name) for name in sp.__all__}
+    known |= {"keras": keras, "np": np, "json": json, "load": data.load}
+    known |= {"stream": selective.stream, "Runner": mobile.Runner, "CropStream": mobile.CropStream}
+    known |= {"model": model, "trained": model, "pets": pets, "pets_net": pets}
+    known |= {"vehicles_net": sp.cutout(model, ["car"])}
+    known |= {"cutout_with_new_branch": sp.add_category(model, "bus")}
+    known |= {"images": images, "image": images[0], "frame": images[0], "accepted": images[1]}
+    known |= {"frames": images[:2], "labels": np.arange(60) % 2, "other_images": images}
+    known |= {"results": {}, "about": {}, "text": "{}", "weights": {"a": np.zeros(1)}}
+    yield known
+    os.chdir(here)
+
+
+def segmenter(size=(None, None)):
+    """A network for examples of `selective.regions`, `convert_crops` and `CropStream`."""
+    layers = keras.layers
+    frame = keras.Input((*size, 3))
+    x = layers.Conv2D(4, 3, strides=2, activation="relu")(layers.ZeroPadding2D(1)(frame))
+    return keras.Model(frame, layers.Conv2D(3, 1)(x), name="street")
+
+
+def meant_in(where: str) -> dict:
+    """Names that mean something else in one example."""
+    if ".regions." in where or "crop" in where:
+        frames = np.zeros((2, 180, 240, 3), "float32")
+        model = segmenter((180, 240) if where.endswith("Stream") else (None, None))
+        return {"model": model, "frames": frames, "frame": frames[0]}
+    if where.endswith("write_files"):
+        return {"model": b"", "labels": b"cat"}
+    return {}
+
+
+@pytest.mark.parametrize(("where", "text"), EXAMPLES, ids=[where for where, _ in EXAMPLES])
+def test_examples_of_docstrings(where, text, world, capsys, steady_clock):
+    parsed = doctest.DocTestParser().get_examples(text)
+    if where in EXAMPLES_NOT_RUN:
+        for example in parsed:
+            compile(example.source, where, "exec")
+        return
+    module = importlib.import_module(where.rpartition(".")[0])
+    namespace = {**world, **vars(module), **meant_in(where)}
+    for example in parsed:
+        capsys.readouterr()
+        exec(compile(example.source, where, "single"), namespace)
+        printed = capsys.readouterr().out
+        fits = doctest.OutputChecker().check_output(example.want, printed, DOCTEST)
+        assert fits or not example.want, f"{where}: {example.source}{printed}"
+
+
+def test_examples_that_are_not_run_are_still_there():
+    assert EXAMPLES_NOT_RUN <= {where for where, _ in EXAMPLES}

@@ -69,7 +69,7 @@ def describe_unreachable(threshold, dtype: np.dtype, low: float, high: float) ->
     Example:
 
     >>> describe_unreachable(20, np.dtype("float32"), 0.0, 1.0)
-    'threshold=20 cannot be exceeded by frames of float32 from 0 to 1: ...'
+    "threshold=20 cannot be exceeded by frames of float32 from 0 to 1: ..."
     """
     if isinstance(threshold, str):
         return None

@@ -78,8 +78,10 @@ def attention_input(model: keras.Model, *, after: str | None = None) -> keras.Mo
 
     Example:
 
-    >>> steerable = attention_input(build_phl(["cat", "dog"], family="resnet18"))
-    >>> scores = steerable([images, np.array([[1.3, 1.0]])])
+    >>> steerable = attention_input(model)
+    >>> gains = np.ones((len(images), len(gain_names(steerable))))
+    >>> gains[:, 0] = 1.3
+    >>> scores = steerable([images, gains])
     """
     parts = find_parts(model)
     if len(model.inputs) > 1:

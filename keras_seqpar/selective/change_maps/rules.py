@@ -168,7 +168,7 @@ def spread(layer: keras.Operation, *changed: np.ndarray) -> np.ndarray:
     Example:
 
     >>> changed = np.zeros((8, 8), bool); changed[0, 0] = True
-    >>> spread(keras.layers.Conv2D(1, 3, padding="same"), changed).sum()
+    >>> int(spread(keras.layers.Conv2D(1, 3, padding="same"), changed).sum())
     4
     """
     rule = rule_of(layer, [(*map_.shape, 1) for map_ in changed])
