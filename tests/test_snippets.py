@@ -65,9 +65,9 @@ def with_python(page: str) -> bool:
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if with_python(page)])
-def test_python_blocks_run_in_order(page, tmp_path, monkeypatch, capsys, steady_clock):
+def test_python_blocks_run_in_order(page, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    # Two training steps are not worth compiling. (Streams measure little with the steady clock.)
+    # Two training steps are not worth compiling.
     eager = functools.partialmethod(keras.Model.compile, run_eagerly=True)
     monkeypatch.setattr(keras.Model, "compile", eager)
     monkeypatch.setenv("MPLBACKEND", "agg")
