@@ -272,7 +272,7 @@ NOT_RUN_EXAMPLES = {
         *("selective.reporting.report", "weights.networks.from_network", "families.base.Plan"),
     ),
     "needs files or data that the example does not make": (
-        *("data.fingerprints.fingerprint", "data.video.VideoStream", "plots.accuracy.attention"),
+        *("data.fingerprints.fingerprint", "plots.accuracy.attention"),
         *("plots.learning.learning_curves", "networks.prediction.predict"),
         *("mobile.checking.datasets.load_dataset", "utils.files.naming_unwritten"),
     ),
