@@ -272,6 +272,7 @@ NOT_RUN_EXAMPLES = {
         *("selective.reporting.report", "weights.networks.from_network", "families.base.Plan"),
     ),
     "needs files or data that the example does not make": (
+        *("data.video.reading.VideoStream", "data.video.reading.open_video"),
         *("data.fingerprints.fingerprint", "plots.accuracy.attention"),
         *("plots.learning.learning_curves", "networks.prediction.predict"),
         *("mobile.checking.datasets.load_dataset", "utils.files.naming_unwritten"),
