@@ -9,7 +9,7 @@ import pytest
 
 import keras_seqpar as sp
 from keras_seqpar import mobile
-from keras_seqpar.mobile.format import flatbuffer
+from keras_seqpar.mobile.format import files, flatbuffer
 from tests import harness
 from tests.mobile.conftest import clearly
 
@@ -82,7 +82,7 @@ def test_all_weights_lie_inside_the_flatbuffer(source, trained, tmp_path):
     assert all(buffer.offset <= 1 for buffer in model.buffers)
     again = tmp_path / "again.tflite"
     content, _ = flatbuffer.rewrite(made.path.read_bytes(), description="{}", metadata=b"")
-    again.write_bytes(content)
+    again.write_bytes(files.seal(content))
     wanted = mobile.Runner(made.path)(trained.images)
     assert np.array_equal(mobile.Runner(again)(trained.images), wanted)
 
