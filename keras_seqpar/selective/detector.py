@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from keras_seqpar.utils.warning import warn_user
+
 AUTO = "auto"
 TILE = 8  # pixels; side of the tiles that `threshold="auto"` averages over
 # Tiles changed where their mean difference exceeds this factor times the mean noise. Measured with
@@ -273,6 +275,28 @@ def neighbors(changed: np.ndarray) -> np.ndarray:
     padded = np.pad(changed.astype(np.uint8), 1)
     rows = padded[:-2] + padded[1:-1] + padded[2:]
     return rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]
+
+
+def wanted_map(only, never, shape: tuple[int, int]) -> np.ndarray | None:
+    """Where changes are looked for; `None` for everywhere. Warns if that is nowhere.
+
+    Args:
+        only: only here, as for `region_map`; `None` for everywhere.
+        never: not here; `None` for no limit.
+        shape: `(height, width)` of a frame.
+
+    Raises:
+        ValueError: an argument is not a map or boxes of the frame's size.
+    """
+    wanted = np.ones(shape, bool) if only is None else region_map(only, shape, "only").copy()
+    if never is not None:
+        wanted &= ~region_map(never, shape, "never")
+    if not wanted.any():
+        warn_user(
+            "only and never leave no position where changes are looked for: every frame gets the "
+            "output of the first one."
+        )
+    return None if wanted.all() else wanted
 
 
 def region_map(given, shape: Sequence[int], name: str) -> np.ndarray:

@@ -10,11 +10,15 @@ import numpy as np
 
 from keras_seqpar.selective.change_maps.flattening import Flat
 from keras_seqpar.selective.change_maps.program import Program
-from keras_seqpar.selective.detector import Detector, check_color, region_map
+from keras_seqpar.selective.detector import (
+    Detector,
+    check_color,
+    region_map,
+    wanted_map,
+)
 from keras_seqpar.selective.frames import check_frames, stated_limits
 from keras_seqpar.selective.ranges import RangeCheck
 from keras_seqpar.utils.progress import note
-from keras_seqpar.utils.warning import warn_user
 
 
 class FrameStream:
@@ -65,16 +69,7 @@ class FrameStream:
         Raises:
             ValueError: an argument is not a map or boxes of the frame's size.
         """
-        shape = self._shape[:2]
-        wanted = np.ones(shape, bool) if only is None else region_map(only, shape, "only").copy()
-        if never is not None:
-            wanted &= ~region_map(never, shape, "never")
-        if not wanted.any():
-            warn_user(
-                "only and never leave no position where changes are looked for: every frame "
-                "gets the output of the first one."
-            )
-        self._wanted = None if wanted.all() else wanted
+        self._wanted = wanted_map(only, never, self._shape[:2])
 
     def reset(self) -> None:
         """Forgets all frames; the next one may have another batch size or type."""

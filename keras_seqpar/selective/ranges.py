@@ -16,10 +16,13 @@ class RangeCheck:
         limits: what the network takes, from `keras_seqpar.utils.pixels`; `None` if unknown.
         who: how messages call the network.
         threshold: as for `Detector`.
+        codes: type of frames that are integers for other values, to which `limits` do not apply;
+            `None` for no such type.
     """
 
-    def __init__(self, limits: Limits | None, who: str, threshold):
+    def __init__(self, limits: Limits | None, who: str, threshold, codes: np.dtype | None = None):
         self._limits, self._who, self._threshold = limits, who, threshold
+        self._codes = codes
         self._warned: set[str] = set()
         self.restart()
 
@@ -41,7 +44,8 @@ class RangeCheck:
         if self._is_known and not (self._limits and frames.dtype.kind == "f"):
             return
         if frames.dtype.kind != "b":
-            self._warn("values", check_values(frames, self._limits, "frames", self._who))
+            limits = None if frames.dtype == self._codes else self._limits
+            self._warn("values", check_values(frames, limits, "frames", self._who))
         if self._is_known:
             return
         low, high = float(frames.min()), float(frames.max())

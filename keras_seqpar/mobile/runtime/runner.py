@@ -13,11 +13,12 @@ from keras_seqpar.mobile.runtime.activations import ACTIVATIONS, activate
 from keras_seqpar.mobile.runtime.interpreters import Signature, find_interpreter, not_picklable
 from keras_seqpar.mobile.runtime.labels import find_labels
 from keras_seqpar.mobile.runtime.reading import read_tflite
-from keras_seqpar.utils.pixels import Limits, check_values, limits_of
+from keras_seqpar.utils.pixels import PIXELS, Limits, check_values, limits_of
 from keras_seqpar.utils.warning import warn_user
 
 SCORES, LOGITS = OUTPUTS = ("scores", "logits")
 NONE = "none_of_these"  # output of files whose network stores a threshold
+_LEAST_WHITE = 64  # the largest value of an input of 0 or more that says: these are pixels
 
 
 class Runner:
@@ -143,7 +144,7 @@ class Runner:
         inside = contents.signatures[self.signature] if self.signature else contents.labels
         self.labels = find_labels(self.path, count, inside, only_inside=bool(self.signature))
         self._activation = _activation(self.path, self.about)
-        self.limits = _input_limits(self.path, self.about, self._image)
+        self.limits = input_limits(self.path, self.about, self._image)
 
     def __reduce_ex__(self, protocol):
         raise not_picklable(self, self.path)
@@ -258,16 +259,9 @@ class Runner:
         gains = np.ones(shape[1:]) if gains is None else np.asarray(gains)
         if gains.shape != shape[1:]:
             raise ValueError(f"gains must have the shape {shape[1:]}, got {gains.shape}.")
-        if not (np.isfinite(gains) & (gains >= 0)).all():
-            raise ValueError(f"gains must be finite and not negative, got {gains.tolist()}.")
-        most = self.about.get("max_gain")
-        if most is not None and (gains > most).any():
-            warnings.warn(
-                f"Gains up to {gains.max():g} are clipped to {most:g}: {self.path.name} was "
-                "calibrated up to that. Convert again with a larger max_gain.",
-                stacklevel=4,
-            )
-            gains = np.minimum(gains, most)
+        gains, clipped = limit_gains(gains, self.about.get("max_gain"), self.path.name)
+        if clipped:
+            warnings.warn(clipped, stacklevel=4)
         gains = np.broadcast_to(gains, shape)
         self._engine.set_tensor(self._gains["index"], encode(gains, self._gains))
 
@@ -344,7 +338,31 @@ def _activation(path: Path, about: Mapping) -> str | None:
     return activation
 
 
-def _input_limits(path: Path, about: Mapping, image: dict) -> Limits | None:
+def limit_gains(gains: np.ndarray, most: float | None, who: str) -> tuple[np.ndarray, str | None]:
+    """Clips gains to what a file was calibrated for.
+
+    Args:
+        gains: of any shape.
+        most: the file's `max_gain`; `None` for no limit.
+        who: name of the file.
+
+    Returns:
+        The gains, and `None` or a sentence that says that some were clipped.
+
+    Raises:
+        ValueError: gains that are negative or not finite.
+    """
+    if not (np.isfinite(gains) & (gains >= 0)).all():
+        raise ValueError(f"gains must be finite and not negative, got {gains.tolist()}.")
+    if most is None or not (gains > most).any():
+        return gains, None
+    return np.minimum(gains, most), (
+        f"Gains up to {gains.max():g} are clipped to {most:g}: {who} was calibrated up to that. "
+        "Convert again with a larger max_gain."
+    )
+
+
+def input_limits(path: Path, about: Mapping, image: Mapping) -> Limits | None:
     """The range of a file's images; `None` for floats of a file that does not state it."""
     if "mean" in about and "std" in about:
         try:
@@ -358,4 +376,6 @@ def _input_limits(path: Path, about: Mapping, image: dict) -> Limits | None:
     if dtype.kind not in "iu" or not scale:
         return None
     ends = np.iinfo(dtype)
-    return float(scale * (ends.min - zero)), float(scale * (ends.max - zero))
+    low, high = float(scale * (ends.min - zero)), float(scale * (ends.max - zero))
+    # Pixels, calibrated on images that were not quite black or white somewhere.
+    return PIXELS if abs(low) < 1 and _LEAST_WHITE < high < 256 else (low, high)

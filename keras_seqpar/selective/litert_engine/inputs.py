@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from keras_seqpar.mobile.runtime.runner import encode
+from keras_seqpar.mobile.runtime.runner import encode, input_limits, limit_gains
 from keras_seqpar.selective.litert_engine.format.graph import Tensor
 from keras_seqpar.selective.litert_engine.planning.plan import Plan
+from keras_seqpar.selective.ranges import RangeCheck
+from keras_seqpar.utils.warning import warn_user
 
 GAINS = "gains"
 
@@ -20,11 +22,12 @@ def check_inputs(given, plan: Plan, dtype: np.dtype | None) -> tuple[np.ndarray,
         dtype: type of the frames so far; `None` before the first one.
 
     Returns:
-        The frame `(height, width, channels)`, and the other inputs as the file shapes them.
+        The frame `(height, width, channels)`, and the other inputs as the file shapes them. Gains
+        above the file's `max_gain` are clipped to it, with a warning.
 
     Raises:
         TypeError: an input is not numeric, or the frame has another type than before.
-        ValueError: inputs of another number or size, NaN or infinite values.
+        ValueError: inputs of another number or size, NaN or infinite values, negative gains.
     """
     graph = plan.graph
     parts = list(given) if isinstance(given, (list, tuple)) and plan.extras else [given]
@@ -65,15 +68,35 @@ def check_inputs(given, plan: Plan, dtype: np.dtype | None) -> tuple[np.ndarray,
                 "The frame, or another input, has NaN or infinite values. It was ignored; pass "
                 "finite numbers."
             )
+    if names == [GAINS] and (extras[0].dtype.kind == "f" or found[0].dtype != extras[0].dtype):
+        found[0], clipped = limit_gains(found[0], graph.about.get("max_gain"), graph.path.name)
+        if clipped:
+            warn_user(clipped)
     return np.ascontiguousarray(frame), found
 
 
 def encoded(values: np.ndarray, tensor: Tensor) -> np.ndarray:
     """Values as the file takes them: those of its own type as they are, others scaled."""
-    if values.dtype == tensor.dtype:
-        return values
+    return values if values.dtype == tensor.dtype else encode(values, _detail(tensor))
+
+
+def range_check(plan: Plan, threshold) -> RangeCheck:
+    """The check of the frames of a file: what it states about its input.
+
+    Raises:
+        ValueError: what the file states is damaged.
+    """
+    graph, tensor = plan.graph, plan.graph.tensors[plan.frame]
+    detail = _detail(tensor)
+    limits = input_limits(graph.path, graph.about, detail)
+    is_code = tensor.dtype.kind in "iu" and detail["quantization"] != (1.0, 0)
+    return RangeCheck(limits, graph.path.name, threshold, tensor.dtype if is_code else None)
+
+
+def _detail(tensor: Tensor) -> dict:
+    """What an interpreter tells about an input."""
     scale = float(tensor.scales[0]) if len(tensor.scales) else 0.0
-    return encode(values, {"dtype": tensor.dtype, "quantization": (scale, tensor.zero)})
+    return {"dtype": tensor.dtype, "quantization": (scale, tensor.zero)}
 
 
 def read_state(

@@ -9,16 +9,26 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from keras_seqpar.mobile.runtime.interpreters import find_interpreter
-from keras_seqpar.selective.detector import Detector, check_color, distance, region_map
+from keras_seqpar.selective.detector import (
+    Detector,
+    check_color,
+    distance,
+    region_map,
+    wanted_map,
+)
 from keras_seqpar.selective.litert_engine.boxes import area, changed_map, cover, to_map
 from keras_seqpar.selective.litert_engine.engine import Engine, Work
 from keras_seqpar.selective.litert_engine.format.graph import read_graph
-from keras_seqpar.selective.litert_engine.inputs import check_inputs, encoded, read_state
+from keras_seqpar.selective.litert_engine.inputs import (
+    check_inputs,
+    encoded,
+    range_check,
+    read_state,
+)
 from keras_seqpar.selective.litert_engine.memory import check_memory
 from keras_seqpar.selective.litert_engine.passes import BOXES
 from keras_seqpar.selective.litert_engine.planning.planner import make_plan
 from keras_seqpar.selective.litert_engine.results import FileResult, FileStats
-from keras_seqpar.selective.ranges import RangeCheck
 from keras_seqpar.utils.names import unknown_name
 
 
@@ -104,7 +114,7 @@ class FileStream:
                 f"{self._shape[2]}."
             )
         detector.check(self._shape)
-        self._check_range = RangeCheck(None, repr(graph.path.name), self._detector.threshold)
+        self._check_range = range_check(plan, self._detector.threshold)
         self.look(only=only, never=never)
         self.interpreter, engine = find_interpreter(interpreter)
         if not hasattr(engine, "resize_tensor_input"):
@@ -154,11 +164,7 @@ class FileStream:
         Raises:
             ValueError: an argument is not a map or boxes of the frame's size.
         """
-        shape = self._shape[:2]
-        wanted = np.ones(shape, bool) if only is None else region_map(only, shape, "only").copy()
-        if never is not None:
-            wanted &= ~region_map(never, shape, "never")
-        self._wanted = None if wanted.all() else wanted
+        self._wanted = wanted_map(only, never, self._shape[:2])
 
     def __call__(self, frame, *, mask=None) -> FileResult:
         """Runs the network on a frame.
@@ -176,8 +182,8 @@ class FileStream:
 
         Raises:
             TypeError: the frame is not numeric, or has another type than before.
-            ValueError: the frame or another input has the wrong size, NaN or infinite values; or
-                the mask has another size.
+            ValueError: the frame or another input has the wrong size, NaN or infinite values, or
+                values that contradict what the file takes; or the mask has another size.
             RuntimeError: another thread is using this stream.
         """
         with self._exclusive():

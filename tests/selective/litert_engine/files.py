@@ -4,6 +4,8 @@ Written by hand they take no converter, and they have what converters rarely wri
 stride and dilation, zero points that are not 0, operations in odd places.
 """
 
+import json
+
 import numpy as np
 
 from keras_seqpar.mobile.runtime.interpreters import find_interpreter
@@ -35,7 +37,7 @@ class File:
         self.kind, self.zero = kind, zero
         self.rng = np.random.default_rng(seed)
         self.tensors, self.operations, self.buffers, self.codes = [], [], [{}], []
-        self.shapes = []
+        self.shapes, self.about = [], None
         self.frame = self.tensor(shape)
         self.inputs, self.outputs, self.signature = [self.frame], [], None
 
@@ -210,7 +212,7 @@ class File:
             0: Scalar("<I", 3),
             1: [{0: byte(min(c, 127)), 2: integer(1), 3: integer(c)} for c in self.codes],
             2: [graph],
-            3: b"a test",
+            3: json.dumps(self.about).encode() if self.about else b"a test",
             4: self.buffers,
         }
         return write(model, b"TFL3")

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import pickle
 import threading
+import warnings
 
 import numpy as np
 import pytest
@@ -254,3 +255,83 @@ def test_damaged_files_are_refused(tmp_path):
             selective.report(path)
         except ValueError as error:
             assert "damaged.tflite" in str(error)
+
+
+def pixel_file(tmp_path, kind="float32", scale=1.0, zero=0, about=None):
+    """A file of pixels, which states what `about` says."""
+    file = File((1, 12, 12, 3), kind, zero=zero)
+    if kind != "float32":
+        file.tensors[0][4][2] = np.array([scale], "<f4")
+    x = file.frame
+    if kind == "uint8":  # as converters write it
+        file.kind, file.zero = "int8", -128
+        x = file.add("QUANTIZE", [x], file.shapes[x], scales=[scale], zero=-128)
+    file.outputs = [file.conv(x, 4)]
+    file.about = about and {"quantization": "a test", **about}
+    return file.save(tmp_path / "net.tflite")
+
+
+def warnings_of(action):
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        action()
+    return [str(x.message) for x in found]
+
+
+@pytest.mark.parametrize("kind, zero", [("float32", 0), ("uint8", 0), ("int8", -128)])
+def test_frames_that_contradict_what_the_file_states_are_refused(tmp_path, kind, zero):
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 12, 3)).astype("float32")
+    path = pixel_file(tmp_path, kind, 1.0, zero, {"mean": [0, 0, 0], "std": [1, 1, 1]})
+    stream = FileStream(path, threshold=20)
+    with pytest.raises(ValueError, match=r"do not fit net.tflite, which takes pixels of 0 to 255"):
+        stream((pixels - 127) / 64)
+    told = warnings_of(lambda: [stream(pixels / 255) for _ in range(3)])
+    assert [x.split(".")[0] for x in told if "Multiply them by 255" in x] and len(told) == 2
+    assert "threshold=20 cannot be exceeded by frames of float32" in told[1]
+    stream.reset()
+    assert warnings_of(lambda: stream(pixels)) == []
+    stream.reset()
+    assert warnings_of(lambda: stream(pixels.astype("uint8"))) == []
+
+
+def test_integers_of_a_normalized_file_are_its_own_or_refused(tmp_path):
+    about = {"mean": [127.5] * 3, "std": [127.5] * 3}
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 12, 3)).astype("uint8")
+    path = pixel_file(tmp_path, "int8", 1 / 127.5, 0, about)
+    with pytest.raises(ValueError, match="takes normalized input of -1 to 1"):
+        FileStream(path)(pixels)
+    codes = (pixels.astype("int16") - 128).astype("int8")
+    assert warnings_of(lambda: FileStream(path)(codes)) == []
+    path = pixel_file(tmp_path, "float32", about=about)
+    with pytest.raises(ValueError, match="takes normalized input of -1 to 1"):
+        FileStream(path)(pixels)
+
+
+def test_files_calibrated_on_almost_white_images_take_pixels(tmp_path):
+    """The scale of a file of others says what its images are, though not to the last digit."""
+    path = pixel_file(tmp_path, "int8", 251 / 255, -128)
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 12, 3)).astype("uint8")
+    assert warnings_of(lambda: FileStream(path)(pixels)) == []
+    with pytest.raises(ValueError, match="takes pixels of 0 to 255"):
+        FileStream(path)(pixels / 64 - 2)
+
+
+def test_streams_that_look_nowhere_say_so(path):
+    (told,) = warnings_of(lambda: FileStream(path, never=[(0, 0, 21, 19)]))
+    assert "leave no position where changes are looked for" in told
+
+
+def test_gains_are_limited_as_runner_limits_them(tmp_path, frame):
+    file = File((1, 21, 19, 3), "float32")
+    gains = file.tensor((1, 4))
+    file.tensors[gains][3] = b"gains"
+    file.inputs.append(gains)
+    file.outputs = [file.both("MUL", file.conv(file.frame, 4), file.reshape(gains, (1, 1, 1, 4)))]
+    file.about = {"quantization": "int8", "max_gain": 2.0}
+    stream, frame = FileStream(file.save(tmp_path / "gains.tflite")), frame.astype("float32")
+    limit = stream([frame, np.full(4, 2, "float32")]).output
+    (told,) = warnings_of(lambda: stream([frame, np.full(4, 3, "float32")]))
+    assert told.startswith("Gains up to 3 are clipped to 2: gains.tflite was calibrated up to")
+    assert np.array_equal(stream([frame, np.full(4, 2, "float32")]).output, limit)
+    with pytest.raises(ValueError, match="gains must be finite and not negative"):
+        stream([frame, np.full(4, -1, "float32")])

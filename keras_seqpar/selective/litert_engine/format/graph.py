@@ -150,6 +150,7 @@ class Graph:
     Args:
         path: the file.
         sha256: hash of its content.
+        about: what it states about itself, see `mobile.Runner`; empty for files of others.
         reader: its flatbuffer.
         codes: the kinds of operations of the file.
         tensors: the tensors.
@@ -161,6 +162,7 @@ class Graph:
 
     path: Path
     sha256: str
+    about: dict
     reader: FlatbufferReader
     codes: tuple[OperatorCode, ...]
     tensors: tuple[Tensor, ...]
@@ -200,10 +202,10 @@ def read_graph(path: str | os.PathLike, signature: str | None = None) -> Graph:
             that cannot be moved into a file of its own.
     """
     path = Path(path)
-    read_tflite(path)  # follows every table and vector first
+    about = read_tflite(path).about  # follows every table and vector first
     data = path.read_bytes()
     with refusing_damage(path):
-        return _read(path, data, signature)
+        return _read(path, data, about, signature)
 
 
 @contextlib.contextmanager
@@ -218,7 +220,7 @@ def refusing_damage(path: Path) -> Iterator[None]:
         ) from None
 
 
-def _read(path: Path, data: bytes, signature: str | None) -> Graph:
+def _read(path: Path, data: bytes, about: dict, signature: str | None) -> Graph:
     flat = FlatbufferReader(data)
     codes = tuple(_code(flat, table) for table in flat.tables(flat.root, 1))
     graphs, buffers = flat.tables(flat.root, 2), flat.tables(flat.root, 4)
@@ -240,7 +242,7 @@ def _read(path: Path, data: bytes, signature: str | None) -> Graph:
         if any(i < 0 for i in numbers):
             raise IndexError
     sha256 = hashlib.sha256(data).hexdigest()
-    found = Graph(path, sha256, flat, codes, tensors, operations, ends[0], ends[1], chosen)
+    found = Graph(path, sha256, about, flat, codes, tensors, operations, ends[0], ends[1], chosen)
     _check_order(found)
     return found
 
