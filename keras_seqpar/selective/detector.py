@@ -277,17 +277,18 @@ def neighbors(changed: np.ndarray) -> np.ndarray:
     return rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]
 
 
-def wanted_map(only, never, shape: tuple[int, int]) -> np.ndarray | None:
+def wanted_map(only, never, frame_shape: Sequence[int]) -> np.ndarray | None:
     """Where changes are looked for; `None` for everywhere. Warns if that is nowhere.
 
     Args:
         only: only here, as for `region_map`; `None` for everywhere.
         never: not here; `None` for no limit.
-        shape: `(height, width)` of a frame.
+        frame_shape: `(height, width, channels)`.
 
     Raises:
         ValueError: an argument is not a map or boxes of the frame's size.
     """
+    shape = (frame_shape[0], frame_shape[1])
     wanted = np.ones(shape, bool) if only is None else region_map(only, shape, "only").copy()
     if never is not None:
         wanted &= ~region_map(never, shape, "never")

@@ -69,7 +69,7 @@ class FrameStream:
         Raises:
             ValueError: an argument is not a map or boxes of the frame's size.
         """
-        self._wanted = wanted_map(only, never, self._shape[:2])
+        self._wanted = wanted_map(only, never, self._shape)
 
     def reset(self) -> None:
         """Forgets all frames; the next one may have another batch size or type."""

@@ -44,7 +44,9 @@ class RangeCheck:
         if self._is_known and not (self._limits and frames.dtype.kind == "f"):
             return
         if frames.dtype.kind != "b":
-            limits = None if frames.dtype == self._codes else self._limits
+            # To NumPy, None equals float64.
+            are_codes = self._codes is not None and frames.dtype == self._codes
+            limits = None if are_codes else self._limits
             self._warn("values", check_values(frames, limits, "frames", self._who))
         if self._is_known:
             return

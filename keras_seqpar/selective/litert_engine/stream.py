@@ -164,7 +164,7 @@ class FileStream:
         Raises:
             ValueError: an argument is not a map or boxes of the frame's size.
         """
-        self._wanted = wanted_map(only, never, self._shape[:2])
+        self._wanted = wanted_map(only, never, self._shape)
 
     def __call__(self, frame, *, mask=None) -> FileResult:
         """Runs the network on a frame.
