@@ -47,7 +47,7 @@ with flag_group("Output"):
 def noise(shape: tuple[int, ...], dtype: np.dtype, rng: np.random.Generator) -> np.ndarray:
     """Values as an input of this type has them."""
     if dtype.kind == "f":
-        return rng.normal(size=shape).astype(dtype)
+        return rng.uniform(0, 2, shape).astype(dtype)  # fits pixels and normalized input
     limits = np.iinfo(dtype)
     return rng.integers(limits.min, limits.max, shape, dtype, endpoint=True)
 
