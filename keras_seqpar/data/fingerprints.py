@@ -91,8 +91,10 @@ def fingerprint(dataset: Dataset) -> Fingerprint:
         for name, label, (size, check) in zip(
             split.names, split.labels, contents.tolist(), strict=True
         ):
-            category = dataset.categories[label]
-            made[unicodedata.normalize("NFC", name)] = (category, int(size), int(check))
+            category, name = dataset.categories[label], unicodedata.normalize("NFC", name)
+            while name in made:  # two files whose names differ in their Unicode form only
+                name += "*"
+            made[name] = (category, int(size), int(check))
     return made
 
 

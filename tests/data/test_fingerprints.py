@@ -104,6 +104,20 @@ def test_names_are_compared_in_one_form_of_unicode():
     assert fingerprints.fingerprint(one) == fingerprints.fingerprint(other)
 
 
+def test_both_images_count_whose_names_differ_in_their_form_only():
+    names = ("train/\u00e9.png", "train/e\u0301.png")  # one character; a letter and an accent
+
+    def of_contents(*contents):
+        split = data.Split(
+            names, np.zeros(2, "int32"), np.zeros((2, 1, 1, 3), "uint8"), lambda: np.array(contents)
+        )
+        return fingerprints.fingerprint(data.Dataset("two", ("cat",), {"train": split}))
+
+    assert len(before := of_contents([9, 1], [9, 2])) == 2
+    for now in (of_contents([9, 3], [9, 2]), of_contents([9, 1], [9, 3])):
+        assert fingerprints.digest(now) != fingerprints.digest(before)
+
+
 def test_digits_do_not_depend_on_how_they_are_resized():
     pytest.importorskip("sklearn")
     one, other = (
