@@ -7,7 +7,7 @@ import posixpath
 import stat
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 _ZIP = ((0, b"PK\3\4"), (0, b"PK\5\6"))
 _TAR = ((0, b"\x1f\x8b"), (0, b"BZh"), (0, b"\xfd7zXZ\0"), (257, b"ustar"))
 _MOST_FOLDER_LINKS = 1000
+_MOST_PARTS = 1000  # of a path, and of all that links in it lead to
 _CHUNK = 2**20
 
 
@@ -195,29 +196,58 @@ def _target(name: str, link: str) -> str:
 
 
 def _follow(links: dict[str, str], listing: Listing) -> Listing:
-    """Lists what links lead to under their own names."""
-    to_folders = {}
-    for name, target in links.items():
-        seen = {name}
-        while target in links and target not in seen:
-            seen.add(target)
-            target = links[target]
-        if target in listing.files:
-            listing.files[name] = listing.files[target]
-        else:
-            to_folders[name] = target
-    if len(to_folders) > _MOST_FOLDER_LINKS:
-        raise _Refused(
-            f"has {len(to_folders)} links to folders; {_MOST_FOLDER_LINKS} can be followed."
-        )
-    files = list(listing.files.items())
-    for name, target in to_folders.items():
-        below = {
-            name + inner[len(target) :]: member
-            for inner, member in files
-            if inner.startswith(target + "/")
-        }
-        listing.files.update(below)
-        if not below:
+    """Lists what links lead to under their own names; as in a folder, not in circles."""
+    files, folders, entries = dict(listing.files), set(listing.folders), {"": set[str]()}
+    for name in (*files, *folders, *links):
+        while name:
+            above, _, last = name.rpartition("/")
+            if last in entries.setdefault(above, set()):
+                break
+            entries[above].add(last)
+            name = above
+    folders |= set(entries)
+    waiting = [(name, name, tuple(_above(name))) for name in links]
+    followed = 0
+    while waiting:
+        name, inner, above = waiting.pop()
+        source = _behind(inner, links)
+        if source in files:
+            listing.files[name] = files[source]
+        elif source not in folders:
             listing.lost.append(name)
+        else:
+            listing.folders.add(name)
+            followed += inner in links
+            if followed > _MOST_FOLDER_LINKS:
+                raise _Refused(
+                    f"has more than {_MOST_FOLDER_LINKS} links to folders. Unpack it and use "
+                    "folder:PATH."
+                )
+            if source not in above:
+                start = source + "/" if source else ""
+                waiting += [
+                    (f"{name}/{last}", start + last, (*above, source))
+                    for last in entries.get(source, ())
+                ]
     return listing
+
+
+def _above(name: str) -> list[str]:
+    """The folders that a name lies in, up to the top."""
+    parts = name.split("/")
+    return ["/".join(parts[:i]) for i in range(len(parts))]
+
+
+def _behind(name: str, links: Mapping[str, str]) -> str | None:
+    """The path to which the links in a path lead, or `None` outside of the archive."""
+    path, waiting = "", name.split("/")[::-1]
+    for _ in range(_MOST_PARTS):
+        if not waiting:
+            return path
+        path = f"{path}/{waiting.pop()}".lstrip("/")
+        if path in links:
+            target = links[path]
+            if target.startswith(("/", "../")) or target == "..":
+                return None
+            path, waiting = "", waiting + ([] if target == "." else target.split("/")[::-1])
+    return None  # links that lead to each other

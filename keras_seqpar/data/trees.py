@@ -24,8 +24,9 @@ _SPLIT_FOLDERS = {folder for folders in SPLITS.values() for folder in folders}
 _LAYOUT = "Expected: PATH/train/<category>/<image> and PATH/validation/<category>/<image>."
 # What operating systems and programs put beside images, apart from names that begin with a dot.
 _SYSTEM = {
-    *("__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "$recycle.bin"),
-    *("system volume information", "lost+found", "@eadir", "__pycache__"),
+    *("__macosx", "thumbs.db", "thumbs.db:encryptable", "ehthumbs.db", "ehthumbs_vista.db"),
+    *("desktop.ini", "icon\r", "$recycle.bin", "recycler", "system volume information"),
+    *("lost+found", "@eadir", "#recycle", "#snapshot", "__pycache__"),
 }
 
 # What a source lists: (name, category index, encoded image or its path).
@@ -150,10 +151,11 @@ def _walk(root: Path) -> Listing:
                 name = normal(prefix + entry.name)
                 if any(map(is_hidden, name[len(prefix) :].split("/"))):
                     continue
-                if entry.is_dir():
+                link = entry.is_symlink()  # entry.is_dir raises where links lead to each other
+                if os.path.isdir(entry.path) if link else entry.is_dir():
                     listing.folders.add(name)
                     waiting.append((entry.path, name + "/", (*above, here)))
-                elif entry.is_file():
+                elif os.path.isfile(entry.path) if link else entry.is_file():
                     listing.files[name] = entry.path
                 else:
                     listing.lost.append(name)
@@ -173,7 +175,7 @@ def _without_hidden(listing: Listing) -> Listing:
 
 def _arrange(listing: Listing, path: str, splits: Sequence[str]) -> Tree:
     """Finds splits, categories and their images in a listing, and checks them."""
-    folders = listing.folders | _parents(listing.files)
+    folders = (listing.folders | _parents(listing.files)) - {""}  # tars list their top as "."
     if not listing.files:
         raise ValueError(f"There are no images in {path!r}. {_LAYOUT}")
     root = _find_root(folders, path)
