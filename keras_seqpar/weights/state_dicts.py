@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -14,7 +15,9 @@ _AVERAGED = (
     "params_ema",
 )
 # What DistributedDataParallel, torch.compile, Lightning and averaged models put before a name.
-_PREFIXES = ("module.", "_orig_mod.", "model.")
+_PREFIXES = ("module.", "_orig_mod.", "model.", "_fsdp_wrapped_module.")
+# What torch.compile, FSDP and checkpoints of activations put inside a name, where they wrap blocks.
+_WRAPPERS = re.compile(r"(?<=\.)(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
 _MOST_LEVELS = 4  # of checkpoints inside checkpoints
 # Counts of training steps, which inference does not use.
 _COUNTS = ("num_batches_tracked", "n_averaged")
@@ -102,17 +105,22 @@ def _taken(state, name: str, ema: bool) -> StateDict:
     state, notes = _unwrapped(state, name, ema)
     arrays: dict[str, np.ndarray] = {}
     prefixes: dict[str, int] = {}
+    wrappers: dict[str, int] = {}
     for key, array in clean(state, name).items():
-        short = _without_prefixes(key)
+        rest = _without_prefixes(key)
+        short, prefix = _WRAPPERS.sub("", rest), key.removesuffix(rest)
         if short in arrays:
             raise ValueError(
                 f"{name} has two weights {short!r}, apart from prefixes such as "
-                f"{key.removesuffix(short)!r}: it holds several networks. Give one of them."
+                f"{prefix or key!r}: it holds several networks. Give one of them."
             )
         arrays[short] = array
-        if short != key:
-            prefix = key.removesuffix(short)
+        for wrapper in set(_WRAPPERS.findall(rest)):
+            wrappers[wrapper] = wrappers.get(wrapper, 0) + 1
+        if prefix:
             prefixes[prefix] = prefixes.get(prefix, 0) + 1
+    for wrapper, count in wrappers.items():
+        notes.append(f"'{wrapper}.' was taken out of {count} of {len(arrays)} names.")
     for prefix, count in prefixes.items():
         notes.append(f"The prefix {prefix!r} was taken off {count} of {len(arrays)} names.")
     return StateDict(arrays, name, tuple(notes))

@@ -1,6 +1,7 @@
 """Filling networks with weights of timm."""
 
 import pickle
+import re
 import sys
 import types
 
@@ -233,6 +234,20 @@ def test_known_prefixes_are_taken_off(prefix):
     del odd[f"{prefix}conv1.weight"]
     text = fails(ValueError, "1 missing in the source:\n    stem_conv/kernel", model, odd)
     assert f"The prefix {prefix!r} was taken off" in text
+
+
+@pytest.mark.parametrize(
+    "wrapper", ["_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module."]
+)
+def test_wrappers_of_blocks_are_taken_out_of_names(wrapper):
+    wrapped = {
+        "module." + re.sub(r"^(layer\d\.\d\.)", rf"\1{wrapper}", key): array
+        for key, array in state("resnet18").items()
+    }
+    report = weights.from_timm(model := build(), wrapped)
+    assert len(report.names) == len(weights.named_weights(model.get_layer("trunk")))
+    assert report.notes[0].startswith(f"{wrapper!r} was taken out of ")
+    assert report.notes[1].startswith("The prefix 'module.' was taken off ")
 
 
 def test_prefixes_are_taken_off_modules_too():
