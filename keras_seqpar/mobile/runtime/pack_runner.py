@@ -3,6 +3,7 @@
 Needs NumPy and an interpreter only.
 """
 
+import dataclasses
 import os
 import threading
 import time
@@ -264,7 +265,8 @@ class PackRunner:
 
     def _reload(self) -> None:
         manifest = read_manifest(self.folder)
-        if manifest.trunk != self.manifest.trunk:
+        before = self.manifest.trunk
+        if dataclasses.replace(manifest.trunk, file=before.file) != before:  # names may change
             raise ValueError(
                 f"The branch pack {str(self.folder)!r} has another trunk now. Make a new "
                 "PackRunner."

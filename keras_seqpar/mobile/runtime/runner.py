@@ -86,13 +86,14 @@ class Runner:
             self._loaded = self._engine = engine(str(self.path), num_threads=threads)
             if self.signature:
                 self._engine = Signature(self._loaded, self.signature)
-            else:
+        except (ValueError, RuntimeError) as error:
+            raise self._refused("load", error) from error
+        _check_sizes(self.path, self._engine.get_input_details())
+        try:
+            if not self.signature:
                 self._engine.allocate_tensors()
         except (ValueError, RuntimeError) as error:
-            raise ValueError(
-                f"{self.interpreter} cannot load {str(self.path)!r}: {error} The file is damaged, "
-                "or the interpreter too old for it."
-            ) from error
+            raise self._refused("load", error) from error
         self._lock = threading.RLock()  # of the interpreter: its tensors belong to one call
         self._suspicion_told = False
         self._find_tensors()
@@ -113,6 +114,7 @@ class Runner:
         vars(other).update(vars(self))
         other.signature = _choose(self.path, self.signatures, signature)
         other._engine = Signature(self._loaded, signature)
+        _check_sizes(self.path, other._engine.get_input_details())
         other._find_tensors()
         return other
 
@@ -123,8 +125,10 @@ class Runner:
         outputs = self._engine.get_output_details()
         none = [output for output in outputs if output["name"] == NONE]
         scores = [output for output in outputs if output["name"] != NONE]
-        flat = all(len(x["shape"]) == 2 for x in (*inputs[1:], *none))
-        if len(inputs) > 2 or len(inputs[0]["shape"]) != 4 or len(scores) != 1 or not flat:
+        ranks = [len(x["shape"]) for x in (*inputs, *none)]
+        wanted = [4, 2, 2][: len(inputs)] + [2] * len(none)
+        one = len(scores) == 1 and len(scores[0]["shape"]) > 0
+        if not 1 <= len(inputs) <= 2 or ranks != wanted or not one:
             shapes = [tuple(map(int, x["shape"])) for x in (*inputs, *outputs)]
             raise ValueError(
                 f"{str(self.path)!r} is no network for images: its inputs and outputs have the "
@@ -270,10 +274,14 @@ class Runner:
             self._engine.set_tensor(self._image["index"], image)
             self._engine.invoke()
         except RuntimeError as error:  # signatures are prepared when they first run
-            raise ValueError(
-                f"{self.interpreter} cannot run {str(self.path)!r}: {error} The file is damaged, "
-                "or the interpreter too old for it."
-            ) from error
+            raise self._refused("run", error) from error
+
+    def _refused(self, what: str, error: Exception) -> ValueError:
+        """The error for a file that the interpreter does not take."""
+        return ValueError(
+            f"{self.interpreter} cannot {what} {str(self.path)!r}: {error} The file is damaged, or "
+            "needs what this interpreter lacks."
+        )
 
     def _read(self, output: dict) -> np.ndarray:
         """The values of an output in float32."""
@@ -294,6 +302,19 @@ def _choose(path: Path, keys: tuple[str, ...], signature: str | None) -> str | N
     if signature is not None and signature not in keys:
         raise ValueError(f"{path.name} has no signature {signature!r}. It has: {', '.join(keys)}.")
     return signature or (keys[0] if keys else None)
+
+
+def _check_sizes(path: Path, inputs: Sequence[Mapping]) -> None:
+    """Refuses a file that leaves the size of its images open: it has a 1 in that place."""
+    for detail in inputs[:1]:
+        shape, stated = list(detail["shape"]), list(detail["shape_signature"])
+        if len(shape) == 4 and any(
+            pair == (1, -1) for pair in zip(shape[1:], stated[1:], strict=True)
+        ):
+            raise ValueError(
+                f"{str(path)!r} leaves the size of its images open: {tuple(map(int, stated))}. "
+                "Convert it with a fixed input shape: (height, width, channels)."
+            )
 
 
 def check_images(images, shape: Sequence[int], who: str) -> np.ndarray:

@@ -16,7 +16,7 @@ from keras_seqpar.mobile.runtime.pack_runner import PackRunner, PartRunner
 from tests import harness
 from tests.mobile import clients, conftest
 from tests.mobile.clients import noise
-from tests.mobile.packs import grown, network, plain, tamper
+from tests.mobile.packs import grown, network, part, plain, tamper
 
 pytestmark = pytest.mark.only_backend("tensorflow")
 
@@ -114,6 +114,10 @@ def test_reload_sees_new_and_removed_branches(copy):
     assert runner._branch(runner.manifest.hierarchy.find("cat")) is cat
     with pytest.raises(ValueError, match="Unknown category or superclass 'tug'.*car, bus"):
         runner(images, ["tug"])
+    part(copy, "trunk.tflite").rename(copy / "trunk.tflite")  # a name of earlier versions
+    tamper(copy, lambda config: config["trunk"].update(file="trunk.tflite"))
+    runner.reload()
+    assert runner._trunk is trunk and runner(images).shape == (2, 4)
     tamper(copy, lambda config: config["trunk"].update(weights="another"))
     with pytest.raises(ValueError, match="has another trunk now. Make a new PackRunner"):
         runner.reload()

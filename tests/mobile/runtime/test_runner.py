@@ -213,6 +213,28 @@ def test_other_files_are_refused(int8, trained, tmp_path):
             runner.Runner(copy_of(int8, tmp_path, damaged))
 
 
+def test_files_that_are_not_for_images_say_why(tmp_path):
+    import tensorflow as tf
+
+    def refused(shapes, function, words):
+        specs = [tf.TensorSpec(shape, "float32") for shape in shapes]
+        concrete = tf.function(function, input_signature=specs).get_concrete_function()
+        made = tf.lite.TFLiteConverter.from_concrete_functions([concrete], tf.Module()).convert()
+        path = tmp_path / "net.tflite"
+        path.write_bytes(made)
+        with pytest.raises(ValueError, match=r"net\.tflite' " + words):
+            mobile.Runner(path)
+
+    refused([], lambda: tf.ones(2), r"is no network for images.* \[\(2,\)\]")
+    refused([(1, 4, 4, 3)], tf.reduce_sum, r"is no network for images.* \[\(1, 4, 4, 3\), \(\)\]")
+    for function in (lambda x: x[:, 1:, 1:] + x[:, :-1, :-1], tf.abs):  # 1 x 1 is too small for one
+        refused(
+            [(None, None, None, 3)],
+            function,
+            r"leaves the size of its images open: \(-1, -1, -1, 3\). Convert .* fixed input shape",
+        )
+
+
 def test_labels_of_another_file_are_refused(int8, tmp_path):
     path = copy_of(int8, tmp_path)
     assert mobile.Runner(path).labels == ("8", "3", "5")  # its own

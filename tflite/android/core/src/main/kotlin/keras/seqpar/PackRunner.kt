@@ -97,7 +97,7 @@ class PackRunner(
     fun reload() {
         val before = manifest
         val now = Manifest.read(folder)
-        require(now.trunk == before.trunk) {
+        require(now.trunk.copy(file = before.trunk.file) == before.trunk) { // names may change
             "The branch pack '$folder' has another trunk now. Make a new PackRunner."
         }
         manifest = now
