@@ -1,12 +1,15 @@
 """Reads labels: from a label file beside a model, or from the one inside it."""
 
-import unicodedata
+import re
 from pathlib import Path
 
 from keras_seqpar.utils.names import same_form
 
 LABELS_SUFFIX = ".labels.txt"
 MOST_BYTES = 16 * 2**20  # of a label file
+MOST_LABELS = 1_000_000
+MOST_LETTERS = 1000  # of a label
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # Unicode's categories Cc, Zl, Zp
 _MARKS = {  # byte order marks; UTF-32's begins with UTF-16's
     b"\xff\xfe\x00\x00": "utf-32",
     b"\x00\x00\xfe\xff": "utf-32",
@@ -68,14 +71,17 @@ def read_labels(content: bytes, where: str) -> tuple[str, ...]:
         The labels, in Unicode NFC.
 
     Raises:
-        ValueError: it is not in such an encoding, has no labels, a blank line between labels, or a
-            control character. The message names file and line.
+        ValueError: it is not in such an encoding, has no labels, a blank line between labels, a
+            control character, or more or longer lines than a list of labels. The message names
+            the file.
 
     Example:
 
     >>> read_labels(b"cat\r\ndog\r\n\r\n", "pets.labels.txt")
     ('cat', 'dog')
     """
+    if len(content) > MOST_BYTES:
+        raise ValueError(f"{where!r} has more than {MOST_BYTES:,} bytes: no list of labels.")
     encoding = next((name for mark, name in _MARKS.items() if content.startswith(mark)), "utf-8")
     try:
         text = content.decode(encoding)
@@ -86,6 +92,10 @@ def read_labels(content: bytes, where: str) -> tuple[str, ...]:
             "letters are meant. Save it in UTF-8, in an editor or with iconv -f LATIN1 -t UTF-8."
         ) from None
     rows = text.replace("\ufeff", "").replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    if len(rows) > MOST_LABELS:
+        raise ValueError(f"{where!r} has more than {MOST_LABELS:,} lines: no list of labels.")
+    if (longest := max(map(len, rows))) > MOST_LETTERS:
+        raise ValueError(f"{where!r} has a line of {longest:,} characters: no list of labels.")
     labels = [same_form(row.replace("\t", " ")) for row in rows]
     while labels and not labels[-1]:
         labels.pop()
@@ -94,7 +104,7 @@ def read_labels(content: bytes, where: str) -> tuple[str, ...]:
     for number, label in enumerate(labels, 1):
         if not label:
             raise ValueError(f"{where!r} has no label in line {number}. Write one, or remove it.")
-        if odd := [c for c in label if unicodedata.category(c) in ("Cc", "Zl", "Zp")]:
+        if odd := _CONTROL.search(label):
             raise ValueError(
                 f"{where!r} has the control character {odd[0]!r} in line {number}, so it is no "
                 "text, or UTF-16 without a byte order mark. Save it in UTF-8."

@@ -91,3 +91,18 @@ def test_a_huge_label_file_is_not_read(path, monkeypatch):
     path.with_name("pets.labels.txt").write_text("cat\ndog\nbird\n")
     with pytest.raises(ValueError, match="pets.labels.txt' has more than 10 bytes"):
         find_labels(path, 3, None)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"a\n" * 2**21, r"'x' has more than 1,000,000 lines: no list of labels"),
+        (b"\n" * 2**22, r"'x' has more than 1,000,000 lines: no list of labels"),
+        (b"a" * 2**22, r"'x' has a line of 4,194,304 characters: no list of labels"),
+        (b"a\n" * 2**24, r"'x' has more than 16,777,216 bytes: no list of labels"),
+    ],
+)
+def test_what_is_unpacked_to_no_list_of_labels_is_refused_at_once(content, message, monkeypatch):
+    monkeypatch.setattr("keras_seqpar.mobile.runtime.labels.same_form", lambda label: 1 / 0)
+    with pytest.raises(ValueError, match=message):
+        read_labels(content, "x")
