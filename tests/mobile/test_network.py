@@ -55,5 +55,5 @@ def test_networks_in_float32_are_left_alone():
     layer = keras.layers.Dense(2)
     quantized = keras.Sequential([keras.Input((4,)), layer], name="small")
     quantized.quantize("int8")
-    with pytest.raises(ValueError, match="'small' was quantized by Keras. Convert the original"):
+    with pytest.raises(ValueError, match="'small' was quantized by Keras .*Convert the original"):
         in_float32(quantized)

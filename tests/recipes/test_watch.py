@@ -175,7 +175,9 @@ def test_odd_sizes_and_times_of_frames_are_kept(segmenter, tmp_path):
         (lambda: signal.raise_signal(signal.SIGTERM), 3),
     ],
 )
-def test_what_was_done_is_kept_at_any_time(clip, segmenter, tmp_path, monkeypatch, stop, status):
+def test_what_was_done_is_kept_at_any_time(
+    clip, segmenter, tmp_path, monkeypatch, request, stop, status
+):
     original, seen = viewers.SegmentationViewer.selective, []
     out = tmp_path / "out"
 
@@ -190,6 +192,9 @@ def test_what_was_done_is_kept_at_any_time(clip, segmenter, tmp_path, monkeypatc
         return original(self, frame)
 
     monkeypatch.setattr(viewers.SegmentationViewer, "selective", fail)
+    # A shell starts what runs in its background with SIGINT ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     handlers = [signal.getsignal(name) for name in (signal.SIGTERM, signal.SIGINT)]
     assert commands.call(WATCH, str(clip), f"--model={segmenter}", f"--output={out}") == status
     assert [signal.getsignal(name) for name in (signal.SIGTERM, signal.SIGINT)] == handlers

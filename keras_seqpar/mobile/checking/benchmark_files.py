@@ -71,10 +71,11 @@ def make(
             )
     plain = plain_twin(model, seed=0)
     model, digits = with_threshold(model, None), len(str(len(ids)))
-    networks = {f"cutout-{k:0{digits}}": cutout(model, ids[:k]) for k in sorted(sizes)}
+    same = f"{model.name}_cutout"  # names are in the files, which shall not differ in size by them
+    networks = {f"cutout-{k:0{digits}}": cutout(model, ids[:k], name=same) for k in sorted(sizes)}
     pixels = read_network(model).takes_pixels
     noise = np.random.default_rng(0).random((NOISE, *(n or 1 for n in model.inputs[0].shape[1:])))
-    noise = (255 * noise).astype("uint8") if pixels else noise.astype("float32")
+    noise = (255 * noise).astype("uint8") if pixels else (2 * noise - 1).astype("float32")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     files = []

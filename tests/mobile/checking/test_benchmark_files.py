@@ -35,7 +35,7 @@ def test_files_are_all_cutouts_and_the_plain_network(net, plain, files, folder):
 def test_noise_gives_files_of_the_same_size(net, files, tmp_path):
     other = np.random.default_rng(1).integers(50, 200, (60, 16, 16, 3)).astype("uint8")
     made = mobile.convert(
-        sp.cutout(net, LABELS[:1]),
+        sp.cutout(net, LABELS[:1], name=f"{net.name}_cutout"),
         tmp_path / "net.tflite",
         quantization="int8",
         calibration=other,
