@@ -14,9 +14,10 @@ import numpy as np
 
 from keras_seqpar.hierarchy.tree import Hierarchy, Node
 from keras_seqpar.mobile.runtime.activations import activate
+from keras_seqpar.mobile.runtime.inputs import check_images, encode
 from keras_seqpar.mobile.runtime.interpreters import not_picklable
 from keras_seqpar.mobile.runtime.manifest import Part, Tensor, read_manifest
-from keras_seqpar.mobile.runtime.runner import Runner, check_images, encode
+from keras_seqpar.mobile.runtime.runner import Runner
 from keras_seqpar.utils.pixels import check_values, limits_of
 from keras_seqpar.utils.warning import warn_user
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from keras_seqpar.mobile.runtime.runner import encode, input_limits, limit_gains
+from keras_seqpar.mobile.runtime.inputs import encode, input_limits, limit_gains
 from keras_seqpar.selective.litert_engine.format.graph import Tensor
 from keras_seqpar.selective.litert_engine.planning.plan import Plan
 from keras_seqpar.selective.ranges import RangeCheck
