@@ -34,7 +34,9 @@ from absl import flags
 
 import keras_seqpar as sp
 from keras_seqpar import mobile
+from keras_seqpar.data import fingerprints
 from keras_seqpar.data.augmentation import Policy
+from keras_seqpar.data.fingerprints import Fingerprint
 from keras_seqpar.mobile.checking import qat_comparison as comparison
 from keras_seqpar.mobile.export.packs.part_files import fingerprint
 from keras_seqpar.mobile.quantization.qat.bridge import check_bridge
@@ -113,19 +115,19 @@ def starting_network(source: str, categories: list[str] | None) -> keras.Model:
     return network
 
 
-def open_folder(folder: Path, about: dict) -> None:
+def open_folder(folder: Path, about: dict, contents: Fingerprint) -> None:
     """Opens a folder of results, and checks that results in it were made with the same flags.
 
     Raises:
         ValueError: the folder has other files, or results that were made with other flags.
     """
     if (folder / "flags.json").exists():
-        run_flags.check_same(folder, about, CALL_FLAGS)
+        run_flags.check_same(folder, about, contents, CALL_FLAGS)
         return
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(f"{folder} has other files. Choose another folder with --output.")
     folder.mkdir(parents=True, exist_ok=True)
-    run_flags.write_flags(folder, about)
+    run_flags.write_flags(folder, about, contents)
 
 
 def main(argv: list[str]) -> None:
@@ -168,7 +170,9 @@ def main(argv: list[str]) -> None:
     }
     images = {name: len(split) for name, split in dataset.splits.items()}
     folder = Path(args.output)
-    open_folder(folder, run_flags.describe(values, dataset.categories, images))
+    contents = fingerprints.fingerprint(dataset)
+    about = run_flags.describe(values, dataset.categories, images, contents)
+    open_folder(folder, about, contents)
 
     results: dict[str, list[dict]] = {case.name: [] for case in cases}
     for seed in range(args.seeds):

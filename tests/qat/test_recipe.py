@@ -65,7 +65,13 @@ def test_one_seed_then_another(flags, tmp_path, capsys, monkeypatch):
     names = ["post-training", "aware", "pruned-0.5", "clustered-8"]
     files = [f"{name}{end}" for name in names for end in (".json", ".labels.txt", ".tflite")]
     assert sorted(os.listdir(out / "seed-0")) == sorted(files)
-    assert sorted(os.listdir(out)) == ["flags.json", "results.json", "results.md", "seed-0"]
+    assert sorted(os.listdir(out)) == [
+        "flags.json",
+        "images.csv",
+        "results.json",
+        "results.md",
+        "seed-0",
+    ]
     results = json.loads((out / "results.json").read_text())
     for name in names:
         path = out / "seed-0" / f"{name}.tflite"

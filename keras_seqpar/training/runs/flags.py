@@ -185,13 +185,19 @@ def resumed_values(values: Mapping[str, Any], given: Collection[str]) -> dict[st
     return made
 
 
-def check_same(folder: Path, now: Mapping[str, Any], contents: Fingerprint) -> None:
+def check_same(
+    folder: Path,
+    now: Mapping[str, Any],
+    contents: Fingerprint,
+    call_flags: Collection[str] = CALL_FLAGS,
+) -> None:
     """Refuses to resume a run with other flags or data.
 
     Args:
         folder: the run folder.
         now: the description, from `describe`, of the run that is to continue it.
         contents: what the images are now.
+        call_flags: flags that may differ.
 
     Raises:
         ValueError: the two differ; the message shows how.
@@ -201,7 +207,7 @@ def check_same(folder: Path, now: Mapping[str, Any], contents: Fingerprint) -> N
         if name in now["flags"]:
             before["flags"].setdefault(name, value)
     known = "images_sha256" in before
-    differing = _other_values(before, now)
+    differing = _other_values(before, now, call_flags)
     if known and before["images_sha256"] != now["images_sha256"]:
         differing += _other_images(folder, contents)
     if differing:
@@ -220,11 +226,13 @@ def check_same(folder: Path, now: Mapping[str, Any], contents: Fingerprint) -> N
         print(f"Note: the run began with other versions: {before.get('versions')}.")
 
 
-def _other_values(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+def _other_values(
+    before: Mapping[str, Any], now: Mapping[str, Any], call_flags: Collection[str]
+) -> list[str]:
     """Lines on flags and facts that differ; what is recognized by its content may have moved."""
 
     def flat(about: Mapping) -> dict:
-        flags = {f"--{k}": v for k, v in about["flags"].items() if k not in CALL_FLAGS}
+        flags = {f"--{k}": v for k, v in about["flags"].items() if k not in call_flags}
         return flags | {k: about.get(k) for k in ("backend", "categories", "images")}
 
     old, new = flat(before), flat(now)
