@@ -211,13 +211,20 @@ def check_color(color) -> None:
         raise ValueError(f"color must be 'rgb' or 'bgr', got {color!r}.")
 
 
+def is_finite(x: np.ndarray) -> bool:
+    """Whether all values are numbers, neither NaN nor infinite."""
+    with np.errstate(over="ignore", invalid="ignore"):  # one sum is quicker than a map of answers
+        total = x.sum(dtype="float32" if x.itemsize < 8 else x.dtype)
+    return bool(np.isfinite(total)) or bool(np.isfinite(x).all())  # large numbers may overflow
+
+
 def check_finite(frame: np.ndarray) -> None:
     """Refuses frames with NaN or infinite values, in which no change would be found.
 
     Raises:
         ValueError: the frame has such values.
     """
-    if frame.dtype.kind == "f" and not np.isfinite(frame).all():
+    if frame.dtype.kind == "f" and not is_finite(frame):
         raise ValueError(
             "The frame has NaN or infinite values. It was ignored; pass frames of finite numbers."
         )

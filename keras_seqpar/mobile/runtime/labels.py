@@ -3,12 +3,11 @@
 import re
 from pathlib import Path
 
-from keras_seqpar.utils.names import same_form
+from keras_seqpar.utils.names import MOST_CHARACTERS, same_form
 
 LABELS_SUFFIX = ".labels.txt"
 MOST_BYTES = 16 * 2**20  # of a label file
 MOST_LABELS = 1_000_000
-MOST_LETTERS = 1000  # of a label
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # Unicode's categories Cc, Zl, Zp
 _MARKS = {  # byte order marks; UTF-32's begins with UTF-16's
     b"\xff\xfe\x00\x00": "utf-32",
@@ -94,7 +93,7 @@ def read_labels(content: bytes, where: str) -> tuple[str, ...]:
     rows = text.replace("\ufeff", "").replace("\r\n", "\n").replace("\r", "\n").split("\n")
     if len(rows) > MOST_LABELS:
         raise ValueError(f"{where!r} has more than {MOST_LABELS:,} lines: no list of labels.")
-    if (longest := max(map(len, rows))) > MOST_LETTERS:
+    if (longest := max(map(len, rows))) > MOST_CHARACTERS:
         raise ValueError(f"{where!r} has a line of {longest:,} characters: no list of labels.")
     labels = [same_form(row.replace("\t", " ")) for row in rows]
     while labels and not labels[-1]:

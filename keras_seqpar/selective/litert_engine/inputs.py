@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from keras_seqpar.mobile.runtime.inputs import encode, input_limits, limit_gains
+from keras_seqpar.selective.detector import is_finite
 from keras_seqpar.selective.litert_engine.format.graph import Tensor
 from keras_seqpar.selective.litert_engine.planning.plan import Plan
 from keras_seqpar.selective.ranges import RangeCheck
@@ -63,7 +64,7 @@ def check_inputs(given, plan: Plan, dtype: np.dtype | None) -> tuple[np.ndarray,
             )
         found.append(x.reshape(tensor.shape).copy())
     for x in (frame, *found):
-        if x.dtype.kind == "f" and not _is_finite(x):
+        if x.dtype.kind == "f" and not is_finite(x):
             raise ValueError(
                 "The frame, or another input, has NaN or infinite values. It was ignored; pass "
                 "finite numbers."
@@ -133,12 +134,6 @@ def read_state(
         raise ValueError(f"The state is not complete: {error} is missing.") from None
     except TypeError as error:
         raise ValueError(f"The state is damaged: {error}") from None
-
-
-def _is_finite(x: np.ndarray) -> bool:
-    with np.errstate(over="ignore", invalid="ignore"):
-        total = x.sum(dtype="float32" if x.itemsize < 8 else x.dtype)
-    return bool(np.isfinite(total)) or bool(np.isfinite(x).all())  # large numbers may overflow
 
 
 def _array(x) -> np.ndarray:
