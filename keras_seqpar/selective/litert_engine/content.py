@@ -5,16 +5,16 @@ from typing import Any
 
 import numpy as np
 
-from keras_seqpar.selective.litert_engine.format.flatbuffer_writer import CopiedTable, Scalar, write
-from keras_seqpar.selective.litert_engine.format.graph import (
+from keras_seqpar.selective.litert_engine.flatbuffer_writer import CopiedTable, Scalar, write
+from keras_seqpar.selective.litert_engine.graph import (
     RESHAPE_OPTIONS,
     SQUEEZE_OPTIONS,
     Graph,
     Operation,
     Tensor,
 )
-from keras_seqpar.selective.litert_engine.planning.operations import VALID
-from keras_seqpar.selective.litert_engine.planning.plan import CropRun, Plan, WholeRun
+from keras_seqpar.selective.litert_engine.operations import VALID
+from keras_seqpar.selective.planning.plan import CropRun, Plan, WholeRun
 
 _WINDOWED = ("CONV_2D", "DEPTHWISE_CONV_2D", "MAX_POOL_2D", "AVERAGE_POOL_2D")
 

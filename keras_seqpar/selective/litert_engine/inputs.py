@@ -6,8 +6,8 @@ import numpy as np
 
 from keras_seqpar.mobile.runtime.inputs import encode, input_limits, limit_gains
 from keras_seqpar.selective.detector import is_finite
-from keras_seqpar.selective.litert_engine.format.graph import Tensor
-from keras_seqpar.selective.litert_engine.planning.plan import Plan
+from keras_seqpar.selective.litert_engine.graph import Tensor
+from keras_seqpar.selective.planning.plan import Plan
 from keras_seqpar.selective.ranges import RangeCheck
 from keras_seqpar.utils.warning import warn_user
 

@@ -3,7 +3,7 @@
 import math
 
 from keras_seqpar.selective.litert_engine.content import shape_of_crop
-from keras_seqpar.selective.litert_engine.planning.plan import CropRun, Plan, View
+from keras_seqpar.selective.planning.plan import CropRun, Plan, View
 
 
 def memory_of(plan: Plan) -> int:

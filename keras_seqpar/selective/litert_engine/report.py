@@ -5,12 +5,12 @@ import math
 import os
 from collections.abc import Sequence
 
-from keras_seqpar.selective.litert_engine.boxes import Box, area, union
-from keras_seqpar.selective.litert_engine.engine import Engine
-from keras_seqpar.selective.litert_engine.format.graph import read_graph, refusing_damage
+from keras_seqpar.selective.litert_engine.graph import read_graph, refusing_damage
 from keras_seqpar.selective.litert_engine.memory import memory_of
-from keras_seqpar.selective.litert_engine.planning.plan import CropRun, Plan, View, WholeRun
-from keras_seqpar.selective.litert_engine.planning.planner import make_plan
+from keras_seqpar.selective.planning.boxes import Box, area, union
+from keras_seqpar.selective.planning.engine import Engine
+from keras_seqpar.selective.planning.plan import CropRun, Plan, View, WholeRun
+from keras_seqpar.selective.planning.planner import make_plan
 
 SHARES = (0.01, 0.05, 0.10, 0.25)
 

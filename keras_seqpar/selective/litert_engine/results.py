@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from keras_seqpar.selective.litert_engine.boxes import Box
+from keras_seqpar.selective.planning.boxes import Box
 
 
 @dataclasses.dataclass(frozen=True)

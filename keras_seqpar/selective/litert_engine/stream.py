@@ -16,9 +16,7 @@ from keras_seqpar.selective.detector import (
     region_map,
     wanted_map,
 )
-from keras_seqpar.selective.litert_engine.boxes import area, changed_map, cover, to_map
-from keras_seqpar.selective.litert_engine.engine import Engine, Work
-from keras_seqpar.selective.litert_engine.format.graph import read_graph
+from keras_seqpar.selective.litert_engine.graph import read_graph
 from keras_seqpar.selective.litert_engine.inputs import (
     check_inputs,
     encoded,
@@ -26,9 +24,11 @@ from keras_seqpar.selective.litert_engine.inputs import (
     read_state,
 )
 from keras_seqpar.selective.litert_engine.memory import check_memory
-from keras_seqpar.selective.litert_engine.passes import BOXES
-from keras_seqpar.selective.litert_engine.planning.planner import make_plan
 from keras_seqpar.selective.litert_engine.results import FileResult, FileStats
+from keras_seqpar.selective.planning.boxes import area, changed_map, cover, to_map
+from keras_seqpar.selective.planning.engine import Engine, Work
+from keras_seqpar.selective.planning.passes import BOXES
+from keras_seqpar.selective.planning.planner import make_plan
 from keras_seqpar.utils.names import unknown_name
 
 

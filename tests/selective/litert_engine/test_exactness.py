@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from keras_seqpar.selective.litert_engine import FileStream
 from keras_seqpar.selective.litert_engine.content import of_whole_run
-from keras_seqpar.selective.litert_engine.planning.plan import WholeRun
+from keras_seqpar.selective.planning.plan import WholeRun
 from tests.selective.litert_engine.files import Dense, File, change, noise, outputs_of
 from tests.selective.litert_engine.random_files import KINDS, random_file
 

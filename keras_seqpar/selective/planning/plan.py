@@ -2,8 +2,8 @@
 
 import dataclasses
 
-from keras_seqpar.selective.litert_engine.format.graph import Graph
-from keras_seqpar.selective.litert_engine.planning.axes import Axis, Window
+from keras_seqpar.selective.litert_engine.graph import Graph
+from keras_seqpar.selective.planning.axes import Axis, Window
 
 
 @dataclasses.dataclass(frozen=True)

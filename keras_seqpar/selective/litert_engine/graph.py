@@ -13,7 +13,7 @@ import numpy as np
 
 from keras_seqpar.mobile.runtime.flatbuffer_reader import FlatbufferReader
 from keras_seqpar.mobile.runtime.reading import read_tflite
-from keras_seqpar.selective.litert_engine.format.operation_names import OPERATION_NAMES
+from keras_seqpar.selective.litert_engine.operation_names import OPERATION_NAMES
 from keras_seqpar.utils.names import unknown_name
 
 # Number of a TensorType in schema.fbs -> NumPy's type; others are not computed with by NumPy.

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from keras_seqpar.selective.litert_engine.boxes import Box
 from keras_seqpar.selective.litert_engine.content import of_crop_run, of_whole_run, shape_of_crop
-from keras_seqpar.selective.litert_engine.planning.plan import CropRun, Plan, WholeRun
+from keras_seqpar.selective.planning.boxes import Box
+from keras_seqpar.selective.planning.plan import CropRun, Plan, WholeRun
 
 # What starting a run once more costs, in multiply-accumulates: Python, resizing and copying take
 # about 100 microseconds, in which one core does this many in int8, or in float32.

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from keras_seqpar.selective.litert_engine.boxes import changed_map, cover, merged, to_map
+from keras_seqpar.selective.planning.boxes import changed_map, cover, merged, to_map
 
 pytestmark = pytest.mark.only_backend("tensorflow")  # nothing is computed in a backend
 

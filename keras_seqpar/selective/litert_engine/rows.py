@@ -6,7 +6,7 @@ which has only three values in an image.
 
 import dataclasses
 
-from keras_seqpar.selective.litert_engine.format.graph import Graph, Operation
+from keras_seqpar.selective.litert_engine.graph import Graph, Operation
 
 _ELEMENTWISE = {"ADD", "SUB", "MUL", "DIV", "QUANTIZE", "DEQUANTIZE", "CAST", "RELU", "RELU6"}
 

@@ -16,8 +16,8 @@ import math
 
 import numpy as np
 
-from keras_seqpar.selective.litert_engine.format.graph import Graph, Operation
-from keras_seqpar.selective.litert_engine.planning.axes import (
+from keras_seqpar.selective.litert_engine.graph import Graph, Operation
+from keras_seqpar.selective.planning.axes import (
     Axis,
     Window,
     joined,

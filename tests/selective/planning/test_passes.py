@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from keras_seqpar.selective.litert_engine import FileStream
-from keras_seqpar.selective.litert_engine.passes import BOXES, FILE, RUNS, Passes
+from keras_seqpar.selective.planning.passes import BOXES, FILE, RUNS, Passes
 from tests.selective.litert_engine.files import Dense, noise
 from tests.selective.litert_engine.test_exactness import equal, maps_of_file, residual_net
 

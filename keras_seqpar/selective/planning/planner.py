@@ -9,9 +9,8 @@ level of its inputs. Operations of one level whose outputs have the same size ar
 import dataclasses
 from collections.abc import Iterable
 
-from keras_seqpar.selective.litert_engine.format.graph import Graph, refusing_damage
-from keras_seqpar.selective.litert_engine.planning.axes import ONE_ROW, SAME_POSITION
-from keras_seqpar.selective.litert_engine.planning.operations import (
+from keras_seqpar.selective.litert_engine.graph import Graph, refusing_damage
+from keras_seqpar.selective.litert_engine.operations import (
     Barrier,
     Effect,
     Followed,
@@ -22,8 +21,9 @@ from keras_seqpar.selective.litert_engine.planning.operations import (
     has_weights,
     macs_of,
 )
-from keras_seqpar.selective.litert_engine.planning.plan import CropRun, Plan, Source, View, WholeRun
-from keras_seqpar.selective.litert_engine.planning.rows import mark_rows
+from keras_seqpar.selective.litert_engine.rows import mark_rows
+from keras_seqpar.selective.planning.axes import ONE_ROW, SAME_POSITION
+from keras_seqpar.selective.planning.plan import CropRun, Plan, Source, View, WholeRun
 
 _VARIES = "it combines the map with values that depend on all positions"
 

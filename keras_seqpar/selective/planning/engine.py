@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from keras_seqpar.selective.litert_engine.boxes import Box, merged
-from keras_seqpar.selective.litert_engine.passes import FILE, RUNS, Passes
-from keras_seqpar.selective.litert_engine.planning.operations import macs_of
-from keras_seqpar.selective.litert_engine.planning.plan import CropRun, Plan, View, WholeRun
-from keras_seqpar.selective.litert_engine.runs import CropSession, Interpreters, WholeSession
+from keras_seqpar.selective.litert_engine.operations import macs_of
+from keras_seqpar.selective.litert_engine.sessions import CropSession, Interpreters, WholeSession
+from keras_seqpar.selective.planning.boxes import Box, merged
+from keras_seqpar.selective.planning.passes import FILE, RUNS, Passes
+from keras_seqpar.selective.planning.plan import CropRun, Plan, View, WholeRun
 
 Changed = Mapping[int, Sequence[Box]]
 

@@ -1,1 +1,0 @@
-"""The files: read into operations and tensors, and written from them."""

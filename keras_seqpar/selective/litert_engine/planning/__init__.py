@@ -1,1 +1,0 @@
-"""Cuts a graph into runs, by what its operations do to positions."""
