@@ -193,7 +193,7 @@ def _square(shape: Sequence[int], share: float) -> Box:
     width = min(shape[1], max(1, round(area_ / height)))
     height = min(shape[0], max(1, round(area_ / width)))
     top, left = (shape[0] - height) // 2, (shape[1] - width) // 2
-    return top, top + height, left, left + width
+    return top, left, top + height, left + width
 
 
 def _receptive_field(plan: Plan, number: int) -> tuple[int, int]:
@@ -201,7 +201,7 @@ def _receptive_field(plan: Plan, number: int) -> tuple[int, int]:
     tensors = plan.graph.tensors
     last = plan.steps[number]
     rows, cols = tensors[_outputs(last)[0]].grid
-    middle = (rows // 2, rows // 2 + 1, cols // 2, cols // 2 + 1)
+    middle = (rows // 2, cols // 2, rows // 2 + 1, cols // 2 + 1)
     needed: dict[int, Box] = dict.fromkeys(_outputs(last), middle)
     for step in reversed(plan.steps[: number + 1]):
         boxes = [needed[i] for i in _outputs(step) if i in needed]
@@ -212,15 +212,11 @@ def _receptive_field(plan: Plan, number: int) -> tuple[int, int]:
             box = union(box, other)
         for tensor, row_axis, col_axis in _reads(step):
             shape = tensors[tensor].map_shape
-            read = (*row_axis.inputs(*box[:2]), *col_axis.inputs(*box[2:]))
-            read = (
-                max(read[0], 0),
-                min(read[1], shape[1]),
-                max(read[2], 0),
-                min(read[3], shape[2]),
-            )
+            top, bottom = row_axis.inputs(box[0], box[2])
+            left, right = col_axis.inputs(box[1], box[3])
+            read = max(top, 0), max(left, 0), min(bottom, shape[1]), min(right, shape[2])
             needed[tensor] = union(needed[tensor], read) if tensor in needed else read
-    top, bottom, left, right = needed.get(plan.frame, (0, 0, 0, 0))
+    top, left, bottom, right = needed.get(plan.frame, (0, 0, 0, 0))
     return bottom - top, right - left
 
 

@@ -15,7 +15,7 @@ class FileStats:
         mode: `"boxes"` (what changed was computed), `"dense"` (everything was) or `"cached"`
             (nothing changed, nothing was computed).
         changed: share of the frame's positions that changed.
-        boxes: of the frame that were computed again, `(top, bottom, left, right)`.
+        boxes: of the frame that were computed again, `(top, left, bottom, right)`.
         macs: multiply-accumulates that were computed.
         macs_dense: multiply-accumulates of a dense pass.
         milliseconds: time from frame to output, without loading.

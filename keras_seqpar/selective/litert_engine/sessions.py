@@ -96,11 +96,11 @@ class CropSession:
         found: dict[Box, None] = {}
         rows, cols = self.run.grid
         for source in self.run.sources:
-            for top, bottom, left, right in changed.get(source.tensor, ()):
+            for top, left, bottom, right in changed.get(source.tensor, ()):
                 top, bottom = source.rows.outputs(top, bottom, rows)
                 left, right = source.cols.outputs(left, right, cols)
                 if top < bottom and left < right:
-                    found[top, bottom, left, right] = None
+                    found[top, left, bottom, right] = None
         return list(found)
 
     def load(self) -> Session:
@@ -118,7 +118,7 @@ class CropSession:
 
     def compute(self, box: Box, maps: Maps, vectors: Maps) -> None:
         """Computes a box of outputs and writes it into the stored maps."""
-        top, bottom, left, right = box
+        top, left, bottom, right = box
         session = self.load()
         self._fit(session, (bottom - top, right - left))
         for i, source in enumerate(self.run.sources):
@@ -159,11 +159,11 @@ class WholeSession:
         assert self.run.rows is not None and self.run.cols is not None
         rows, cols = self._plan.graph.tensors[self.run.outputs[0]].grid
         for i in self.run.inputs:
-            for top, bottom, left, right in changed.get(i, ()):
+            for top, left, bottom, right in changed.get(i, ()):
                 top, bottom = self.run.rows.outputs(top, bottom, rows)
                 left, right = self.run.cols.outputs(left, right, cols)
                 if top < bottom and left < right:
-                    found[top, bottom, left, right] = None
+                    found[top, left, bottom, right] = None
         return list(found)
 
     def compute(self, maps: Maps) -> Iterator[tuple[int, np.ndarray]]:

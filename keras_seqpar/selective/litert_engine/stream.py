@@ -356,7 +356,7 @@ class FileStream:
         if self._accepted is None:
             self._accepted = frame.copy()
             return
-        for top, bottom, left, right in boxes:
+        for top, left, bottom, right in boxes:
             self._accepted[top:bottom, left:right] = frame[top:bottom, left:right]
 
     def _start(self) -> None:
@@ -371,13 +371,13 @@ class FileStream:
                 for i, x in zip(self._plan.extras, self._extras, strict=True)
             }
         )
-        self._write([(0, self._shape[0], 0, self._shape[1])])
+        self._write([(0, 0, *self._shape[:2])])
 
     def _write(self, boxes: Sequence) -> None:
         """Writes boxes of the accepted frame into the stored map of the input."""
         assert self._accepted is not None
         tensor, stored = self._graph.tensors[self._plan.frame], self._engine.maps[self._plan.frame]
-        for top, bottom, left, right in boxes:
+        for top, left, bottom, right in boxes:
             part = self._accepted[top:bottom, left:right]
             stored[0, top:bottom, left:right] = encoded(part, tensor)
 

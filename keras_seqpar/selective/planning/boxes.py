@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-Box = tuple[int, int, int, int]  # first row, row after the last, first column, column after
+Box = tuple[int, int, int, int]  # top, left, bottom, right; the last two are excluded
 MOST_BOXES = 8  # for one frame; with more, runs spend their time on single boxes
 
 
@@ -62,7 +62,7 @@ def merged(
     boxes = list(dict.fromkeys(boxes))
     if len(boxes) < 2:
         return boxes
-    costs = [cost(b[1] - b[0], b[3] - b[2]) for b in boxes]
+    costs = [cost(b[2] - b[0], b[3] - b[1]) for b in boxes]
     while len(boxes) > 1:
         best, pair = 0.0, None
         must = most is not None and len(boxes) > most
@@ -71,7 +71,7 @@ def merged(
         for i in range(1, len(boxes)):
             for j in range(i):
                 one = union(boxes[i], boxes[j])
-                more = cost(one[1] - one[0], one[3] - one[2]) - costs[i] - costs[j]
+                more = cost(one[2] - one[0], one[3] - one[1]) - costs[i] - costs[j]
                 if more < best or (more == best and not must and pair is None and more <= 0):
                     best, pair = more, (i, j, one)
         if pair is None:
@@ -80,19 +80,19 @@ def merged(
         for place in (i, j):  # i is the larger one
             del boxes[place], costs[place]
         boxes.append(one)
-        costs.append(cost(one[1] - one[0], one[3] - one[2]))
+        costs.append(cost(one[2] - one[0], one[3] - one[1]))
     return boxes
 
 
 def union(a: Box, b: Box) -> Box:
     """The smallest box around two."""
-    return min(a[0], b[0]), max(a[1], b[1]), min(a[2], b[2]), max(a[3], b[3])
+    return min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3])
 
 
 def area(boxes: Sequence[Box], shape: tuple[int, int]) -> float:
     """The share of a map that boxes cover; where they overlap counts once."""
     if len(boxes) == 1:
-        top, bottom, left, right = boxes[0]
+        top, left, bottom, right = boxes[0]
         return (bottom - top) * (right - left) / (shape[0] * shape[1])
     return float(to_map(boxes, shape).mean())
 
@@ -100,7 +100,7 @@ def area(boxes: Sequence[Box], shape: tuple[int, int]) -> float:
 def to_map(boxes: Sequence[Box], shape: tuple[int, int]) -> np.ndarray:
     """The boolean map of boxes."""
     found = np.zeros(shape, bool)
-    for top, bottom, left, right in boxes:
+    for top, left, bottom, right in boxes:
         found[top:bottom, left:right] = True
     return found
 
@@ -126,7 +126,7 @@ def _split(changed: np.ndarray, top: int, left: int, depth: int = 6) -> list[Box
             cut = at_col - near
             parts = (part[:, :cut], top, left), (part[:, cut:], top, left + cut)
         return [box for each in parts for box in _split(*each, depth - 1)]
-    return [(top + first, top + last, left + near, left + far)]
+    return [(top + first, left + near, top + last, left + far)]
 
 
 _LEAST_EMPTY = 64  # positions; a smaller empty band is not worth a box of its own

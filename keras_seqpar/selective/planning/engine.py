@@ -104,7 +104,7 @@ class Engine:
             found = step.boxes(changed)
             if isinstance(step, CropSession):
                 found = merged(found, step.cost)
-                for top, bottom, left, right in found:
+                for top, left, bottom, right in found:
                     macs += step.run.macs * (bottom - top) * (right - left)
                     cost += step.cost(bottom - top, right - left)
             elif found:
@@ -126,7 +126,7 @@ class Engine:
 
         def whole(i: int) -> Box:
             rows, cols = plan.graph.tensors[i].grid
-            return 0, rows, 0, cols
+            return 0, 0, rows, cols
 
         changed: dict[int, Sequence[Box]] = {plan.frame: [whole(plan.frame)]}
         of_steps: list[Sequence[Box]] = []
@@ -198,7 +198,7 @@ class Engine:
                     step.compute(box, self.maps, self._vectors)
             elif isinstance(step, WholeSession) and boxes:
                 for i, made in step.compute(self.maps):
-                    for top, bottom, left, right in boxes:
+                    for top, left, bottom, right in boxes:
                         part = (slice(None), slice(top, bottom), slice(left, right))
                         self.maps[i][part] = made[part]
         if work.dense and self._dense is not None:
@@ -232,7 +232,9 @@ def _copies(session: WholeSession, values: Mapping[int, np.ndarray]) -> dict[int
 
 def _through(step: View, boxes: Sequence[Box], plan: Plan) -> list[Box]:
     rows, cols = plan.graph.tensors[step.output].grid
-    return [
-        (*step.rows.outputs(top, bottom, rows), *step.cols.outputs(left, right, cols))
-        for top, bottom, left, right in boxes
-    ]
+    found = []
+    for top, left, bottom, right in boxes:
+        top, bottom = step.rows.outputs(top, bottom, rows)
+        left, right = step.cols.outputs(left, right, cols)
+        found.append((top, left, bottom, right))
+    return found

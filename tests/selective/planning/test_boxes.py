@@ -24,12 +24,12 @@ def test_regions_that_lie_apart_get_boxes_of_their_own():
     for top, left in [(2, 3), (5, 50), (48, 20), (50, 52)]:
         changed[top : top + 6, left : left + 7] = True
     boxes = cover(changed)
-    assert sorted(boxes) == [(2, 8, 3, 10), (5, 11, 50, 57), (48, 54, 20, 27), (50, 56, 52, 59)]
+    assert sorted(boxes) == [(2, 3, 8, 10), (5, 50, 11, 57), (48, 20, 54, 27), (50, 52, 56, 59)]
 
 
 def test_boxes_are_joined_where_one_is_cheaper():
-    near, far = [(0, 4, 0, 4), (0, 4, 6, 10)], [(0, 4, 0, 4), (90, 94, 90, 94)]
-    assert merged(near, lambda height, width: 30 + height * width) == [(0, 4, 0, 10)]
+    near, far = [(0, 0, 4, 4), (0, 6, 4, 10)], [(0, 0, 4, 4), (90, 90, 94, 94)]
+    assert merged(near, lambda height, width: 30 + height * width) == [(0, 0, 4, 10)]
     assert merged(far, lambda height, width: 30 + height * width) == far
     assert merged(near, lambda height, width: height * width) == near
 
