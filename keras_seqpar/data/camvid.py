@@ -27,7 +27,7 @@ CLASSES = (
     *("pedestrian", "bicyclist"),
 )
 SPLITS = ("train", "val", "test")
-UNLABELED = "unlabeled"
+UNLABELED = ("unlabelled", "unlabeled")  # as files in circulation spell it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,8 +83,8 @@ def load(path: str, splits: Sequence[str] = SPLITS) -> Scenes:
         top = PurePosixPath(listed[0]).parent
         with reading(path):
             classes = file.read(listed[0]).decode().split()
-        if classes[-1:] != [UNLABELED]:
-            raise ValueError(f"The last line of classes.txt in {path} must be {UNLABELED!r}.")
+        if not classes or classes[-1] not in UNLABELED:
+            raise ValueError(f"The last line of classes.txt in {path} must be {UNLABELED[0]!r}.")
         found = {name: _read_split(file, names, str(top / name), path) for name in splits}
         contents = _contents(file, top, splits)
     for name, split in found.items():

@@ -17,7 +17,7 @@ def write_scenes(path, count=4, *, unlabeled=True, drop=""):
 
     rng = np.random.default_rng(0)
     with zipfile.ZipFile(path, "w") as file:
-        lines = [*CLASSES, "unlabeled"] if unlabeled else CLASSES
+        lines = [*CLASSES, "unlabelled"] if unlabeled else CLASSES
         file.writestr("scenes/classes.txt", "\n".join(lines) + "\n")
         for split in camvid.SPLITS:
             for i in range(count):
