@@ -295,7 +295,9 @@ def _resize(graph: Graph, operation: Operation) -> Effect:
         return Barrier("the size of its output is computed")
     if tuple(size.tolist()) != new[1:3] or (len(old), old[0], old[3]) != (4, 1, new[3]):
         return Barrier(UNKNOWN)
-    return Followed(resized(old[1], new[1]), resized(old[2], new[2]))
+    corners = bool(graph.option(operation, 2 if operation.name == "RESIZE_BILINEAR" else 0))
+    rows, cols = (resized(old[axis], new[axis], corners=corners) for axis in (1, 2))
+    return Followed(rows, cols)
 
 
 def _blocks(graph: Graph, operation: Operation) -> Effect:

@@ -1,6 +1,7 @@
 """Which positions of an input the outputs of an operation read, along one axis."""
 
 import dataclasses
+from fractions import Fraction
 
 import numpy as np
 
@@ -18,6 +19,11 @@ class Window:
     extent: int = 1
     stride: int = 1
     before: int = 0
+
+    @property
+    def ratio(self) -> Fraction:
+        """Inputs per output, as of `Spans`."""
+        return Fraction(self.stride)
 
     def outputs(self, first: int, end: int, count: int) -> tuple[int, int]:
         """The outputs, of `count`, that read any of the inputs from `first` to `end`.
@@ -41,10 +47,13 @@ class Spans:
     Args:
         low: `(outputs,)` whole numbers.
         high: `(outputs,)` whole numbers.
+        ratio: inputs per output; `None` where it depends on the number of inputs, so that a part
+            of a map is computed otherwise than the map.
     """
 
     low: np.ndarray
     high: np.ndarray
+    ratio: Fraction | None
 
     def outputs(self, first: int, end: int, count: int) -> tuple[int, int]:
         """As `Window.outputs`."""
@@ -59,26 +68,39 @@ class Spans:
 Axis = Window | Spans
 SAME_POSITION = Window()
 ONE_ROW = Window(stride=0)  # of a constant, which all outputs read
+_ROUNDING = 1e-3  # of a position that an operation computes in float32
 
 
-def resized(inputs: int, outputs: int) -> Spans:
-    """The spans of a resized axis, however positions are aligned: one more on each side."""
-    at = np.arange(outputs)
-    low = np.floor(np.minimum(at * inputs / outputs, at * (inputs - 1) / max(outputs - 1, 1)) - 1.5)
-    high = np.ceil((at + 1) * inputs / outputs) + 1
-    return Spans(np.clip(low, 0, inputs - 1).astype(int), np.clip(high, 0, inputs - 1).astype(int))
+def resized(inputs: int, outputs: int, *, corners: bool) -> Spans:
+    """The spans of a resized axis, of centers or corners of positions, nearest or linear.
+
+    Args:
+        inputs: number of inputs.
+        outputs: number of outputs.
+        corners: the first and the last output lie on the first and the last input.
+    """
+    at, ratio = np.arange(outputs), Fraction(inputs, outputs)
+    if corners:
+        ends = [at * (inputs - 1) / max(outputs - 1, 1)]
+    else:
+        ends = [at * float(ratio), (at + 0.5) * float(ratio) - 0.5]
+    low = np.floor(np.min(ends, axis=0) - _ROUNDING)
+    high = np.floor(np.max(ends, axis=0) + _ROUNDING) + 1
+    low, high = (np.clip(x, 0, inputs - 1).astype(int) for x in (low, high))
+    return Spans(low, high, None if corners and inputs != outputs else ratio)
 
 
 def mirrored(inputs: int, before: int, after: int, symmetric: bool) -> Spans:
     """The spans of an axis that is padded with its own mirror image."""
     read = np.pad(np.arange(inputs), (before, after), "symmetric" if symmetric else "reflect")
-    return Spans(read, read)
+    return Spans(read, read, Fraction(1))
 
 
 def joined(inputs: int, outputs: int) -> Spans:
     """The spans of an axis whose neighbors become channels (`inputs > outputs`), or were some."""
     at = np.arange(outputs)
-    return Spans(at * inputs // outputs, ((at + 1) * inputs - 1) // outputs)
+    low, high = at * inputs // outputs, ((at + 1) * inputs - 1) // outputs
+    return Spans(low, high, Fraction(inputs, outputs))
 
 
 def transposed(outputs: int, extent: int, stride: int, before: int) -> Spans:
@@ -91,4 +113,4 @@ def transposed(outputs: int, extent: int, stride: int, before: int) -> Spans:
         before: outputs that are cut off at the beginning.
     """
     at = np.arange(outputs) + before
-    return Spans(-((extent - 1 - at) // stride), at // stride)
+    return Spans(-((extent - 1 - at) // stride), at // stride, Fraction(1, stride))
