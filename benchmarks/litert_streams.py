@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
+from keras_seqpar import selective
 from keras_seqpar.mobile.runtime.interpreters import find_interpreter
-from keras_seqpar.selective.litert_engine import FileStream
 from keras_seqpar.utils.files import write_json
 
 WARM_UP = 3  # frames per share that are not counted
@@ -81,7 +81,7 @@ def measure(path: str) -> list[dict]:
     name, engine = find_interpreter()
     dense = engine(model_path=path, num_threads=args.threads)
     dense.allocate_tensors()
-    stream = FileStream(path, num_threads=args.threads)
+    stream = selective.stream(path, num_threads=args.threads)
     image = max(dense.get_input_details(), key=lambda x: int(np.prod(x["shape"])))
     outputs = [x["index"] for x in dense.get_output_details()]
 

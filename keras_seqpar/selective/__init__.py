@@ -1,10 +1,9 @@
 """Inference on a stream of frames that computes only what changed.
 
-`stream` runs a network, or a .tflite file, on frame after frame. `report` tells how much a stream
-can save, without running it. `FileStream` is the stream of a file, also where Keras is not
-installed. `Detector` finds what changed in a frame, and `spread` which outputs of a layer a change
-affects. `SegmentationStream` segments crops around what changed. `open_sizes` makes a network that
-takes frames of any size.
+`stream` runs a .tflite file, or a Keras model, on frame after frame; it needs NumPy and an
+interpreter only, unless it is given a Keras model. `report` tells how much a stream can save,
+without running it. `Detector` finds what changed in a frame. `SegmentationStream` segments crops
+around what changed. `open_sizes` makes a network that takes frames of any size.
 """
 
 from keras_seqpar.utils.lazy import lazy_names
@@ -14,13 +13,10 @@ __getattr__, __dir__, __all__ = lazy_names(
     {
         "change_maps.rules": ["spread"],
         "detector": ["Detector"],
-        "litert_engine.report": ["FileReport", "RunReport"],
-        "litert_engine.results": ["FileResult", "FileStats"],
-        "litert_engine.stream": ["FileStream"],
         "regions.geometry": ["open_sizes"],
         "regions.results": ["SegmentationResult", "SegmentationStats"],
         "regions.stream": ["SegmentationStream"],
-        "reporting": ["LayerReport", "Report", "report"],
+        "reporting": ["Report", "RunReport", "report"],
         "results": ["Result", "Stats"],
         "streams": ["Stream", "stream"],
     },

@@ -25,8 +25,10 @@ class Detector:
     The reference is the value that was last *accepted* at a position, not the frame before, so
     that a slow drift is noticed once it exceeds the threshold.
 
-    Frames are RGB. Those that OpenCV reads are BGR: pass `color="bgr"`, or the luminance weighs
-    red and blue the wrong way round, which nothing can notice.
+    Frames are RGB; streams turn those of OpenCV into RGB first. Several streams may be given one
+    detector: it says how changes are found, and every stream learns the noise of its own camera,
+    in a copy (`Stream.detector`). Give `noise`, or the detector of a stream that has learned, and
+    nothing is learned.
 
     Args:
         threshold: a position changed if a channel differs by more than this, in the units of the
@@ -40,12 +42,11 @@ class Detector:
             exact, even with a threshold of 0.
         learn: number of frames that `"auto"` learns from.
         noise: mean absolute difference in a still scene; `"auto"` determines it.
-        color: order of the frames' channels: `"rgb"` or `"bgr"`. Only the luminance depends on it.
 
     Raises:
         TypeError: `threshold` is not a number, a sequence or `"auto"`.
-        ValueError: `threshold` is negative, infinite or NaN, `dilate` is negative, `learn` is
-            less than 2, or `color` is unknown.
+        ValueError: `threshold` is negative, infinite or NaN, `dilate` is negative, or `learn` is
+            less than 2.
 
     Example:
 
@@ -59,11 +60,9 @@ class Detector:
     drop_single: bool = False
     learn: int = 5
     noise: float | None = None
-    color: str = "rgb"
     _seen: list = dataclasses.field(default_factory=list, repr=False)
 
     def __post_init__(self):
-        check_color(self.color)
         if isinstance(self.threshold, str) and self.threshold != AUTO:
             raise ValueError(
                 f"threshold must be a number, one number per channel or 'auto', "
@@ -92,15 +91,16 @@ class Detector:
             and not (self.luminance or self.drop_single)
         )
 
-    def in_rgb(self, color: str) -> "Detector":
-        """The detector for frames that were turned from an order of channels into RGB.
+    def of_stream(self, color: str) -> "Detector":
+        """The copy in which one stream learns.
 
         Args:
-            color: the order of the thresholds, if there is one per channel.
+            color: order of the stream's channels, which thresholds per channel have, too. The
+                copy is for frames that were turned into RGB.
         """
-        if color == "rgb" or isinstance(self.threshold, str) or np.ndim(self.threshold) == 0:
-            return self
-        return dataclasses.replace(self, threshold=np.asarray(self.threshold)[::-1].tolist())
+        swapped = color == "bgr" and not isinstance(self.threshold, str) and np.ndim(self.threshold)
+        threshold = np.asarray(self.threshold)[::-1].tolist() if swapped else self.threshold
+        return dataclasses.replace(self, threshold=threshold, _seen=[])
 
     def check(self, shape: Sequence[int]) -> None:
         """Checks that the settings fit frames of a shape.
@@ -184,8 +184,7 @@ class Detector:
         """Absolute differences `(height, width, channels)`; with luminance there is one channel."""
         if not self.luminance:
             return distance(frame, accepted)
-        weights = _LUMA if self.color == "rgb" else _LUMA[::-1]
-        return np.abs(_difference(frame, accepted) @ weights)[..., None]
+        return np.abs(_difference(frame, accepted) @ _LUMA)[..., None]
 
     def _check_numbers(self) -> None:
         try:
@@ -284,25 +283,27 @@ def neighbors(changed: np.ndarray) -> np.ndarray:
     return rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]
 
 
-def wanted_map(only, never, frame_shape: Sequence[int]) -> np.ndarray | None:
+def wanted_map(include, exclude, frame_shape: Sequence[int]) -> np.ndarray | None:
     """Where changes are looked for; `None` for everywhere. Warns if that is nowhere.
 
     Args:
-        only: only here, as for `region_map`; `None` for everywhere.
-        never: not here; `None` for no limit.
+        include: only here, as for `region_map`; `None` for everywhere.
+        exclude: not here; `None` for no limit.
         frame_shape: `(height, width, channels)`.
 
     Raises:
         ValueError: an argument is not a map or boxes of the frame's size.
     """
     shape = (frame_shape[0], frame_shape[1])
-    wanted = np.ones(shape, bool) if only is None else region_map(only, shape, "only").copy()
-    if never is not None:
-        wanted &= ~region_map(never, shape, "never")
+    wanted = np.ones(shape, bool)
+    if include is not None:
+        wanted = region_map(include, shape, "include").copy()
+    if exclude is not None:
+        wanted &= ~region_map(exclude, shape, "exclude")
     if not wanted.any():
         warn_user(
-            "only and never leave no position where changes are looked for: every frame gets the "
-            "output of the first one."
+            "include and exclude leave no position where changes are looked for: every frame gets "
+            "the output of the first one."
         )
     return None if wanted.all() else wanted
 

@@ -1,42 +1,43 @@
-"""How much a stream of a network can save at most, found without running the network."""
+"""How much a stream of a network can save, found by counting, without running it."""
 
 import dataclasses
 import math
 import os
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Union
 
-import keras
-import numpy as np
+from keras_seqpar.selective.litert_engine.graph import refusing_damage
+from keras_seqpar.selective.litert_engine.memory import memory_of
+from keras_seqpar.selective.litert_engine.opening import plan_file
+from keras_seqpar.selective.planning.boxes import Box, area, union
+from keras_seqpar.selective.planning.engine import Engine
+from keras_seqpar.selective.planning.plan import CropRun, Plan, View, WholeRun
 
-from keras_seqpar.selective.arguments import RECEPTIVE_FIELD, check_number
-from keras_seqpar.selective.change_maps.flattening import flatten
-from keras_seqpar.selective.change_maps.program import compile_program
-from keras_seqpar.selective.change_maps.propagation import centered_rectangle
-from keras_seqpar.selective.litert_engine.report import FileReport, report_file
+if TYPE_CHECKING:
+    import keras
 
 SHARES = (0.01, 0.05, 0.10, 0.25)
 
 
 @dataclasses.dataclass(frozen=True)
-class LayerReport:
-    """How changes spread to one layer.
+class RunReport:
+    """A piece of a network, between maps that are stored.
 
     Args:
-        name: name of the layer.
-        shape: `(height, width)` of its output; `None` where it has no positions.
-        reach: side of the square of outputs that are computed when one pixel in the middle of
-            the frame changes, in positions of this layer.
-        shares: for each share of the frame that changes, the share of outputs to compute.
-        macs: multiply-accumulates of a dense pass.
-        barrier: why every output after this layer must be computed for any change, or `""`.
+        operations: names of its operations, in order.
+        grid: `(rows, columns)` of its outputs; `None` for what is computed whole.
+        receptive_field: `(rows, columns)` of the frame that an output in the middle depends on.
+        shares: for each share of the frame that changes, the share of its outputs to compute.
+        macs: multiply-accumulates of all its outputs.
+        whole: it runs on whole maps, whatever changed.
     """
 
-    name: str
-    shape: tuple[int, int] | None
-    reach: int
+    operations: tuple[str, ...]
+    grid: tuple[int, int] | None
+    receptive_field: tuple[int, int]
     shares: tuple[float, ...]
     macs: int
-    barrier: str
+    whole: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,153 +45,211 @@ class Report:
     """The result of `report`; `print` shows it as a table.
 
     Args:
-        name: name of the network.
+        name: of the network.
+        signature: the signature that was read, or `None`.
         input_shape: `(height, width, channels)` of a frame.
         shares: shares of the frame's area that change, each as one square in the middle.
-        reach: pixels up to which changes are followed, or `"receptive_field"`.
-        bounds: for each share, the multiply-accumulates of a dense pass divided by those that
-            are necessary. A stream cannot be faster by more than this factor on any machine.
+        bounds: for each share, the multiply-accumulates of a dense pass divided by those that a
+            stream computes. On no machine is a stream faster by more than this factor.
+        expected: the same, with what starting runs and copying cost on a usual CPU.
         macs: multiply-accumulates of a dense pass.
-        layers: the layers in order of computation.
-        barriers: name of a layer after which everything is computed for any change -> why.
-        unsupported: name of a layer without a rule -> why.
-        state_bytes: size of the maps that a stream keeps from frame to frame.
+        runs: the runs in order; the last one may be the part that is computed whole.
+        barriers: operation -> why it, and all that reads its result, is computed whole.
+        memory: bytes that a stream takes, about.
+        state_bytes: of them, the maps that are kept from frame to frame.
     """
 
     name: str
+    signature: str | None
     input_shape: tuple[int, ...]
     shares: tuple[float, ...]
-    reach: int | str
     bounds: tuple[float, ...]
+    expected: tuple[float, ...]
     macs: int
-    layers: tuple[LayerReport, ...]
+    runs: tuple[RunReport, ...]
     barriers: dict[str, str]
-    unsupported: dict[str, str]
+    memory: int
     state_bytes: int
 
     def __str__(self) -> str:
         size = "x".join(map(str, self.input_shape))
-        width = max(24, *(len(layer.name) for layer in self.layers))
-        head = f"{'layer':<{width}} {'size':>9} {'reach':>6} {'MACs':>9} " + " ".join(
+        head = f"{'run':<44} {'size':>9} {'reads':>9} {'MACs':>9} " + " ".join(
             f"{share:>7.1%}" for share in self.shares
         )
-        limit = "" if isinstance(self.reach, str) else f", followed for {self.reach} pixels"
         lines = [
             f"{self.name} at {size}; columns: share of outputs computed when this share of the "
-            f"frame changes{limit}"
+            "frame changes",
+            head,
+            "-" * len(head),
         ]
-        lines.append(head)
+        for run in self.runs:
+            names = _shortened(run.operations)
+            grid = "x".join(map(str, run.grid)) if run.grid else "-"
+            reads = "x".join(map(str, run.receptive_field))
+            shares = " ".join(f"{share:>7.1%}" for share in run.shares)
+            note = "  whole" if run.whole else ""
+            lines.append(f"{names:<44} {grid:>9} {reads:>9} {run.macs / 1e6:>8.1f}M {shares}{note}")
         lines.append("-" * len(head))
-        for x in self.layers:
-            shape = "x".join(map(str, x.shape)) if x.shape else "-"
-            shares = " ".join(f"{share:>7.1%}" for share in x.shares)
-            note = "  barrier" if x.barrier else ""
-            lines.append(
-                f"{x.name:<{width}} {shape:>9} {x.reach:>6} {x.macs / 1e6:>8.1f}M {shares}{note}"
-            )
-        lines.append("-" * len(head))
-        bounds = " ".join(f"{bound:>6.2f}x" for bound in self.bounds)
-        lines.append(f"{'at most faster by':<{width + 27}} {bounds}")
+        for text, factors in (
+            ("at most faster by", self.bounds),
+            ("with the cost of starting runs, about", self.expected),
+        ):
+            shown = " ".join(f"{factor:>6.2f}x" for factor in factors)
+            lines.append(f"{text:<74} {shown}")
         lines.append(
-            f"Dense: {self.macs / 1e9:.3f} G multiply-accumulates; a stream keeps "
-            f"{self.state_bytes / 1e6:.1f} MB."
+            f"Dense: {self.macs / 1e9:.3f} G multiply-accumulates; a stream takes about "
+            f"{self.memory / 1e6:.1f} MB, {self.state_bytes / 1e6:.1f} MB of them maps."
         )
         for name, why in self.barriers.items():
-            lines.append(f"Barrier {name!r}: {why}; all after it is computed for any change.")
-        for name, why in self.unsupported.items():
-            lines.append(f'Unsupported {name!r}: {why}; needs unsupported="dense".')
+            lines.append(f"Computed whole from {name!r} on: {why}.")
         return "\n".join(lines)
 
 
 def report(
-    model: keras.Model | str | os.PathLike,
+    network: Union[str, os.PathLike, "keras.Model"],
     shares: Sequence[float] = SHARES,
     *,
-    reach: int | str = RECEPTIVE_FIELD,
     input_shape: Sequence[int] | None = None,
     signature: str | None = None,
-) -> "Report | FileReport":
-    """Tells how much a stream of this network can save at most; nothing is run.
+) -> Report:
+    """Tells how much a stream of a network can save at most; nothing is run.
 
-    The bounds count the multiply-accumulates that are necessary when one square in the middle of
-    the frame changes. Real streams also gather and scatter positions, so they gain less. A change
-    at the border affects fewer outputs, several small changes affect more.
+    The bounds are counted, not measured: the multiply-accumulates of a dense pass, divided by those
+    that are necessary when one square in the middle of the frame changes. No machine can do more.
+    `expected` adds what starting runs and copying cost on a usual CPU. A change at the border
+    affects fewer outputs, several small changes affect more.
 
     Args:
-        model: a functional Keras model whose input is an image, or the path of a .tflite file.
+        network: as for `stream`; a Keras model is converted as `stream` does it.
         shares: shares of the frame's area that change, above 0 and up to 1.
-        reach: as for `stream`.
-        input_shape: `(height, width, channels)`; needed where the model leaves sizes open.
+        input_shape: `(height, width, channels)`, for a Keras model that leaves sizes open.
         signature: of a file with several signatures, the one to read; by default the first.
 
     Returns:
         The report; `print` it.
 
     Raises:
-        TypeError: `model` is not a Keras model, or `reach` is not a number.
-        ValueError: the model is not a functional model of images, or a share or `reach` is out of
-            range.
+        FileNotFoundError: there is no such file.
+        TypeError: `network` is neither a path nor a Keras model.
+        ValueError: the network cannot be run as a stream, or a share is out of range.
 
     Example:
 
-    >>> print(report(build_plain(10, family="resnet50", input_shape=(512, 512, 3))))
+    >>> print(report("net.tflite"))
     """
-    if isinstance(model, (str, os.PathLike)):
-        if reach != RECEPTIVE_FIELD or input_shape is not None:
-            raise ValueError(
-                "reach and input_shape: only for Keras networks. A stream of a file is exact, and "
-                "its frames have the size of the file."
-            )
-        return report_file(model, shares, signature=signature)
-    if signature is not None:
-        raise ValueError("signature is for .tflite files only: a Keras network has none.")
     shares = tuple(float(share) for share in shares)
     if not shares or not all(0 < share <= 1 for share in shares):
         raise ValueError(f"shares must be numbers above 0 and up to 1, got {shares}.")
-    check_number("reach", reach, 0, allow_receptive_field=True)
-    flat = flatten(model, input_shape)
-    program = compile_program(flat, fold=False)
-    maps = program.maps
-    frame = flat.shapes[flat.inputs[0]]
-    all_changes = [maps.evaluate(centered_rectangle(frame[:2], share), reach) for share in shares]
-    pixel = np.zeros(frame[:2], bool)
-    pixel[frame[0] // 2, frame[1] // 2] = True
-    of_pixel = maps.evaluate(pixel, reach)
-    total = program.all_positions()
-    macs_of: dict[str, int] = {}
-    for step in program.steps:
-        macs_of[step.name] = macs_of.get(step.name, 0) + step.macs * total[step.map]
+    if isinstance(network, (str, os.PathLike)):
+        plan, name = plan_file(network, signature), os.path.basename(network)
+    else:
+        from keras_seqpar.selective.keras_engine.opening import plan_model  # imports Keras
 
-    def necessary(changes) -> int:
-        counts = {step.map: int(changes[step.map].sum()) for step in program.steps}
-        return sum(step.macs * counts[step.map] for step in program.steps)
+        plan, name = plan_model(network, input_shape), network.name
+    with refusing_damage(plan.graph.path):
+        return _report(plan, name, shares)
 
-    layers = tuple(
-        LayerReport(
-            name,
-            maps.shape(map_),
-            _side(of_pixel[map_]),
-            tuple(float(changes[map_].mean()) for changes in all_changes),
-            macs_of.get(name, 0),
-            program.barriers.get(name, ""),
+
+def _report(plan: Plan, name: str, shares: tuple[float, ...]) -> Report:
+    graph = plan.graph
+    engine = Engine(plan, _never)
+    dense_cost = engine.everything.cost - engine.starts
+    shape = graph.tensors[plan.frame].shape[1:]
+    work = [engine.follow([_square(shape[:2], share)]) for share in shares]
+    runs = []
+    for i, step in enumerate(plan.steps):
+        if isinstance(step, View):
+            continue
+        grid = graph.tensors[step.outputs[0]].grid
+        is_crop = isinstance(step, CropRun)
+        runs.append(
+            RunReport(
+                operations=tuple(graph.operations[n].name for n in step.operations),
+                grid=grid,
+                receptive_field=_receptive_field(plan, i),
+                shares=tuple(area(x.boxes[i], grid) if x.boxes[i] else 0.0 for x in work),
+                macs=step.macs * grid[0] * grid[1] if isinstance(step, CropRun) else step.macs,
+                whole=not is_crop,
+            )
         )
-        for name, (map_, _) in program.layers.items()
-    )
-    macs = program.macs(total)
+    if plan.dense is not None:
+        runs.append(
+            RunReport(
+                operations=tuple(graph.operations[n].name for n in plan.dense.operations),
+                grid=None,
+                receptive_field=graph.tensors[plan.frame].grid,
+                shares=tuple(float(x.dense) for x in work),
+                macs=plan.dense.macs,
+                whole=True,
+            )
+        )
     return Report(
-        name=model.name,
-        input_shape=frame,
+        name=name,
+        signature=graph.signature,
+        input_shape=shape,
         shares=shares,
-        reach=reach,
-        bounds=tuple(macs / n if n else math.inf for n in map(necessary, all_changes)),
-        macs=macs,
-        layers=layers,
-        barriers={k: v for k, v in program.barriers.items() if k not in program.unsupported},
-        unsupported=dict(program.unsupported),
-        state_bytes=program.state_bytes,
+        bounds=tuple(plan.macs / x.macs if x.macs else math.inf for x in work),
+        expected=tuple(dense_cost / x.cost if x.cost else math.inf for x in work),
+        macs=plan.macs,
+        runs=tuple(runs),
+        barriers=dict(plan.barriers),
+        memory=memory_of(plan),
+        state_bytes=engine.state_bytes + graph.tensors[plan.frame].nbytes,
     )
 
 
-def _side(changed: np.ndarray) -> int:
-    """The number of rows with a true position; 0 for a map without positions."""
-    return int(changed.any(1).sum()) if changed.ndim == 2 else 0
+def _never(content: bytes):
+    raise AssertionError("a report runs nothing")
+
+
+def _square(shape: Sequence[int], share: float) -> Box:
+    """A square in the middle of the frame; as long as the frame where it is too wide for it."""
+    area_ = share * shape[0] * shape[1]
+    height = min(shape[0], max(1, round(area_**0.5)))
+    width = min(shape[1], max(1, round(area_ / height)))
+    height = min(shape[0], max(1, round(area_ / width)))
+    top, left = (shape[0] - height) // 2, (shape[1] - width) // 2
+    return top, left, top + height, left + width
+
+
+def _receptive_field(plan: Plan, number: int) -> tuple[int, int]:
+    """Rows and columns of the frame that the middle output of a run depends on."""
+    tensors = plan.graph.tensors
+    last = plan.steps[number]
+    rows, cols = tensors[_outputs(last)[0]].grid
+    middle = (rows // 2, cols // 2, rows // 2 + 1, cols // 2 + 1)
+    needed: dict[int, Box] = dict.fromkeys(_outputs(last), middle)
+    for step in reversed(plan.steps[: number + 1]):
+        boxes = [needed[i] for i in _outputs(step) if i in needed]
+        if not boxes:
+            continue
+        box = boxes[0]
+        for other in boxes[1:]:
+            box = union(box, other)
+        for tensor, row_axis, col_axis in _reads(step):
+            shape = tensors[tensor].map_shape
+            top, bottom = row_axis.inputs(box[0], box[2])
+            left, right = col_axis.inputs(box[1], box[3])
+            read = max(top, 0), max(left, 0), min(bottom, shape[1]), min(right, shape[2])
+            needed[tensor] = union(needed[tensor], read) if tensor in needed else read
+    top, left, bottom, right = needed.get(plan.frame, (0, 0, 0, 0))
+    return bottom - top, right - left
+
+
+def _outputs(step: CropRun | WholeRun | View) -> tuple[int, ...]:
+    return (step.output,) if isinstance(step, View) else step.outputs
+
+
+def _reads(step: CropRun | WholeRun | View):
+    """`(map, rows, columns)` of what a step reads."""
+    if isinstance(step, CropRun):
+        yield from ((x.tensor, x.rows, x.cols) for x in step.sources)
+    elif isinstance(step, View):
+        yield step.source, step.rows, step.cols
+    else:
+        yield from ((i, step.rows, step.cols) for i in step.inputs)
+
+
+def _shortened(names: Sequence[str]) -> str:
+    text = ", ".join(dict.fromkeys(names))
+    return text if len(text) <= 44 else text[:41] + "..."

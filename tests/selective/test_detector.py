@@ -133,16 +133,16 @@ def test_learned_noise_can_be_saved():
 
 
 def test_regions_are_maps_or_boxes():
-    found = region_map([(0, 0, 2, 3), (4, 4, 5, 5)], (5, 6), "only")
+    found = region_map([(0, 0, 2, 3), (4, 4, 5, 5)], (5, 6), "include")
     assert found.sum() == 7
     mask = np.zeros((5, 6), bool)
-    assert region_map(mask, (5, 6), "only") is mask
+    assert region_map(mask, (5, 6), "include") is mask
     for bad in (np.zeros((6, 5), bool), np.zeros((5, 6)), [(0, 1, 2)], "here"):
-        with pytest.raises(ValueError, match="only must be a boolean array"):
-            region_map(bad, (5, 6), "only")
+        with pytest.raises(ValueError, match="include must be a boolean array"):
+            region_map(bad, (5, 6), "include")
     for box in ((0, 0, 0, 3), (0, 0, 6, 6), (-1, 0, 2, 2), (3, 3, 2, 4)):
         with pytest.raises(ValueError, match="empty or outside of frames of 5x6"):
-            region_map([box], (5, 6), "only")
+            region_map([box], (5, 6), "include")
 
 
 def test_settings_are_checked():
@@ -158,16 +158,6 @@ def test_settings_are_checked():
     ):
         with pytest.raises(error):
             Detector(**options)
-
-
-def test_the_luminance_of_frames_in_opencv_s_order():
-    a, b = frame(), frame()
-    b[0, 0, 0] += 40  # blue: 4.56
-    b[1, 1, 2] += 40  # red: 11.96
-    assert np.argwhere(Detector(10, luminance=True, color="bgr")(b, a)).tolist() == [[1, 1]]
-    assert np.argwhere(Detector(10, luminance=True)(b, a)).tolist() == [[0, 0]]
-    with pytest.raises(ValueError, match="color must be 'rgb' or 'bgr', got 'BGR'"):
-        Detector(color="BGR")
 
 
 @pytest.mark.parametrize("threshold", [0, 20, [1, 2, 3], "auto"])

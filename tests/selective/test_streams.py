@@ -1,276 +1,351 @@
-"""Streams give what the dense network gives, for every change and in every mode."""
+"""Streams of files: what they accept, what they tell, and what they keep."""
 
-import keras
+import dataclasses
+import json
+import pickle
+import threading
+import warnings
+
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from keras import layers, ops
 
-import keras_seqpar as sp
 from keras_seqpar import selective
-from keras_seqpar.families.layers import TopDownGain
-from tests import harness
-from tests.selective import random_nets as rn
-from tests.selective.players import EXAMPLES, MODES, TOLERANCE, check, dense, play, small_net
+from keras_seqpar.selective import Detector
+from tests.selective.litert_engine.files import Dense, File, change, integer, noise
+from tests.selective.litert_engine.test_exactness import residual_net
+
+pytestmark = pytest.mark.only_backend("tensorflow")  # nothing is computed in a backend
 
 
 @pytest.fixture(scope="module")
-def net():
-    return small_net()
+def path(tmp_path_factory):
+    return residual_net("int8").save(tmp_path_factory.mktemp("net") / "net.tflite")
 
 
-@pytest.mark.kernels
-@given(st.data())
-@settings(max_examples=EXAMPLES)
-def test_random_networks_equal_their_dense_run(data):
-    model = rn.network(data.draw)
-    shape = model.inputs[0].shape[1:3]
-    prune = data.draw(st.sampled_from([0.0, 1e-9]))  # in one piece, or in many
-    play(model, [data.draw(rn.changes(shape)) for _ in range(3)], prune=prune)
+@pytest.fixture
+def frame():
+    return noise((21, 19, 3), "int8", np.random.default_rng(0))
 
 
-@given(st.data())
-@settings(max_examples=EXAMPLES // 2)
-def test_networks_with_barriers_equal_their_dense_run(data):
-    model = rn.network(data.draw, barriers=True)
-    shape = model.inputs[0].shape[1:3]
-    stream, *_ = play(model, [data.draw(rn.changes(shape)) for _ in range(2)])
-    assert ("barrier" in stream.program.barriers) == (stream.program.layers["barrier"][1] > 1)
-    assert "behind" not in stream.program.barriers
+def test_stream_takes_the_path_of_a_file(path, frame):
+    stream = selective.stream(str(path), threshold=0, num_threads=2)
+    assert isinstance(stream, selective.Stream) and stream.runs_on.startswith("ai-edge-litert")
+    assert np.array_equal(stream(frame).output, Dense(path)(frame)[0])
+    assert np.array_equal(stream(frame[None]).output, Dense(path)(frame)[0])
 
 
-@pytest.mark.kernels
-def test_lone_pixels_at_borders_and_corners(net):
-    play(net, rn.lone_pixels((12, 12)))
-
-
-@pytest.mark.kernels
-def test_many_frames_do_not_drift(net):
-    """After 200 frames the state equals that of a stream that gets the last frame only."""
-    rng = np.random.default_rng(0)
-    frame = rng.normal(size=(12, 12, 3)).astype("float32")
-    streams = [selective.stream(net, mode=m, calibrate=0) for m in MODES]
-    for i in range(200):
-        y, x = rng.integers(0, 12, 2)
-        height, width = [(1, 1), (3, 3), (3, 6)][i % 3]  # few sizes: JAX compiles each
-        frame = frame.copy()
-        part = frame[y : y + height, x : x + width]
-        part[:] = rng.normal(size=part.shape)
-        results = [stream(frame) for stream in streams]
-        if i % 20 == 19:
-            for result in results:
-                check(result, net, frame)
-    fresh = selective.stream(net, mode="dense")
-    fresh(frame)
-    wanted = fresh.state_dict()
-    for stream in streams:
-        state = stream.state_dict()
-        for key in wanted:
-            if "buffer" in key:
-                finite = np.isfinite(wanted[key])
-                assert np.array_equal(finite, np.isfinite(state[key]))
-                assert harness.error(state[key][finite], wanted[key][finite]) < 1e-6
-
-
-def test_unchanged_frames_compute_nothing(net, monkeypatch):
-    stream = selective.stream(net, calibrate=0)
-    frame = np.ones((12, 12, 3), "float32")
-    first = stream(frame)
-    monkeypatch.setattr(stream._engine, "compute", None)  # any pass would fail
-    result = stream(frame.copy())
-    assert result.stats.mode == "cached"
-    assert result.stats.macs == 0
-    assert result.stats.saved == 1
-    assert result.stats.changed == 0
-    assert set(result.stats.layers.values()) == {0.0}
-    for a, b in zip(first.output, result.output, strict=True):
-        assert np.array_equal(a, b)
-        b += 1  # what is handed out is the caller's
-    assert np.array_equal(stream(frame).output[0], first.output[0])
-
-
-@pytest.mark.kernels
-def test_a_network_of_this_package_a_cutout_and_gains():
-    model = harness.network(harness.LABELS[:3])
-    cut = sp.cutout(sp.attend(model, {"tench": 1.4}), ["cassette player", "tench"])
-    box = np.zeros((16, 16), bool)
-    box[2:5, 3:9] = True
-    jax = keras.backend.backend() == "jax"  # which compiles every step: the cutout alone
-    for net in (sp.with_activation(cut, None),) if jax else (model, sp.with_activation(cut, None)):
-        (stream,) = play(net, [box], ["positions"])
-    assert stream.program.steps[0].kind == "conv"
-    kinds = {type(step.layer) for step in stream.program.steps if step.kind == "pointwise"}
-    assert layers.BatchNormalization not in kinds  # folded, and so is the gain
-    assert TopDownGain not in kinds
-
-
-def test_new_gains_make_a_dense_pass():
-    model = sp.with_activation(harness.network(harness.LABELS[:2]), None)
-    model = sp.attention_input(model)
-    stream = selective.stream(model, mode="positions", calibrate=0)
-    frame = harness.images(model)[0]
-    gains = np.array([1.0, 1.0], "float32")
-    check(stream([frame, gains]), model, frame, gains)
-    frame = rn.next_frame(frame, rn.lone_pixels((16, 16))[0])
-    result = stream([frame, gains])
-    check(result, model, frame, gains)
-    assert result.stats.mode == "positions"
-    gains = np.array([1.5, 0.5], "float32")
-    result = stream([frame, gains])
-    check(result, model, frame, gains)
-    assert result.stats.mode == "dense"
-    with pytest.raises(ValueError, match="takes 2 inputs, got 1"):
-        stream(frame)
-    with pytest.raises(ValueError, match=r"shape \(1, 3\), not \(1, 2\)"):
-        stream([frame, np.ones(3)])
-
-
-@pytest.mark.only_backend("tensorflow", "torch")  # as below
-def test_the_first_grn_of_convnext_is_a_barrier():
-    model = harness.network(harness.LABELS[:1], family="convnext_v2_atto")
-    box = np.zeros((16, 16), bool)
-    box[2:5, 3:9] = True
-    (stream,) = play(sp.with_activation(model, None), [box], ["rectangle"])
-    assert list(stream.program.barriers) == ["stage1_block1_grn"]
-
-
-@pytest.mark.only_backend("tensorflow", "torch")  # JAX compiles its 150 layers one by one
-def test_a_network_of_keras_applications():
-    model = keras.applications.MobileNetV2(
-        (32, 32, 3), alpha=0.35, weights=None, classes=3, classifier_activation=None
-    )
-    harness.randomize(model)
-    box = np.zeros((32, 32), bool)
-    box[2:5, 3:9] = True
-    play(model, [box], ["positions"])
-
-
-def test_nested_sequential_models_and_one_layer_called_twice():
-    inputs = keras.Input((8, 8, 2))
-    conv = layers.Conv2D(2, 3, padding="same", name="twice")
-    inner = keras.Sequential([keras.Input((8, 8, 2)), conv, layers.ReLU()], name="inner")
-    outputs = conv(inner(inputs))
-    model = keras.Model(inputs, outputs)
-    harness.randomize(model)
-    (stream,) = play(model, rn.lone_pixels((8, 8))[:1], ["positions"])
-    assert stream.change_map("twice").sum() == 4
-    assert stream.change_map("twice:2").sum() == 9
-
-
-def test_items_of_a_batch_are_streams_of_their_own(net):
-    frames = np.random.default_rng(0).normal(size=(2, 12, 12, 3)).astype("float32")
-    stream = selective.stream(net, mode="positions", calibrate=0)
-    stream(frames)
-    frames = frames.copy()
-    frames[1, 4, 4] += 1
-    result = stream(frames)
-    assert [s.mode for s in result.items] == ["cached", "positions"]
-    assert result.stats.mode == "mixed"
-    assert result.stats.macs == result.items[1].macs
-    assert stream.change_map().sum() == 0
-    assert stream.change_map(item=1).sum() == 1
-    for i in range(2):
-        for mine, theirs in zip(result.output, dense(net, frames[i]), strict=True):
-            assert harness.error(mine[i : i + 1], theirs) < TOLERANCE
-
-
-def test_statistics_count_what_is_done(net):
-    stream = selective.stream(net, mode="positions", calibrate=0)
-    frame = np.zeros((12, 12, 3), "float32")
-    whole = stream(frame).stats
-    assert (whole.mode, whole.changed, whole.saved) == ("dense", 1.0, 0.0)
-    by_hand = 36 * (27 * 4) + 36 * (36 * 4) + 4 * 3
-    assert whole.macs == whole.macs_dense == by_hand
-    frame = frame.copy()
-    frame[5, 5] = 1
-    stats = stream(frame).stats
-    assert stats.changed == 1 / 144
-    # One pixel at an odd place reaches 2x2 outputs with stride 2, they 4x4, those 3x3 of 3x3.
-    assert [stats.layers[n] * 36 for n in ("first", "norm", "add")] == [4, 4, 16]
-    assert stats.layers["pool"] == stats.layers["mean"] == 1
-    assert stream.change_map("second").sum() == 16
-    if keras.backend.backend() != "jax":  # which rounds the numbers of positions up
-        assert stats.macs == 4 * (27 * 4) + 16 * (36 * 4) + 4 * 3
-    assert 0 < stats.saved < 1
-    assert stats.state_bytes == stream.state_bytes > 0
-
-
-def test_small_differences_are_ignored_until_they_add_up_to_the_threshold(net):
-    stream = selective.stream(net, threshold=0.5, mode="positions", calibrate=0)
-    frame = np.zeros((12, 12, 3), "float32")
-    stream(frame)
-    for step in (0.2, 0.4):
-        result = stream(frame + np.float32(step))
-        assert result.stats.mode == "cached"
-        assert result.stats.drift == pytest.approx(step)
-    moved = frame + np.float32(0.4)
-    moved[3, 3] = 0.6
-    result = stream(moved)
-    assert stream.change_map().sum() == 1
-    assert result.stats.drift == pytest.approx(0.4)
-    frame[3, 3] = 0.6  # what the output stands for
-    check(result, net, frame)
-    assert stream(moved + np.float32(0.2)).stats.changed == pytest.approx(143 / 144)
-
-
-def test_regions_and_masks(net):
-    stream = selective.stream(net, only=[(0, 0, 6, 12)], never=[(0, 0, 2, 2)], calibrate=0)
-    frame = np.zeros((12, 12, 3), "float32")
-    stream(frame)
-    stream(frame + np.float32(1))
-    wanted = np.zeros((12, 12), bool)
-    wanted[:6] = True
-    wanted[:2, :2] = False
-    assert np.array_equal(stream.change_map(), wanted)
-    stream.look()
-    result = stream(frame + np.float32(1))
-    assert np.array_equal(stream.change_map(), ~wanted)
-    check(result, net, frame + np.float32(1))
-    mask = np.zeros((12, 12), bool)
-    mask[3, 4] = True
-    assert stream(frame + np.float32(2), mask=mask).stats.drift == 1
-    assert np.array_equal(stream.change_map(), mask)
-    with pytest.raises(ValueError, match=r"mask must be a boolean array of shape \(12, 12\)"):
-        stream(frame, mask=mask[:5])
-    with pytest.raises(ValueError, match="is empty or outside of frames of 12x12"):
-        stream.look(only=[(0, 0, 13, 4)])
-
-
-def test_learning_the_noise_makes_dense_passes_first(net):
-    rng = np.random.default_rng(0)
-    stream = selective.stream(net, threshold="auto", learn=3, calibrate=0)
-    frame = np.zeros((12, 12, 3), "float32")
-    modes = [
-        stream(frame + rng.normal(0, 0.1, frame.shape).astype("float32")).stats.mode
-        for _ in range(4)
-    ]
-    assert modes == ["dense", "dense", "dense", "cached"]
-    frame[0:4, 0:4] += 5
-    stream(frame)
-    assert stream.change_map()[:4, :4].all()
-
-
-def test_frames_of_bytes_and_tensors(net):
-    stream = selective.stream(net, mode="positions", calibrate=0)
-    frame = np.random.default_rng(0).integers(0, 255, (12, 12, 3)).astype("uint8")
-    stream(frame)
-    frame = frame.copy()
-    frame[3, 3] += 1
-    check(stream(ops.convert_to_tensor(frame)), net, frame.astype("float32"))
-
-
-def test_arguments_are_checked(net):
-    for options, error, message in (
-        ({"threshold": -1}, ValueError, "finite and 0 or more"),
-        ({"threshold": "low"}, ValueError, "'auto', got 'low'"),
-        ({"threshold": object()}, TypeError, "one number per channel"),
-        ({"threshold": [1, 2]}, ValueError, "2 numbers, but the frames have 3 channels"),
-        ({"dilate": -1}, ValueError, "dilate must be a whole number of 0 or more"),
-        ({"mode": "positoins"}, ValueError, "positions"),
-        ({"unsupported": "x"}, ValueError, "dense"),
-        ({"calibrate": -1}, ValueError, "seconds of 0 or more"),
-        ({"only": np.ones((3, 3), bool)}, ValueError, "only must be a boolean array"),
+def test_arguments_that_contradict_each_other_are_refused(path):
+    for options, message in (
+        ({"engine": "keras"}, "engine='keras' is for Keras models; .* Leave engine out"),
+        ({"engine": "lite"}, "Unknown engine 'lite'. Did you mean 'litert'"),
+        ({"input_shape": (1, 1, 3)}, "input_shape is for Keras models"),
+        ({"threshold": 2, "detector": Detector(2)}, "threshold=2 and detector= say the same"),
+        ({"threshold": "auto", "detector": Detector(2)}, "say the same"),
     ):
-        with pytest.raises(error, match=message):
-            selective.stream(net, **options)
+        with pytest.raises(ValueError, match=message):
+            selective.stream(path, **options)
+    with pytest.raises(TypeError, match="detector must be a Detector, got 20"):
+        selective.stream(path, detector=20)
+    with pytest.raises(TypeError, match="path of a .tflite file or a keras.Model, got int"):
+        selective.stream(3)
+
+
+def test_statistics_are_plain_data(path, frame):
+    stream = selective.stream(path)
+    first = stream(frame).stats
+    assert (first.mode, first.changed, first.saved, first.drift) == ("dense", 1.0, 0.0, 0.0)
+    assert first.macs == first.macs_dense > 0
+    frame = frame.copy()
+    frame[3:5, 4:6] += 1
+    some = stream(frame).stats
+    assert (some.mode, some.boxes) == ("boxes", ((3, 4, 5, 6),))
+    assert some.changed == 4 / (21 * 19) and 0 < some.saved < 1
+    assert some.layers["tensor0"] == some.changed and 0 < some.layers["tensor3"] < 1
+    same = stream(frame).stats
+    assert (same.mode, same.changed, same.macs, same.boxes) == ("cached", 0.0, 0, ())
+    assert pickle.loads(pickle.dumps(some)) == some
+    assert json.dumps(dataclasses.asdict(some))
+
+
+def test_change_maps(path, frame):
+    stream = selective.stream(path)
+    with pytest.raises(ValueError, match="No frame was seen yet"):
+        stream.change_map()
+    stream(frame)
+    assert stream.change_map().all() and stream.change_map("tensor3").all()
+    changed = frame.copy()
+    changed[0, 0] += 1
+    stream(changed)
+    assert stream.change_map().sum() == 1 and stream.change_map("tensor3").sum() == 1
+    with pytest.raises(ValueError, match="Unknown map 'tensor_3'. Did you mean 'tensor3'"):
+        stream.change_map("tensor_3")
+
+
+def test_thresholds_masks_and_regions(path, frame):
+    stream = selective.stream(path, threshold=5, exclude=[(0, 0, 21, 4)])
+    stream(frame)
+    changed = np.clip(frame.astype(int), -100, 100).astype("int8")
+    stream.reset()
+    frame = changed.copy()
+    stream(frame)
+    changed[:, :4] += 20
+    changed[2, 10] += 5
+    result = stream(changed)
+    assert result.stats.mode == "cached" and result.stats.drift == 20
+    changed[2, 10] += 1
+    assert stream(changed).stats.boxes == ((2, 10, 3, 11),)
+    expected = frame.copy()
+    expected[2, 10] = changed[2, 10]
+    assert np.array_equal(stream(changed).output, Dense(path)(expected)[0])
+    accepted = stream(changed, mask=[(0, 0, 21, 19)])
+    assert np.array_equal(accepted.output, Dense(path)(changed)[0])
+
+
+def test_streams_of_one_detector_learn_for_themselves(path, frame):
+    """Two cameras of different noise, frame by frame in turns."""
+    detector, rng = Detector("auto", learn=3), np.random.default_rng(0)
+    quiet, loud = (selective.stream(path, detector=detector) for _ in range(2))
+
+    def shot(most):
+        return np.clip(frame + rng.integers(-most, most + 1, frame.shape), -128, 127).astype("int8")
+
+    for _ in range(4):
+        quiet(shot(1)), loud(shot(20))
+    assert detector.is_learning and quiet.detector.noise < 2 < 10 < loud.detector.noise
+    assert {stream(shot(most)).stats.mode for stream, most in ((quiet, 1), (loud, 20))} == {
+        "cached"
+    }
+    assert quiet(shot(20)).stats.mode != "cached"
+    later = selective.stream(path, detector=loud.detector)  # knows the noise already
+    later(frame)
+    assert later(shot(20)).stats.mode == "cached"
+    later.reset()
+    assert not later.detector.is_learning
+
+
+def test_state_goes_on_where_it_was(path, frame, tmp_path):
+    stream = selective.stream(path, threshold=3)
+    stream(frame)
+    small = np.where(frame < 120, frame + 2, frame).astype("int8")
+    np.savez(tmp_path / "state.npz", **stream.state_dict())
+    later = selective.stream(path, threshold=3)
+    later.load_state(np.load(tmp_path / "state.npz"))
+    result = later(small)  # below the threshold: the output is that of the first frame
+    assert np.array_equal(result.output, stream(frame).output)
+    assert result.stats.mode == "dense" and result.stats.drift == 2
+    other = residual_net("int8")
+    other.conv(other.frame, 2)
+    stream = selective.stream(other.save(tmp_path / "other.tflite"))
+    with pytest.raises(ValueError, match="belongs to another network"):
+        stream.load_state(later.state_dict())
+    broken = {**later.state_dict(), "accepted": np.zeros((3, 3, 3), "int8")}
+    with pytest.raises(ValueError, match=r"Frames of net.tflite have the shape \(21, 19, 3\)"):
+        later.load_state(broken)
+    del broken["detector_noise"], broken["accepted"]
+    with pytest.raises(ValueError, match="not complete: 'detector_noise' is missing"):
+        later.load_state(broken)
+
+
+def test_frames_that_do_not_fit_change_nothing(path, frame, tmp_path):
+    stream = selective.stream(path)
+    first = stream(frame)
+    with pytest.raises(ValueError, match=r"have the shape \(21, 19, 3\), got \(20, 19, 3\)"):
+        stream(frame[:20])
+    with pytest.raises(TypeError, match="Frames were int8 so far, now float32"):
+        stream(frame.astype("float32"))
+    with pytest.raises(TypeError, match="must be an array of numbers, got str"):
+        stream("frame.png")
+    again = stream(frame)
+    assert again.stats.mode == "cached" and np.array_equal(again.output, first.output)
+    floats = selective.stream(residual_net("float32").save(tmp_path / "float.tflite"))
+    broken = frame.astype("float32")
+    broken[5, 5, 1] = np.nan
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        floats(broken)
+
+
+def test_real_values_are_scaled_to_integers(path, frame):
+    """A file of int8 takes floats as its scale says, as `Runner` does."""
+    values = (frame.astype("float32") - 3) * np.float32(0.04)
+    assert np.array_equal(selective.stream(path)(values).output, Dense(path)(frame)[0])
+
+
+def test_bgr_frames(path, frame):
+    stream = selective.stream(path, color="bgr")
+    assert np.array_equal(stream(frame[..., ::-1]).output, Dense(path)(frame)[0])
+
+
+def test_another_thread_is_refused(path, frame):
+    errors = []
+    stream = selective.stream(path)
+    with stream._exclusive():
+
+        def run():
+            try:
+                stream(frame)
+            except RuntimeError as error:
+                errors.append(str(error))
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join()
+    assert errors and "in use by another thread" in errors[0]
+
+
+def test_memory_is_told_before_it_is_taken(path):
+    with pytest.raises(ValueError, match=r"net.tflite takes about .* MB, more than memory_limit"):
+        selective.stream(path, memory_limit=1000)
+    selective.stream(path, memory_limit=10_000_000)
+    with pytest.raises(TypeError, match="memory_limit must be a whole number of bytes"):
+        selective.stream(path, memory_limit=1e6)
+
+
+def test_warming_up_changes_no_state(path, frame):
+    stream = selective.stream(path)
+    assert stream.warm_up() >= 0
+    with pytest.raises(ValueError, match="No frame was seen"):
+        stream.change_map()
+    assert np.array_equal(stream(frame).output, Dense(path)(frame)[0])
+
+
+def test_changed_gains_are_computed_densely(tmp_path, frame):
+    file = File((1, 21, 19, 3), "float32")
+    gains = file.tensor((1, 4))
+    file.inputs.append(gains)
+    x = file.both("MUL", file.conv(file.frame, 4), file.reshape(gains, (1, 1, 1, 4)))
+    file.outputs = [file.head(file.conv(x, 4)), x]
+    path = file.save(tmp_path / "gains.tflite")
+    stream, dense = selective.stream(path), Dense(path)
+    frame = frame.astype("float32")
+    for values in ([1, 1, 1, 1], [1, 2, 0, 1], [1, 2, 0, 1]):
+        frame = change(frame, np.random.default_rng(1), most=0.2)
+        vector = np.array([values], "float32")
+        result = stream([frame, vector])
+        for mine, theirs in zip(result.output.values(), dense(frame, vector), strict=True):
+            assert np.array_equal(mine, theirs)
+    modes = [stream([frame, np.full((1, 4), x, "float32")]).stats.mode for x in (1, 1, 3)]
+    assert modes == ["dense", "cached", "dense"]
+    with pytest.raises(ValueError, match=r"takes a frame and tensor1, got 1 input"):
+        stream(frame)
+
+
+def test_files_that_cannot_be_streams(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no_such"):
+        selective.stream(tmp_path / "no_such.tflite")
+    text = tmp_path / "text.tflite"
+    text.write_text("hello, world")
+    with pytest.raises(ValueError, match="is no .tflite file"):
+        selective.stream(text)
+    path = residual_net("int8").save(tmp_path / "net.tflite")
+    with pytest.raises(ValueError, match="net.tflite: Unknown signature 'x'"):
+        selective.stream(path, signature="x")
+    with pytest.raises(ValueError, match="num_threads must be a whole number"):
+        selective.stream(path, num_threads=0)
+    vector = File((1, 8), "float32")
+    vector.unary("RELU", vector.frame)
+    with pytest.raises(ValueError, match="has no input for frames"):
+        selective.stream(vector.save(tmp_path / "vector.tflite"))
+    batch = File((2, 8, 8, 3), "float32")
+    batch.unary("RELU", batch.frame)
+    with pytest.raises(ValueError, match="one frame at a time"):
+        selective.stream(batch.save(tmp_path / "batch.tflite"))
+    stateful = File((1, 8, 8, 3), "float32")
+    stateful.add("RNN", [stateful.frame], (1, 8, 8, 3), (7, {0: integer(1)}))
+    with pytest.raises(ValueError, match="RNN cannot be part of a stream"):
+        selective.stream(stateful.save(tmp_path / "stateful.tflite"))
+
+
+def test_damaged_files_are_refused(tmp_path):
+    """No byte of a file that is changed leads to another error, in reading it."""
+    content = bytearray(residual_net("int8").content())
+    path = tmp_path / "damaged.tflite"
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        damaged = bytearray(content)
+        for place in rng.integers(0, len(content), 4):
+            damaged[place] = rng.integers(256)
+        path.write_bytes(damaged)
+        try:
+            selective.report(path)
+        except ValueError as error:
+            assert "damaged.tflite" in str(error)
+
+
+def pixel_file(tmp_path, kind="float32", scale=1.0, zero=0, about=None):
+    """A file of pixels, which states what `about` says."""
+    file = File((1, 12, 12, 3), kind, zero=zero)
+    if kind != "float32":
+        file.tensors[0][4][2] = np.array([scale], "<f4")
+    x = file.frame
+    if kind == "uint8":  # as converters write it
+        file.kind, file.zero = "int8", -128
+        x = file.add("QUANTIZE", [x], file.shapes[x], scales=[scale], zero=-128)
+    file.outputs = [file.conv(x, 4)]
+    file.about = about and {"quantization": "a test", **about}
+    return file.save(tmp_path / "net.tflite")
+
+
+def warnings_of(action):
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        action()
+    return [str(x.message) for x in found]
+
+
+@pytest.mark.parametrize("kind, zero", [("float32", 0), ("uint8", 0), ("int8", -128)])
+def test_frames_that_contradict_what_the_file_states_are_refused(tmp_path, kind, zero):
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 12, 3)).astype("float32")
+    path = pixel_file(tmp_path, kind, 1.0, zero, {"mean": [0, 0, 0], "std": [1, 1, 1]})
+    stream = selective.stream(path, threshold=20)
+    with pytest.raises(ValueError, match=r"do not fit net.tflite, which takes pixels of 0 to 255"):
+        stream((pixels - 127) / 64)
+    told = warnings_of(lambda: [stream(pixels / 255) for _ in range(3)])
+    assert [x.split(".")[0] for x in told if "Multiply them by 255" in x] and len(told) == 2
+    assert "threshold=20 cannot be exceeded by frames of float32" in told[1]
+    stream.reset()
+    assert warnings_of(lambda: stream(pixels)) == []
+    stream.reset()
+    assert warnings_of(lambda: stream(pixels.astype("uint8"))) == []
+
+
+def test_integers_of_a_normalized_file_are_its_own_or_refused(tmp_path):
+    about = {"mean": [127.5] * 3, "std": [127.5] * 3}
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 12, 3)).astype("uint8")
+    path = pixel_file(tmp_path, "int8", 1 / 127.5, 0, about)
+    with pytest.raises(ValueError, match="takes normalized input of -1 to 1"):
+        selective.stream(path)(pixels)
+    codes = (pixels.astype("int16") - 128).astype("int8")
+    assert warnings_of(lambda: selective.stream(path)(codes)) == []
+    path = pixel_file(tmp_path, "float32", about=about)
+    with pytest.raises(ValueError, match="takes normalized input of -1 to 1"):
+        selective.stream(path)(pixels)
+
+
+def test_files_calibrated_on_almost_white_images_take_pixels(tmp_path):
+    """The scale of a file of others says what its images are, though not to the last digit."""
+    path = pixel_file(tmp_path, "int8", 251 / 255, -128)
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 12, 3)).astype("uint8")
+    assert warnings_of(lambda: selective.stream(path)(pixels)) == []
+    with pytest.raises(ValueError, match="takes pixels of 0 to 255"):
+        selective.stream(path)(pixels / 64 - 2)
+
+
+def test_streams_that_look_nowhere_say_so(path):
+    (told,) = warnings_of(lambda: selective.stream(path, exclude=[(0, 0, 21, 19)]))
+    assert "leave no position where changes are looked for" in told
+
+
+def test_gains_are_limited_as_runner_limits_them(tmp_path, frame):
+    file = File((1, 21, 19, 3), "float32")
+    gains = file.tensor((1, 4))
+    file.tensors[gains][3] = b"gains"
+    file.inputs.append(gains)
+    file.outputs = [file.both("MUL", file.conv(file.frame, 4), file.reshape(gains, (1, 1, 1, 4)))]
+    file.about = {"quantization": "int8", "max_gain": 2.0}
+    stream, frame = selective.stream(file.save(tmp_path / "gains.tflite")), frame.astype("float32")
+    limit = stream([frame, np.full(4, 2, "float32")]).output
+    (told,) = warnings_of(lambda: stream([frame, np.full(4, 3, "float32")]))
+    assert told.startswith("Gains up to 3 are clipped to 2: gains.tflite was calibrated up to")
+    assert np.array_equal(stream([frame, np.full(4, 2, "float32")]).output, limit)
+    with pytest.raises(ValueError, match="gains must be finite and not negative"):
+        stream([frame, np.full(4, -1, "float32")])

@@ -1,12 +1,1 @@
-"""Change-driven inference on LiteRT: exact streams of .tflite files, NumPy and an interpreter."""
-
-from keras_seqpar.utils.lazy import lazy_names
-
-__getattr__, __dir__, __all__ = lazy_names(
-    __name__,
-    {
-        "report": ["FileReport", "RunReport", "report_file"],
-        "results": ["FileResult", "FileStats"],
-        "stream": ["FileStream"],
-    },
-)
+"""Change-driven inference on LiteRT: .tflite files as graphs, run piece by piece. NumPy only."""

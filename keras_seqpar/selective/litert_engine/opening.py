@@ -1,54 +1,105 @@
-"""Opens a stream of a file with the arguments of `keras_seqpar.selective.stream`."""
+"""Opens a .tflite file for a stream. Needs NumPy and an interpreter only."""
 
-from collections.abc import Mapping
-from typing import Any
+import os
 
-from keras_seqpar.selective.arguments import RECEPTIVE_FIELD
-from keras_seqpar.selective.litert_engine.stream import FileStream
+import numpy as np
 
-# Arguments that only streams of Keras networks take -> their defaults.
-OF_KERAS: dict[str, Any] = {
-    "prune": 0.0,
-    "reach": RECEPTIVE_FIELD,
-    "refresh": None,
-    "input_shape": None,
-    "unsupported": "error",
-    "mode": "auto",
-    "calibrate": 20.0,
-    "freeze": False,
-}
-OF_FILES = ("detector", "num_threads", "signature", "interpreter", "memory_limit")
+from keras_seqpar.mobile.runtime.inputs import encode, input_limits
+from keras_seqpar.mobile.runtime.interpreters import find_interpreter
+from keras_seqpar.selective.litert_engine.graph import Tensor, read_graph
+from keras_seqpar.selective.litert_engine.memory import check_memory
+from keras_seqpar.selective.network import Inputs, Network
+from keras_seqpar.selective.planning.engine import Engine
+from keras_seqpar.selective.planning.plan import Plan
+from keras_seqpar.selective.planning.planner import make_plan
 
 
-def open_stream(arguments: Mapping[str, Any]) -> FileStream:
-    """Makes a stream of a file.
+def plan_file(path: str | os.PathLike, signature: str | None = None) -> Plan:
+    """How a file is computed on a stream; nothing is run.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is damaged, no network of images of one fixed size, or keeps a state of its
+            own.
+    """
+    return make_plan(read_graph(path, signature))
+
+
+def open_file(
+    path: str | os.PathLike,
+    *,
+    num_threads: int = 1,
+    signature: str | None = None,
+    interpreter: str | None = None,
+    memory_limit: int | None = None,
+    who: str = "",
+) -> Network:
+    """Opens a file; see `keras_seqpar.selective.stream` for the arguments.
 
     Args:
-        arguments: of `keras_seqpar.selective.stream`, with the path of the file as `model`. Those
-            of `OF_KERAS` must have their defaults.
+        path: a .tflite file.
+        num_threads: number of CPU threads.
+        signature: of a file with several signatures, the one to run.
+        interpreter: name of an interpreter.
+        memory_limit: bytes that a stream may take, about.
+        who: how messages call the network; by default the name of the file.
 
     Raises:
-        ValueError: an argument that only streams of Keras networks take.
+        FileNotFoundError: there is no such file.
+        ValueError: the file cannot be a stream, or needs more memory than `memory_limit`; or an
+            argument is out of range.
+        ImportError: no interpreter is installed, or it cannot resize inputs.
     """
-    arguments = {**arguments, **arguments["of_files"]}
-    path = arguments.pop("model")
-    del arguments["of_files"]
-    given = [name for name, value in OF_KERAS.items() if arguments.pop(name, value) != value]
-    if given:
-        raise ValueError(
-            f"{', '.join(given)}: only for Keras networks, not for files. A stream of a file is "
-            "exact, computes everything that changed and has nothing to calibrate."
+    if isinstance(num_threads, bool) or not isinstance(num_threads, int) or num_threads < 1:
+        raise ValueError(f"num_threads must be a whole number of 1 or more, got {num_threads!r}.")
+    plan = plan_file(path, signature)
+    may_load_file = check_memory(plan, memory_limit)
+    name, make_interpreter = find_interpreter(interpreter)
+    if not hasattr(make_interpreter, "resize_tensor_input"):
+        raise ImportError(
+            f"{name} cannot resize inputs, which streams need. Install another one: pip install "
+            "ai-edge-litert"
         )
-    return FileStream(path, **arguments)
+    graph = plan.graph
+
+    def make(content: bytes):
+        return make_interpreter(model_content=content, num_threads=num_threads)
+
+    def encoded(values: np.ndarray, i: int) -> np.ndarray:
+        tensor = graph.tensors[i]
+        return values if values.dtype == tensor.dtype else encode(values, _detail(tensor))
+
+    return Network(
+        engine=Engine(plan, make, try_file=may_load_file),
+        inputs=inputs_of(plan, who),
+        fingerprint=graph.sha256 + (f":{graph.signature}" if graph.signature is not None else ""),
+        encode=encoded,
+        runs_on=name,
+    )
 
 
-def check_no_file_options(options: dict[str, Any]) -> None:
-    """Checks arguments of a stream of a Keras network.
+def inputs_of(plan: Plan, who: str = "") -> Inputs:
+    """What a file takes.
 
     Raises:
-        TypeError: an unknown argument, or one that only streams of files take.
+        ValueError: what the file states about its input is damaged.
     """
-    for name in options:
-        if name in OF_FILES:
-            raise TypeError(f"{name} is an argument of streams of .tflite files only.")
-        raise TypeError(f"stream() got an unexpected keyword argument {name!r}")
+    graph, frame = plan.graph, plan.graph.tensors[plan.frame]
+    detail = _detail(frame)
+    is_code = frame.dtype.kind in "iu" and detail["quantization"] != (1.0, 0)
+    _, height, width, channels = frame.shape
+    tensors = graph.tensors
+    return Inputs(
+        who=who or graph.path.name,
+        shape=(height, width, channels),
+        extras={graph.inputs[i]: (tensors[i].shape, tensors[i].dtype) for i in plan.extras},
+        limits=input_limits(graph.path, graph.about, detail),
+        codes=frame.dtype if is_code else None,
+        max_gain=graph.about.get("max_gain"),
+    )
+
+
+def _detail(tensor: Tensor) -> dict:
+    """What an interpreter tells about an input."""
+    scale = float(tensor.scales[0]) if len(tensor.scales) else 0.0
+    return {"dtype": tensor.dtype, "quantization": (scale, tensor.zero)}

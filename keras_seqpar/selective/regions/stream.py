@@ -12,11 +12,11 @@ from keras_seqpar.selective.arguments import RECEPTIVE_FIELD, check_crops, check
 from keras_seqpar.selective.change_maps.flattening import fingerprint, flatten
 from keras_seqpar.selective.change_maps.program import compile_program
 from keras_seqpar.selective.detector import Detector
-from keras_seqpar.selective.frame_stream import FrameStream
-from keras_seqpar.selective.frames import read_array
 from keras_seqpar.selective.keras_engine.dense_path import DensePath
 from keras_seqpar.selective.regions.crops import Box, CropPlanner, area, plan_crops
 from keras_seqpar.selective.regions.geometry import crop_geometry
+from keras_seqpar.selective.regions.old_frame_stream import FrameStream
+from keras_seqpar.selective.regions.old_frames import read_array
 from keras_seqpar.selective.regions.results import (
     SegmentationResult,
     SegmentationStats,

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_seqpar.selective.litert_engine import FileStream
+from keras_seqpar import selective
 from keras_seqpar.selective.litert_engine.content import of_whole_run
 from keras_seqpar.selective.planning.plan import WholeRun
 from tests.selective.litert_engine.files import Dense, File, change, noise, outputs_of
@@ -34,7 +34,7 @@ def maps_of_file(path, stream, *inputs):
 
 def check(path, kind, seed, frames=5, threads=1, boxes=2):
     """Plays random frames and compares every output, and at the end every map."""
-    stream, dense = FileStream(path, num_threads=threads), Dense(path, threads)
+    stream, dense = selective.stream(path, num_threads=threads), Dense(path, threads)
     rng = np.random.default_rng(seed)
     frame = noise(stream.input_shape, kind, rng)
     for i in range(frames):
@@ -72,7 +72,7 @@ def test_two_threads(tmp_path, kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_lone_pixels_at_borders_and_corners(tmp_path, kind):
     path = residual_net(kind).save(tmp_path / "net.tflite")
-    stream, dense = FileStream(path), Dense(path)
+    stream, dense = selective.stream(path), Dense(path)
     frame = noise(stream.input_shape, kind, np.random.default_rng(0))
     stream(frame)
     for y, x in [(0, 0), (0, 18), (20, 0), (20, 18), (10, 0), (0, 9), (20, 9), (10, 18), (10, 9)]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_seqpar.selective.litert_engine import FileStream
+from keras_seqpar import selective
 from keras_seqpar.selective.planning.passes import BOXES, FILE, RUNS, Passes
 from tests.selective.litert_engine.files import Dense, noise
 from tests.selective.litert_engine.test_exactness import equal, maps_of_file, residual_net
@@ -46,7 +46,7 @@ def test_without_memory_the_file_is_not_loaded():
 @pytest.mark.parametrize("kind", ["float32", "int8"])
 def test_all_ways_give_the_same_bits(tmp_path, kind):
     path = residual_net(kind).save(tmp_path / "net.tflite")
-    stream, dense = FileStream(path), Dense(path)
+    stream, dense = selective.stream(path), Dense(path)
     rng = np.random.default_rng(0)
     engine = stream._engine
     for must in (RUNS, FILE, BOXES, FILE, RUNS):

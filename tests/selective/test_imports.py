@@ -11,11 +11,10 @@ pytestmark = pytest.mark.only_backend("tensorflow")  # nothing is computed in a 
 
 CODE = """
 import sys, numpy as np
-from keras_seqpar.selective import FileStream
-from keras_seqpar.selective.litert_engine import report_file
-stream = FileStream(sys.argv[1])
+from keras_seqpar.selective import Detector, report, stream
+stream = stream(sys.argv[1], detector=Detector("auto"))
 result = stream(np.zeros(stream.input_shape, "int8"))
-assert result.stats.mode == "dense" and report_file(sys.argv[1]).runs
+assert result.stats.mode == "dense" and report(sys.argv[1]).runs
 heavy = {"keras", "tensorflow", "jax", "torch", "tf_keras", "flatbuffers", "scipy"}
 print(*sorted(heavy & set(sys.modules)))
 """
@@ -36,15 +35,15 @@ def test_tflite_runtime_gives_the_same_bits(tmp_path, root, tflite_runtime_pytho
     code = (
         "import sys; sys.path.insert(0, '.')\n"
         "import numpy as np\n"
-        "from keras_seqpar.selective import FileStream\n"
+        "from keras_seqpar.selective import stream\n"
         "from tests.selective.litert_engine.files import Dense, change, noise\n"
-        "stream, dense = FileStream(sys.argv[1]), Dense(sys.argv[1])\n"
+        "camera, dense = stream(sys.argv[1]), Dense(sys.argv[1])\n"
         "rng = np.random.default_rng(0)\n"
-        "frame = noise(stream.input_shape, 'int8', rng)\n"
+        "frame = noise(camera.input_shape, 'int8', rng)\n"
         "for _ in range(5):\n"
-        "    assert np.array_equal(stream(frame).output, dense(frame)[0])\n"
+        "    assert np.array_equal(camera(frame).output, dense(frame)[0])\n"
         "    frame = change(frame, rng, most=0.3)\n"
-        "print(stream.interpreter)\n"
+        "print(camera.runs_on)\n"
     )
     done = subprocess.run(
         [tflite_runtime_python, "-c", code, str(path)], cwd=root, capture_output=True, text=True

@@ -1,0 +1,151 @@
+"""A network as streams see it: what it takes, checked, and what computes it. Needs NumPy only."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from keras_seqpar.mobile.runtime.inputs import limit_gains
+from keras_seqpar.selective.detector import is_finite
+from keras_seqpar.selective.planning.engine import Engine
+from keras_seqpar.utils.pixels import Limits
+from keras_seqpar.utils.warning import warn_user
+
+GAINS = "gains"
+
+
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+    """What a network takes.
+
+    Args:
+        who: how messages call the network: "net.tflite", "the model 'x'".
+        shape: `(height, width, channels)` of a frame.
+        extras: name of another input -> its shape, with the batch of 1, and its type.
+        limits: the smallest and the largest value of a frame; `None` where nothing states them.
+        codes: type of frames whose integers stand for other values, to which `limits` do not
+            apply; `None` for no such type.
+        max_gain: the largest gain, to which larger ones are clipped; `None` for no limit.
+    """
+
+    who: str
+    shape: tuple[int, int, int]
+    extras: Mapping[str, tuple[tuple[int, ...], np.dtype]] = dataclasses.field(default_factory=dict)
+    limits: Limits | None = None
+    codes: np.dtype | None = None
+    max_gain: float | None = None
+
+    def check(self, given, dtype: np.dtype | None) -> tuple[np.ndarray, list[np.ndarray]]:
+        """Checks what a stream was called with.
+
+        Args:
+            given: a frame, with or without a batch axis, or a list of a frame and the other
+                inputs. Gains that are not given are neutral.
+            dtype: type of the frames so far; `None` before the first one.
+
+        Returns:
+            The frame `(height, width, channels)`, and copies of the other inputs. Gains above
+            `max_gain` are clipped, with a warning.
+
+        Raises:
+            TypeError: an input is not numeric, or the frame has another type than before.
+            ValueError: inputs of another number or size, NaN or infinite values, negative gains.
+        """
+        parts = list(given) if isinstance(given, (list, tuple)) and self.extras else [given]
+        names = list(self.extras)
+        if len(parts) == 1 and names == [GAINS]:
+            parts.append(np.ones(self.extras[GAINS][0], "float32"))
+        if len(parts) != 1 + len(names):
+            raise ValueError(
+                f"{self.who} takes a frame and {', '.join(names) or 'nothing else'}, got "
+                f"{len(parts)} input(s)."
+            )
+        frame, *others = map(_array, parts)
+        if frame.shape == (1, *self.shape):
+            frame = frame[0]
+        if frame.shape != self.shape:
+            raise ValueError(
+                f"Frames of {self.who} have the shape {self.shape}, got {frame.shape}. Resize "
+                "them, or make a stream of a network for this size; for several cameras make "
+                "several streams."
+            )
+        if dtype is not None and frame.dtype != dtype:
+            raise TypeError(
+                f"Frames were {dtype} so far, now {frame.dtype}. Convert them, or call reset() to "
+                "start again."
+            )
+        found = [self._extra(x, name) for x, name in zip(others, names, strict=True)]
+        for x, name in zip((frame, *found), ("frame", *names), strict=True):
+            if x.dtype.kind == "f" and not is_finite(x):
+                raise ValueError(
+                    f"The input {name!r} has NaN or infinite values. The stream is as it was "
+                    "before; pass finite numbers."
+                )
+        return np.ascontiguousarray(frame), found
+
+    def _extra(self, x: np.ndarray, name: str) -> np.ndarray:
+        shape, dtype = self.extras[name]
+        if x.shape not in (shape, shape[1:]):
+            raise ValueError(
+                f"The input {name!r} of {self.who} has the shape {shape}, not {x.shape}."
+            )
+        x = x.reshape(shape).copy()
+        if name == GAINS and (dtype.kind == "f" or x.dtype != dtype):
+            x, clipped = limit_gains(x, self.max_gain, self.who)
+            if clipped:
+                warn_user(clipped)
+        return x
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """What a stream runs.
+
+    Args:
+        engine: computes it.
+        inputs: what it takes.
+        fingerprint: a hash of it.
+        encode: turns values into those that a tensor of its graph stores, given its number.
+        runs_on: name and version of what computes it.
+    """
+
+    engine: Engine
+    inputs: Inputs
+    fingerprint: str
+    encode: Callable[[np.ndarray, int], np.ndarray]
+    runs_on: str
+
+
+def read_array(
+    state: Mapping, name: str, shape: Sequence[int] | None = None, kinds: str = "fiu"
+) -> np.ndarray:
+    """A copy of an array of a saved state.
+
+    Args:
+        state: see `Stream.state_dict`.
+        name: name of the array.
+        shape: shape that it must have; `None` for any.
+        kinds: kinds of NumPy types that it may have.
+
+    Raises:
+        ValueError: the array is missing, or has another shape or type.
+    """
+    if name not in state:
+        raise ValueError(f"The state is not complete: {name!r} is missing.")
+    array = np.array(state[name])
+    if shape is not None and array.shape != tuple(shape):
+        raise ValueError(
+            f"The state is damaged: {name!r} is of shape {array.shape}, not {tuple(shape)}."
+        )
+    if array.dtype.kind not in kinds:
+        raise ValueError(f"The state is damaged: {name!r} has values of type {array.dtype}.")
+    return array
+
+
+def _array(x) -> np.ndarray:
+    array = np.asarray(x)
+    if array.dtype.kind not in "fiu":
+        raise TypeError(
+            f"A frame must be an array of numbers, got {type(x).__name__} of {array.dtype}."
+        )
+    return array
