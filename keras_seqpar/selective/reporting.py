@@ -6,9 +6,9 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Union
 
-from keras_seqpar.selective.litert_engine.graph import refusing_damage
 from keras_seqpar.selective.litert_engine.memory import memory_of
 from keras_seqpar.selective.litert_engine.opening import plan_file
+from keras_seqpar.selective.litert_engine.sessions import FileSessions
 from keras_seqpar.selective.planning.boxes import Box, area, union
 from keras_seqpar.selective.planning.engine import Engine
 from keras_seqpar.selective.planning.plan import CropRun, Plan, View, WholeRun
@@ -146,13 +146,13 @@ def report(
         from keras_seqpar.selective.keras_engine.opening import plan_model  # imports Keras
 
         plan, name = plan_model(network, input_shape), network.name
-    with refusing_damage(plan.graph.path):
+    with plan.graph.refusing_damage():
         return _report(plan, name, shares)
 
 
 def _report(plan: Plan, name: str, shares: tuple[float, ...]) -> Report:
     graph = plan.graph
-    engine = Engine(plan, _never)
+    engine = Engine(plan, FileSessions(_never))
     dense_cost = engine.everything.cost - engine.starts
     shape = graph.tensors[plan.frame].shape[1:]
     work = [engine.follow([_square(shape[:2], share)]) for share in shares]

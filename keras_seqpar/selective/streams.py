@@ -159,7 +159,7 @@ class Stream(FrameStream):
     def maps(self) -> dict[str, np.ndarray]:
         """Name of a stored map -> a copy of it, of the last frame."""
         tensors = self._graph.tensors
-        return {tensors[i].name: np.array(x) for i, x in self._engine.maps.items()}
+        return {tensors[i].name: self._engine.read(i) for i in self._engine.maps}
 
     def change_map(self, layer: str | None = None) -> np.ndarray:
         """The positions that had to be computed for the last frame.
@@ -215,10 +215,10 @@ class Stream(FrameStream):
     def _write(self, boxes: Sequence[Box]) -> None:
         """Writes boxes of the accepted frame into the stored map of the input."""
         assert self._accepted is not None
-        stored = self._engine.maps[self._plan.frame]
         for top, left, bottom, right in boxes:
             part = self._accepted[top:bottom, left:right]
-            stored[0, top:bottom, left:right] = self._network.encode(part, self._plan.frame)
+            values = self._network.encode(part, self._plan.frame)
+            self._engine.set_frame((top, left, bottom, right), values)
 
     def _output(self) -> np.ndarray | dict[str, np.ndarray]:
         named = {self._graph.outputs[i]: x for i, x in self._engine.outputs.items()}

@@ -13,23 +13,19 @@ import numpy as np
 
 from keras_seqpar.mobile.runtime.flatbuffer_reader import FlatbufferReader
 from keras_seqpar.mobile.runtime.reading import read_tflite
-from keras_seqpar.selective.litert_engine.operation_names import OPERATION_NAMES
+from keras_seqpar.selective.litert_engine import operations as rules
+from keras_seqpar.selective.litert_engine.rows import mark_rows
+from keras_seqpar.selective.litert_engine.tables import (
+    OPERATION_NAMES,
+    TYPES,
+    Operation,
+    OperatorCode,
+    Tables,
+    Tensor,
+)
+from keras_seqpar.selective.planning.effects import Effect
 from keras_seqpar.utils.names import unknown_name
 
-# Number of a TensorType in schema.fbs -> NumPy's type; others are not computed with by NumPy.
-TYPES = {
-    0: "float32",
-    1: "float16",
-    2: "int32",
-    3: "uint8",
-    4: "int64",
-    6: "bool",
-    7: "int16",
-    9: "int8",
-    10: "float64",
-    15: "uint32",
-    16: "uint16",
-}
 CUSTOM = "CUSTOM"
 # BuiltinOptions that hold more than numbers: LSH and embeddings, handles of resources, buckets.
 _NOT_ONLY_NUMBERS = {3, 107, 111, 115}
@@ -46,144 +42,24 @@ _STATEFUL = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Tensor:
-    """A tensor of a graph.
+class Graph(Tables):
+    """The graph of a file that a stream runs."""
 
-    Args:
-        name: its name in the file.
-        shape: its size along every axis.
-        type: number of its `TensorType`.
-        data: its bytes where it is constant, else `None`.
-        scales: scales of its quantization; empty without.
-        zeros: zero points, as many as scales.
-        axis: along which scales differ.
-        positions: `(1, rows, columns, channels)` of a map whose rows are stored as one axis, and
-            of constants that go with it; `None` for others.
-    """
+    def effect_of(self, operation: Operation) -> Effect:
+        """What an operation does to positions."""
+        return rules.effect_of(self, operation)
 
-    name: str
-    shape: tuple[int, ...]
-    type: int
-    data: memoryview | None
-    scales: np.ndarray
-    zeros: np.ndarray
-    axis: int
-    positions: tuple[int, ...] | None = None
+    def macs_of(self, operation: Operation) -> int:
+        """Multiply-accumulates of an operation on whole maps; convolutions and dense only."""
+        return rules.macs_of(self, operation)
 
-    @property
-    def dtype(self) -> np.dtype:
-        """NumPy's type.
+    def has_weights(self, operation: Operation) -> bool:
+        """Whether an operation has weights among its inputs, which must be constant."""
+        return rules.has_weights(operation)
 
-        Raises:
-            KeyError: NumPy has none, as for int4; see `is_known`.
-        """
-        return np.dtype(TYPES[self.type])
-
-    @property
-    def is_known(self) -> bool:
-        """Whether NumPy has the type of its values."""
-        return self.type in TYPES
-
-    @property
-    def grid(self) -> tuple[int, int]:
-        """Rows and columns of a map."""
-        _, rows, cols, _ = self.map_shape
-        return rows, cols
-
-    @property
-    def map_shape(self) -> tuple[int, ...]:
-        """`(1, rows, columns, channels)` of a map."""
-        return self.positions or self.shape
-
-    @property
-    def nbytes(self) -> int:
-        """Its size in bytes."""
-        return math.prod(self.shape) * np.dtype(TYPES.get(self.type, "uint8")).itemsize
-
-    @property
-    def zero(self) -> int:
-        """The integer that stands for 0."""
-        return int(self.zeros[0]) if len(self.zeros) else 0
-
-    def values(self) -> np.ndarray:
-        """The values of a constant."""
-        assert self.data is not None
-        return np.frombuffer(self.data, self.dtype).reshape(self.shape)
-
-
-@dataclasses.dataclass(frozen=True)
-class Operation:
-    """An operation of a graph.
-
-    Args:
-        name: of the built-in operation, such as `"CONV_2D"`, or of the custom one.
-        inputs: numbers of the tensors that it reads; -1 where an optional one is missing.
-        outputs: numbers of the tensors that it makes.
-        code: number of its operator code.
-        options_type: number of its `BuiltinOptions`.
-        options: position of its options in the file; `None` where it has none.
-        custom: options of a custom operation.
-    """
-
-    name: str
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
-    code: int
-    options_type: int
-    options: int | None
-    custom: bytes
-
-
-@dataclasses.dataclass(frozen=True)
-class OperatorCode:
-    """A kind of operation: number of the built-in one, name of the custom one, version."""
-
-    builtin: int
-    custom: bytes
-    version: int
-
-
-@dataclasses.dataclass(frozen=True)
-class Graph:
-    """The graph of a file that a stream runs.
-
-    Args:
-        path: the file.
-        sha256: hash of its content.
-        about: what it states about itself, see `mobile.Runner`; empty for files of others.
-        reader: its flatbuffer.
-        codes: the kinds of operations of the file.
-        tensors: the tensors.
-        operations: in the order of computation.
-        inputs: number of a tensor -> name of the input.
-        outputs: number of a tensor -> name of the output.
-        signature: key of the signature, or `None` for the first graph of a file without.
-    """
-
-    path: Path
-    sha256: str
-    about: dict
-    reader: FlatbufferReader
-    codes: tuple[OperatorCode, ...]
-    tensors: tuple[Tensor, ...]
-    operations: tuple[Operation, ...]
-    inputs: dict[int, str]
-    outputs: dict[int, str]
-    signature: str | None
-
-    def option(self, operation: Operation, field: int, form: str = "<b", default=0):
-        """A number in the options of an operation."""
-        if operation.options is None:
-            return default
-        slot = self.reader.slot(operation.options, field)
-        return default if slot is None else self.reader.number(form, slot)
-
-    def constant(self, operation: Operation, index: int) -> np.ndarray | None:
-        """The values of an input of an operation; `None` if it is missing or not constant."""
-        if index >= len(operation.inputs) or operation.inputs[index] < 0:
-            return None
-        tensor = self.tensors[operation.inputs[index]]
-        return tensor.values() if tensor.data is not None and tensor.is_known else None
+    def refusing_damage(self) -> contextlib.AbstractContextManager[None]:
+        """Turns errors of reading into one that names the file."""
+        return refusing_damage(self.path)
 
 
 def read_graph(path: str | os.PathLike, signature: str | None = None) -> Graph:
@@ -242,9 +118,9 @@ def _read(path: Path, data: bytes, about: dict, signature: str | None) -> Graph:
         if any(i < 0 for i in numbers):
             raise IndexError
     sha256 = hashlib.sha256(data).hexdigest()
-    found = Graph(path, sha256, about, flat, codes, tensors, operations, ends[0], ends[1], chosen)
+    found = Graph(tensors, operations, ends[0], ends[1], path, sha256, about, flat, codes, chosen)
     _check_order(found)
-    return found
+    return mark_rows(found)
 
 
 def _check_order(graph: Graph) -> None:
@@ -300,7 +176,7 @@ def _tensor(path: Path, flat: FlatbufferReader, table: int, buffers: list[int]) 
     if data is not None and type_ in TYPES:
         if len(data) != math.prod(shape) * np.dtype(TYPES[type_]).itemsize:
             raise IndexError
-    return Tensor(name, shape, type_, data, scales, zeros, axis)
+    return Tensor(name, shape, data, type_, scales, zeros, axis)
 
 
 def _buffer(flat: FlatbufferReader, table: int) -> memoryview | None:

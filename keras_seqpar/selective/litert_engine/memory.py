@@ -50,7 +50,7 @@ def check_memory(plan: Plan, limit: int | None) -> bool:
     needed = memory_of(plan)
     if needed > limit:
         raise ValueError(
-            f"A stream of {plan.graph.path.name} takes about {needed / 1e6:,.1f} MB, more than "
+            f"A stream of {plan.graph.name} takes about {needed / 1e6:,.1f} MB, more than "
             f"memory_limit={limit / 1e6:,.1f} MB. Convert the network for smaller frames, or run "
             "the file without a stream."
         )

@@ -8,6 +8,7 @@ from keras_seqpar.mobile.runtime.inputs import encode, input_limits
 from keras_seqpar.mobile.runtime.interpreters import find_interpreter
 from keras_seqpar.selective.litert_engine.graph import Tensor, read_graph
 from keras_seqpar.selective.litert_engine.memory import check_memory
+from keras_seqpar.selective.litert_engine.sessions import FileSessions
 from keras_seqpar.selective.network import Inputs, Network
 from keras_seqpar.selective.planning.engine import Engine
 from keras_seqpar.selective.planning.plan import Plan
@@ -70,9 +71,9 @@ def open_file(
         return values if values.dtype == tensor.dtype else encode(values, _detail(tensor))
 
     return Network(
-        engine=Engine(plan, make, try_file=may_load_file),
+        engine=Engine(plan, FileSessions(make), try_file=may_load_file),
         inputs=inputs_of(plan, who),
-        fingerprint=graph.sha256 + (f":{graph.signature}" if graph.signature is not None else ""),
+        fingerprint=graph.fingerprint,
         encode=encoded,
         runs_on=name,
     )
@@ -90,7 +91,7 @@ def inputs_of(plan: Plan, who: str = "") -> Inputs:
     _, height, width, channels = frame.shape
     tensors = graph.tensors
     return Inputs(
-        who=who or graph.path.name,
+        who=who or graph.name,
         shape=(height, width, channels),
         extras={graph.inputs[i]: (tensors[i].shape, tensors[i].dtype) for i in plan.extras},
         limits=input_limits(graph.path, graph.about, detail),

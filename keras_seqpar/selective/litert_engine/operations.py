@@ -1,83 +1,24 @@
-"""What the operations of TFLite do to positions.
+"""What the operations of TFLite do to positions; see `planning.effects`."""
 
-Every operation is one of these:
-
-- `Windowed`: outputs read a window of the first input. It runs on crops, with no padding of its
-  own: what lies outside of the map is filled with `border`.
-- `Pointwise`: an output reads the same position of its inputs. It runs on crops.
-- `Followed`: a change reaches known outputs, but the operation runs on whole maps.
-- `Relabeled`: the same values in the same order under another shape. Nothing runs.
-- `Barrier`: an output may read every position. It, and what reads its result, runs on whole maps
-  for every change.
-"""
-
-import dataclasses
 import math
 
 import numpy as np
 
-from keras_seqpar.selective.litert_engine.graph import Graph, Operation
-from keras_seqpar.selective.planning.axes import (
-    Axis,
-    Window,
-    joined,
-    mirrored,
-    resized,
-    transposed,
+from keras_seqpar.selective.litert_engine.tables import Operation, Tables
+from keras_seqpar.selective.planning.axes import Window, joined, mirrored, resized, transposed
+from keras_seqpar.selective.planning.effects import (
+    GLOBAL,
+    UNKNOWN,
+    Barrier,
+    Effect,
+    Followed,
+    Pointwise,
+    Relabeled,
+    Windowed,
 )
 
 SAME, VALID = 0, 1  # Padding of schema.fbs
 FLOATS = ("float32", "float16")
-
-
-@dataclasses.dataclass(frozen=True)
-class Windowed:
-    """Outputs read windows of the first input.
-
-    Args:
-        rows: the window along the rows.
-        cols: the window along the columns.
-        border: the value outside of the map.
-        padded: some windows reach outside of the map.
-        pads: the operation does nothing but pad.
-    """
-
-    rows: Window
-    cols: Window
-    border: float
-    padded: bool = True
-    pads: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
-class Pointwise:
-    """Outputs read the same position of all inputs with positions."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Followed:
-    """Runs on whole maps; a change reaches known outputs."""
-
-    rows: Axis
-    cols: Axis
-
-
-@dataclasses.dataclass(frozen=True)
-class Relabeled:
-    """Another shape for the same values."""
-
-    rows: Axis
-    cols: Axis
-
-
-@dataclasses.dataclass(frozen=True)
-class Barrier:
-    """Outputs may read every position; `reason` says why."""
-
-    reason: str
-
-
-Effect = Windowed | Pointwise | Followed | Relabeled | Barrier
 
 # One input with positions.
 _OF_ONE = {
@@ -93,11 +34,9 @@ _WITH_WEIGHTS = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_C
 _OVER_CHANNELS = {"SOFTMAX", "LOG_SOFTMAX", "L2_NORMALIZATION"}
 _REDUCTIONS = {"MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN", "REDUCE_PROD"}
 _MOST_PADDED = 2**16
-GLOBAL = "every output reads all positions"
-UNKNOWN = "no rule says which positions it reads"
 
 
-def effect_of(graph: Graph, operation: Operation) -> Effect:
+def effect_of(graph: Tables, operation: Operation) -> Effect:
     """What an operation does to positions.
 
     Args:
@@ -140,7 +79,7 @@ def effect_of(graph: Graph, operation: Operation) -> Effect:
     return Barrier(UNKNOWN) if rule is None else rule(graph, operation)
 
 
-def macs_of(graph: Graph, operation: Operation) -> int:
+def macs_of(graph: Tables, operation: Operation) -> int:
     """Multiply-accumulates of an operation on whole maps; convolutions and dense layers only."""
     if has_weights(operation):
         weights = graph.tensors[operation.inputs[1]].shape
@@ -160,7 +99,7 @@ def has_weights(operation: Operation) -> bool:
     return operation.name in _WITH_WEIGHTS
 
 
-def is_dynamic_range(graph: Graph, operation: Operation) -> bool:
+def is_dynamic_range(graph: Tables, operation: Operation) -> bool:
     """Whether an operation quantizes its float input by the range of all its values."""
     if not has_weights(operation):
         return False
@@ -177,7 +116,7 @@ def _elementwise(shapes, made) -> Effect:
     return Pointwise()
 
 
-def _reduction(graph: Graph, operation: Operation) -> Effect:
+def _reduction(graph: Tables, operation: Operation) -> Effect:
     axes = graph.constant(operation, 1)
     rank = len(graph.tensors[operation.inputs[0]].shape)
     over = {3} if axes is None else {int(i) % rank for i in axes.ravel()}
@@ -186,7 +125,7 @@ def _reduction(graph: Graph, operation: Operation) -> Effect:
     return Barrier(GLOBAL)
 
 
-def _reshape(graph: Graph, operation: Operation) -> Effect:
+def _reshape(graph: Tables, operation: Operation) -> Effect:
     old = graph.tensors[operation.inputs[0]].map_shape
     new = graph.tensors[operation.outputs[0]].map_shape
     if len(old) == len(new) == 4 and old[:2] == new[:2] == (1, old[1]) and old[2] and new[2]:
@@ -195,7 +134,7 @@ def _reshape(graph: Graph, operation: Operation) -> Effect:
     return Barrier("it puts values at other positions")
 
 
-def _window(graph: Graph, operation: Operation, kernel, dilation=(1, 1)):
+def _window(graph: Tables, operation: Operation, kernel, dilation=(1, 1)):
     """Windows along rows and columns, and whether anything is padded; `None` if sizes differ."""
     old = graph.tensors[operation.inputs[0]].shape
     new = graph.tensors[operation.outputs[0]].shape
@@ -216,7 +155,7 @@ def _window(graph: Graph, operation: Operation, kernel, dilation=(1, 1)):
     return windows[0], windows[1], padded
 
 
-def _convolution(graph: Graph, operation: Operation) -> Effect:
+def _convolution(graph: Tables, operation: Operation) -> Effect:
     weights = graph.tensors[operation.inputs[1]].shape
     first = 4 if operation.name == "CONV_2D" else 5  # where the options have the dilation
     dilation = graph.option(operation, first + 1, "<i", 1), graph.option(operation, first, "<i", 1)
@@ -231,7 +170,7 @@ def _convolution(graph: Graph, operation: Operation) -> Effect:
     return Windowed(found[0], found[1], border, padded=found[2])
 
 
-def _pool(graph: Graph, operation: Operation) -> Effect:
+def _pool(graph: Tables, operation: Operation) -> Effect:
     kernel = graph.option(operation, 4, "<i"), graph.option(operation, 3, "<i")
     found = _window(graph, operation, kernel)
     if found is None:
@@ -246,7 +185,7 @@ def _pool(graph: Graph, operation: Operation) -> Effect:
     return Windowed(rows, cols, float(lowest), padded=padded)
 
 
-def _pad(graph: Graph, operation: Operation) -> Effect:
+def _pad(graph: Tables, operation: Operation) -> Effect:
     pads = graph.constant(operation, 1)
     source = graph.tensors[operation.inputs[0]]
     if pads is None or pads.shape != (4, 2) or pads.min() < 0 or pads.max() > _MOST_PADDED:
@@ -267,13 +206,13 @@ def _pad(graph: Graph, operation: Operation) -> Effect:
     return Windowed(rows, cols, border, pads=True)
 
 
-def _padded_fits(graph: Graph, operation: Operation, pads: np.ndarray) -> bool:
+def _padded_fits(graph: Tables, operation: Operation, pads: np.ndarray) -> bool:
     old = graph.tensors[operation.inputs[0]].shape
     new = graph.tensors[operation.outputs[0]].shape
     return len(old) == 4 and new == tuple((np.array(old) + pads.sum(1)).tolist())
 
 
-def _mirror_pad(graph: Graph, operation: Operation) -> Effect:
+def _mirror_pad(graph: Tables, operation: Operation) -> Effect:
     pads = graph.constant(operation, 1)
     shape = graph.tensors[operation.inputs[0]].shape
     if pads is None or pads.shape != (4, 2) or pads[[0, 3]].any():
@@ -287,7 +226,7 @@ def _mirror_pad(graph: Graph, operation: Operation) -> Effect:
     return Followed(rows, cols)
 
 
-def _resize(graph: Graph, operation: Operation) -> Effect:
+def _resize(graph: Tables, operation: Operation) -> Effect:
     old = graph.tensors[operation.inputs[0]].shape
     new = graph.tensors[operation.outputs[0]].shape
     size = graph.constant(operation, 1)
@@ -300,7 +239,7 @@ def _resize(graph: Graph, operation: Operation) -> Effect:
     return Followed(rows, cols)
 
 
-def _blocks(graph: Graph, operation: Operation) -> Effect:
+def _blocks(graph: Tables, operation: Operation) -> Effect:
     old = graph.tensors[operation.inputs[0]].shape
     new = graph.tensors[operation.outputs[0]].shape
     block = graph.option(operation, 0, "<i")
@@ -310,7 +249,7 @@ def _blocks(graph: Graph, operation: Operation) -> Effect:
     return Followed(joined(old[1], new[1]), joined(old[2], new[2]))
 
 
-def _transposed(graph: Graph, operation: Operation) -> Effect:
+def _transposed(graph: Tables, operation: Operation) -> Effect:
     if graph.constant(operation, 0) is None:
         return Barrier("the size of its output is computed")
     if is_dynamic_range(graph, operation):
@@ -331,7 +270,7 @@ def _transposed(graph: Graph, operation: Operation) -> Effect:
     return Followed(axes[0], axes[1])
 
 
-def _fully_connected(graph: Graph, operation: Operation) -> Effect:
+def _fully_connected(graph: Tables, operation: Operation) -> Effect:
     old = graph.tensors[operation.inputs[0]].shape
     new = graph.tensors[operation.outputs[0]].shape
     keeps = graph.option(operation, 2) and len(old) == 4 and old[:3] == new[:3]
@@ -340,7 +279,7 @@ def _fully_connected(graph: Graph, operation: Operation) -> Effect:
     return Pointwise() if keeps else Barrier(GLOBAL)
 
 
-def _slice(graph: Graph, operation: Operation) -> Effect:
+def _slice(graph: Tables, operation: Operation) -> Effect:
     old = graph.tensors[operation.inputs[0]].shape
     begin = graph.constant(operation, 1)
     if begin is None or len(old) != 4 or begin.size != 4:

@@ -5,13 +5,15 @@ which has only three values in an image.
 """
 
 import dataclasses
+from typing import TypeVar
 
-from keras_seqpar.selective.litert_engine.graph import Graph, Operation
+from keras_seqpar.selective.litert_engine.tables import Operation, Tables
 
+SomeTables = TypeVar("SomeTables", bound=Tables)
 _ELEMENTWISE = {"ADD", "SUB", "MUL", "DIV", "QUANTIZE", "DEQUANTIZE", "CAST", "RELU", "RELU6"}
 
 
-def mark_rows(graph: Graph) -> Graph:
+def mark_rows(graph: SomeTables) -> SomeTables:
     """The graph with `positions` set for maps of that kind, and for constants that go with them."""
     found: dict[int, tuple[int, ...]] = {}
     constants: dict[int, tuple[int, ...]] = {}
@@ -41,7 +43,7 @@ def mark_rows(graph: Graph) -> Graph:
     return dataclasses.replace(graph, tensors=tuple(tensors))
 
 
-def _positions(graph: Graph, operation: Operation, found: dict) -> tuple[int, ...] | None:
+def _positions(graph: Tables, operation: Operation, found: dict) -> tuple[int, ...] | None:
     """The positions of what an operation makes, if its rows are one axis."""
     if len(operation.outputs) != 1 or not operation.inputs:
         return None

@@ -8,11 +8,7 @@ import numpy as np
 from keras_seqpar.selective.litert_engine.content import of_crop_run, of_whole_run, shape_of_crop
 from keras_seqpar.selective.planning.boxes import Box
 from keras_seqpar.selective.planning.plan import CropRun, Plan, WholeRun
-
-# What starting a run once more costs, in multiply-accumulates: Python, resizing and copying take
-# about 100 microseconds, in which one core does this many in int8, or in float32.
-START = {True: 8e6, False: 3e6}
-COPY = 32.0  # of one byte that is copied in or out, in multiply-accumulates
+from keras_seqpar.selective.planning.sessions import CropSession, Sessions, WholeSession
 
 Maps = Mapping[int, np.ndarray]
 Interpreters = Callable[[bytes], Any]  # makes an interpreter of the content of a file
@@ -60,7 +56,26 @@ class Session:
         self._engine.invoke()
 
 
-class CropSession:
+class FileSessions(Sessions):
+    """Runs as files in interpreters; the maps are NumPy arrays.
+
+    Args:
+        make: makes an interpreter from a file's content.
+    """
+
+    def __init__(self, make: Interpreters):
+        self._make = make
+
+    def crops(self, plan: Plan, run: CropRun) -> CropSession:
+        """See `Sessions`."""
+        return FileCropSession(plan, run, self._make)
+
+    def whole(self, plan: Plan, run: WholeRun) -> WholeSession:
+        """See `Sessions`."""
+        return FileWholeSession(plan, run, self._make)
+
+
+class FileCropSession(CropSession):
     """A run on crops of the stored maps.
 
     Args:
@@ -70,50 +85,22 @@ class CropSession:
     """
 
     def __init__(self, plan: Plan, run: CropRun, make: Interpreters):
-        self.run = run
-        self._plan, self._make = plan, make
+        super().__init__(plan, run)
+        self._make = make
         self._session: Session | None = None
         self._size: tuple[int, int] | None = None  # of the outputs that it is made for now
-        tensors = plan.graph.tensors
-        read = sum(
-            tensors[x.reader].dtype.itemsize
-            * tensors[x.reader].map_shape[-1]
-            * x.rows.stride
-            * x.cols.stride
-            for x in run.sources
-        )
-        written = sum(tensors[i].dtype.itemsize * tensors[i].map_shape[-1] for i in run.outputs)
-        self.per_position = run.macs + COPY * (read + written)
-        is_integer = any(tensors[i].dtype.kind in "iu" for i in run.outputs)
-        self.start = START[is_integer]
-
-    def cost(self, height: int, width: int) -> float:
-        """The cost of computing a box of outputs, in multiply-accumulates."""
-        return self.start + self.per_position * height * width
-
-    def boxes(self, changed: Mapping[int, Sequence[Box]]) -> list[Box]:
-        """The boxes of outputs that read what changed; they may overlap."""
-        found: dict[Box, None] = {}
-        rows, cols = self.run.grid
-        for source in self.run.sources:
-            for top, left, bottom, right in changed.get(source.tensor, ()):
-                top, bottom = source.rows.outputs(top, bottom, rows)
-                left, right = source.cols.outputs(left, right, cols)
-                if top < bottom and left < right:
-                    found[top, left, bottom, right] = None
-        return list(found)
 
     def load(self) -> Session:
         """Makes its interpreter for the whole grid, where there is none yet."""
         if self._session is None:
-            self._session = Session(self._make, of_crop_run(self._plan, self.run))
+            self._session = Session(self._make, of_crop_run(self.plan, self.run))
             self._fit(self._session, self.run.grid)
         return self._session
 
     def _fit(self, session: Session, size: tuple[int, int]) -> None:
         if size != self._size:
             self._size = None
-            session.fit([shape_of_crop(self._plan, x, size) for x in self.run.sources])
+            session.fit([shape_of_crop(self.plan, x, size) for x in self.run.sources])
             self._size = size
 
     def compute(self, box: Box, maps: Maps, vectors: Maps) -> None:
@@ -132,7 +119,7 @@ class CropSession:
             part[...] = session.output(i).reshape(part.shape)
 
 
-class WholeSession:
+class FileWholeSession(WholeSession):
     """A run on whole maps.
 
     Args:
@@ -142,29 +129,16 @@ class WholeSession:
     """
 
     def __init__(self, plan: Plan, run: WholeRun, make: Interpreters):
-        self.run = run
-        self._plan, self._make = plan, make
+        super().__init__(plan, run)
+        self._make = make
         self._session: Session | None = None
 
     def load(self) -> Session:
         """Makes its interpreter, where there is none yet."""
         if self._session is None:
-            self._session = Session(self._make, of_whole_run(self._plan, self.run))
+            self._session = Session(self._make, of_whole_run(self.plan, self.run))
             self._session.fit([])
         return self._session
-
-    def boxes(self, changed: Mapping[int, Sequence[Box]]) -> list[Box]:
-        """The boxes of outputs that read what changed, for a run with known spans."""
-        found: dict[Box, None] = {}
-        assert self.run.rows is not None and self.run.cols is not None
-        rows, cols = self._plan.graph.tensors[self.run.outputs[0]].grid
-        for i in self.run.inputs:
-            for top, left, bottom, right in changed.get(i, ()):
-                top, bottom = self.run.rows.outputs(top, bottom, rows)
-                left, right = self.run.cols.outputs(left, right, cols)
-                if top < bottom and left < right:
-                    found[top, left, bottom, right] = None
-        return list(found)
 
     def compute(self, maps: Maps) -> Iterator[tuple[int, np.ndarray]]:
         """Computes all; yields number and value of every output, which must be copied."""

@@ -3,14 +3,14 @@
 import dataclasses
 import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from keras_seqpar.selective.litert_engine.operations import macs_of
-from keras_seqpar.selective.litert_engine.sessions import CropSession, Interpreters, WholeSession
 from keras_seqpar.selective.planning.boxes import Box, merged
 from keras_seqpar.selective.planning.passes import FILE, RUNS, Passes
 from keras_seqpar.selective.planning.plan import CropRun, Plan, View, WholeRun
+from keras_seqpar.selective.planning.sessions import CropSession, Sessions, WholeSession
 
 Changed = Mapping[int, Sequence[Box]]
 
@@ -39,7 +39,7 @@ class Engine:
 
     Args:
         plan: how the graph is computed.
-        make: makes an interpreter of the content of a file.
+        sessions: makes what runs the pieces of the plan.
         try_file: whether the file as a whole may be loaded as well, if that is faster where
             everything changes.
 
@@ -48,24 +48,24 @@ class Engine:
         outputs: number of an output of the graph -> its values.
     """
 
-    def __init__(self, plan: Plan, make: Interpreters, *, try_file: bool = True):
+    def __init__(self, plan: Plan, sessions: Sessions, *, try_file: bool = True):
         self.plan = plan
-        self._make = make
+        self._sessions = sessions
         self._steps: list[CropSession | WholeSession | View] = [
-            CropSession(plan, step, make)
+            sessions.crops(plan, step)
             if isinstance(step, CropRun)
-            else WholeSession(plan, step, make)
+            else sessions.whole(plan, step)
             if isinstance(step, WholeRun)
             else step
             for step in plan.steps
         ]
-        self._dense = WholeSession(plan, plan.dense, make) if plan.dense else None
-        self._of_extras = WholeSession(plan, plan.of_extras, make) if plan.of_extras else None
+        self._dense = sessions.whole(plan, plan.dense) if plan.dense else None
+        self._of_extras = sessions.whole(plan, plan.of_extras) if plan.of_extras else None
         self._whole_file: WholeSession | None = None
         self._passes = Passes(try_file)
-        self.maps: dict[int, np.ndarray] = {}
-        self._vectors: dict[int, np.ndarray] = {}
-        self._values: dict[int, np.ndarray] = {}  # outputs without positions
+        self.maps: dict[int, Any] = {}
+        self._vectors: dict[int, Any] = {}
+        self._values: dict[int, Any] = {}  # outputs without positions
         self.everything = self._everything()
 
     @property
@@ -80,7 +80,8 @@ class Engine:
         for i in self.plan.graph.outputs:
             tensor = self.plan.graph.tensors[i]
             known = next((x[i] for x in (self._values, self.maps, self._vectors) if i in x), None)
-            found[i] = (tensor.values() if known is None else known).reshape(tensor.shape).copy()
+            found[i] = tensor.values() if known is None else self._sessions.read(known)
+            found[i] = found[i].reshape(tensor.shape).copy()
         return found
 
     @property
@@ -151,20 +152,35 @@ class Engine:
         """Allocates the stored maps."""
         graph, self.maps = self.plan.graph, {}
         for i in self.plan.stored:
-            self.maps[i] = np.zeros(graph.tensors[i].map_shape, graph.tensors[i].dtype)
+            zeros = np.zeros(graph.tensors[i].map_shape, graph.tensors[i].dtype)
+            self.maps[i] = self._sessions.keep(zeros)
         for i in self.plan.constant_maps:
             values, shape = graph.tensors[i].values(), graph.tensors[i].map_shape
-            self.maps[i] = values.reshape((1,) * (4 - len(shape)) + shape)
+            self.maps[i] = self._sessions.keep(values.reshape((1,) * (4 - len(shape)) + shape))
         for step in self.plan.steps:
             if isinstance(step, View):
                 shape = graph.tensors[step.output].map_shape
                 self.maps[step.output] = self.maps[step.source].reshape(shape)
 
+    def read(self, i: int) -> np.ndarray:
+        """A copy of a stored map."""
+        return self._sessions.read(self.maps[i]).copy()
+
+    def set_frame(self, box: Box, values: np.ndarray) -> None:
+        """Writes a box of the frame into its stored map.
+
+        Args:
+            box: the box.
+            values: `(height, width, channels)` of the box, as the graph takes them.
+        """
+        frame = self.plan.frame
+        self.maps[frame] = self._sessions.write(self.maps[frame], box, values[None])
+
     def set_extras(self, values: Mapping[int, np.ndarray]) -> None:
         """Sets the inputs other than the frame; everything has to be computed after that."""
         self._vectors = dict(values)
         if self._of_extras is not None:
-            self._vectors |= _copies(self._of_extras, self._vectors)
+            self._vectors |= self._copies(self._of_extras, self._vectors)
 
     def compute(self, work: Work, *, must: str | None = None) -> str:
         """Computes what there is to do, or everything where that is faster.
@@ -199,10 +215,11 @@ class Engine:
             elif isinstance(step, WholeSession) and boxes:
                 for i, made in step.compute(self.maps):
                     for top, left, bottom, right in boxes:
-                        part = (slice(None), slice(top, bottom), slice(left, right))
-                        self.maps[i][part] = made[part]
+                        part = made[:, top:bottom, left:right]
+                        box = top, left, bottom, right
+                        self.maps[i] = self._sessions.write(self.maps[i], box, part)
         if work.dense and self._dense is not None:
-            self._values = _copies(self._dense, self.maps | self._vectors)
+            self._values = self._copies(self._dense, self.maps | self._vectors)
 
     def _compute_file(self) -> bool:
         """Runs the whole file with the stored maps as outputs; whether it was loaded before."""
@@ -214,20 +231,21 @@ class Engine:
                 operations=tuple(range(len(plan.graph.operations))),
                 inputs=tuple(plan.graph.inputs),
                 outputs=(*made, *values),
-                macs=sum(macs_of(plan.graph, x) for x in plan.graph.operations),
+                macs=plan.macs,
             )
-            self._whole_file = WholeSession(plan, run, self._make)
+            self._whole_file = self._sessions.whole(plan, run)
         for i, value in self._whole_file.compute(self.maps | self._vectors):
             if i in self.maps:
-                self.maps[i][...] = value.reshape(self.maps[i].shape)
+                shape = plan.graph.tensors[i].map_shape
+                whole = 0, 0, shape[1], shape[2]
+                self.maps[i] = self._sessions.write(self.maps[i], whole, value.reshape(shape))
             else:
-                self._values[i] = value.copy()
+                self._values[i] = self._sessions.read(value).copy()
         return warm
 
-
-def _copies(session: WholeSession, values: Mapping[int, np.ndarray]) -> dict[int, np.ndarray]:
-    """Copies of the outputs of a run on whole maps."""
-    return {i: value.copy() for i, value in session.compute(values)}
+    def _copies(self, session: WholeSession, values: Mapping[int, Any]) -> dict[int, np.ndarray]:
+        """Copies of the outputs of a run on whole maps."""
+        return {i: self._sessions.read(x).copy() for i, x in session.compute(values)}
 
 
 def _through(step: View, boxes: Sequence[Box], plan: Plan) -> list[Box]:

@@ -1,9 +1,12 @@
 """What a stream computes, and in which pieces."""
 
 import dataclasses
+from typing import Generic, TypeVar
 
-from keras_seqpar.selective.litert_engine.graph import Graph
 from keras_seqpar.selective.planning.axes import Axis, Window
+from keras_seqpar.selective.planning.graph import Graph
+
+SomeGraph = TypeVar("SomeGraph", bound=Graph)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +91,7 @@ class View:
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class Plan(Generic[SomeGraph]):
     """How a stream computes a graph.
 
     Args:
@@ -102,7 +105,7 @@ class Plan:
         macs: multiply-accumulates of the graph.
     """
 
-    graph: Graph
+    graph: SomeGraph
     frame: int
     extras: tuple[int, ...]
     steps: tuple[CropRun | WholeRun | View, ...]

@@ -9,33 +9,29 @@ level of its inputs. Operations of one level whose outputs have the same size ar
 import dataclasses
 from collections.abc import Iterable
 
-from keras_seqpar.selective.litert_engine.graph import Graph, refusing_damage
-from keras_seqpar.selective.litert_engine.operations import (
+from keras_seqpar.selective.planning.axes import ONE_ROW, SAME_POSITION
+from keras_seqpar.selective.planning.effects import (
     Barrier,
     Effect,
     Followed,
     Pointwise,
     Relabeled,
     Windowed,
-    effect_of,
-    has_weights,
-    macs_of,
 )
-from keras_seqpar.selective.litert_engine.rows import mark_rows
-from keras_seqpar.selective.planning.axes import ONE_ROW, SAME_POSITION
-from keras_seqpar.selective.planning.plan import CropRun, Plan, Source, View, WholeRun
+from keras_seqpar.selective.planning.graph import Graph
+from keras_seqpar.selective.planning.plan import CropRun, Plan, SomeGraph, Source, View, WholeRun
 
 _VARIES = "it combines the map with values that depend on all positions"
 
 
-def make_plan(graph: Graph) -> Plan:
+def make_plan(graph: SomeGraph) -> Plan[SomeGraph]:
     """Cuts a graph into runs.
 
     Raises:
         ValueError: the graph has no input that is an image, or is damaged.
     """
-    with refusing_damage(graph.path):
-        return _Planner(mark_rows(graph)).plan()
+    with graph.refusing_damage():
+        return _Planner(graph).plan()
 
 
 def find_frame(graph: Graph) -> int:
@@ -49,19 +45,19 @@ def find_frame(graph: Graph) -> int:
     if not images:
         shapes = [graph.tensors[i].shape for i in graph.inputs]
         raise ValueError(
-            f"{graph.path.name} has no input for frames: its inputs have the shapes {shapes}. "
+            f"{graph.name} has no input for frames: its inputs have the shapes {shapes}. "
             "Wanted: (1, height, width, channels)."
         )
     frame = max(images, key=lambda i: graph.tensors[i].nbytes)
     shape = graph.tensors[frame].shape
     if shape[0] != 1 or min(shape) < 1:
         raise ValueError(
-            f"{graph.path.name} takes frames of the shape {shape}. Streams need files for one "
+            f"{graph.name} takes frames of the shape {shape}. Streams need files for one "
             "frame at a time: (1, height, width, channels)."
         )
     if shape[1:3] == (1, 1):
         raise ValueError(
-            f"{graph.path.name} was converted for frames of an open size. Convert it for the size "
+            f"{graph.name} was converted for frames of an open size. Convert it for the size "
             "of the frames."
         )
     return frame
@@ -121,7 +117,7 @@ class _Planner:
             of_extras=of_extras,
             dense=dense,
             barriers=self.barriers,
-            macs=sum(macs_of(self.graph, x) for x in self.graph.operations),
+            macs=sum(self.graph.macs_of(x) for x in self.graph.operations),
         )
 
     def _sort(self, number: int) -> None:
@@ -165,13 +161,13 @@ class _Planner:
     def _effect(self, number: int, moving: list[int]) -> Effect:
         """What an operation does to positions, given what its inputs depend on."""
         graph, operation = self.graph, self.graph.operations[number]
-        effect = effect_of(graph, operation)
+        effect = graph.effect_of(operation)
         made = graph.tensors[operation.outputs[0]].map_shape
         if isinstance(effect, Pointwise) and any(
             graph.tensors[i].map_shape[:3] != made[:3] for i in moving
         ):
             return Barrier(_VARIES)
-        if has_weights(operation) and not isinstance(effect, Barrier):
+        if graph.has_weights(operation) and not isinstance(effect, Barrier):
             if len(moving) > 1 or self.vectors.intersection(operation.inputs):
                 return Barrier("its weights are computed")
         if isinstance(effect, Windowed):
@@ -192,7 +188,7 @@ class _Planner:
             return False
         for reader in self.readers.get(output, ()):
             operation = self.graph.operations[reader]
-            effect = effect_of(self.graph, operation)
+            effect = self.graph.effect_of(operation)
             if not isinstance(effect, Windowed) or effect.pads:
                 return False
             if effect.padded and effect.border != pad.border:
@@ -240,7 +236,7 @@ class _Planner:
             for i in sorted(made)
             if i in graph.outputs or any(n not in inside for n in self._real_readers(i))
         ]
-        macs = sum(macs_of(graph, graph.operations[n]) for n in numbers)
+        macs = sum(graph.macs_of(graph.operations[n]) for n in numbers)
         return CropRun(
             operations=self._with_constants(numbers),
             sources=tuple(sources),
@@ -299,7 +295,7 @@ class _Planner:
                 for i in sorted(made)
                 if i in graph.outputs or any(n not in inside for n in self._real_readers(i))
             ),
-            macs=sum(macs_of(graph, graph.operations[n]) for n in numbers),
+            macs=sum(graph.macs_of(graph.operations[n]) for n in numbers),
         )
 
     def _with_constants(self, numbers: list[int]) -> tuple[int, ...]:

@@ -10,8 +10,7 @@ import numpy as np
 
 from keras_seqpar.mobile.runtime.interpreters import find_interpreter
 from keras_seqpar.selective.litert_engine.flatbuffer_writer import Scalar, write
-from keras_seqpar.selective.litert_engine.graph import TYPES
-from keras_seqpar.selective.litert_engine.operation_names import OPERATION_NAMES
+from keras_seqpar.selective.litert_engine.tables import OPERATION_NAMES, TYPES
 
 SAME, VALID = 0, 1
 NUMBERS = {np.dtype(name): number for number, name in TYPES.items()}

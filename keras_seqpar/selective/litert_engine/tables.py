@@ -1,0 +1,173 @@
+"""Tensors and operations, as a .tflite file holds them."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from keras_seqpar.mobile.runtime.flatbuffer_reader import FlatbufferReader
+from keras_seqpar.selective.planning import graph as planning
+
+# Number of a TensorType in schema.fbs -> NumPy's type; others are not computed with by NumPy.
+TYPES = {
+    0: "float32",
+    1: "float16",
+    2: "int32",
+    3: "uint8",
+    4: "int64",
+    6: "bool",
+    7: "int16",
+    9: "int8",
+    10: "float64",
+    15: "uint32",
+    16: "uint16",
+}
+# Names of the built-in operations, as BuiltinOperator of schema.fbs numbers them.
+OPERATION_NAMES = """
+ADD AVERAGE_POOL_2D CONCATENATION CONV_2D DEPTHWISE_CONV_2D DEPTH_TO_SPACE DEQUANTIZE
+EMBEDDING_LOOKUP FLOOR FULLY_CONNECTED HASHTABLE_LOOKUP L2_NORMALIZATION L2_POOL_2D
+LOCAL_RESPONSE_NORMALIZATION LOGISTIC LSH_PROJECTION LSTM MAX_POOL_2D MUL RELU RELU_N1_TO_1
+RELU6 RESHAPE RESIZE_BILINEAR RNN SOFTMAX SPACE_TO_DEPTH SVDF TANH CONCAT_EMBEDDINGS SKIP_GRAM
+CALL CUSTOM EMBEDDING_LOOKUP_SPARSE PAD UNIDIRECTIONAL_SEQUENCE_RNN GATHER BATCH_TO_SPACE_ND
+SPACE_TO_BATCH_ND TRANSPOSE MEAN SUB DIV SQUEEZE UNIDIRECTIONAL_SEQUENCE_LSTM STRIDED_SLICE
+BIDIRECTIONAL_SEQUENCE_RNN EXP TOPK_V2 SPLIT LOG_SOFTMAX DELEGATE BIDIRECTIONAL_SEQUENCE_LSTM
+CAST PRELU MAXIMUM ARG_MAX MINIMUM LESS NEG PADV2 GREATER GREATER_EQUAL LESS_EQUAL SELECT
+SLICE SIN TRANSPOSE_CONV SPARSE_TO_DENSE TILE EXPAND_DIMS EQUAL NOT_EQUAL LOG SUM SQRT RSQRT
+SHAPE POW ARG_MIN FAKE_QUANT REDUCE_PROD REDUCE_MAX PACK LOGICAL_OR ONE_HOT LOGICAL_AND
+LOGICAL_NOT UNPACK REDUCE_MIN FLOOR_DIV REDUCE_ANY SQUARE ZEROS_LIKE FILL FLOOR_MOD RANGE
+RESIZE_NEAREST_NEIGHBOR LEAKY_RELU SQUARED_DIFFERENCE MIRROR_PAD ABS SPLIT_V UNIQUE CEIL
+REVERSE_V2 ADD_N GATHER_ND COS WHERE RANK ELU REVERSE_SEQUENCE MATRIX_DIAG QUANTIZE
+MATRIX_SET_DIAG ROUND HARD_SWISH IF WHILE NON_MAX_SUPPRESSION_V4 NON_MAX_SUPPRESSION_V5
+SCATTER_ND SELECT_V2 DENSIFY SEGMENT_SUM BATCH_MATMUL PLACEHOLDER_FOR_GREATER_OP_CODES CUMSUM
+CALL_ONCE BROADCAST_TO RFFT2D CONV_3D IMAG REAL COMPLEX_ABS HASHTABLE HASHTABLE_FIND
+HASHTABLE_IMPORT HASHTABLE_SIZE REDUCE_ALL CONV_3D_TRANSPOSE VAR_HANDLE READ_VARIABLE
+ASSIGN_VARIABLE BROADCAST_ARGS RANDOM_STANDARD_NORMAL BUCKETIZE RANDOM_UNIFORM MULTINOMIAL
+GELU DYNAMIC_UPDATE_SLICE RELU_0_TO_1 UNSORTED_SEGMENT_PROD UNSORTED_SEGMENT_MAX
+UNSORTED_SEGMENT_SUM ATAN2 UNSORTED_SEGMENT_MIN SIGN BITCAST BITWISE_XOR RIGHT_SHIFT
+STABLEHLO_LOGISTIC STABLEHLO_ADD STABLEHLO_DIVIDE STABLEHLO_MULTIPLY STABLEHLO_MAXIMUM
+STABLEHLO_RESHAPE STABLEHLO_CLAMP STABLEHLO_CONCATENATE STABLEHLO_BROADCAST_IN_DIM
+STABLEHLO_CONVOLUTION STABLEHLO_SLICE STABLEHLO_CUSTOM_CALL STABLEHLO_REDUCE STABLEHLO_ABS
+STABLEHLO_AND STABLEHLO_COSINE STABLEHLO_EXPONENTIAL STABLEHLO_FLOOR STABLEHLO_LOG
+STABLEHLO_MINIMUM STABLEHLO_NEGATE STABLEHLO_OR STABLEHLO_POWER STABLEHLO_REMAINDER
+STABLEHLO_RSQRT STABLEHLO_SELECT STABLEHLO_SUBTRACT STABLEHLO_TANH STABLEHLO_SCATTER
+STABLEHLO_COMPARE STABLEHLO_CONVERT STABLEHLO_DYNAMIC_SLICE STABLEHLO_DYNAMIC_UPDATE_SLICE
+STABLEHLO_PAD STABLEHLO_IOTA STABLEHLO_DOT_GENERAL STABLEHLO_REDUCE_WINDOW STABLEHLO_SORT
+STABLEHLO_WHILE STABLEHLO_GATHER STABLEHLO_TRANSPOSE DILATE STABLEHLO_RNG_BIT_GENERATOR
+REDUCE_WINDOW STABLEHLO_COMPOSITE STABLEHLO_SHIFT_LEFT STABLEHLO_CBRT STABLEHLO_CASE
+""".split()
+
+
+@dataclasses.dataclass(frozen=True)
+class Tensor(planning.Tensor):
+    """A tensor of a file.
+
+    Args:
+        data: its bytes where it is constant, else `None`.
+        type: number of its `TensorType`.
+        scales: scales of its quantization; empty without.
+        zeros: zero points, as many as scales.
+        axis: along which scales differ.
+    """
+
+    data: memoryview | None
+    type: int
+    scales: np.ndarray
+    zeros: np.ndarray
+    axis: int
+
+    @property
+    def dtype(self) -> np.dtype:
+        """NumPy's type.
+
+        Raises:
+            KeyError: NumPy has none, as for int4; see `is_known`.
+        """
+        return np.dtype(TYPES[self.type])
+
+    @property
+    def is_known(self) -> bool:
+        """Whether NumPy has the type of its values."""
+        return self.type in TYPES
+
+    @property
+    def zero(self) -> int:
+        """The integer that stands for 0."""
+        return int(self.zeros[0]) if len(self.zeros) else 0
+
+    def values(self) -> np.ndarray:
+        """The values of a constant."""
+        assert self.data is not None
+        return np.frombuffer(self.data, self.dtype).reshape(self.shape)
+
+
+@dataclasses.dataclass(frozen=True)
+class Operation(planning.Operation):
+    """An operation of a file; its name is that of the built-in operation, or the custom one.
+
+    Args:
+        code: number of its operator code.
+        options_type: number of its `BuiltinOptions`.
+        options: position of its options in the file; `None` where it has none.
+        custom: options of a custom operation.
+    """
+
+    code: int
+    options_type: int
+    options: int | None
+    custom: bytes
+
+
+@dataclasses.dataclass(frozen=True)
+class OperatorCode:
+    """A kind of operation: number of the built-in one, name of the custom one, version."""
+
+    builtin: int
+    custom: bytes
+    version: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Tables(planning.Graph):
+    """The graph of a file, as its tables hold it.
+
+    Args:
+        path: the file.
+        sha256: hash of its content.
+        about: what it states about itself, see `mobile.Runner`; empty for files of others.
+        reader: its flatbuffer.
+        codes: the kinds of operations of the file.
+        signature: key of the signature, or `None` for the first graph of a file without.
+    """
+
+    tensors: tuple[Tensor, ...]
+    operations: tuple[Operation, ...]
+    path: Path
+    sha256: str
+    about: dict
+    reader: FlatbufferReader
+    codes: tuple[OperatorCode, ...]
+    signature: str | None
+
+    @property
+    def name(self) -> str:
+        """The name of the file."""
+        return self.path.name
+
+    @property
+    def fingerprint(self) -> str:
+        """The SHA-256 of the file, with the signature that runs if it has any."""
+        return self.sha256 + (f":{self.signature}" if self.signature is not None else "")
+
+    def option(self, operation: Operation, field: int, form: str = "<b", default=0):
+        """A number in the options of an operation."""
+        if operation.options is None:
+            return default
+        slot = self.reader.slot(operation.options, field)
+        return default if slot is None else self.reader.number(form, slot)
+
+    def constant(self, operation: Operation, index: int) -> np.ndarray | None:
+        """The values of an input of an operation; `None` if it is missing or not constant."""
+        if index >= len(operation.inputs) or operation.inputs[index] < 0:
+            return None
+        tensor = self.tensors[operation.inputs[index]]
+        return tensor.values() if tensor.data is not None and tensor.is_known else None

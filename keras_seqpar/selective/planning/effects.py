@@ -1,0 +1,69 @@
+"""What an operation does to positions.
+
+Every operation is one of these:
+
+- `Windowed`: outputs read a window of the first input. It runs on crops, with no padding of its
+  own: what lies outside of the map is filled with `border`.
+- `Pointwise`: an output reads the same position of its inputs. It runs on crops.
+- `Followed`: a change reaches known outputs, but the operation runs on whole maps.
+- `Relabeled`: the same values in the same order under another shape. Nothing runs.
+- `Barrier`: an output may read every position. It, and what reads its result, runs on whole maps
+  for every change.
+"""
+
+import dataclasses
+
+from keras_seqpar.selective.planning.axes import Axis, Window
+
+GLOBAL = "every output reads all positions"
+UNKNOWN = "no rule says which positions it reads"
+
+
+@dataclasses.dataclass(frozen=True)
+class Windowed:
+    """Outputs read windows of the first input.
+
+    Args:
+        rows: the window along the rows.
+        cols: the window along the columns.
+        border: the value outside of the map.
+        padded: some windows reach outside of the map.
+        pads: the operation does nothing but pad.
+    """
+
+    rows: Window
+    cols: Window
+    border: float
+    padded: bool = True
+    pads: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Pointwise:
+    """Outputs read the same position of all inputs with positions."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Followed:
+    """Runs on whole maps; a change reaches known outputs."""
+
+    rows: Axis
+    cols: Axis
+
+
+@dataclasses.dataclass(frozen=True)
+class Relabeled:
+    """Another shape for the same values."""
+
+    rows: Axis
+    cols: Axis
+
+
+@dataclasses.dataclass(frozen=True)
+class Barrier:
+    """Outputs may read every position; `reason` says why."""
+
+    reason: str
+
+
+Effect = Windowed | Pointwise | Followed | Relabeled | Barrier
