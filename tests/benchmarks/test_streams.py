@@ -1,43 +1,83 @@
-"""The benchmark of streams runs, compares with the dense network and refuses bad flags."""
+"""The benchmark of streams: rivals in one run, videos, files that are made once, bad flags."""
 
 import json
 
-import keras
+import numpy as np
 import pytest
 
-from tests import commands
+from keras_seqpar.data.video import VideoWriter
+from tests import commands, harness
 
 pytest.importorskip("absl")
+pytest.importorskip("ai_edge_litert")
 
+pytestmark = pytest.mark.only_backend("tensorflow")
 STREAMS = "benchmarks/streams.py"
 
 
-def test_the_benchmark_prints_a_table_and_writes_a_figure(capsys, tmp_path):
-    flags = ["--network=resnet18", "--width=0.125", "--size=32", "--shares=0.02", "--runs=2"]
-    flags += ["--mode=positions"]
-    first, second = tmp_path / "first", tmp_path / "second"
-    assert commands.call(STREAMS, *flags, f"--output={first}") == 0
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "net.keras"
+    harness.network(("cat", "dog"), include_preprocessing=True).save(path)
+    return path
+
+
+def test_all_rivals_in_one_run(saved, tmp_path, capsys):
+    flags = [f"--network={saved}", "--size=32", "--rivals=int8,float32", "--runs=2"]
+    flags += ["--shares=0,0.05,1", f"--files={tmp_path}", f"--json={tmp_path / 'found.json'}"]
+    assert commands.call(STREAMS, *flags) == 0
     printed = capsys.readouterr().out
-    assert "resnet18 at 32 pixels" in printed
-    assert "the stream keeps 0." in printed
-    row = printed.splitlines()[-1].split()
-    assert row[0] == "2.0%"
-    assert float(row[5]) < 1e-5
-    assert row[6] == "positions"
-    written = json.loads((first / "selective.json").read_text("utf-8"))
-    assert written["flags"]["size"] == 32 and written["backend"] == keras.backend.backend()
-    assert written["flags"]["freeze"] is True
-    assert [found["mode"] for found in written["rows"]] == ["positions"]
-    assert commands.call(STREAMS, *flags, f"--output={second}", f"--beside={first}") == 0
-    for figure in (first / "selective.png", second / "selective.png"):
-        assert figure.stat().st_size > 1000
+    assert "net.keras, 32 pixels, 1 thread(s), 1 region(s):" in printed
+    assert "| changed | dense int8 ms | stream int8 ms | faster | bound | mode | wrong |" in printed
+    found = json.loads((tmp_path / "found.json").read_text("utf-8"))
+    assert found["flags"]["size"] == 32
+    assert found["start"]["stream"]["first"] > 0 and "memory" in found["start"]["dense"]
+    none, some, every = found["rows"]
+    assert all(row["wrong"] == dict.fromkeys(row["wrong"], 0) for row in found["rows"])
+    assert set(none["mode"].values()) == {"cached"} and none["bound"]["stream int8"] is None
+    assert set(some["ms"]) == {f"{x} {y}" for x in ("dense", "stream") for y in NAMES}
+    assert every["bound"]["stream float32"] == 1 < some["bound"]["stream float32"]
+    (path,) = tmp_path.glob("net-*-32-int8.tflite")
+    written = path.stat().st_mtime_ns
+    more = [f"--network={saved}", "--size=32", "--runs=1", "--shares=0.1", "--regions=1,2"]
+    assert commands.call(STREAMS, *more, f"--files={tmp_path}") == 0
+    assert path.stat().st_mtime_ns == written  # made once
+    assert "2 region(s)" in capsys.readouterr().out
+    assert commands.call(STREAMS, f"--network={path}", "--runs=1", "--shares=0.1") == 0
+    assert "dense file ms" in capsys.readouterr().out
 
 
-def test_bad_flags(capsys):
+NAMES = ("int8", "float32")
+
+
+def test_videos(saved, tmp_path, capsys):
+    pytest.importorskip("cv2")
+    with VideoWriter(tmp_path / "box.mkv", 10) as writer:
+        for i in range(10):
+            frame = np.full((40, 48, 3), 60, "uint8")
+            frame[10:20, 4 + 3 * i : 12 + 3 * i] = (250, 40, 40)
+            writer.write(frame)
+    flags = [f"--network={saved}", "--size=32", f"--videos={tmp_path / 'box.mkv'}"]
+    flags += [f"--files={tmp_path}", f"--json={tmp_path / 'found.json'}"]
+    assert commands.call(STREAMS, *flags, "--threshold=0") == 0
+    assert "| box.mkv | 10 |" in capsys.readouterr().out
+    (row,) = json.loads((tmp_path / "found.json").read_text("utf-8"))["rows"]
+    assert row["wrong"] == 0 and row["same_top1"] == 1 and 0 < row["changed"] < 1
+    assert commands.call(STREAMS, *flags, "--threshold=30") == 0
+    (row,) = json.loads((tmp_path / "found.json").read_text("utf-8"))["rows"]
+    assert row["wrong"] == 0  # the output belongs to the accepted frame
+
+
+def test_bad_flags(tmp_path, capsys):
     for flags, words in (
-        (["--shares=0,1"], "above 0 and up to 1"),
+        (["--shares=0,2"], "--shares must be numbers from 0 to 1, got '2'"),
+        (["--regions=none"], "--regions must be numbers from 1"),
+        (["--rivals=torch"], "--rivals must be int8, float32 or both"),
+        (["--rivals=keras"], "--rivals must be int8, float32 or both"),
         (["--network=alexnet"], "alexnet"),
-        (["--beside=nowhere"], "nowhere has no selective.json"),
+        (["--network=missing.keras"], "no file missing.keras"),
+        (["--network=missing.tflite"], "missing.tflite"),
+        (["--videos=missing.avi"], "no file"),
     ):
-        assert commands.call(STREAMS, *flags) == 1
+        assert commands.call(STREAMS, *flags, f"--files={tmp_path}") == 1
         assert words in capsys.readouterr().err

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -74,7 +75,10 @@ def measure(
     found: list[Result] = []
     for count in dict.fromkeys(threads):
         loaded = [Runner(path, threads=count, interpreter=interpreter) for path in paths]
-        probes = [[_run_probe(path, count, interpreter) for path in paths] for _ in range(PROBES)]
+        probes = [
+            [in_own_process(__name__, "probe", str(path), count, interpreter) for path in paths]
+            for _ in range(PROBES)
+        ]
         turns = [[np.median(r.latency(runs, WARM_UP)) for r in loaded] for _ in range(rounds)]
         latencies = np.median(turns, axis=0)
         for i, file in enumerate(benchmark.files):
@@ -95,27 +99,39 @@ def measure(
 
 # Keras is blocked, as on a device without it: the process stays small.
 _PROBE = """
-import json, sys
+import importlib, json, sys
 sys.modules["keras"] = None
-from keras_seqpar.mobile.checking.measuring import probe
-print(json.dumps(probe(sys.argv[1], int(sys.argv[2]), sys.argv[3] or None)))
+module, function, arguments = json.loads(sys.argv[1])
+print(json.dumps(getattr(importlib.import_module(module), function)(*arguments)))
 """
 
 
-def _run_probe(path: Path, threads: int, interpreter: str | None) -> tuple:
-    """The result of `probe` in a process of its own."""
+def in_own_process(module: str, function: str, *arguments) -> Any:
+    """Calls a function in a new process without Keras, so that its memory is its own.
+
+    Args:
+        module: dotted name of a module that needs NumPy and an interpreter only.
+        function: name of a function in it; it returns what `json.dumps` takes.
+        *arguments: likewise.
+
+    Returns:
+        What the function returns.
+
+    Raises:
+        RuntimeError: the process failed; the message has the end of its output.
+    """
     package = str(Path(__file__).parents[3])
     paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
     done = subprocess.run(
-        [sys.executable, "-c", _PROBE, str(path), str(threads), interpreter or ""],
+        [sys.executable, "-c", _PROBE, json.dumps([module, function, arguments])],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
         capture_output=True,
         text=True,
     )
     if done.returncode:
         message = done.stderr.strip()[-500:] or "it printed no error"
-        raise RuntimeError(f"Measuring {path} ended with {done.returncode}: {message}")
-    return tuple(json.loads(done.stdout.splitlines()[-1]))
+        raise RuntimeError(f"Measuring {arguments[0]} ended with {done.returncode}: {message}")
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def probe(path: str, threads: int, interpreter: str | None) -> tuple[float, float, int | None]:
@@ -125,16 +141,16 @@ def probe(path: str, threads: int, interpreter: str | None) -> tuple[float, floa
         Milliseconds of loading and of the first run, and the bytes of memory as for `measure`.
     """
     find_interpreter(interpreter)  # imports it
-    before = _resident("VmRSS")
+    before = resident("VmRSS")
     start = time.perf_counter()
     runner = Runner(path, threads=threads, interpreter=interpreter)
     load = 1e3 * (time.perf_counter() - start)
     first = float(runner.latency(PROBE_RUNS, 0)[0])
-    peak = _resident("VmHWM")
+    peak = resident("VmHWM")
     return load, first, None if before is None or peak is None else peak - before
 
 
-def _resident(key: str) -> int | None:
+def resident(key: str) -> int | None:
     """Bytes of resident memory: now, VmRSS, or at most so far, VmHWM (proc_pid_status(5))."""
     # getrusage's ru_maxrss would be wrong: in a process that was started without a copy of its
     # parent's memory (vfork), it begins at the parent's peak.

@@ -1,0 +1,1 @@
+"""Streams beside the dense networks that they replace: files, rivals, measurements, tables."""
