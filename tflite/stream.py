@@ -12,7 +12,7 @@ from pathlib import Path
 
 from absl import flags
 
-from keras_seqpar import mobile
+from keras_seqpar import selective
 
 args = flags.FLAGS
 with flag_group("File"):
@@ -22,7 +22,7 @@ with flag_group("File"):
 def main(argv: list[str]) -> None:
     """Writes."""
     _, file, folder = argv
-    found = mobile.export_stream(file, Path(folder).expanduser(), signature=args.signature)
+    found = selective.export_stream(file, Path(folder).expanduser(), signature=args.signature)
     files = list(found.glob("*.tflite"))
     size = sum(x.stat().st_size for x in files)
     print(f"{found}: {len(files)} files of {size:,} bytes in all")

@@ -18,7 +18,6 @@ __getattr__, __dir__, __all__ = lazy_names(
         "export.packs.adding": ["add_branch"],
         "export.packs.packing": ["PACK_QUANTIZATIONS", "pack"],
         "export.signatures": ["convert_signatures"],
-        "export.streams": ["export_stream"],
         "format.pack_files": ["remove_branch"],
         "format.files": ["DTYPES", "QUANTIZATIONS", "QUANTIZERS", "Converted"],
         "quantization.post_training": ["quantize"],

@@ -2,7 +2,7 @@
 
 `stream` runs a .tflite file, or a Keras model, on frame after frame; it needs NumPy and an
 interpreter only, unless it is given a Keras model. `report` tells how much a stream can save,
-without running it. `Detector` finds what changed in a frame. `SegmentationStream` segments crops
+without running it, and `export_stream` writes it for an app. `Detector` finds what changed in a frame. `SegmentationStream` segments crops
 around what changed. `open_sizes` makes a network that takes frames of any size.
 """
 
@@ -13,6 +13,7 @@ __getattr__, __dir__, __all__ = lazy_names(
     {
         "change_maps.rules": ["spread"],
         "detector": ["Detector"],
+        "litert_engine.export": ["export_stream"],
         "regions.geometry": ["open_sizes"],
         "regions.results": ["SegmentationResult", "SegmentationStats"],
         "regions.stream": ["SegmentationStream"],

@@ -21,7 +21,7 @@ from keras_seqpar import data, mobile
 
 sys.path.append(str(Path(__file__).parents[2]))  # the tests' writer of small files
 
-from stream_cases import streams  # noqa: E402
+from stream_cases import streams
 
 PRESET = "imagenette_small"  # comes with the package: no data set, no download
 # Images and the squares that Pillow makes of them, for all languages.

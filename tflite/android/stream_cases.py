@@ -90,7 +90,7 @@ def pixel_frames(squares: np.ndarray, side: int, rng: np.random.Generator) -> np
 def case(path: Path, frames: np.ndarray, seed: int = 0, threshold: float | str = 0.0) -> dict:
     """Writes a stream's folder, its frames, and the outputs and maps of Python's stream."""
     name = f"{path.stem}_{seed}_{threshold}"
-    folder = mobile.export_stream(path, path.parent / f"{name}.stream")
+    folder = selective.export_stream(path, path.parent / f"{name}.stream")
     (folder / "frames.bin").write_bytes(frames.tobytes())
     about = mobile.Runner(path).about if len(frames[0]) == len(frames[0, 0]) else {}
     stream = selective.stream(path, threshold=threshold)

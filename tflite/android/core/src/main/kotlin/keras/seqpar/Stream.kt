@@ -77,7 +77,7 @@ class Result internal constructor(
  *         println("${result.answer.top(1)} ${result.stats.mode} ${result.stats.saved}")
  *     }
  *
- * @param folder a folder from keras_seqpar.mobile.export_stream (`tflite/stream.py`).
+ * @param folder a folder from keras_seqpar.selective.export_stream (`tflite/stream.py`).
  * @param engines loads files; on Android, `LiteRtEngines`. They must be able to resize inputs.
  * @param detector finds what changed.
  * @param include changes are looked for only here; `null` for everywhere.

@@ -93,7 +93,7 @@ internal class ViewStep(val source: Int, output: Int, val rows: Reach, val cols:
 
 /**
  * What a stream computes, and in which pieces: the `manifest.json` that
- * keras_seqpar.mobile.export_stream writes.
+ * keras_seqpar.selective.export_stream writes.
  *
  * @property names one name per tensor.
  * @property tensors shapes and types; maps are `(1, height, width, channels)`.

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from keras_seqpar import mobile
+from keras_seqpar import selective
 from keras_seqpar.mobile.runtime.interpreters import find_interpreter
 from tests.selective.litert_engine.files import File
 
@@ -39,7 +39,7 @@ def files_of(manifest):
 @pytest.mark.parametrize("kind", ["int8", "float32"])
 def test_every_run_is_a_file_that_the_manifest_describes(tmp_path, kind):
     path = network(kind).save(tmp_path / "net.tflite")
-    folder = mobile.export_stream(path, tmp_path / "net.stream")
+    folder = selective.export_stream(path, tmp_path / "net.stream")
     manifest = read(folder)
     assert manifest["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
     steps = files_of(manifest)
@@ -62,7 +62,7 @@ def test_every_run_is_a_file_that_the_manifest_describes(tmp_path, kind):
 
 def test_constants_with_positions_are_stored(tmp_path):
     path = network("float32").save(tmp_path / "net.tflite")
-    tensors = read(mobile.export_stream(path, tmp_path / "net.stream"))["tensors"]
+    tensors = read(selective.export_stream(path, tmp_path / "net.stream"))["tensors"]
     (constant,) = [x for x in tensors if "data" in x]
     values = np.frombuffer(base64.b64decode(constant["data"]), "<f4")
     assert values.size == np.prod(constant["shape"]) and values.std() > 0.5
@@ -72,25 +72,25 @@ def test_labels_beside_the_file_are_taken(tmp_path):
     path = network().save(tmp_path / "net.tflite")
     labels = path.with_name("net.labels.txt")
     labels.write_text("a\nb\nc\nd\nh\u00e9\n", "utf-8")
-    folder = mobile.export_stream(path, tmp_path / "net.stream")
+    folder = selective.export_stream(path, tmp_path / "net.stream")
     assert read(folder)["labels"] == ["a", "b", "c", "d", "h\u00e9"]
     labels.write_text("a\nb\n", "utf-8")
     with pytest.raises(ValueError, match="2 labels"):
-        mobile.export_stream(path, tmp_path / "other.stream")
+        selective.export_stream(path, tmp_path / "other.stream")
     assert not (tmp_path / "other.stream").exists()
 
 
 def test_what_cannot_be_exported_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="gone"):
-        mobile.export_stream(tmp_path / "gone.tflite", tmp_path / "net.stream")
+        selective.export_stream(tmp_path / "gone.tflite", tmp_path / "net.stream")
     path = network().save(tmp_path / "net.tflite")
-    mobile.export_stream(path, tmp_path / "net.stream")
+    selective.export_stream(path, tmp_path / "net.stream")
     with pytest.raises(ValueError, match="exists already"):
-        mobile.export_stream(path, tmp_path / "net.stream")
+        selective.export_stream(path, tmp_path / "net.stream")
     with pytest.raises(ValueError, match="signature"):
-        mobile.export_stream(path, tmp_path / "other.stream", signature="pets")
+        selective.export_stream(path, tmp_path / "other.stream", signature="pets")
     file = network()
     shape = file.shapes[file.frame]
     file.outputs.append(file.add("CAST", [file.frame], shape, quantized=False, dtype="int32"))
     with pytest.raises(ValueError, match="int32 at 'tensor.*Apps read float32, uint8, int8"):
-        mobile.export_stream(file.save(tmp_path / "other.tflite"), tmp_path / "other.stream")
+        selective.export_stream(file.save(tmp_path / "other.tflite"), tmp_path / "other.stream")
