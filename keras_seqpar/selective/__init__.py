@@ -2,8 +2,9 @@
 
 `stream` runs a .tflite file, or a Keras model, on frame after frame; it needs NumPy and an
 interpreter only, unless it is given a Keras model. `report` tells how much a stream can save,
-without running it, and `export_stream` writes it for an app. `Detector` finds what changed in a frame. `SegmentationStream` segments crops
-around what changed. `open_sizes` makes a network that takes frames of any size.
+without running it. `export_stream` writes the runs of a file for an app. `Detector` finds what
+changed in a frame. `SegmentationStream` segments crops around what changed. `open_sizes` makes a
+network that takes frames of any size.
 """
 
 from keras_seqpar.utils.lazy import lazy_names
