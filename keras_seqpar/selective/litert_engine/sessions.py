@@ -1,6 +1,7 @@
 """Runs the pieces of a plan in interpreters that are resized to the crops."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import ctypes
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,12 @@ import numpy as np
 from keras_seqpar.selective.litert_engine.content import of_crop_run, of_whole_run, shape_of_crop
 from keras_seqpar.selective.planning.boxes import Box
 from keras_seqpar.selective.planning.plan import CropRun, Plan, WholeRun
-from keras_seqpar.selective.planning.sessions import CropSession, Sessions, WholeSession
+from keras_seqpar.selective.planning.sessions import (
+    CropSession,
+    FullSession,
+    Sessions,
+    WholeSession,
+)
 
 Maps = Mapping[int, np.ndarray]
 Interpreters = Callable[[bytes], Any]  # makes an interpreter of the content of a file
@@ -29,19 +35,13 @@ class Session:
         self._outputs = [x["index"] for x in self._engine.get_output_details()]
         self._from = [self._engine.tensor(i) for i in self._inputs]
         self._to = [self._engine.tensor(i) for i in self._outputs]
-        self._shapes: list[tuple[int, ...]] | None = None
+        self.invoke = self._engine.invoke  # computes the outputs
 
-    def fit(self, shapes: Sequence[tuple[int, ...]]) -> None:
-        """Resizes the first inputs, where they had other shapes before."""
-        if shapes == self._shapes:
-            return
-        old = self._shapes or [()] * len(shapes)
-        self._shapes = None
-        for i, shape, before in zip(self._inputs, shapes, old, strict=False):
-            if shape != before:
-                self._engine.resize_tensor_input(i, shape)
+    def fit(self, shapes: Sequence[tuple[int, ...]] = ()) -> None:
+        """Resizes the first inputs."""
+        for i, shape in zip(self._inputs, shapes, strict=False):
+            self._engine.resize_tensor_input(i, shape)
         self._engine.allocate_tensors()
-        self._shapes = list(shapes)
 
     def input(self, i: int) -> np.ndarray:
         """A view of an input; no one may hold it when the interpreter is resized or runs."""
@@ -50,10 +50,6 @@ class Session:
     def output(self, i: int) -> np.ndarray:
         """A view of an output, likewise."""
         return self._to[i]()
-
-    def invoke(self) -> None:
-        """Computes the outputs."""
-        self._engine.invoke()
 
 
 class FileSessions(Sessions):
@@ -74,6 +70,10 @@ class FileSessions(Sessions):
         """See `Sessions`."""
         return FileWholeSession(plan, run, self._make)
 
+    def full(self, plan: Plan) -> FullSession:
+        """See `Sessions`."""
+        return FileFullSession(plan, self._make)
+
 
 class FileCropSession(CropSession):
     """A run on crops of the stored maps.
@@ -91,30 +91,27 @@ class FileCropSession(CropSession):
         self._size: tuple[int, int] | None = None  # of the outputs that it is made for now
 
     def load(self) -> Session:
-        """Makes its interpreter for the whole grid, where there is none yet."""
+        """Makes its interpreter, where there is none yet; memory for crops comes later."""
         if self._session is None:
             self._session = Session(self._make, of_crop_run(self.plan, self.run))
-            self._fit(self._session, self.run.grid)
         return self._session
-
-    def _fit(self, session: Session, size: tuple[int, int]) -> None:
-        if size != self._size:
-            self._size = None
-            session.fit([shape_of_crop(self.plan, x, size) for x in self.run.sources])
-            self._size = size
 
     def compute(self, box: Box, maps: Maps, vectors: Maps) -> None:
         """Computes a box of outputs and writes it into the stored maps."""
         top, left, bottom, right = box
-        session = self.load()
-        self._fit(session, (bottom - top, right - left))
-        for i, source in enumerate(self.run.sources):
+        session, run = self._session or self.load(), self.run
+        size = bottom - top, right - left
+        if size != self._size:
+            self._size = None
+            session.fit([shape_of_crop(self.plan, x, size) for x in run.sources])
+            self._size = size
+        for i, source in enumerate(run.sources):
             rows, cols = source.rows.inputs(top, bottom), source.cols.inputs(left, right)
             copy_crop(maps[source.tensor], rows, cols, session.input(i), source.border)
-        for i, vector in enumerate(self.run.vectors, len(self.run.sources)):
+        for i, vector in enumerate(run.vectors, len(run.sources)):
             session.input(i)[...] = vectors[vector]
         session.invoke()
-        for i, tensor in enumerate(self.run.outputs):
+        for i, tensor in enumerate(run.outputs):
             part = maps[tensor][:, top:bottom, left:right]
             part[...] = session.output(i).reshape(part.shape)
 
@@ -136,20 +133,75 @@ class FileWholeSession(WholeSession):
     def load(self) -> Session:
         """Makes its interpreter, where there is none yet."""
         if self._session is None:
-            self._session = Session(self._make, of_whole_run(self.plan, self.run))
-            self._session.fit([])
+            session = Session(self._make, of_whole_run(self.plan, self.run))
+            session.fit()
+            self._session = session
         return self._session
 
     def compute(self, maps: Maps) -> Iterator[tuple[int, np.ndarray]]:
         """Computes all; yields number and value of every output, which must be copied."""
         session = self.load()
         for i, tensor in enumerate(self.run.inputs):
-            place = session.input(i)
-            place[...] = maps[tensor].reshape(place.shape)
+            place, values = session.input(i), maps[tensor]
+            if _address(place) != _address(values):
+                place[...] = values.reshape(place.shape)
             del place  # no one may hold it when the interpreter runs
         session.invoke()
         for i, tensor in enumerate(self.run.outputs):
             yield tensor, session.output(i)
+
+
+class FileFullSession(FullSession):
+    """The file as a whole, with the stored maps as outputs: they are in its own memory.
+
+    Args:
+        plan: the plan.
+        make: makes interpreters.
+    """
+
+    def __init__(self, plan: Plan, make: Interpreters):
+        super().__init__(plan)
+        self._whole = FileWholeSession(plan, plan.full, make)
+
+    def load(self) -> Session:
+        """Makes its interpreter, where there is none yet."""
+        return self._whole.load()
+
+    def start(self) -> dict[int, np.ndarray]:
+        """See `FullSession`; a map without a fixed place in the interpreter gets one outside."""
+        session, run, tensors = self.load(), self._whole.run, self.plan.graph.tensors
+        frame = run.inputs.index(self.plan.frame)
+        places = {self.plan.frame: lambda: session.input(frame)}
+        places |= {x: lambda i=i: session.output(i) for i, x in enumerate(run.outputs)}
+        found = {}
+        for i in self.plan.stored:
+            tensor = tensors[i]
+            try:
+                place = places[i]()
+                address = _address(place) if place.nbytes == tensor.nbytes else 0
+            except ValueError:  # it has no memory before it is computed
+                address = 0
+            memory = (ctypes.c_byte * tensor.nbytes).from_address(address) if address else None
+            values = bytearray(tensor.nbytes) if memory is None else memory
+            found[i] = np.frombuffer(values, tensor.dtype).reshape(tensor.map_shape)
+        return found
+
+    def compute(
+        self, maps: MutableMapping[int, np.ndarray], vectors: Maps
+    ) -> dict[int, np.ndarray]:
+        """See `FullSession`."""
+        others = {}
+        for i, values in self._whole.compute({**maps, **vectors}):
+            stored = maps.get(i)
+            if stored is None:
+                others[i] = values.copy()
+            elif _address(stored) != _address(values):
+                stored[...] = values.reshape(stored.shape)
+        return others
+
+
+def _address(array: np.ndarray) -> int:
+    return array.__array_interface__["data"][0]
 
 
 def copy_crop(

@@ -9,10 +9,11 @@ import numpy as np
 from keras_seqpar.selective.planning.boxes import Box
 from keras_seqpar.selective.planning.plan import CropRun, Plan, WholeRun
 
-# What starting a run once more costs, in multiply-accumulates: Python, resizing and copying take
-# about 100 microseconds, in which one core does this many in int8, or in float32.
-START = {True: 8e6, False: 3e6}
-COPY = 32.0  # of one byte that is copied in or out, in multiply-accumulates
+# What starting a run once more costs, in multiply-accumulates: Python and resizing take about 60
+# microseconds, in which one core does this many in int8, or in float32.
+START = {True: 10e6, False: 2e6}
+WEIGHT = {True: 12.0, False: 2.0}  # of one byte of weights, which have to be read
+COPY = {True: 32.0, False: 4.0}  # of one byte that is copied in or out
 
 Maps = Mapping[int, Any]
 
@@ -36,9 +37,11 @@ class CropSession(abc.ABC):
             for x in run.sources
         )
         written = sum(tensors[i].dtype.itemsize * tensors[i].map_shape[-1] for i in run.outputs)
-        self.per_position = run.macs + COPY * (read + written)
         is_integer = any(tensors[i].dtype.kind in "iu" for i in run.outputs)
-        self.start = START[is_integer]
+        self.per_position = run.macs + COPY[is_integer] * (read + written)
+        inputs = {i for n in run.operations for i in plan.graph.operations[n].inputs if i >= 0}
+        weights = sum(tensors[i].nbytes for i in inputs if tensors[i].data is not None)
+        self.start = START[is_integer] + WEIGHT[is_integer] * weights
 
     def cost(self, height: int, width: int) -> float:
         """The cost of computing a box of outputs, in multiply-accumulates."""
@@ -98,6 +101,29 @@ class WholeSession(abc.ABC):
         """Computes all; yields number and value of every output, which must be copied."""
 
 
+class FullSession(abc.ABC):
+    """The graph as a whole, which makes all stored maps at once.
+
+    Args:
+        plan: the plan.
+    """
+
+    def __init__(self, plan: Plan):
+        self.plan = plan
+
+    @abc.abstractmethod
+    def load(self) -> Any:
+        """Makes what it runs with, where that is not there yet."""
+
+    @abc.abstractmethod
+    def start(self) -> dict[int, Any]:
+        """The stored maps, that of the frame included, in which no values are yet."""
+
+    @abc.abstractmethod
+    def compute(self, maps: MutableMapping[int, Any], vectors: Maps) -> dict[int, Any]:
+        """Computes the stored maps; returns copies of what else `Plan.full` makes."""
+
+
 class Sessions(abc.ABC):
     """Makes the sessions of an engine, and says how it keeps maps: here as NumPy arrays."""
 
@@ -108,6 +134,10 @@ class Sessions(abc.ABC):
     @abc.abstractmethod
     def whole(self, plan: Plan, run: WholeRun) -> WholeSession:
         """What runs a piece on whole maps."""
+
+    @abc.abstractmethod
+    def full(self, plan: Plan) -> FullSession:
+        """What runs everything at once."""
 
     def keep(self, values: np.ndarray) -> Any:
         """A stored map that has values; it may be the same memory."""
