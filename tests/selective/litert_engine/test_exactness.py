@@ -12,7 +12,7 @@ from keras_seqpar.selective.planning.plan import WholeRun
 from tests.selective.litert_engine.files import Dense, File, change, noise, outputs_of
 from tests.selective.litert_engine.random_files import KINDS, random_file
 
-KINDS_OF_PASS = [BOXES, BOXES, BOXES, FULL, PLAIN]
+WAYS = [BOXES, BOXES, BOXES, FULL, PLAIN]
 
 pytestmark = pytest.mark.only_backend("tensorflow")  # nothing is computed in a backend
 
