@@ -138,6 +138,8 @@ class Family(Protocol):
         mean: what is subtracted from each channel of an image of 3 channels, in pixels of 0 to 255.
         std: what each channel is divided by after that.
         timm: the layer names of timm's network of the same function, if there is one.
+        imagenet: the layer names of weights that a Python package ships, and as `network` the name
+            of the package, if there is one; see `keras_seqpar.weights.packages`.
         keras_applications: the layer names of the network of `keras.applications`, if there is
             one of the same function. `keras_seqpar.weights.keras_applications` converts ResNets
             only.
@@ -149,6 +151,7 @@ class Family(Protocol):
     mean: ClassVar[tuple[float, ...]] = tuple(255 * x for x in IMAGENET_MEAN)
     std: ClassVar[tuple[float, ...]] = tuple(255 * x for x in IMAGENET_STD)
     timm: LayerNames | None = None
+    imagenet: LayerNames | None = None
     keras_applications: LayerNames | None = None
 
     @property

