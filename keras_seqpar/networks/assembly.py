@@ -161,8 +161,9 @@ class Maker:
     def _trunk(self, stages: Sequence[Stage]) -> keras.Model:
         inputs = keras.Input(tuple(self.input_shape), name="trunk_input")
         x = inputs
-        if self.config.include_preprocessing:
-            x = _preprocessing(self.config.mean, self.config.std)(x)
+        mean, std = self.config.mean, self.config.std
+        if self.config.include_preprocessing and mean and std:
+            x = _preprocessing(mean, std)(x)
         x = self.family.stem(x, self.config.stem, self.config.width, self.init)
         return keras.Model(inputs, self._stages(x, stages, "", []), name="trunk")
 
