@@ -72,7 +72,7 @@ class FileSessions(Sessions):
 
     def full(self, plan: Plan) -> FullSession:
         """See `Sessions`."""
-        return FileFullSession(plan, self._make)
+        return FileFullSession(plan, self)
 
 
 class FileCropSession(CropSession):
@@ -152,24 +152,11 @@ class FileWholeSession(WholeSession):
 
 
 class FileFullSession(FullSession):
-    """The file as a whole, with the stored maps as outputs: they are in its own memory.
-
-    Args:
-        plan: the plan.
-        make: makes interpreters.
-    """
-
-    def __init__(self, plan: Plan, make: Interpreters):
-        super().__init__(plan)
-        self._whole = FileWholeSession(plan, plan.full, make)
-
-    def load(self) -> Session:
-        """Makes its interpreter, where there is none yet."""
-        return self._whole.load()
+    """The file as a whole, with the stored maps as outputs: they are in its own memory."""
 
     def start(self) -> dict[int, np.ndarray]:
         """See `FullSession`; a map without a fixed place in the interpreter gets one outside."""
-        session, run, tensors = self.load(), self._whole.run, self.plan.graph.tensors
+        session, run, tensors = self.load(), self.plan.full, self.plan.graph.tensors
         frame = run.inputs.index(self.plan.frame)
         places = {self.plan.frame: lambda: session.input(frame)}
         places |= {x: lambda i=i: session.output(i) for i, x in enumerate(run.outputs)}

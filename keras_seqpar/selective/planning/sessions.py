@@ -101,27 +101,38 @@ class WholeSession(abc.ABC):
         """Computes all; yields number and value of every output, which must be copied."""
 
 
-class FullSession(abc.ABC):
+class FullSession:
     """The graph as a whole, which makes all stored maps at once.
 
     Args:
         plan: the plan.
+        sessions: makes what runs, and keeps maps.
     """
 
-    def __init__(self, plan: Plan):
-        self.plan = plan
+    def __init__(self, plan: Plan, sessions: "Sessions"):
+        self.plan, self._sessions = plan, sessions
+        self._whole = sessions.whole(plan, plan.full)
 
-    @abc.abstractmethod
     def load(self) -> Any:
         """Makes what it runs with, where that is not there yet."""
+        return self._whole.load()
 
-    @abc.abstractmethod
     def start(self) -> dict[int, Any]:
         """The stored maps, that of the frame included, in which no values are yet."""
+        tensors = [(i, self.plan.graph.tensors[i]) for i in self.plan.stored]
+        return {i: self._sessions.keep(np.zeros(x.map_shape, x.dtype)) for i, x in tensors}
 
-    @abc.abstractmethod
     def compute(self, maps: MutableMapping[int, Any], vectors: Maps) -> dict[int, Any]:
         """Computes the stored maps; returns copies of what else `Plan.full` makes."""
+        others = {}
+        for i, values in self._whole.compute({**maps, **vectors}):
+            if i in maps:
+                shape = self.plan.graph.tensors[i].map_shape
+                box = 0, 0, shape[1], shape[2]
+                maps[i] = self._sessions.write(maps[i], box, values.reshape(shape))
+            else:
+                others[i] = self._sessions.read(values).copy()
+        return others
 
 
 class Sessions(abc.ABC):
@@ -135,9 +146,9 @@ class Sessions(abc.ABC):
     def whole(self, plan: Plan, run: WholeRun) -> WholeSession:
         """What runs a piece on whole maps."""
 
-    @abc.abstractmethod
     def full(self, plan: Plan) -> FullSession:
         """What runs everything at once."""
+        return FullSession(plan, self)
 
     def keep(self, values: np.ndarray) -> Any:
         """A stored map that has values; it may be the same memory."""

@@ -41,9 +41,7 @@ def check(path, kind, seed, frames=5, threads=1, boxes=2):
     rng = np.random.default_rng(seed)
     frame = noise(stream.input_shape, kind, rng)
     passes = stream._engine._passes
-    passes.choose = lambda cost: str(
-        rng.choice([FULL, PLAIN] if passes.is_stale else KINDS_OF_PASS)
-    )
+    passes.choose = lambda cost: str(rng.choice([FULL, PLAIN] if passes.is_stale else WAYS))
     for i in range(frames):
         frame = change(frame, rng, 1 + i % boxes, (0.15, 0.6)[i % 2]) if i else frame
         result = stream(frame)
