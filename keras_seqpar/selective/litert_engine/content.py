@@ -14,6 +14,7 @@ from keras_seqpar.selective.litert_engine.graph import (
     Tensor,
 )
 from keras_seqpar.selective.litert_engine.operations import VALID
+from keras_seqpar.selective.planning.axes import Transposed
 from keras_seqpar.selective.planning.plan import CropRun, Plan, WholeRun
 
 _WINDOWED = ("CONV_2D", "DEPTHWISE_CONV_2D", "MAX_POOL_2D", "AVERAGE_POOL_2D")
@@ -30,11 +31,16 @@ def of_crop_run(plan: Plan, run: CropRun) -> bytes:
         tensor = plan.graph.tensors[source.reader]
         places.append(file.add(tensor, shape_of_crop(plan, source, run.grid)))
     file.inputs = [*places, *(file.number(i) for i in run.vectors)]
+    grown = {
+        number
+        for (number, _), i in run.reads.items()
+        if isinstance(run.sources[i].rows, Transposed)
+    }
     for number in run.operations:
         replaced = {
             place: places[i] for (reader, place), i in run.reads.items() if reader == number
         }
-        file.append(number, replaced, valid=True)
+        file.append(number, replaced, valid=number not in grown)
     return file.content([file.number(i) for i in run.outputs])
 
 
@@ -51,10 +57,7 @@ def shape_of_crop(plan: Plan, source, grid: tuple[int, int]) -> tuple[int, ...]:
     """The shape that a run reads of a source for outputs of a size."""
     tensor = plan.graph.tensors[source.reader]
     rank = len(tensor.shape)
-    rows, cols = (
-        (n - 1) * axis.stride + axis.extent
-        for n, axis in zip(grid, (source.rows, source.cols), strict=True)
-    )
+    rows, cols = source.rows.length(grid[0]), source.cols.length(grid[1])
     channels = tensor.map_shape[-1]
     if tensor.positions is not None:
         return (1, rows, cols * channels)[-rank:]
@@ -78,8 +81,7 @@ class _File:
         fields: dict[int, Any] = {
             0: np.array(shape, "<i4"),
             1: Scalar("<b", tensor.type),
-            # Converters repeat names, but interpreters tell inputs and outputs apart by them.
-            3: f"{tensor.name}:{len(self._tensors)}".encode(),
+            3: tensor.name.encode(),
         }
         if data is not None:
             fields[2] = Scalar("<I", len(self._buffers))
@@ -125,7 +127,7 @@ class _File:
 
     def _options(self, operation: Operation, valid: bool):
         assert operation.options is not None
-        reader = self.graph.reader
+        reader = operation.reader
         if operation.options_type in (RESHAPE_OPTIONS, SQUEEZE_OPTIONS):
             start, length = reader.vector(operation.options, 0, 4)
             return {0: np.frombuffer(reader.data, "<i4", length, start)} if length else {}

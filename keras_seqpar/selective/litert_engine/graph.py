@@ -14,6 +14,7 @@ import numpy as np
 from keras_seqpar.mobile.runtime.flatbuffer_reader import FlatbufferReader
 from keras_seqpar.mobile.runtime.reading import read_tflite
 from keras_seqpar.selective.litert_engine import operations as rules
+from keras_seqpar.selective.litert_engine.rearranging import rearranged
 from keras_seqpar.selective.litert_engine.rows import mark_rows
 from keras_seqpar.selective.litert_engine.tables import (
     OPERATION_NAMES,
@@ -118,9 +119,9 @@ def _read(path: Path, data: bytes, about: dict, signature: str | None) -> Graph:
         if any(i < 0 for i in numbers):
             raise IndexError
     sha256 = hashlib.sha256(data).hexdigest()
-    found = Graph(tensors, operations, ends[0], ends[1], path, sha256, about, flat, codes, chosen)
+    found = Graph(tensors, operations, ends[0], ends[1], path, sha256, about, codes, chosen)
     _check_order(found)
-    return mark_rows(found)
+    return mark_rows(rearranged(found))
 
 
 def _check_order(graph: Graph) -> None:
@@ -220,7 +221,7 @@ def _operation(
             "runs another graph, or has settings that streams cannot copy. Run the file without a "
             "stream."
         )
-    return Operation(name, inputs, outputs, index, kind, options, flat.content(table, 5))
+    return Operation(name, inputs, outputs, index, kind, flat, options, flat.content(table, 5))
 
 
 def _names(flat: FlatbufferReader, table: int, field: int):

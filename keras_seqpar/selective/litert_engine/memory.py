@@ -16,7 +16,7 @@ def memory_of(plan: Plan) -> int:
     maps = sum(tensors[i].nbytes for i in plan.stored)
     inside = 0
     for step in plan.steps:
-        if isinstance(step, View):
+        if isinstance(step, View) or (isinstance(step, CropRun) and step.copies):
             continue
         if isinstance(step, CropRun):
             inside += sum(

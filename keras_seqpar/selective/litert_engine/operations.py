@@ -1,17 +1,27 @@
 """What the operations of TFLite do to positions; see `planning.effects`."""
 
 import math
+from fractions import Fraction
 
 import numpy as np
 
 from keras_seqpar.selective.litert_engine.tables import Operation, Tables
-from keras_seqpar.selective.planning.axes import Window, joined, mirrored, resized, transposed
+from keras_seqpar.selective.planning.axes import (
+    Transposed,
+    Window,
+    copied,
+    joined,
+    nearest,
+    resized,
+)
 from keras_seqpar.selective.planning.effects import (
     GLOBAL,
     UNKNOWN,
     Barrier,
+    Copied,
     Effect,
     Followed,
+    Grown,
     Pointwise,
     Relabeled,
     Windowed,
@@ -24,16 +34,19 @@ FLOATS = ("float32", "float16")
 _OF_ONE = {
     *("ABS", "CAST", "DEQUANTIZE", "ELU", "EXP", "GELU", "HARD_SWISH", "LEAKY_RELU", "LOGISTIC"),
     *("NEG", "QUANTIZE", "RELU", "RELU6", "RELU_0_TO_1", "RELU_N1_TO_1", "RSQRT", "SQRT"),
-    *("SQUARE", "TANH", "FLOOR", "CEIL", "ROUND", "LOG"),
+    *("SQUARE", "TANH", "FLOOR", "CEIL", "ROUND", "LOG", "SIN", "COS", "SIGN"),
 }
 # Several inputs of which each has positions or one value for all.
 _OF_SEVERAL = {
     *("ADD", "SUB", "MUL", "DIV", "MAXIMUM", "MINIMUM", "PRELU", "SQUARED_DIFFERENCE", "ADD_N"),
+    *("POW", "FLOOR_DIV", "FLOOR_MOD", "SELECT_V2", "LESS", "LESS_EQUAL", "GREATER"),
+    *("GREATER_EQUAL", "EQUAL", "NOT_EQUAL", "LOGICAL_AND", "LOGICAL_OR"),
 }
 _WITH_WEIGHTS = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"}
 _OVER_CHANNELS = {"SOFTMAX", "LOG_SOFTMAX", "L2_NORMALIZATION"}
 _REDUCTIONS = {"MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN", "REDUCE_PROD"}
 _MOST_PADDED = 2**16
+DYNAMIC_RANGE = "it scales its input by the range of the whole map (dynamic range)"
 
 
 def effect_of(graph: Tables, operation: Operation) -> Effect:
@@ -75,8 +88,11 @@ def effect_of(graph: Tables, operation: Operation) -> Effect:
         axis = graph.constant(operation, 0)
         same = axis is not None and int(axis.ravel()[0]) % 4 == 3
         return Pointwise() if same else Barrier("it splits rows or columns")
-    rule = _RULES.get(name)
-    return Barrier(UNKNOWN) if rule is None else rule(graph, operation)
+    effect = _RULES[name](graph, operation) if name in _RULES else Barrier(UNKNOWN)
+    copies = isinstance(effect, Copied) or (isinstance(effect, Windowed) and effect.pads)
+    if copies and not _same_values(graph, operation):
+        return Barrier("it scales the values that it copies")
+    return effect
 
 
 def macs_of(graph: Tables, operation: Operation) -> int:
@@ -106,6 +122,16 @@ def is_dynamic_range(graph: Tables, operation: Operation) -> bool:
     data = operation.inputs[2 if operation.name == "TRANSPOSE_CONV" else 0]
     types = [graph.tensors[i].type for i in (data, operation.inputs[1])]
     return types[0] == 0 and types[1] not in (0, 1)  # float values; weights that are no floats
+
+
+def _same_values(graph: Tables, operation: Operation) -> bool:
+    """Whether an operation gives values of the type and the scale that it takes."""
+    old, new = (graph.tensors[x[0]] for x in (operation.inputs, operation.outputs))
+    return (
+        old.type == new.type
+        and np.array_equal(old.scales, new.scales)
+        and np.array_equal(old.zeros, new.zeros)
+    )
 
 
 def _elementwise(shapes, made) -> Effect:
@@ -161,8 +187,7 @@ def _convolution(graph: Tables, operation: Operation) -> Effect:
     dilation = graph.option(operation, first + 1, "<i", 1), graph.option(operation, first, "<i", 1)
     found = _window(graph, operation, weights[1:3], dilation)
     if found is None or is_dynamic_range(graph, operation):
-        reason = "it scales its input by the range of the whole map (dynamic range)"
-        return Barrier(UNKNOWN if found is None else reason)
+        return Barrier(UNKNOWN if found is None else DYNAMIC_RANGE)
     if found == (Window(), Window(), False):
         return Pointwise()
     source = graph.tensors[operation.inputs[0]]
@@ -178,8 +203,11 @@ def _pool(graph: Tables, operation: Operation) -> Effect:
     rows, cols, padded = found
     if found == (Window(), Window(), False):
         return Pointwise()
-    if padded and operation.name == "AVERAGE_POOL_2D":
-        return Followed(rows, cols)  # means at the border are of fewer values
+    if padded and operation.name == "AVERAGE_POOL_2D":  # means at the border are of fewer values
+        if rows.stride != 1 or cols.stride != 1:
+            return Followed(rows, cols)
+        same = (Transposed(x.extent, 1, x.extent - 1 - x.before, x.before) for x in (rows, cols))
+        return Grown(*same)
     dtype = graph.tensors[operation.inputs[0]].dtype
     lowest = -np.inf if dtype.name in FLOATS else np.iinfo(dtype).min
     return Windowed(rows, cols, float(lowest), padded=padded)
@@ -219,11 +247,8 @@ def _mirror_pad(graph: Tables, operation: Operation) -> Effect:
         return Barrier(UNKNOWN)
     if pads.min() < 0 or pads.max() > _MOST_PADDED or not _padded_fits(graph, operation, pads):
         return Barrier(UNKNOWN)
-    symmetric = graph.option(operation, 0) == 1
-    rows, cols = (
-        mirrored(shape[axis], int(pads[axis, 0]), int(pads[axis, 1]), symmetric) for axis in (1, 2)
-    )
-    return Followed(rows, cols)
+    mode = "symmetric" if graph.option(operation, 0) == 1 else "reflect"
+    return Copied(*(copied(np.pad(np.arange(shape[axis]), pads[axis], mode)) for axis in (1, 2)))
 
 
 def _resize(graph: Tables, operation: Operation) -> Effect:
@@ -235,8 +260,10 @@ def _resize(graph: Tables, operation: Operation) -> Effect:
     if tuple(size.tolist()) != new[1:3] or (len(old), old[0], old[3]) != (4, 1, new[3]):
         return Barrier(UNKNOWN)
     corners = bool(graph.option(operation, 2 if operation.name == "RESIZE_BILINEAR" else 0))
-    rows, cols = (resized(old[axis], new[axis], corners=corners) for axis in (1, 2))
-    return Followed(rows, cols)
+    if operation.name == "RESIZE_BILINEAR":
+        return Followed(*(resized(old[i], new[i], corners=corners) for i in (1, 2)))
+    half = bool(graph.option(operation, 1))
+    return Copied(*(nearest(old[i], new[i], corners=corners, half=half) for i in (1, 2)))
 
 
 def _blocks(graph: Tables, operation: Operation) -> Effect:
@@ -246,28 +273,31 @@ def _blocks(graph: Tables, operation: Operation) -> Effect:
     few, many = (old, new) if operation.name == "DEPTH_TO_SPACE" else (new, old)
     if len(old) != 4 or many[1:3] != (few[1] * block, few[2] * block):
         return Barrier(UNKNOWN)
-    return Followed(joined(old[1], new[1]), joined(old[2], new[2]))
+    if operation.name == "SPACE_TO_DEPTH":
+        return Windowed(Window(block, block), Window(block, block), 0, padded=False)
+    return Grown(Transposed(block, block), Transposed(block, block))
 
 
 def _transposed(graph: Tables, operation: Operation) -> Effect:
     if graph.constant(operation, 0) is None:
         return Barrier("the size of its output is computed")
     if is_dynamic_range(graph, operation):
-        return Barrier("it scales its input by the range of the whole map (dynamic range)")
+        return Barrier(DYNAMIC_RANGE)
     weights = graph.tensors[operation.inputs[1]].shape
     old = graph.tensors[operation.inputs[2]].shape
     new = graph.tensors[operation.outputs[0]].shape
     strides = graph.option(operation, 2, "<i"), graph.option(operation, 1, "<i")
-    same = graph.option(operation, 0) == SAME
-    axes = []
+    is_same = graph.option(operation, 0) == SAME
+    axes, on_crops = [], True
     for axis in (0, 1):
-        size, extent, stride = old[1 + axis], weights[1 + axis], strides[axis]
-        if stride < 1 or extent < 1 or size < 1:
+        extent, stride = weights[1 + axis], strides[axis]
+        if stride < 1 or extent < 1 or old[1 + axis] < 1:
             return Barrier(UNKNOWN)
-        whole = (size - 1) * stride + extent
-        total = max(whole - new[1 + axis], 0) if same else 0
-        axes.append(transposed(new[1 + axis], extent, stride, total // 2))
-    return Followed(axes[0], axes[1])
+        cut = (old[1 + axis] - 1) * stride + extent - new[1 + axis]
+        total = max(cut, 0) if is_same else 0
+        on_crops = on_crops and cut == total  # otherwise outputs at the end read nothing
+        axes.append(Transposed(extent, stride, total // 2, total - total // 2))
+    return Grown(*axes) if on_crops else Followed(*axes)
 
 
 def _fully_connected(graph: Tables, operation: Operation) -> Effect:
@@ -275,30 +305,63 @@ def _fully_connected(graph: Tables, operation: Operation) -> Effect:
     new = graph.tensors[operation.outputs[0]].shape
     keeps = graph.option(operation, 2) and len(old) == 4 and old[:3] == new[:3]
     if is_dynamic_range(graph, operation):
-        return Barrier("it scales its input by the range of the whole map (dynamic range)")
+        return Barrier(DYNAMIC_RANGE)
     return Pointwise() if keeps else Barrier(GLOBAL)
 
 
 def _slice(graph: Tables, operation: Operation) -> Effect:
     old = graph.tensors[operation.inputs[0]].shape
-    begin = graph.constant(operation, 1)
-    if begin is None or len(old) != 4 or begin.size != 4:
+    parts = _parts(graph, operation)
+    if parts is None or len(old) != 4:
         return Barrier(UNKNOWN)
-    if operation.name == "STRIDED_SLICE":
-        step = graph.constant(operation, 3)
-        masks = [graph.option(operation, field, "<i") for field in range(5)]
-        if step is None or (step != 1).any() or any(masks[2:]):
-            return Barrier(UNKNOWN)
-        start = [0 if masks[0] >> i & 1 else int(b) for i, b in enumerate(begin.ravel())]
-    else:
-        start = [int(b) for b in begin.ravel()]
-    start = [b + n if b < 0 else b for b, n in zip(start, old, strict=True)]
+    read = [np.arange(n)[part] for n, part in zip(old, parts, strict=True)]
+    if graph.tensors[operation.outputs[0]].shape != tuple(map(len, read)):
+        return Barrier(UNKNOWN)
+    rows, cols = (copied(read[i], Fraction(parts[i].step or 1)) for i in (1, 2))
+    first, channels = int(read[3][0]), len(read[3])
+    if int(read[3][-1]) - first + 1 != channels:
+        return Followed(rows, cols)
+    return Copied(rows, cols, first)
+
+
+def _parts(graph: Tables, operation: Operation) -> list[slice] | None:
+    """What a slice takes of every axis."""
+    begin, last = graph.constant(operation, 1), graph.constant(operation, 2)
+    if begin is None or last is None or begin.size != 4 or last.size != 4:
+        return None
+    if operation.name == "SLICE":
+        ends = (None if n < 0 else int(b + n) for b, n in zip(begin, last, strict=True))
+        return [slice(int(b), end) for b, end in zip(begin, ends, strict=True)]
+    step = graph.constant(operation, 3)
+    masks = [graph.option(operation, field, "<i") for field in range(5)]
+    if step is None or step.size != 4 or (step < 1).any() or any(masks[2:]):
+        return None
+    if graph.option(operation, 5):  # ends count from the beginnings
+        return None
+    return [
+        slice(
+            None if masks[0] >> i & 1 else int(begin[i]),
+            None if masks[1] >> i & 1 else int(last[i]),
+            int(step[i]),
+        )
+        for i in range(4)
+    ]
+
+
+def _gather(graph: Tables, operation: Operation) -> Effect:
+    old = graph.tensors[operation.inputs[0]].shape
     new = graph.tensors[operation.outputs[0]].shape
-    rows, cols = (
-        Window(before=-start[axis]) if 0 <= start[axis] <= old[axis] - new[axis] else None
-        for axis in (1, 2)
-    )
-    return Barrier(UNKNOWN) if rows is None or cols is None else Followed(rows, cols)
+    read = graph.constant(operation, 1)
+    axis = graph.option(operation, 0, "<i") % 4
+    if read is None or read.ndim != 1 or len(old) != 4 or graph.option(operation, 1, "<i"):
+        return Barrier(UNKNOWN)
+    if new != (*old[:axis], len(read), *old[axis + 1 :]) or read.min() < 0:
+        return Barrier(UNKNOWN)
+    if axis == 3:
+        return Pointwise()
+    axes = [np.arange(old[1]), np.arange(old[2])]
+    axes[axis - 1] = read.astype(int)
+    return Copied(*map(copied, axes))
 
 
 _RULES = {
@@ -317,4 +380,5 @@ _RULES = {
     "FULLY_CONNECTED": _fully_connected,
     "SLICE": _slice,
     "STRIDED_SLICE": _slice,
+    "GATHER": _gather,
 }

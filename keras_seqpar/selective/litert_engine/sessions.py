@@ -1,20 +1,15 @@
 """Runs the pieces of a plan in interpreters that are resized to the crops."""
 
-import ctypes
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from keras_seqpar.selective.litert_engine.content import of_crop_run, of_whole_run, shape_of_crop
+from keras_seqpar.selective.planning.axes import Spans
 from keras_seqpar.selective.planning.boxes import Box
 from keras_seqpar.selective.planning.plan import CropRun, Plan, WholeRun
-from keras_seqpar.selective.planning.sessions import (
-    CropSession,
-    FullSession,
-    Sessions,
-    WholeSession,
-)
+from keras_seqpar.selective.planning.sessions import CropSession, Sessions, WholeSession
 
 Maps = Mapping[int, np.ndarray]
 Interpreters = Callable[[bytes], Any]  # makes an interpreter of the content of a file
@@ -35,13 +30,19 @@ class Session:
         self._outputs = [x["index"] for x in self._engine.get_output_details()]
         self._from = [self._engine.tensor(i) for i in self._inputs]
         self._to = [self._engine.tensor(i) for i in self._outputs]
-        self.invoke = self._engine.invoke  # computes the outputs
+        self._shapes: list[tuple[int, ...]] | None = None
 
-    def fit(self, shapes: Sequence[tuple[int, ...]] = ()) -> None:
-        """Resizes the first inputs."""
-        for i, shape in zip(self._inputs, shapes, strict=False):
-            self._engine.resize_tensor_input(i, shape)
+    def fit(self, shapes: Sequence[tuple[int, ...]]) -> None:
+        """Resizes the first inputs, where they had other shapes before."""
+        if shapes == self._shapes:
+            return
+        old = self._shapes or [()] * len(shapes)
+        self._shapes = None
+        for i, shape, before in zip(self._inputs, shapes, old, strict=False):
+            if shape != before:
+                self._engine.resize_tensor_input(i, shape)
         self._engine.allocate_tensors()
+        self._shapes = list(shapes)
 
     def input(self, i: int) -> np.ndarray:
         """A view of an input; no one may hold it when the interpreter is resized or runs."""
@@ -50,6 +51,10 @@ class Session:
     def output(self, i: int) -> np.ndarray:
         """A view of an output, likewise."""
         return self._to[i]()
+
+    def invoke(self) -> None:
+        """Computes the outputs."""
+        self._engine.invoke()
 
 
 class FileSessions(Sessions):
@@ -64,15 +69,13 @@ class FileSessions(Sessions):
 
     def crops(self, plan: Plan, run: CropRun) -> CropSession:
         """See `Sessions`."""
+        if run.copies:
+            return CopySession(plan, run)
         return FileCropSession(plan, run, self._make)
 
     def whole(self, plan: Plan, run: WholeRun) -> WholeSession:
         """See `Sessions`."""
         return FileWholeSession(plan, run, self._make)
-
-    def full(self, plan: Plan) -> FullSession:
-        """See `Sessions`."""
-        return FileFullSession(plan, self)
 
 
 class FileCropSession(CropSession):
@@ -91,29 +94,72 @@ class FileCropSession(CropSession):
         self._size: tuple[int, int] | None = None  # of the outputs that it is made for now
 
     def load(self) -> Session:
-        """Makes its interpreter, where there is none yet; memory for crops comes later."""
+        """Makes its interpreter for the whole grid, where there is none yet."""
         if self._session is None:
-            self._session = Session(self._make, of_crop_run(self.plan, self.run))
+            self._session = self._fresh()
+            if self.run.grown is not None and not self._grows(self._session):
+                self.only_whole, self._session = True, self._fresh()
+            self._fit(self._session, self.run.grid)
         return self._session
+
+    def _fresh(self) -> Session:
+        self._size = None
+        return Session(self._make, of_crop_run(self.plan, self.run))
+
+    def _grows(self, session: Session) -> bool:
+        """Whether the interpreter grows crops of any size, whatever size the file states."""
+        _, _, height, width = self.made((0, 0, 1, 1))
+        try:
+            self._fit(session, (height, width))
+            return all(
+                session.output(i).shape[1:3] == (height, width)
+                for i in range(len(self.run.outputs))
+            )
+        except (RuntimeError, ValueError):
+            return False
+
+    def _fit(self, session: Session, size: tuple[int, int]) -> None:
+        if size != self._size:
+            self._size = None
+            session.fit([shape_of_crop(self.plan, x, size) for x in self.run.sources])
+            self._size = size
 
     def compute(self, box: Box, maps: Maps, vectors: Maps) -> None:
         """Computes a box of outputs and writes it into the stored maps."""
-        top, left, bottom, right = box
-        session, run = self._session or self.load(), self.run
-        size = bottom - top, right - left
-        if size != self._size:
-            self._size = None
-            session.fit([shape_of_crop(self.plan, x, size) for x in run.sources])
-            self._size = size
-        for i, source in enumerate(run.sources):
-            rows, cols = source.rows.inputs(top, bottom), source.cols.inputs(left, right)
+        session = self.load()
+        top, left, bottom, right = self.made(box)
+        self._fit(session, (bottom - top, right - left))
+        for i, source in enumerate(self.run.sources):
+            rows, cols = source.rows.crop(top, bottom), source.cols.crop(left, right)
             copy_crop(maps[source.tensor], rows, cols, session.input(i), source.border)
-        for i, vector in enumerate(run.vectors, len(run.sources)):
+        for i, vector in enumerate(self.run.vectors, len(self.run.sources)):
             session.input(i)[...] = vectors[vector]
         session.invoke()
-        for i, tensor in enumerate(run.outputs):
-            part = maps[tensor][:, top:bottom, left:right]
-            part[...] = session.output(i).reshape(part.shape)
+        rows = slice(box[0] - top, box[2] - top)
+        cols = slice(box[1] - left, box[3] - left)
+        for i, tensor in enumerate(self.run.outputs):
+            made = session.output(i).reshape((1, bottom - top, right - left, -1))
+            maps[tensor][:, box[0] : box[2], box[1] : box[3]] = made[:, rows, cols]
+
+
+class CopySession(CropSession):
+    """A run that copies values to other positions. No interpreter is needed."""
+
+    def load(self) -> None:
+        """Does nothing."""
+
+    def compute(self, box: Box, maps: Maps, vectors: Maps) -> None:
+        """Copies the values of a box of outputs."""
+        top, left, bottom, right = box
+        (source,), (output,) = self.run.sources, self.run.outputs
+        assert isinstance(source.rows, Spans) and isinstance(source.cols, Spans)
+        rows, cols = source.rows.low[top:bottom], source.cols.low[left:right]
+        place = maps[output][:, top:bottom, left:right]
+        part = maps[source.tensor].take(rows, 1, mode="clip").take(cols, 2, mode="clip")
+        place[...] = part[..., source.first_channel : source.first_channel + place.shape[-1]]
+        if source.border is not None:
+            place[:, rows < 0] = source.border
+            place[:, :, cols < 0] = source.border
 
 
 class FileWholeSession(WholeSession):
@@ -133,62 +179,20 @@ class FileWholeSession(WholeSession):
     def load(self) -> Session:
         """Makes its interpreter, where there is none yet."""
         if self._session is None:
-            session = Session(self._make, of_whole_run(self.plan, self.run))
-            session.fit()
-            self._session = session
+            self._session = Session(self._make, of_whole_run(self.plan, self.run))
+            self._session.fit([])
         return self._session
 
     def compute(self, maps: Maps) -> Iterator[tuple[int, np.ndarray]]:
         """Computes all; yields number and value of every output, which must be copied."""
         session = self.load()
         for i, tensor in enumerate(self.run.inputs):
-            place, values = session.input(i), maps[tensor]
-            if _address(place) != _address(values):
-                place[...] = values.reshape(place.shape)
+            place = session.input(i)
+            place[...] = maps[tensor].reshape(place.shape)
             del place  # no one may hold it when the interpreter runs
         session.invoke()
         for i, tensor in enumerate(self.run.outputs):
             yield tensor, session.output(i)
-
-
-class FileFullSession(FullSession):
-    """The file as a whole, with the stored maps as outputs: they are in its own memory."""
-
-    def start(self) -> dict[int, np.ndarray]:
-        """See `FullSession`; a map without a fixed place in the interpreter gets one outside."""
-        session, run, tensors = self.load(), self.plan.full, self.plan.graph.tensors
-        frame = run.inputs.index(self.plan.frame)
-        places = {self.plan.frame: lambda: session.input(frame)}
-        places |= {x: lambda i=i: session.output(i) for i, x in enumerate(run.outputs)}
-        found = {}
-        for i in self.plan.stored:
-            tensor = tensors[i]
-            try:
-                place = places[i]()
-                address = _address(place) if place.nbytes == tensor.nbytes else 0
-            except ValueError:  # it has no memory before it is computed
-                address = 0
-            memory = (ctypes.c_byte * tensor.nbytes).from_address(address) if address else None
-            values = bytearray(tensor.nbytes) if memory is None else memory
-            found[i] = np.frombuffer(values, tensor.dtype).reshape(tensor.map_shape)
-        return found
-
-    def compute(
-        self, maps: MutableMapping[int, np.ndarray], vectors: Maps
-    ) -> dict[int, np.ndarray]:
-        """See `FullSession`."""
-        others = {}
-        for i, values in self._whole.compute({**maps, **vectors}):
-            stored = maps.get(i)
-            if stored is None:
-                others[i] = values.copy()
-            elif _address(stored) != _address(values):
-                stored[...] = values.reshape(stored.shape)
-        return others
-
-
-def _address(array: np.ndarray) -> int:
-    return array.__array_interface__["data"][0]
 
 
 def copy_crop(

@@ -107,12 +107,14 @@ class Operation(planning.Operation):
     Args:
         code: number of its operator code.
         options_type: number of its `BuiltinOptions`.
-        options: position of its options in the file; `None` where it has none.
+        reader: the flatbuffer of its options.
+        options: their position in it; `None` where it has none.
         custom: options of a custom operation.
     """
 
     code: int
     options_type: int
+    reader: FlatbufferReader
     options: int | None
     custom: bytes
 
@@ -134,7 +136,6 @@ class Tables(planning.Graph):
         path: the file.
         sha256: hash of its content.
         about: what it states about itself, see `mobile.Runner`; empty for files of others.
-        reader: its flatbuffer.
         codes: the kinds of operations of the file.
         signature: key of the signature, or `None` for the first graph of a file without.
     """
@@ -144,7 +145,6 @@ class Tables(planning.Graph):
     path: Path
     sha256: str
     about: dict
-    reader: FlatbufferReader
     codes: tuple[OperatorCode, ...]
     signature: str | None
 
@@ -162,8 +162,8 @@ class Tables(planning.Graph):
         """A number in the options of an operation."""
         if operation.options is None:
             return default
-        slot = self.reader.slot(operation.options, field)
-        return default if slot is None else self.reader.number(form, slot)
+        slot = operation.reader.slot(operation.options, field)
+        return default if slot is None else operation.reader.number(form, slot)
 
     def constant(self, operation: Operation, index: int) -> np.ndarray | None:
         """The values of an input of an operation; `None` if it is missing or not constant."""

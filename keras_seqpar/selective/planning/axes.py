@@ -37,7 +37,13 @@ class Window:
     def inputs(self, first: int, end: int) -> tuple[int, int]:
         """The inputs that the outputs from `first` to `end` read; they may lie outside."""
         start = first * self.stride - self.before
-        return start, start + (end - first - 1) * self.stride + self.extent
+        return start, start + self.length(end - first)
+
+    crop = inputs
+
+    def length(self, count: int) -> int:
+        """How many inputs that many outputs read."""
+        return (count - 1) * self.stride + self.extent
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -65,7 +71,58 @@ class Spans:
         return int(self.low[first:end].min()), int(self.high[first:end].max()) + 1
 
 
-Axis = Window | Spans
+@dataclasses.dataclass(frozen=True)
+class Transposed:
+    """Input `i` reaches the outputs from `i * stride - before` on, `extent` of them.
+
+    Alone, a piece of the inputs gives a piece of the outputs, of which only those are right that
+    read nothing else; see `made`.
+
+    Args:
+        extent: number of outputs that an input reaches.
+        stride: outputs between those of two neighboring inputs.
+        before: outputs that are cut off at the beginning.
+        after: outputs that are cut off at the end.
+    """
+
+    extent: int = 1
+    stride: int = 1
+    before: int = 0
+    after: int = 0
+
+    @property
+    def ratio(self) -> Fraction:
+        """Inputs per output, as of `Spans`."""
+        return Fraction(1, self.stride)
+
+    def outputs(self, first: int, end: int, count: int) -> tuple[int, int]:
+        """As `Window.outputs`."""
+        low, high = first * self.stride - self.before, (end - 1) * self.stride - self.before
+        return max(low, 0), min(high + self.extent, count)
+
+    def inputs(self, first: int, end: int) -> tuple[int, int]:
+        """As `Window.inputs`."""
+        low = -((self.extent - 1 - first - self.before) // self.stride)
+        return low, (end - 1 + self.before) // self.stride + 1
+
+    def made(self, first: int, end: int, count: int) -> tuple[int, int]:
+        """The outputs that are made of all inputs, of `count`, that some outputs read."""
+        first, end = self.inputs(first, end)
+        first, end = max(first, 0), min(end, count)
+        start = first * self.stride
+        length = (end - first - 1) * self.stride + self.extent - self.before - self.after
+        return start, start + length
+
+    def crop(self, first: int, end: int) -> tuple[int, int]:
+        """The inputs of which the operation makes the outputs from `first` to `end`; see `made`."""
+        return first // self.stride, first // self.stride + self.length(end - first)
+
+    def length(self, count: int) -> int:
+        """The number of inputs of which the operation makes that many outputs."""
+        return (count - self.extent + self.before + self.after) // self.stride + 1
+
+
+Axis = Window | Spans | Transposed
 SAME_POSITION = Window()
 ONE_ROW = Window(stride=0)  # of a constant, which all outputs read
 _ROUNDING = 1e-3  # of a position that an operation computes in float32
@@ -90,10 +147,38 @@ def resized(inputs: int, outputs: int, *, corners: bool) -> Spans:
     return Spans(low, high, None if corners and inputs != outputs else ratio)
 
 
-def mirrored(inputs: int, before: int, after: int, symmetric: bool) -> Spans:
-    """The spans of an axis that is padded with its own mirror image."""
-    read = np.pad(np.arange(inputs), (before, after), "symmetric" if symmetric else "reflect")
-    return Spans(read, read, Fraction(1))
+def copied(read: np.ndarray, ratio: Fraction | None = Fraction(1)) -> Spans:
+    """The spans of an axis whose outputs are copies: output `o` is the input `read[o]`.
+
+    Args:
+        read: `(outputs,)` whole numbers; below 0 for what is no copy but has the border's value.
+        ratio: as of `Spans`.
+    """
+    return Spans(read, read, ratio)
+
+
+def shifted(pad: Window, inputs: int, outputs: int) -> Spans:
+    """The spans of an axis that is padded with a border."""
+    read = np.arange(outputs) - pad.before
+    return copied(np.where(read < inputs, read, -1))
+
+
+def nearest(inputs: int, outputs: int, *, corners: bool, half: bool) -> Spans:
+    """The spans of an axis that is resized by copies, computed in float32 as TFLite does.
+
+    Args:
+        inputs: number of inputs.
+        outputs: number of outputs.
+        corners: the first and the last output are copies of the first and the last input.
+        half: positions are those of the centers.
+    """
+    scale = np.float32(inputs) / np.float32(outputs)
+    if corners and outputs > 1:
+        scale = np.float32(inputs - 1) / np.float32(outputs - 1)
+    at = (np.arange(outputs, dtype="float32") + np.float32(0.5 if half else 0)) * scale
+    at = np.floor(at.astype("float64") + 0.5) if corners else np.floor(at)
+    ratio = None if corners and inputs != outputs else Fraction(inputs, outputs)
+    return copied(np.clip(at, 0, inputs - 1).astype(int), ratio)
 
 
 def joined(inputs: int, outputs: int) -> Spans:
@@ -101,16 +186,3 @@ def joined(inputs: int, outputs: int) -> Spans:
     at = np.arange(outputs)
     low, high = at * inputs // outputs, ((at + 1) * inputs - 1) // outputs
     return Spans(low, high, Fraction(inputs, outputs))
-
-
-def transposed(outputs: int, extent: int, stride: int, before: int) -> Spans:
-    """The spans of a transposed convolution: input `i` reaches `i * stride - before` and after.
-
-    Args:
-        outputs: number of outputs.
-        extent: length of the kernel.
-        stride: between the outputs of two inputs.
-        before: outputs that are cut off at the beginning.
-    """
-    at = np.arange(outputs) + before
-    return Spans(-((extent - 1 - at) // stride), at // stride, Fraction(1, stride))

@@ -4,6 +4,9 @@ Every operation is one of these:
 
 - `Windowed`: outputs read a window of the first input. It runs on crops, with no padding of its
   own: what lies outside of the map is filled with `border`.
+- `Grown`: an input reaches a window of outputs. It runs on crops, of whose outputs those in the
+  middle are right.
+- `Copied`: an output is a copy of an input, or a border. Boxes are copied, nothing runs.
 - `Pointwise`: an output reads the same position of its inputs. It runs on crops.
 - `Followed`: a change reaches known outputs, but the operation runs on whole maps.
 - `Relabeled`: the same values in the same order under another shape. Nothing runs.
@@ -13,7 +16,7 @@ Every operation is one of these:
 
 import dataclasses
 
-from keras_seqpar.selective.planning.axes import Axis, Window
+from keras_seqpar.selective.planning.axes import Axis, Spans, Transposed, Window
 
 GLOBAL = "every output reads all positions"
 UNKNOWN = "no rule says which positions it reads"
@@ -44,6 +47,31 @@ class Pointwise:
 
 
 @dataclasses.dataclass(frozen=True)
+class Grown:
+    """Inputs reach windows of outputs, as in a transposed convolution."""
+
+    rows: Transposed
+    cols: Transposed
+
+
+@dataclasses.dataclass(frozen=True)
+class Copied:
+    """Outputs are copies of inputs.
+
+    Args:
+        rows: the row that each row is a copy of.
+        cols: likewise.
+        first_channel: the channel that the first one is a copy of.
+        border: the value of what is no copy.
+    """
+
+    rows: Spans
+    cols: Spans
+    first_channel: int = 0
+    border: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
 class Followed:
     """Runs on whole maps; a change reaches known outputs."""
 
@@ -66,4 +94,4 @@ class Barrier:
     reason: str
 
 
-Effect = Windowed | Pointwise | Followed | Relabeled | Barrier
+Effect = Windowed | Grown | Copied | Pointwise | Followed | Relabeled | Barrier

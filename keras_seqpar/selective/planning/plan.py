@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Generic, TypeVar
 
-from keras_seqpar.selective.planning.axes import Axis, Window
+from keras_seqpar.selective.planning.axes import Axis, Transposed
 from keras_seqpar.selective.planning.graph import Graph
 
 SomeGraph = TypeVar("SomeGraph", bound=Graph)
@@ -20,13 +20,15 @@ class Source:
         border: the value outside of the map; `None` where nothing outside is read.
         reader: number of the tensor that the operations of the file read; not `tensor` where a
             pad between the two was left out.
+        first_channel: the first of the channels that are read.
     """
 
     tensor: int
-    rows: Window
-    cols: Window
+    rows: Axis
+    cols: Axis
     border: float | None
     reader: int
+    first_channel: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +43,7 @@ class CropRun:
         outputs: the tensors that are stored.
         grid: `(rows, columns)` of the outputs.
         macs: multiply-accumulates for one position.
+        copies: the only operation copies values to other positions.
     """
 
     operations: tuple[int, ...]
@@ -50,6 +53,12 @@ class CropRun:
     outputs: tuple[int, ...]
     grid: tuple[int, int]
     macs: int
+    copies: bool = False
+
+    @property
+    def grown(self) -> Source | None:
+        """A source of which a crop becomes a larger map; see `Transposed`."""
+        return next((x for x in self.sources if isinstance(x.rows, Transposed)), None)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,21 +122,6 @@ class Plan(Generic[SomeGraph]):
     dense: WholeRun | None
     barriers: dict[str, str]
     macs: int
-
-    @property
-    def full(self) -> WholeRun:
-        """The graph as a whole, with the stored maps as further outputs."""
-        wholes = [x for x in (self.of_extras, self.dense) if x is not None]
-        outputs = (*self.stored[1:], *(i for x in wholes for i in x.outputs))
-        return dataclasses.replace(self.plain, outputs=outputs)
-
-    @property
-    def plain(self) -> WholeRun:
-        """The graph as a whole, with its own outputs."""
-        every, graph = tuple(range(len(self.graph.operations))), self.graph
-        made = {i for x in graph.operations for i in x.outputs}
-        outputs = tuple(i for i in graph.outputs if i in made)
-        return WholeRun(every, tuple(graph.inputs), outputs, self.macs)
 
     @property
     def stored(self) -> tuple[int, ...]:

@@ -3,17 +3,20 @@
 An operation that reads windows begins a new run where it would read what its own run made, so a
 3x3 convolution, its activation, the next 1x1 convolution and a sum are one run. Runs are found by
 levels: an operation that reads windows is one level above what it reads, any other one is on the
-level of its inputs. Operations of one level whose outputs have the same size are one run.
+level of its inputs. Operations of one level whose outputs have the same size are one run. What
+grows, as a transposed convolution, begins a run of its own, which pointwise operations go on with.
 """
 
 import dataclasses
 from collections.abc import Iterable
 
-from keras_seqpar.selective.planning.axes import ONE_ROW, SAME_POSITION
+from keras_seqpar.selective.planning.axes import ONE_ROW, SAME_POSITION, Transposed, shifted
 from keras_seqpar.selective.planning.effects import (
     Barrier,
+    Copied,
     Effect,
     Followed,
+    Grown,
     Pointwise,
     Relabeled,
     Windowed,
@@ -65,10 +68,17 @@ def find_frame(graph: Graph) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class _Made:
-    """Where a tensor is made: its level, and whether its run can go on with it."""
+    """Where a tensor is made.
+
+    Args:
+        level: of its run.
+        in_run: the run can go on with it.
+        growth: how the run's inputs grow; empty where they do not.
+    """
 
     level: int
     in_run: bool
+    growth: tuple[Transposed, ...] = ()
 
 
 class _Planner:
@@ -147,16 +157,21 @@ class _Planner:
             return
         sources = [self.pads[i][0] if i in self.pads else i for i in moving]
         places = [self.made[i] for i in sources]
+        growth = (effect.rows, effect.cols) if isinstance(effect, Grown) else ()
         if isinstance(effect, Pointwise):
             level = max(x.level if x.in_run else x.level + 1 for x in places)
+            growths = {x.growth for x in places if x.in_run and x.level == level}
+            level += len(growths) > 1
+            growth = growths.pop() if len(growths) == 1 else ()
         else:
             level = max(x.level for x in places) + (not isinstance(effect, Relabeled))
         grid = self.graph.tensors[operation.outputs[0]].grid
-        in_run = isinstance(effect, (Windowed, Pointwise))
+        in_run = isinstance(effect, (Windowed, Grown, Pointwise))
+        group = (grid, tuple(map(dataclasses.astuple, growth)), -1) if in_run else ((), (), number)
         # Views come after the runs of their level, whose maps they show.
-        key = (level, isinstance(effect, Relabeled), *((grid, -1) if in_run else ((), number)))
+        key = (level, isinstance(effect, Relabeled), *group)
         self.groups.setdefault(key, []).append(number)
-        self.made |= dict.fromkeys(operation.outputs, _Made(level, in_run))
+        self.made |= dict.fromkeys(operation.outputs, _Made(level, in_run, growth))
 
     def _effect(self, number: int, moving: list[int]) -> Effect:
         """What an operation does to positions, given what its inputs depend on."""
@@ -172,7 +187,14 @@ class _Planner:
                 return Barrier("its weights are computed")
         if isinstance(effect, Windowed):
             if effect.pads and not self._can_leave_out(number, effect):
-                return Followed(effect.rows, effect.cols)
+                old = graph.tensors[operation.inputs[0]].grid
+                rows, cols = (
+                    shifted(axis, before, after)
+                    for axis, before, after in zip(
+                        (effect.rows, effect.cols), old, made[1:3], strict=True
+                    )
+                )
+                return Copied(rows, cols, border=effect.border)
             if operation.inputs[0] in self.pads:
                 border = self.pads[operation.inputs[0]][1].border
                 if effect.padded and effect.border != border:
@@ -214,6 +236,12 @@ class _Planner:
         if isinstance(first, Followed):
             run = self._whole(numbers)
             return dataclasses.replace(run, rows=first.rows, cols=first.cols)
+        if isinstance(first, Copied):
+            i, grid = operation.inputs[0], self.graph.tensors[operation.outputs[0]].grid
+            source = Source(i, first.rows, first.cols, first.border, i, first.first_channel)
+            return CropRun(
+                (numbers[0],), (source,), {}, (), operation.outputs, grid, 0, copies=True
+            )
         return self._crop_run(numbers)
 
     def _crop_run(self, numbers: list[int]) -> CropRun:
@@ -265,6 +293,10 @@ class _Planner:
                 )
                 return Source(tensor, rows, cols, pad.border, i)
             return Source(i, rows, cols, border, i)
+        if isinstance(effect, Grown):
+            if i in self.constant:
+                return None
+            return Source(i, effect.rows, effect.cols, None, i)
         shape, positions = self.graph.tensors[i].shape, self.graph.tensors[i].positions
         if i in self.constant and positions is not None:
             return Source(i, ONE_ROW, SAME_POSITION, None, i)
