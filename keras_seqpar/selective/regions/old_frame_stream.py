@@ -86,6 +86,12 @@ class FrameStream:
 
         Raises:
             RuntimeError: another thread is using this stream.
+
+        Example:
+
+        >>> camera = stream(model, threshold=20)
+        >>> camera.warm_up()
+        >>> result = camera(frame)  # does not wait
         """
         start = time.perf_counter()
         with self._exclusive():

@@ -1,0 +1,151 @@
+"""Reads a branch pack as one network: its trunk and the branches of chosen categories only."""
+
+import dataclasses
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from keras_seqpar.hierarchy.tree import Node
+from keras_seqpar.mobile.runtime.activations import activate
+from keras_seqpar.mobile.runtime.manifest import Part, read_manifest
+from keras_seqpar.mobile.runtime.manifest import Tensor as PartTensor
+from keras_seqpar.mobile.runtime.runner import NONE, SCORES
+from keras_seqpar.networks.thresholds import Threshold
+from keras_seqpar.selective.litert_engine.graph import Graph, Operation, OperatorCode, read_graph
+
+
+@dataclasses.dataclass(frozen=True)
+class PackGraph(Graph):
+    """The graph of some categories of a branch pack; its outputs are their logits.
+
+    Args:
+        labels: of the categories, in order of the scores.
+        activation: turns logits into scores.
+        threshold: below it a frame shows none of the categories; `None` without one.
+    """
+
+    labels: tuple[str, ...] = ()
+    activation: str | None = None
+    threshold: Threshold | None = None
+
+    def finish(self, outputs: Mapping[int, np.ndarray]) -> dict[str, np.ndarray]:
+        """The scores `(1, categories)`, and whether the frame shows none of them.
+
+        They equal those of `mobile.PackRunner` bit for bit.
+        """
+        logits = np.array([[outputs[i].ravel()[0] for i in self.outputs]], "float32")
+        found = {SCORES: activate(logits, self.activation)}
+        if self.threshold is not None:
+            found[NONE] = self.threshold.rejects(logits)[:, None].astype("float32")
+        return found
+
+
+def read_pack(folder: str | os.PathLike, categories: Sequence[str] | None = None) -> PackGraph:
+    """Reads the files of a pack that some categories need, joined into one graph.
+
+    Args:
+        folder: the pack.
+        categories: labels or node ids, in the order wanted; a superclass stands for its
+            categories. All by default. The files of others may be missing.
+
+    Raises:
+        FileNotFoundError: no pack, or a file of it is missing.
+        ValueError: the pack is damaged, or its files are not those of its manifest; an unknown or
+            repeated category; a file cannot be part of a stream.
+    """
+    manifest = read_manifest(folder)
+    hierarchy = manifest.hierarchy if categories is None else manifest.hierarchy.prune(categories)
+    folder = Path(folder)
+    joined = _Joined()
+    trunk = _read(folder, manifest.trunk)
+    frame, features = joined.add(trunk, "trunk")
+    logits: dict[str, int] = {}
+    hashes = [manifest.trunk.sha256]
+
+    def add(node: Node, features: int) -> None:
+        part = manifest.branches[node.id]
+        hashes.append(part.sha256)
+        _, output = joined.add(_read(folder, part), node.id, features)
+        if node.is_category:
+            logits[node.id] = output
+        for child in node.children:
+            add(child, output)
+
+    for root in hierarchy.roots:
+        add(root, features)
+    ids = hierarchy.category_ids
+    complete = len(ids) == len(manifest.hierarchy.category_ids)
+    about = {"mean": manifest.mean, "std": manifest.std}
+    return PackGraph(
+        tensors=tuple(joined.tensors),
+        operations=tuple(joined.operations),
+        inputs={frame: "image"},
+        outputs={logits[id_]: id_ for id_ in ids},
+        path=folder,
+        sha256=hashlib.sha256("\n".join((*hashes, *ids)).encode()).hexdigest(),
+        about={key: value for key, value in about.items() if value is not None},
+        codes=tuple(joined.codes),
+        signature=None,
+        labels=hierarchy.categories,
+        activation=manifest.classifier_activation,
+        threshold=manifest.threshold if complete else None,
+    )
+
+
+def _read(folder: Path, part: Part) -> Graph:
+    """The graph of a file of a pack, which must be the one that the manifest describes."""
+    part.check_file(folder)
+    graph = read_graph(folder / part.file)
+    found = [_described(graph, ends) for ends in (graph.inputs, graph.outputs)]
+    if found != [[part.input], [part.output]]:
+        raise ValueError(
+            f"{str(graph.path)!r} takes {found[0]} and gives {found[1]}, but the manifest says "
+            f"{part.input} and {part.output}. Copy the manifest again, together with the file."
+        )
+    return graph
+
+
+def _described(graph: Graph, ends: Mapping[int, str]) -> list[PartTensor]:
+    tensors = [graph.tensors[i] for i in ends]
+    return [
+        PartTensor(x.shape, x.dtype.name, float(x.scales[0]) if len(x.scales) else 0.0, x.zero)
+        for x in tensors
+    ]
+
+
+class _Joined:
+    """Graphs of several files as one: numbers of tensors and codes go on."""
+
+    def __init__(self) -> None:
+        self.tensors: list = []
+        self.operations: list[Operation] = []
+        self.codes: list[OperatorCode] = []
+
+    def add(self, graph: Graph, name: str, features: int | None = None) -> tuple[int, int]:
+        """Adds a file of one input and one output.
+
+        Args:
+            graph: its graph.
+            name: that the names of its tensors begin with.
+            features: number of the tensor that it reads instead of its input.
+
+        Returns:
+            The numbers of its input and output.
+        """
+        first, first_code = len(self.tensors), len(self.codes)
+        (source,), (output,) = graph.inputs, graph.outputs
+        read = source + first if features is None else features
+
+        def numbers(of_file: Sequence[int]) -> tuple[int, ...]:
+            return tuple(-1 if i < 0 else read if i == source else i + first for i in of_file)
+
+        for tensor in graph.tensors:
+            self.tensors.append(dataclasses.replace(tensor, name=f"{name}/{tensor.name}"))
+        for x in graph.operations:
+            ends = {"inputs": numbers(x.inputs), "outputs": numbers(x.outputs)}
+            self.operations.append(dataclasses.replace(x, code=x.code + first_code, **ends))
+        self.codes += graph.codes
+        return read, numbers((output,))[0]
