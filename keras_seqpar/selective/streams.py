@@ -5,7 +5,7 @@ Needs NumPy and an interpreter only, unless it is given a Keras model.
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
 
@@ -98,7 +98,7 @@ def stream(
     """
     if engine is not None and engine not in ENGINES:
         raise ValueError(unknown_name("engine", engine, ENGINES))
-    on_litert = {
+    on_litert: dict[str, Any] = {
         "num_threads": num_threads,
         "interpreter": interpreter,
         "memory_limit": memory_limit,
@@ -153,6 +153,9 @@ class Stream(FrameStream):
         self._plan = network.engine.plan
         self._graph = self._plan.graph
         self.runs_on = network.runs_on
+        self._work = self._nothing = self._engine.follow([])
+        self._no_shares = self._shares(self._nothing)
+        self._maps_bytes = self._engine.state_bytes
         super().__init__(network.inputs, network.fingerprint, **options)
 
     @property
@@ -187,8 +190,10 @@ class Stream(FrameStream):
 
     def _compute(self, frame: np.ndarray, changed: np.ndarray | None, everything: bool) -> Computed:
         boxes = [] if changed is None else cover(changed)
-        self._work = self._engine.everything if everything else self._engine.follow(boxes)
         mode = "cached"
+        self._work = self._nothing
+        if everything or boxes:
+            self._work = self._engine.everything if everything else self._engine.follow(boxes)
         if everything:
             self._accept(frame, boxes)
             self._start()
@@ -200,7 +205,8 @@ class Stream(FrameStream):
             done = self._engine.compute(self._work)
             mode = "boxes" if done == BOXES else "dense"
         macs = {"cached": 0, "dense": self._plan.macs}.get(mode, self._work.macs)
-        return Computed(mode, boxes, macs, self._shares(self._work))
+        shares = self._no_shares if mode == "cached" else self._shares(self._work)
+        return Computed(mode, boxes, macs, dict(shares))
 
     def _start(self) -> None:
         """Puts the accepted frame and the other inputs into the engine."""
@@ -229,7 +235,7 @@ class Stream(FrameStream):
         return self._plan.macs
 
     def _kept_bytes(self) -> int:
-        return self._engine.state_bytes
+        return self._maps_bytes
 
     def _shares(self, work: Work) -> dict[str, float]:
         """Name of a stored map -> share of its positions to compute."""

@@ -11,6 +11,7 @@ import pytest
 
 from keras_seqpar import selective
 from keras_seqpar.selective import Detector
+from keras_seqpar.selective.litert_engine import opening
 from tests.selective.litert_engine.files import Dense, File, change, integer, noise
 from tests.selective.litert_engine.test_exactness import residual_net
 
@@ -198,6 +199,12 @@ def test_memory_is_told_before_it_is_taken(path):
     selective.stream(path, memory_limit=10_000_000)
     with pytest.raises(TypeError, match="memory_limit must be a whole number of bytes"):
         selective.stream(path, memory_limit=1e6)
+
+
+def test_interpreters_without_resizing_are_refused(path, monkeypatch):
+    monkeypatch.setattr(opening, "find_interpreter", lambda name: ("tiny 1.0", object))
+    with pytest.raises(ImportError, match="tiny 1.0 cannot resize inputs.* Install another one"):
+        selective.stream(path)
 
 
 def test_warming_up_changes_no_state(path, frame):
