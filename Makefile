@@ -116,7 +116,7 @@ $(VENV)/demo.done: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
 $(VENV)/test.done: $(VENV)/demo.done
 	@echo "Installing JAX, torch, timm and the test tools into $(VENV), once ..."
 	@$(BIN)/python $(INSTALL) -c constraints.txt $(TORCH) \
-		-e '.[tensorflow,train,mobile,plots,hierarchy,weights,video,jax,torch,dev]'
+		-e '.[tensorflow,train,mobile,plots,hierarchy,weights,imagenet,video,jax,torch,dev]'
 	@touch $@
 
 # The interpreter of small devices: its last release needs Python 3.11 at most and NumPy 1.

@@ -179,3 +179,15 @@ def steady_clock(monkeypatch):
 def _seeded():
     """Every test starts from the same random state, whatever ran before it."""
     keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _passes_by_cost(monkeypatch):
+    """Streams choose between boxes and full passes by counted costs, not by measured times."""
+    from keras_seqpar.selective.planning import engine, passes
+
+    class ByCost(passes.Passes):
+        def choose(self, cost):
+            return passes.BOXES if cost < self._full_cost and not self.is_stale else passes.FULL
+
+    monkeypatch.setattr(engine, "Passes", ByCost)

@@ -269,15 +269,11 @@ NOT_RUN_EXAMPLES = {
     ),
     "builds networks of full size": (
         *("costs.comparing.compare", "plots.costs.cost_curve", "plots.trees.topology"),
-        *("selective.reporting.report", "weights.networks.from_network", "families.base.Plan"),
+        *("weights.networks.from_network", "families.base.Plan"),
     ),
     "needs files or data that the example does not make": (
         *("data.video.reading.VideoStream", "data.video.reading.open_video"),
         *("data.video.writing.VideoWriter", "selective.watching.CsvWriter"),
-        *(
-            "selective.litert_engine.report.report_file",
-            "selective.litert_engine.stream.FileStream",
-        ),
         *("data.fingerprints.fingerprint", "plots.accuracy.attention"),
         *("plots.learning.learning_curves", "networks.prediction.predict"),
         *("mobile.checking.datasets.load_dataset", "utils.files.naming_unwritten"),
@@ -302,6 +298,7 @@ def world(tmp_path_factory):
     pathlib.Path("runs/digits").mkdir(parents=True)
     model.save("runs/digits/best.keras")
     mobile.convert(pets, "pets.tflite", quantization="float32")
+    mobile.convert(model, "net.tflite", quantization="float32")
     for name in ("digits.tflite", "float32.tflite"):
         mobile.convert(pets, name, quantization="float32")
     hierarchy.to_file(sp.Hierarchy.of({"pets": ["cat", "dog"]}), "pets.yaml")

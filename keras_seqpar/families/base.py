@@ -14,6 +14,10 @@ from typing import ClassVar, Protocol
 
 import keras
 
+# Statistics of ImageNet in 0..1 (torchvision's and timm's defaults).
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
@@ -131,7 +135,11 @@ class Family(Protocol):
         stage_type: the type of its stages, in plans too.
         stems: name of a stem -> its stride. `"standard"` is the default of the builders; a stem
             for images of 32 to 64 pixels is called `"small"`.
+        mean: what is subtracted from each channel of an image of 3 channels, in pixels of 0 to 255.
+        std: what each channel is divided by after that.
         timm: the layer names of timm's network of the same function, if there is one.
+        imagenet: the layer names of weights that a Python package ships, and as `network` the name
+            of the package, if there is one; see `keras_seqpar.weights.packages`.
         keras_applications: the layer names of the network of `keras.applications`, if there is
             one of the same function. `keras_seqpar.weights.keras_applications` converts ResNets
             only.
@@ -140,7 +148,10 @@ class Family(Protocol):
     stages: tuple[Stage, ...]
     stage_type: ClassVar[type[Stage]] = Stage
     stems: ClassVar[Mapping[str, int]]
+    mean: ClassVar[tuple[float, ...]] = tuple(255 * x for x in IMAGENET_MEAN)
+    std: ClassVar[tuple[float, ...]] = tuple(255 * x for x in IMAGENET_STD)
     timm: LayerNames | None = None
+    imagenet: LayerNames | None = None
     keras_applications: LayerNames | None = None
 
     @property

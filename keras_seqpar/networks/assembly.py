@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import keras
 
-from keras_seqpar.families.base import Initializers, Plan, Stage
+from keras_seqpar.families.base import Family, Initializers, Plan, Stage
 from keras_seqpar.hierarchy.tree import Hierarchy, Node
 from keras_seqpar.networks.build_config import BuildConfig
 from keras_seqpar.networks.graph import build_model, one_at_a_time
@@ -14,10 +14,6 @@ from keras_seqpar.networks.layers import CategoryScores, GainSplit
 from keras_seqpar.networks.plans import get_family, get_plan
 from keras_seqpar.networks.thresholds import Threshold
 from keras_seqpar.utils.names import unknown_name
-
-# Statistics of ImageNet in 0..1 (torchvision's and timm's defaults).
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 @one_at_a_time
@@ -98,7 +94,7 @@ class Maker:
         if build.stem not in self.family.stems:
             raise ValueError(unknown_name("stem", build.stem, self.family.stems))
         _check_shape(input_shape)
-        mean, std = normalization(input_shape[-1], build.include_preprocessing)
+        mean, std = normalization(self.family, input_shape[-1], build.include_preprocessing)
         self.config = dataclasses.replace(build, mean=mean, std=std)
         self.input_shape = input_shape
         self.blocks = 1  # on the longest way through the network, known once it is planned
@@ -165,8 +161,9 @@ class Maker:
     def _trunk(self, stages: Sequence[Stage]) -> keras.Model:
         inputs = keras.Input(tuple(self.input_shape), name="trunk_input")
         x = inputs
-        if self.config.include_preprocessing:
-            x = _preprocessing(self.input_shape[-1])(x)
+        mean, std = self.config.mean, self.config.std
+        if self.config.include_preprocessing and mean and std:
+            x = _preprocessing(mean, std)(x)
         x = self.family.stem(x, self.config.stem, self.config.width, self.init)
         return keras.Model(inputs, self._stages(x, stages, "", []), name="trunk")
 
@@ -245,26 +242,25 @@ def _input_like(trunk: keras.Model):
 
 
 def normalization(
-    channels: int, included: bool
+    family: type[Family] | Family, channels: int, included: bool
 ) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
     """Mean and deviation in pixels that a network's images are normalized with.
 
-    ImageNet's for 3 channels. Others go to -1..1 inside the network; outside the caller decides.
+    The family's for 3 channels. Others go to -1..1 inside the network; outside the caller decides.
     """
     if channels == 3:
-        return tuple(255 * m for m in IMAGENET_MEAN), tuple(255 * s for s in IMAGENET_STD)
+        return family.mean, family.std
     middle = (127.5,) * channels if included else None
     return middle, middle
 
 
-def _preprocessing(channels: int) -> keras.layers.Layer:
-    """Pixels of 0..255 to normalized input; other than 3 channels go to -1..1."""
-    if channels != 3:
-        return keras.layers.Rescaling(1 / 127.5, -1.0, name="preprocessing")
+def _preprocessing(mean: Sequence[float], std: Sequence[float]) -> keras.layers.Layer:
+    """Pixels of 0 to 255 to normalized input."""
+    offset = [-m / s for m, s in zip(mean, std, strict=True)]
+    if len({*zip(mean, std, strict=True)}) == 1:  # all channels alike
+        return keras.layers.Rescaling(1 / std[0], offset[0], name="preprocessing")
     # Of shape (1, 1, 3): Keras would turn a vector where image_data_format is channels_first.
-    scale = [[[1 / (255 * s) for s in IMAGENET_STD]]]
-    offset = [-m / s for m, s in zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)]
-    return keras.layers.Rescaling(scale, offset, name="preprocessing")
+    return keras.layers.Rescaling([[[1 / s for s in std]]], offset, name="preprocessing")
 
 
 def _check_number(name: str, value, allowed: str, fits: Callable[[float], bool]) -> None:

@@ -30,6 +30,8 @@ class BuildConfig:
         mean: what is subtracted from each channel, in pixels of 0 to 255: inside the network with
             `include_preprocessing`, before it otherwise; `None` if the caller decides.
         std: what each channel is divided by after that.
+        weights: where pretrained weights came from that have a license of their own.
+        license: their license, as an SPDX identifier.
     """
 
     builder: str
@@ -42,6 +44,8 @@ class BuildConfig:
     include_preprocessing: bool = False
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    weights: str | None = None
+    license: str | None = None
 
     def __post_init__(self):
         if self.plan is not None and not isinstance(self.plan, str | Mapping):

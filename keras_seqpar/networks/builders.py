@@ -45,8 +45,8 @@ def build_phl(
         input_shape: `(height, width, channels)` of an image in pixels; height and width
             may be `None`.
         width: multiplies all channel counts; they stay multiples of 8.
-        stem: `"standard"` reduces the resolution by 4; `"small"` keeps it and suits
-            images of 32 to 64 pixels.
+        stem: `"standard"` is that of the family, and reduces the resolution (ResNet by 4);
+            `"small"` keeps it and suits images of 32 to 64 pixels.
         classifier_activation: a Keras activation over all logits, `None` for logits. For a
             single category take `"sigmoid"`: softmax over one logit is always 1.
         include_preprocessing: put the normalization into the trunk, so that the network
@@ -178,7 +178,7 @@ def build_plain(
 
     Its parameters equal timm's for the same family and number of categories. It ends in the
     same `categories` layer as a SeqPar network, so its labels travel with it, but it has no
-    branches: it cannot be cut.
+    branches: of a cutout, only the classifier is smaller.
 
     Args:
         categories: labels, or their number (then they are called "0", "1", ...).
@@ -233,7 +233,7 @@ def build_one_branch(
 
     The channels of the branch are multiplied by the square root of the number of categories, so
     that it has about as many parameters as all branches of the PHL network together. Like a plain
-    network it cannot be cut.
+    network it has no branches to cut.
 
     Args:
         categories: labels, or their number (then they are called "0", "1", ...).

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 
+from keras_seqpar.families.base import Family
 from keras_seqpar.networks.assembly import normalization
 from keras_seqpar.networks.parts import Parts, find_parts
 
@@ -25,7 +26,7 @@ def normalization_of(parts: Parts, channels: int) -> tuple[bool | None, Normaliz
         pixels, mean, std = parts.build.include_preprocessing, parts.build.mean, parts.build.std
     else:  # saved before networks stored how they were built
         pixels = any(layer.name == "preprocessing" for layer in parts.trunk.layers)
-        mean, std = normalization(channels, pixels)
+        mean, std = normalization(Family, channels, pixels)
     if pixels:
         return True, ([0.0] * channels, [1.0] * channels)
     if mean is None or std is None:

@@ -8,7 +8,7 @@ are in the files of the families.
 
 from collections.abc import Mapping
 
-from keras_seqpar.families import convnext_v2, resnet
+from keras_seqpar.families import convnext_v2, efficientnet_lite, resnet
 from keras_seqpar.families.base import Family, Plan
 from keras_seqpar.utils.names import unknown_name
 
@@ -16,6 +16,7 @@ from keras_seqpar.utils.names import unknown_name
 FAMILIES: dict[str, Family] = {
     **resnet.FAMILIES,
     **convnext_v2.FAMILIES,
+    **efficientnet_lite.FAMILIES,
 }
 
 

@@ -2,8 +2,9 @@
 
 `stream` runs a .tflite file, or a Keras model, on frame after frame; it needs NumPy and an
 interpreter only, unless it is given a Keras model. `report` tells how much a stream can save,
-without running it. `Detector` finds what changed in a frame. `SegmentationStream` segments crops
-around what changed. `open_sizes` makes a network that takes frames of any size.
+without running it. `export_stream` writes the runs of a file for an app. `Detector` finds what
+changed in a frame. `SegmentationStream` segments crops around what changed. `open_sizes` makes a
+network that takes frames of any size.
 """
 
 from keras_seqpar.utils.lazy import lazy_names
@@ -13,6 +14,7 @@ __getattr__, __dir__, __all__ = lazy_names(
     {
         "change_maps.rules": ["spread"],
         "detector": ["Detector"],
+        "litert_engine.export": ["export_stream"],
         "regions.geometry": ["open_sizes"],
         "regions.results": ["SegmentationResult", "SegmentationStats"],
         "regions.stream": ["SegmentationStream"],

@@ -50,8 +50,9 @@ class Report:
         input_shape: `(height, width, channels)` of a frame.
         shares: shares of the frame's area that change, each as one square in the middle.
         bounds: for each share, the multiply-accumulates of a dense pass divided by those that a
-            stream computes. On no machine is a stream faster by more than this factor.
-        expected: the same, with what starting runs and copying cost on a usual CPU.
+            stream computes. Counted, not measured.
+        expected: the same, where copying maps and starting runs count like the
+            multiply-accumulates that take as long: the speed-up to expect, about.
         macs: multiply-accumulates of a dense pass.
         runs: the runs in order; the last one may be the part that is computed whole.
         barriers: operation -> why it, and all that reads its result, is computed whole.
@@ -91,8 +92,8 @@ class Report:
             lines.append(f"{names:<44} {grid:>9} {reads:>9} {run.macs / 1e6:>8.1f}M {shares}{note}")
         lines.append("-" * len(head))
         for text, factors in (
-            ("at most faster by", self.bounds),
-            ("with the cost of starting runs, about", self.expected),
+            ("fewer multiply-accumulates by (counted)", self.bounds),
+            ("faster by, about (estimated, not measured)", self.expected),
         ):
             shown = " ".join(f"{factor:>6.2f}x" for factor in factors)
             lines.append(f"{text:<74} {shown}")
@@ -114,10 +115,11 @@ def report(
 ) -> Report:
     """Tells how much a stream of a network can save at most; nothing is run.
 
-    The bounds are counted, not measured: the multiply-accumulates of a dense pass, divided by those
-    that are necessary when one square in the middle of the frame changes. No machine can do more.
-    `expected` adds what starting runs and copying cost on a usual CPU. A change at the border
-    affects fewer outputs, several small changes affect more.
+    `bounds` are counted: the multiply-accumulates of a dense pass, divided by those that are
+    necessary when one square in the middle of the frame changes. Time follows them closely where
+    convolutions are large. `expected` also counts the bytes that are copied and the runs that are
+    started, with costs of a usual CPU; only a benchmark on the machine tells more. A change at the
+    border affects fewer outputs, several small changes affect more.
 
     Args:
         network: as for `stream`; a Keras model is converted as `stream` does it.

@@ -5,7 +5,11 @@ from collections.abc import Sequence
 
 import keras
 
-from keras_seqpar.networks.parts import SAME, find_parts, rebuild
+from keras_seqpar.hierarchy.tree import Hierarchy
+from keras_seqpar.networks.assembly import make_scores
+from keras_seqpar.networks.graph import hold_weakly, one_at_a_time
+from keras_seqpar.networks.parts import SAME, Parts, find_parts, rebuild
+from keras_seqpar.utils.progress import note
 from keras_seqpar.weights.copies import copy_weights
 
 
@@ -17,15 +21,18 @@ def cutout(
     copy: bool = False,
     name: str | None = None,
 ) -> keras.Model:
-    """Cuts chosen categories out of a SeqPar network: same weights, no retraining.
+    """Cuts chosen categories out of a network: same weights, no retraining.
 
     The logits equal the same columns of the source's logits; the scores are the activation
     over the kept logits (equation 3 of arXiv 2308.05128). The source stays as it is. The
     result is not compiled. A threshold for "none of these" (`with_threshold`) was fitted on all
     logits of the source, so a cutout with fewer of them has none: fit it anew.
 
+    A plain network can be cut too, but its categories share all layers: only its classifier gets
+    smaller, and a note says so. The kept part of the classifier is a copy.
+
     Args:
-        model: a SeqPar network, or a cutout of one.
+        model: a network of this package: a SeqPar network, a plain one, or a cutout.
         categories: labels or node ids, in the order wanted; a superclass stands for its
             categories. Superclass branches without a kept category disappear.
         classifier_activation: `"same"` as the source, or another activation; `None` for
@@ -41,7 +48,7 @@ def cutout(
 
     Raises:
         TypeError: `model` is no Keras model, or `categories` no sequence of names.
-        ValueError: no SeqPar network; no category, an unknown or a repeated one.
+        ValueError: no network of this package; no category, an unknown or a repeated one.
 
     Example:
 
@@ -49,14 +56,38 @@ def cutout(
     >>> cutout(model, ["car", "cat"]).output_shape
     (None, 2)
     """
-    parts = find_parts(model)
-    new = rebuild(
-        parts,
-        hierarchy=parts.hierarchy.prune(categories),
-        classifier_activation=classifier_activation,
-        name=name or _new_name(model.name),
-    )
+    parts = find_parts(model, allow_plain=True)
+    kept = parts.hierarchy.prune(categories)
+    name = name or _new_name(model.name)
+    if parts.branches:
+        new = rebuild(parts, hierarchy=kept, classifier_activation=classifier_activation, name=name)
+    else:
+        if classifier_activation == SAME:
+            classifier_activation = parts.classifier_activation
+        new = _with_part_of_classifier(model, parts, kept, classifier_activation, name)
     return with_own_weights(new) if copy else new
+
+
+@one_at_a_time
+def _with_part_of_classifier(
+    model: keras.Model, parts: Parts, kept: Hierarchy, activation: str | None, name: str
+) -> keras.Model:
+    """A plain network with the classifier of some of its categories."""
+    ids = parts.hierarchy.category_ids
+    columns = [ids.index(id_) for id_ in kept.category_ids]
+    old = next(layer for layer in model.layers if layer.name == "logits")
+    new = keras.layers.Dense(len(columns), dtype=old.dtype_policy, name="logits")
+    threshold = parts.threshold if sorted(kept.category_ids) == sorted(ids) else None
+    scores = make_scores(kept, activation, threshold, build=parts.build)
+    cut = hold_weakly(keras.Model(model.inputs[0], scores(new(old.input)), name=name))
+    for mine, theirs in zip(new.weights, old.weights, strict=True):
+        mine.assign(keras.ops.take(theirs, columns, axis=-1))
+    less = old.count_params() - new.count_params()
+    note(
+        f"{model.name!r} is a plain network: only its classifier got smaller, by {less:,} of "
+        f"{model.count_params():,} parameters. SeqPar networks lose the branches too."
+    )
+    return cut
 
 
 def _new_name(source: str) -> str:

@@ -124,7 +124,7 @@ def define_network_flags(values: flags.FlagValues = flags.FLAGS) -> None:
         flags.DEFINE_string(
             "init",
             None,
-            "Initial weights: timm:NAME, timm:PATH, keras:NAME or a .keras file.",
+            "Initial weights: imagenet, timm:NAME, timm:PATH, keras:NAME or a .keras file.",
             flag_values=values,
         )
         flags.DEFINE_boolean(

@@ -1,4 +1,4 @@
-"""Weights by name: copies between networks, and weights of timm and keras.applications."""
+"""Weights by name: copies, and weights of packages, of timm and of keras.applications."""
 
 from keras_seqpar.utils.lazy import lazy_names
 
@@ -9,6 +9,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "keras_applications": ["from_keras_applications"],
         "loading": ["load"],
         "networks": ["from_network"],
+        "packages": ["from_package"],
         "reports": ["Filled"],
         "timm": ["from_timm"],
     },

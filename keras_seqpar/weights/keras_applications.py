@@ -19,8 +19,7 @@ Their arithmetic differs from timm's in four points:
 import keras
 import numpy as np
 
-from keras_seqpar.families.base import LayerNames
-from keras_seqpar.networks.assembly import IMAGENET_MEAN, IMAGENET_STD
+from keras_seqpar.families.base import IMAGENET_MEAN, IMAGENET_STD, LayerNames
 from keras_seqpar.networks.graph import leaf_layers
 from keras_seqpar.networks.plans import FAMILIES
 from keras_seqpar.utils.names import unknown_name

@@ -9,6 +9,8 @@ from keras_seqpar.networks.loading import load_model
 from keras_seqpar.weights.copies import named_weights
 from keras_seqpar.weights.keras_applications import from_keras_applications
 from keras_seqpar.weights.networks import from_network
+from keras_seqpar.weights.packages import NAME as IMAGENET
+from keras_seqpar.weights.packages import from_package
 from keras_seqpar.weights.reports import Filled
 from keras_seqpar.weights.timm import from_timm
 
@@ -28,10 +30,12 @@ def load(
 
     Args:
         model: a network of this package.
-        source: `"timm:NAME"` or `"timm:PATH"` (see `from_timm`), `"keras:NAME"` (see
+        source: `"imagenet"` (weights of a Python package, see `from_package`), `"timm:NAME"` or
+            `"timm:PATH"` (see `from_timm`), `"keras:NAME"` (see
             `from_keras_applications`), or the path of a `.keras` file with a network of this
             package (see `from_network`).
-        classifier: whether timm and Keras fill the layer `logits` of a plain network.
+        classifier: whether timm and Keras fill the layer `logits` of a plain network. ImageNet's
+            weights fill it where the categories are ImageNet's, whatever this says.
         partial: fill every layer that fits and leave the others as they are; the report lists
             those of the trunk.
         ema: take the averaged weights of a timm checkpoint (see `from_timm`).
@@ -56,12 +60,14 @@ def load(
         return from_timm(model, rest, classifier=classifier, partial=partial, ema=ema)
     if ema:
         raise ValueError(f"ema=True is for checkpoints of timm, timm:PATH, not for {text!r}.")
+    if text == IMAGENET:
+        return from_package(model, partial=partial)
     if separator and origin == "keras":
         return from_keras_applications(model, rest, classifier=classifier, partial=partial)
     if Path(text).suffix != ".keras":
         raise ValueError(
-            f"Cannot tell what {text!r} is. Give timm:NAME, timm:PATH, keras:NAME, or the path "
-            "of a .keras file."
+            f"Cannot tell what {text!r} is. Give imagenet, timm:NAME, timm:PATH, keras:NAME, or "
+            "the path of a .keras file."
         )
     named_weights(model)  # refuses what is no model before a file is read
     return from_network(model, load_model(text), name=text, partial=partial)

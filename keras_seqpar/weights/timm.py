@@ -76,14 +76,35 @@ def from_timm(
     >>> model = build_phl(["cat", "dog"], family="resnet50")
     >>> print(from_timm(model, "resnet50.a1_in1k"))
     """
-    target = find_target(model)
-    names = target.names("timm")
+    names = find_target(model).names("timm")
     state = read_state_dict(source, ema=ema)
     if state is None and ema:
         raise ValueError(
             f"ema=True is for checkpoints in files, not for the timm model {source!r}."
         )
     state = state or _download(source)
+    return fill_from_state(model, state, names, classifier=classifier, partial=partial)
+
+
+def fill_from_state(
+    model: keras.Model, state: StateDict, names: LayerNames, *, classifier: bool, partial: bool
+) -> Filled:
+    """Fills a network from a state dict of PyTorch.
+
+    Args:
+        model: as for `from_timm`.
+        state: the state dict.
+        names: the layer names of the package that it comes from.
+        classifier: as for `from_timm`.
+        partial: as for `from_timm`.
+
+    Returns:
+        As `from_timm`.
+
+    Raises:
+        ValueError: as for `from_timm`.
+    """
+    target = find_target(model)
     arrays, original = {}, {}
     depthwise = {x.name for x in leaf_layers(target.trunk) if isinstance(x, kl.DepthwiseConv2D)}
     dense = {x.name for x in model.layers if isinstance(x, kl.Dense)}

@@ -149,8 +149,8 @@ def test_weights_fill_the_trunk_as_it_is_built(tmp_path):
     )
     trunks = [harness.values(net.get_layer("trunk")) for net in (model, source)]
     assert harness.same_values(*trunks)
-    with pytest.raises(ValueError, match="Cannot tell what 'imagenet' is"):
-        sp.build_phl(["a"], family="resnet18", weights="imagenet", **OPTIONS)
+    with pytest.raises(ValueError, match="Cannot tell what 'imagenette' is"):
+        sp.build_phl(["a"], family="resnet18", weights="imagenette", **OPTIONS)
 
 
 @pytest.mark.parametrize("dtype", ["mixed_bfloat16", keras.DTypePolicy("mixed_bfloat16")])

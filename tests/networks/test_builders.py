@@ -100,7 +100,7 @@ def test_networks_without_branches_work(build, tmp_path):
     harness.randomize(model)
     harness.check_network(model, tmp_path)
     with pytest.raises(ValueError, match="is a plain network: its categories share all layers"):
-        sp.cutout(model, ["cat"])
+        sp.attend(model, {"cat": 1.5})
 
 
 @settings(max_examples=4)

@@ -64,7 +64,7 @@ def test_the_command_prints_tables_and_writes_json(saved, folder, tmp_path, caps
     assert reports["cutout"]["parameters"] < reports["network"]["parameters"]
 
 
-def test_a_plain_network_can_be_measured_and_not_be_cut(folder, tmp_path, capsys):
+def test_a_plain_network_can_be_measured_and_cut(folder, tmp_path, capsys):
     plain = sp.build_plain(
         LABELS,
         family="resnet18",
@@ -78,8 +78,8 @@ def test_a_plain_network_can_be_measured_and_not_be_cut(folder, tmp_path, capsys
     assert call(*arguments(tmp_path / "plain.keras", folder)) == 1
     assert "Choose one: --image_size" in capsys.readouterr().err
     more = ("--image_size=16", "--categories=red thing")
-    assert call(*arguments(tmp_path / "plain.keras", folder, *more)) == 1
-    assert "is a plain network" in capsys.readouterr().err
+    assert call(*arguments(tmp_path / "plain.keras", folder, *more)) == 0
+    assert "only its classifier got smaller" in capsys.readouterr().err
 
 
 def test_categories_that_the_data_lacks(folder, tmp_path, capsys):

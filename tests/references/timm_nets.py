@@ -24,6 +24,7 @@ NETS = {  # timm's name -> the family here
         f"convnextv2_{size}": f"convnext_v2_{size}"
         for size in ("atto", "femto", "pico", "nano", "tiny", "base", "large", "huge")
     },
+    **{f"tf_efficientnet_lite{i}": f"efficientnet_lite{i}" for i in range(5)},
 }
 COMPARED = tuple(name for name in NETS if not name.endswith(("large", "huge")))  # by values
 
@@ -101,13 +102,17 @@ def make(name: str):
 
 
 def taps(net, images: np.ndarray) -> dict[str, np.ndarray]:
-    """What timm's net computes: the output of every stage, pooled features and logits."""
+    """What timm's net computes: the output of stages, pooled features and logits."""
     import torch
 
     with torch.no_grad():
         x = torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
-        last, stages = net.forward_intermediates(x)
-        found = {f"stage{i}": y for i, y in enumerate(stages[-4:], 1)}
+        if hasattr(net, "conv_head"):  # of an EfficientNet: the end of the trunk alone
+            found = {"stage7": net.blocks(net.bn1(net.conv_stem(x)))}
+            last = net.forward_features(x)
+        else:
+            last, stages = net.forward_intermediates(x)
+            found = {f"stage{i}": y for i, y in enumerate(stages[-4:], 1)}
         found |= {"pooled": net.forward_head(last, pre_logits=True), "logits": net(x)}
         found = {key: y.numpy() for key, y in found.items()}
     return {key: y.transpose(0, 2, 3, 1) if y.ndim == 4 else y for key, y in found.items()}

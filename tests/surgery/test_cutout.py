@@ -7,6 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import keras_seqpar as sp
+from keras_seqpar.networks.parts import find_parts
+from keras_seqpar.networks.thresholds import Threshold
 from tests import harness
 
 NESTED = {"pets": ["cat", "dog"], "vehicles": {"road": ["car", "bus"], "ship": None}, "tree": None}
@@ -346,16 +348,37 @@ def test_other_things_than_networks_of_this_package_are_refused(function):
 
 
 @pytest.mark.parametrize("function", [
-    lambda model: sp.cutout(model, ["0"]),
     lambda model: sp.attend(model, {"0": 1}),
     sp.attention_input,
     sp.gain_names,
 ])  # fmt: skip
-def test_plain_networks_cannot_be_cut_or_attended(function):
+def test_plain_networks_cannot_be_attended(function):
     plain = sp.build_plain(2, family="resnet18", width=0.125, input_shape=(32, 32, 3))
     text = "'plain_resnet18' is a plain network: its categories share all layers, so it has no"
     with pytest.raises(ValueError, match=text):
         function(plain)
+
+
+def test_the_classifier_of_a_plain_network_is_cut(capsys, tmp_path):
+    labels = ["cat", "dog", "car"]
+    plain = sp.build_plain(labels, family="resnet18", width=0.125, input_shape=(32, 32, 3))
+    harness.randomize(plain)
+    plain = sp.with_threshold(plain, Threshold(0.5))
+    x = harness.images(plain)
+    want = harness.logits(plain, x)
+    cut = sp.cutout(plain, ["car", "cat"])
+    assert "only its classifier got smaller, by 65 of" in capsys.readouterr().err
+    assert harness.error(harness.logits(cut, x), want[:, [2, 0]]) < 1e-6
+    assert cut.get_layer("trunk") is plain.get_layer("trunk")
+    parts = find_parts(cut, allow_plain=True)
+    assert parts.hierarchy.categories == ("car", "cat") and parts.threshold is None
+    assert sp.cost(plain).params - sp.cost(cut).params == 65
+    harness.check_network(cut, tmp_path, gradient=False)
+    again = sp.cutout(sp.cutout(cut, ["cat"]), ["cat"], classifier_activation=None)
+    assert harness.error(harness.array(again(x)), want[:, :1]) < 1e-6
+    assert find_parts(sp.cutout(plain, labels), allow_plain=True).threshold is not None
+    with pytest.raises(ValueError, match="Unknown .*'bird'"):
+        sp.cutout(plain, ["bird"])
 
 
 def test_bad_choices_are_refused():

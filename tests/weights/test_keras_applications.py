@@ -10,7 +10,7 @@ import pytest
 
 import keras_seqpar as sp
 from keras_seqpar import weights
-from keras_seqpar.networks.assembly import IMAGENET_MEAN, IMAGENET_STD
+from keras_seqpar.families.base import IMAGENET_MEAN, IMAGENET_STD
 from tests import harness
 from tests.weights.sources import build, fails, fixed, skip_initial_values
 

@@ -35,6 +35,6 @@ def test_a_file_of_another_width_fills_nothing_unless_partial(tmp_path):
 
 def test_unknown_kinds_of_source_are_refused():
     model = harness.network(["a"])
-    fails(ValueError, "Cannot tell what 'resnet50' is. Give timm:NAME", model, "resnet50",
+    fails(ValueError, "Cannot tell what 'resnet50' is. Give imagenet, timm:NAME", model, "resnet50",
           fill=weights.load)  # fmt: skip
     fails(TypeError, "must be a string or a path, got 3", model, 3, fill=weights.load)

@@ -19,6 +19,10 @@ from PIL import Image, ImageDraw
 import keras_seqpar as sp
 from keras_seqpar import data, mobile
 
+sys.path.append(str(Path(__file__).parents[2]))  # the tests' writer of small files
+
+from stream_cases import streams
+
 PRESET = "imagenette_small"  # comes with the package: no data set, no download
 # Images and the squares that Pillow makes of them, for all languages.
 SQUARES = Path(__file__).parents[2] / "tests/references/squares.json"
@@ -48,6 +52,7 @@ def main() -> None:
         "packs": packs(folder, net, squares, small),
         "crops": crops(folder),
     }
+    cases["streams"] = streams(folder, squares)
     signatures(folder)
     shutil.copy(SQUARES, folder)
     text = json.dumps(cases, indent=1)

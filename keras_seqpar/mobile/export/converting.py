@@ -90,7 +90,8 @@ def convert(
             coarser are the steps between gains. Gains are floats at the input of every file.
         description: for the metadata; by default the number of categories.
         author: for the metadata.
-        license: for the metadata: the license of the weights, best as an SPDX identifier.
+        license: for the metadata: the license of the weights, best as an SPDX identifier; by
+            default that of pretrained weights which the network started from, where it is known.
 
     Returns:
         What was written.

@@ -68,6 +68,7 @@ def describe(
     from keras_seqpar.mobile.format.metadata import associated_files, metadata
 
     network, options = spec.network, spec.options
+    build = network.parts.build if network.parts else None
     ends = _more_ends(network)
     about = _about(spec) | dict(more or {})
     hierarchy = network.parts.hierarchy if network.parts else None
@@ -86,7 +87,7 @@ def describe(
             name=network.name,
             description=options.description or f"Scores {network.outputs} categories.",
             author=options.author,
-            license=options.license,
+            license=options.license or (build.license if build else None),
             channels=spec.shape[-1],
             normalization=network.normalization,
             graphs={"": ends},
@@ -110,6 +111,8 @@ def _about(spec: FileSpecification) -> dict[str, Any]:
         about["mean"], about["std"] = network.normalization
     if network.parts:
         about["activation"] = network.parts.classifier_activation
+        if network.parts.build and network.parts.build.weights:
+            about["weights"] = network.parts.build.weights
     if spec.options.outputs != SCORES:
         about["outputs"] = spec.options.outputs
     if spec.gain_limit:

@@ -155,7 +155,7 @@ def _cutouts(model: keras.Model, signatures) -> dict[str, keras.Model]:
         hierarchy = find_parts(model).hierarchy
     except ValueError as error:
         raise ValueError(
-            f"Signatures are cutouts, and this network cannot be cut: {error} Convert it to a file "
+            f"Signatures are cutouts that share a trunk, but {error} Convert it to a file "
             "of one signature with keras_seqpar.mobile.convert."
         ) from None
     if not isinstance(signatures, Mapping):

@@ -31,10 +31,10 @@ def open_model(
 
     Raises:
         TypeError: it is no Keras model.
-        ValueError: it cannot be a stream, or needs more memory than `memory_limit`.
-        ImportError: LiteRT is wanted, but TensorFlow or an interpreter is missing.
+        ValueError: it cannot be a stream, LiteRT is wanted but cannot run it, or it needs more
+            memory than `memory_limit`.
     """
-    _check_model(model)
+    _check(model, input_shape)
     if engine != "keras":
         missing = _missing(interpreter)
         if not missing:
@@ -62,16 +62,42 @@ def plan_model(model: keras.Model, input_shape: Sequence[int] | None = None) -> 
         TypeError: it is no Keras model.
         ValueError: it cannot be a stream.
     """
-    _check_model(model)
+    _check(model, input_shape)
     with _converted(model, input_shape) as path:
         return plan_file(path)
 
 
-def _check_model(model) -> None:
+def _check(model, input_shape: Sequence[int] | None) -> None:
+    """Refuses what is no model of images of one size.
+
+    Raises:
+        TypeError: it is no Keras model.
+        ValueError: its inputs are not known, or sizes are open, or other than `input_shape`.
+    """
     if not isinstance(model, keras.Model):
         raise TypeError(
             "A stream needs the path of a .tflite file or a keras.Model, got "
             f"{type(model).__name__}. Read a .keras file with keras.models.load_model first."
+        )
+    try:
+        shapes = [tuple(x.shape[1:]) for x in model.inputs]
+    except (AttributeError, TypeError):  # a subclassed model, or one that is not built
+        shapes = []
+    if not shapes or len(shapes[0]) != 3:
+        raise ValueError(
+            f"The model {model.name!r} has inputs of the shapes {shapes}, but a stream needs a "
+            "functional model whose first input is an image, (height, width, channels)."
+        )
+    wanted = shapes[0] if input_shape is None else tuple(input_shape)
+    if None in wanted:
+        raise ValueError(
+            f"The model {model.name!r} takes images of any size, but a stream frames of one. Give "
+            "input_shape=(height, width, channels)."
+        )
+    if len(wanted) != 3 or any(x not in (None, y) for x, y in zip(shapes[0], wanted, strict=False)):
+        raise ValueError(
+            f"input_shape={input_shape} does not fit the model {model.name!r}, which takes images "
+            f"of the shape {shapes[0]}."
         )
 
 

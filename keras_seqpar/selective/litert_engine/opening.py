@@ -71,7 +71,7 @@ def open_file(
         return values if values.dtype == tensor.dtype else encode(values, _detail(tensor))
 
     return Network(
-        engine=Engine(plan, FileSessions(make), try_file=may_load_file),
+        engine=Engine(plan, FileSessions(make), plain=may_load_file),
         inputs=inputs_of(plan, who),
         fingerprint=graph.fingerprint,
         encode=encoded,

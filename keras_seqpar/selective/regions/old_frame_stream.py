@@ -86,12 +86,6 @@ class FrameStream:
 
         Raises:
             RuntimeError: another thread is using this stream.
-
-        Example:
-
-        >>> camera = stream(model, threshold=20)
-        >>> camera.warm_up()
-        >>> result = camera(frame)  # does not wait
         """
         start = time.perf_counter()
         with self._exclusive():

@@ -9,9 +9,8 @@ import numpy as np
 from keras import layers
 
 from keras_seqpar.data import camvid
-from keras_seqpar.families.base import Initializers, Stage
+from keras_seqpar.families.base import IMAGENET_MEAN, IMAGENET_STD, Initializers, Stage
 from keras_seqpar.families.resnet import FAMILIES
-from keras_seqpar.networks.assembly import IMAGENET_MEAN, IMAGENET_STD
 from keras_seqpar.networks.loading import load_model
 from keras_seqpar.presets.loading import load_preset
 from keras_seqpar.utils.progress import batches

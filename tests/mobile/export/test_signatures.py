@@ -162,7 +162,7 @@ def test_signatures_that_cannot_be(tmp_path, signatures, error, message):
 def test_networks_and_options_that_cannot_be(tmp_path):
     path = tmp_path / "net.tflite"
     plain = sp.build_plain(["a", "b"], family="resnet18", width=0.125, input_shape=(32, 32, 3))
-    with pytest.raises(ValueError, match="cannot be cut: .*is a plain network.*file of one"):
+    with pytest.raises(ValueError, match="share a trunk, but .*is a plain network.*file of one"):
         mobile.convert_signatures(plain, path, {"all": None})
     with pytest.raises(TypeError, match="leave out labels="):
         mobile.convert_signatures(network(), path, {"all": None}, labels=["a"])

@@ -231,15 +231,7 @@ class CropStream(
         val network = network(signature)
         network.set(values)
         network.run()
-        val scores = network.scores
-        val count = network.output.shape.last()
-        if (count == 1) return IntArray(scores.size) { if (scores[it] > 0.5f) 1 else 0 }
-        return IntArray(scores.size / count) { position ->
-            val at = position * count
-            var best = 0
-            for (i in 1 until count) if (scores[at + i] > scores[at + best]) best = i
-            best
-        }
+        return bestClasses(network.scores, network.output.shape.last())
     }
 
     private fun network(signature: String): LoadedFile =

@@ -9,17 +9,28 @@ import java.nio.ByteOrder
  * output of one equals the input of the other.
  *
  * @property shape all dimensions, including the batch of 1.
- * @property dtype `float32`, `uint8` or `int8`.
+ * @property dtype `float32`, `uint8` or `int8`; inside networks also others of [WIDTHS].
  * @property scale an integer `q` means `scale * (q - zeroPoint)`; 0 for floats.
  * @property zeroPoint see [scale]; 0 for floats.
  */
 data class Tensor(val shape: List<Int>, val dtype: String, val scale: Double, val zeroPoint: Int) {
     val size: Int get() = shape.fold(1, Int::times)
-    val bytes: Int get() = if (dtype == "float32") 4 * size else size
+    val bytes: Int get() = width * size
+
+    /** Bytes of one value. */
+    val width: Int get() = WIDTHS.getValue(dtype)
 
     override fun toString(): String {
         val scaled = if (scale == 0.0) "" else ", scale $scale, zero point $zeroPoint"
         return "$dtype ${shape.joinToString(", ", "(", ")")}$scaled"
+    }
+
+    companion object {
+        /** Name of a type -> bytes of one value. */
+        val WIDTHS = mapOf(
+            "bool" to 1, "int8" to 1, "uint8" to 1, "int16" to 2, "int32" to 4, "int64" to 8,
+            "float32" to 4,
+        )
     }
 }
 
@@ -45,6 +56,26 @@ interface Engine : AutoCloseable {
      * @return one such buffer per output, valid until the next run.
      */
     fun run(inputs: List<ByteBuffer>): List<ByteBuffer>
+
+    /**
+     * Gives the first inputs other shapes; outputs follow. [inputs] and [outputs] do not change.
+     *
+     * @throws RuntimeException the file cannot be computed on such shapes.
+     */
+    fun resize(shapes: List<List<Int>>): Unit =
+        throw UnsupportedOperationException("This engine cannot resize inputs.")
+}
+
+/** Memory for buffers of different sizes, so that few are allocated. */
+class Room {
+    private var memory = ByteBuffer.allocateDirect(0)
+
+    /** A direct buffer of this size, valid until the next call. */
+    fun of(bytes: Int): ByteBuffer {
+        if (bytes > memory.capacity()) memory = ByteBuffer.allocateDirect(bytes)
+        memory.limit(bytes)
+        return memory.slice().order(ByteOrder.nativeOrder())
+    }
 }
 
 /** Loads files. */

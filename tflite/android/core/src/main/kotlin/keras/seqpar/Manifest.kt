@@ -30,21 +30,8 @@ data class PackFile(
      * @throws IllegalArgumentException the file has another size or hash.
      */
     fun check(folder: File) {
-        val path = File(folder, file)
-        if (!path.isFile) {
-            throw FileNotFoundException(
-                "The branch pack '$folder' has no file '$file'. Copy it there, or choose " +
-                    "categories that do not need it.",
-            )
-        }
-        require(path.length() == bytes) {
-            "'$path' has ${path.length()} bytes, but the manifest says $bytes: it is truncated " +
-                "or another file. Copy it again, together with the manifest."
-        }
-        val found = sha256Of(path)
-        require(found == sha256) {
-            "'$path' has the SHA-256 $found, but the manifest says $sha256: it is damaged or of " +
-                "another pack. Copy it again, together with the manifest."
+        checkFile(folder, file, bytes, sha256, "branch pack") {
+            "Copy it there, or choose categories that do not need it."
         }
     }
 }
@@ -117,18 +104,7 @@ class Manifest internal constructor(
          */
         fun read(folder: File): Manifest {
             val path = File(folder, FILE)
-            if (!path.isFile) {
-                val missing = if (folder.isDirectory) "no file '$FILE' in it" else "no such folder"
-                throw FileNotFoundException("'$folder' is no branch pack: there is $missing.")
-            }
-            val config = parsed(path)
-            require(config is JsonObject && config["format"] == FORMAT) {
-                "'$path' is no manifest of a branch pack."
-            }
-            require(config["version"] == VERSION) {
-                "'$path' has the format version ${config["version"]}; this app reads $VERSION. " +
-                    "Update the app, or make the pack again."
-            }
+            val config = readManifest(path, FORMAT, VERSION, "branch pack")
             val manifest = try {
                 read(config)
             } catch (error: IllegalArgumentException) {
@@ -147,19 +123,6 @@ class Manifest internal constructor(
             }
             return manifest
         }
-
-        private fun parsed(path: File): Any? =
-            try {
-                parseJson(path.readBytes().strictText())
-            } catch (error: Exception) {
-                if (error !is IllegalArgumentException && error !is CharacterCodingException) {
-                    throw error
-                }
-                throw IllegalArgumentException(
-                    "'$path' is truncated or damaged (${error.message}). Copy it again.",
-                    error,
-                )
-            }
 
         private fun read(config: JsonObject): Manifest {
             val branches = config.child("branches")
@@ -189,6 +152,57 @@ class Manifest internal constructor(
             zeroPoint = config.integer("zero_point").toInt(),
         )
     }
+}
+
+/** Reads `manifest.json`; refuses one of another [format] or [version]. */
+internal fun readManifest(path: File, format: String, version: Double, kind: String): JsonObject {
+    val folder = path.parentFile
+    if (!path.isFile) {
+        val missing = if (folder.isDirectory) "no file '${path.name}' in it" else "no such folder"
+        throw FileNotFoundException("'$folder' is no $kind: there is $missing.")
+    }
+    val config = try {
+        parseJson(path.readBytes().strictText())
+    } catch (error: Exception) {
+        if (error !is IllegalArgumentException && error !is CharacterCodingException) throw error
+        throw IllegalArgumentException(
+            "'$path' is truncated or damaged (${error.message}). Copy it again.",
+            error,
+        )
+    }
+    require(config is JsonObject && config["format"] == format) {
+        "'$path' is no manifest of a $kind."
+    }
+    require(config["version"] == version) {
+        "'$path' has the format version ${config["version"]}; this app reads $version. Update " +
+            "the app, or make the $kind again."
+    }
+    return config
+}
+
+/** Checks that the file in a folder is the one in the manifest, and returns its path. */
+internal fun checkFile(
+    folder: File,
+    name: String,
+    bytes: Long,
+    sha256: String,
+    kind: String,
+    wayOn: () -> String,
+): File {
+    val path = File(folder, name)
+    if (!path.isFile) {
+        throw FileNotFoundException("The $kind '$folder' has no file '$name'. ${wayOn()}")
+    }
+    require(path.length() == bytes) {
+        "'$path' has ${path.length()} bytes, but the manifest says $bytes: it is truncated or " +
+            "another file. Copy it again, together with the manifest."
+    }
+    val found = sha256Of(path)
+    require(found == sha256) {
+        "'$path' has the SHA-256 $found, but the manifest says $sha256: it is damaged or of " +
+            "another $kind. Copy it again, together with the manifest."
+    }
+    return path
 }
 
 private fun sha256Of(file: File): String {

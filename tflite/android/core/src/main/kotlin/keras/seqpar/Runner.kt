@@ -84,7 +84,6 @@ class Runner(
 
     override fun close() = loaded.close()
 
-    /** What turns the file's outputs into scores; `null` where they are what the network gives. */
     private val activation: String? = loaded.closeOnError { activationOf(file, it.contents.about) }
 
     private fun answer(): Answer {
@@ -103,13 +102,8 @@ class Runner(
             require(gains == null) { "${file.name} has no gains input." }
             return
         }
-        val values = gains ?: FloatArray(tensor.size) { 1f }
-        require(values.size == tensor.size && values.all { it.isFinite() && it >= 0 }) {
-            "${file.name} takes ${tensor.size} gains that are finite and not negative, got " +
-                "${values.joinToString()}."
-        }
-        val most = maxGain ?: Float.MAX_VALUE
-        tensor.encode(FloatArray(values.size) { minOf(values[it], most) }, loaded.gainsBuffer!!)
+        val values = checkedGains(file.name, tensor.size, gains, maxGain)
+        tensor.encode(values, loaded.gainsBuffer!!)
     }
 
     private companion object {
@@ -210,7 +204,6 @@ internal class LoadedFile(val file: File, val contents: Contents, private val en
         }
 
     private companion object {
-        const val NONE = "none_of_these"
         val DTYPES = listOf("float32", "uint8", "int8")
     }
 }
@@ -232,15 +225,7 @@ internal fun load(
             "${file.name} has no signature '$signature'. It has: ${signatures.joinToString()}."
         }
     }
-    val engine = try {
-        engines.open(file, threads, signature ?: signatures.firstOrNull())
-    } catch (error: RuntimeException) {
-        throw IllegalArgumentException(
-            "'$file' cannot be loaded: ${error.message} The file is damaged, or the interpreter " +
-                "too old for it.",
-            error,
-        )
-    }
+    val engine = open(file, engines, threads, signature ?: signatures.firstOrNull())
     try {
         return LoadedFile(file, contents, engine)
     } catch (error: IllegalArgumentException) {
@@ -249,7 +234,29 @@ internal fun load(
     }
 }
 
-private fun activationOf(file: File, about: JsonObject): String? {
+/** Loads a file that was checked. */
+internal fun open(file: File, engines: Engines, threads: Int, signature: String? = null): Engine =
+    try {
+        engines.open(file, threads, signature)
+    } catch (error: RuntimeException) {
+        throw IllegalArgumentException(
+            "'$file' cannot be loaded: ${error.message} The file is damaged, or the interpreter " +
+                "too old for it.",
+            error,
+        )
+    }
+
+/** Gains as a network takes them: neutral by default, and no larger than [most]. */
+internal fun checkedGains(name: String, count: Int, given: FloatArray?, most: Float?): FloatArray {
+    val gains = given ?: FloatArray(count) { 1f }
+    require(gains.size == count && gains.all { it.isFinite() && it >= 0 }) {
+        "$name takes $count gains that are finite and not negative, got ${gains.joinToString()}."
+    }
+    return FloatArray(count) { minOf(gains[it], most ?: Float.MAX_VALUE) }
+}
+
+/** What turns a file's outputs into scores; `null` where they are what the network gives. */
+internal fun activationOf(file: File, about: JsonObject): String? {
     val outputs = about["outputs"] ?: "scores"
     if (outputs == "scores") return null
     val activation = about["activation"]
@@ -287,3 +294,6 @@ private fun labelsOf(file: File, loaded: LoadedFile, signature: String?): List<S
 
 private val Contents.severalSignatures: List<String>
     get() = signatures.keys.toList().takeIf { it.size > 1 }.orEmpty()
+
+/** The output beside the scores of a network that knows a threshold. */
+internal const val NONE = "none_of_these"

@@ -91,3 +91,14 @@ internal fun activate(logits: FloatArray, activation: String?): FloatArray =
         "sigmoid" -> FloatArray(logits.size) { 0.5f + 0.5f * tanh(0.5f * logits[it]) }
         else -> logits
     }
+
+/** The best class of every position of a map of scores; of a single class 1 above 0.5. */
+internal fun bestClasses(scores: FloatArray, count: Int): IntArray {
+    if (count == 1) return IntArray(scores.size) { if (scores[it] > 0.5f) 1 else 0 }
+    return IntArray(scores.size / count) { position ->
+        val at = position * count
+        var best = 0
+        for (i in 1 until count) if (scores[at + i] > scores[at + best]) best = i
+        best
+    }
+}

@@ -8,6 +8,7 @@ import com.sun.jna.ptr.LongByReference
 import com.sun.jna.ptr.PointerByReference
 import java.io.File
 import java.nio.ByteBuffer
+import java.nio.ByteOrder
 
 /**
  * Adapts LiteRT on a desktop: the C library of Python's ai-edge-litert, through JNA.
@@ -81,7 +82,7 @@ class LiteRtLibrary(library: File) : Engines {
 
         override fun run(inputs: List<ByteBuffer>): List<ByteBuffer> {
             inputBuffers.zip(inputs) { buffer, values ->
-                require(values.isDirect && values.capacity() == buffer.port.tensor.bytes)
+                require(values.isDirect && values.capacity() == buffer.values.capacity())
                 buffer.locked(WRITE) { it.put(values.duplicate().rewind() as ByteBuffer) }
             }
             call(
@@ -96,10 +97,28 @@ class LiteRtLibrary(library: File) : Engines {
             return outputBuffers.map { it.values }
         }
 
-        override fun close() {
-            (inputBuffers + outputBuffers).forEach {
-                destroy("LiteRtDestroyTensorBuffer", it.handle)
+        override fun resize(shapes: List<List<Int>>) {
+            shapes.forEachIndexed { i, shape ->
+                val sides = Memory(4L * shape.size)
+                sides.write(0, shape.toIntArray(), 0, shape.size)
+                val place = arrayOf(compiled, signature, inputBuffers[i].index)
+                val resize = "LiteRtCompiledModelResizeInputTensorNonStrict"
+                call(resize, *place, sides, shape.size.toLong())
+                inputBuffers[i].reshape(shape)
             }
+            val count = outputBuffers.size.toLong()
+            val layouts = Memory(LAYOUT_BYTES * count)
+            val outputLayouts = "LiteRtGetCompiledModelOutputTensorLayouts"
+            call(outputLayouts, compiled, signature, count, layouts, 1) // 1: allocate
+            for (buffer in outputBuffers) {
+                val at = LAYOUT_BYTES * buffer.index
+                val rank = layouts.getInt(at) and 127
+                buffer.reshape(layouts.getIntArray(at + 4, rank).toList())
+            }
+        }
+
+        override fun close() {
+            (inputBuffers + outputBuffers).forEach { it.close() }
             destroy("LiteRtDestroyCompiledModel", compiled)
             destroy("LiteRtDestroyOptions", options)
             destroy("LiteRtDestroyModel", model)
@@ -119,12 +138,47 @@ class LiteRtLibrary(library: File) : Engines {
                 val tensor = create("LiteRtGetSignature${kind}TensorByIndex", from, index)
                 val type = Memory(RANKED_TYPE_BYTES)
                 call("LiteRtGetRankedTensorType", tensor, type)
+                Buffer(kind, Port(name, described(tensor, type)), index, type)
+            }
+
+        /** The memory of an input or output. */
+        private inner class Buffer(
+            private val kind: String,
+            val port: Port,
+            val index: Long,
+            private val type: Memory,
+        ) {
+            private var bytes = port.tensor.bytes
+            var handle: Pointer = allocated()
+                private set
+            var values: ByteBuffer = port.tensor.buffer()
+                private set
+
+            private fun allocated(): Pointer {
                 val requirements = "LiteRtGetCompiledModel${kind}BufferRequirements"
                 val needs = create(requirements, compiled, signature, index)
-                val buffer = "LiteRtCreateManagedTensorBufferFromRequirements"
-                val handle = create(buffer, environment, type, needs)
-                Buffer(Port(name, described(tensor, type)), index, handle)
+                val managed = "LiteRtCreateManagedTensorBufferFromRequirements"
+                return create(managed, environment, type, needs)
             }
+
+            fun reshape(shape: List<Int>) {
+                type.setInt(4, shape.size)
+                type.write(8, shape.toIntArray(), 0, shape.size)
+                bytes = shape.fold(port.tensor.width, Int::times)
+                close()
+                handle = allocated()
+                values = ByteBuffer.allocateDirect(bytes).order(ByteOrder.nativeOrder())
+            }
+
+            fun locked(mode: Int, block: (ByteBuffer) -> Unit) {
+                val memory = PointerByReference()
+                call("LiteRtLockTensorBuffer", handle, memory, mode)
+                block(memory.value.getByteBuffer(0, bytes.toLong()))
+                call("LiteRtUnlockTensorBuffer", handle)
+            }
+
+            fun close() = destroy("LiteRtDestroyTensorBuffer", handle)
+        }
 
         /** A signature may name tensors in another order than the graph. */
         private fun List<Buffer>.inOrder(kind: String, graph: Pointer): List<Buffer> =
@@ -147,23 +201,16 @@ class LiteRtLibrary(library: File) : Engines {
         return Tensor(shape, dtype, scale.getFloat(0).toDouble(), scale.getLong(8).toInt())
     }
 
-    private inner class Buffer(val port: Port, val index: Long, val handle: Pointer) {
-        val values: ByteBuffer = port.tensor.buffer()
-
-        fun locked(mode: Int, block: (ByteBuffer) -> Unit) {
-            val memory = PointerByReference()
-            call("LiteRtLockTensorBuffer", handle, memory, mode)
-            block(memory.value.getByteBuffer(0, port.tensor.bytes.toLong()))
-            call("LiteRtUnlockTensorBuffer", handle)
-        }
-    }
-
     private companion object {
         const val CPU = 1
         const val READ = 0
         const val WRITE = 1
         const val PER_TENSOR = 1
         const val RANKED_TYPE_BYTES = 128L // it has 72
-        val DTYPES = mapOf(1 to "float32", 3 to "uint8", 9 to "int8")
+        const val LAYOUT_BYTES = 68L
+        val DTYPES = mapOf(
+            1 to "float32", 2 to "int32", 3 to "uint8", 4 to "int64", 6 to "bool", 7 to "int16",
+            9 to "int8",
+        )
     }
 }

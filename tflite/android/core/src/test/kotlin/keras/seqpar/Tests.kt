@@ -17,6 +17,7 @@ fun main(arguments: Array<String>) {
     FileTests(python, engines).run()
     PackTests(python, engines).run()
     CropTests(python, engines).run()
+    StreamTests(python, engines).run()
     check("every file that was loaded is closed") { assertEquals(0, engines.open) }
     python.temporaries.deleteRecursively()
     python.report()

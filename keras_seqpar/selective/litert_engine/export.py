@@ -1,0 +1,217 @@
+"""A .tflite file -> a folder with the runs of its stream, for apps. Needs NumPy only."""
+
+import base64
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_seqpar.mobile.runtime.labels import find_labels, read_labels
+from keras_seqpar.mobile.runtime.manifest import MANIFEST, part_file
+from keras_seqpar.mobile.runtime.reading import read_tflite
+from keras_seqpar.selective.litert_engine.content import of_crop_run, of_whole_run
+from keras_seqpar.selective.litert_engine.graph import read_graph
+from keras_seqpar.selective.litert_engine.sessions import CropSession
+from keras_seqpar.selective.planning.axes import Axis, Window
+from keras_seqpar.selective.planning.plan import CropRun, Plan, Source, View, WholeRun
+from keras_seqpar.selective.planning.planner import make_plan
+from keras_seqpar.utils.files import new_folder, write_file
+
+FORMAT = "keras_seqpar stream"
+VERSION = 1
+GAINS = "gains.txt"
+NONE = "none_of_these"  # an output beside the scores
+_ENDS = ("float32", "uint8", "int8")  # types of inputs and outputs that apps read
+
+
+def export_stream(
+    path: str | os.PathLike, folder: str | os.PathLike, *, signature: str | None = None
+) -> Path:
+    """Writes the runs of a file's stream for the Kotlin class `Stream`.
+
+    An app gets the pieces that `selective.stream` computes, each as a .tflite file whose inputs
+    are resized to what changed, and `manifest.json`: which maps the pieces read and write. The
+    weights are stored once, so the folder is about as large as the file.
+
+    Args:
+        path: a .tflite file, of this package or not. Labels come from inside it or from
+            `NAME.labels.txt` beside it.
+        folder: where to write; it must not exist yet, or be empty.
+        signature: of a file with several signatures, the one to run; by default the first.
+
+    Returns:
+        The folder.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is damaged, is no network of images of one fixed size, or has inputs
+            or outputs of other types than float32, uint8 and int8.
+        OSError: writing failed. No folder is left behind.
+
+    Example:
+
+    >>> export_stream("net.tflite", "net.stream")
+    """
+    path, folder = Path(path), Path(folder)
+    plan = make_plan(read_graph(path, signature))
+    _check_ends(plan)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueError(f"{str(folder)!r} exists already. Name another folder, or delete it.")
+    contents = read_tflite(path)
+    several = len(contents.signatures) > 1
+    key = plan.graph.signature
+    inside = contents.signatures.get(key) if several and key is not None else contents.labels
+    gains = contents.files.get(f"{key}.{GAINS}" if several else GAINS)
+    writer = _Writer(plan)
+    config = {
+        "format": FORMAT,
+        "version": VERSION,
+        "network": path.name,
+        "sha256": plan.graph.sha256,
+        "about": contents.about,
+        "labels": find_labels(path, _scores(plan), inside, several),
+        "gain_labels": gains and read_labels(gains, f"{GAINS} of {path.name}"),
+        "macs": plan.macs,
+        **writer.steps(),
+    }
+    with new_folder(folder) as work:
+        for name, content in writer.files.items():
+            write_file(work / name, content)
+        write_file(work / MANIFEST, json.dumps(config, ensure_ascii=False) + "\n")
+    return folder
+
+
+def _check_ends(plan: Plan) -> None:
+    graph = plan.graph
+    for i, name in {**graph.inputs, **graph.outputs}.items():
+        tensor = graph.tensors[i]
+        if not tensor.is_known or tensor.dtype.name not in _ENDS:
+            kind = tensor.dtype.name if tensor.is_known else "another type"
+            raise ValueError(
+                f"{graph.path.name} has {kind} at {name!r}. Apps read {', '.join(_ENDS)}."
+            )
+
+
+def _scores(plan: Plan) -> int:
+    """The number of scores of the file, or of every position of a map of scores."""
+    outputs = plan.graph.outputs
+    scores = next(i for i in outputs if outputs[i] != NONE or len(outputs) == 1)
+    return (1, *plan.graph.tensors[scores].shape)[-1]
+
+
+class _Writer:
+    """The files of a plan, and what the manifest says about them.
+
+    Attributes:
+        files: name -> content.
+    """
+
+    def __init__(self, plan: Plan):
+        self.plan = plan
+        self.files: dict[str, bytes] = {}
+        self._tensors: dict[int, int] = {}  # number in the graph -> number in the manifest
+
+    def steps(self) -> dict[str, Any]:
+        """The entries of the manifest that describe the plan."""
+        plan = self.plan
+        found = {
+            "frame": self._number(plan.frame),
+            "inputs": {name: self._number(i) for i, name in plan.graph.inputs.items()},
+            "steps": [self._step(number, step) for number, step in enumerate(plan.steps)],
+            "of_extras": plan.of_extras and self._whole("extras", plan.of_extras),
+            "dense": plan.dense and self._whole("dense", plan.dense),
+            "outputs": {name: self._number(i) for i, name in plan.graph.outputs.items()},
+        }
+        return {**found, "tensors": [self._tensor(i) for i in self._tensors]}
+
+    def _step(self, number: int, step: CropRun | WholeRun | View) -> dict[str, Any]:
+        name = f"run_{number:02d}"
+        if isinstance(step, CropRun):
+            return self._crop(name, step)
+        if isinstance(step, WholeRun):
+            return self._whole(name, step) | _axes(step)
+        return {
+            "kind": "view",
+            "source": self._number(step.source),
+            "output": self._number(step.output),
+            **_axes(step),
+        }
+
+    def _crop(self, name: str, run: CropRun) -> dict[str, Any]:
+        session = CropSession(self.plan, run, lambda content: None)  # for its costs only
+        return {
+            "kind": "crop",
+            **self._file(name, of_crop_run(self.plan, run)),
+            "sources": [self._source(x) for x in run.sources],
+            "vectors": [self._number(i) for i in run.vectors],
+            "outputs": [self._number(i) for i in run.outputs],
+            "grid": run.grid,
+            "macs": run.macs,
+            "start_cost": session.start,
+            "position_cost": session.per_position,
+        }
+
+    def _source(self, source: Source) -> dict[str, Any]:
+        tensor = self.plan.graph.tensors[source.reader]
+        border = None
+        if source.border is not None:
+            border = _little(np.array(source.border, tensor.dtype)).hex()
+        return {
+            "tensor": self._number(source.tensor),
+            **_axes(source),
+            "border": border,
+            "rank": len(tensor.shape),
+            "joined": tensor.positions is not None,  # columns and channels are one axis
+        }
+
+    def _whole(self, name: str, run: WholeRun) -> dict[str, Any]:
+        return {
+            "kind": "whole",
+            **self._file(name, of_whole_run(self.plan, run)),
+            "inputs": [self._number(i) for i in run.inputs],
+            "outputs": [self._number(i) for i in run.outputs],
+            "macs": run.macs,
+        }
+
+    def _file(self, name: str, content: bytes) -> dict[str, Any]:
+        sha256 = hashlib.sha256(content).hexdigest()
+        file = part_file(name, sha256)
+        self.files[file] = content
+        return {"file": file, "bytes": len(content), "sha256": sha256}
+
+    def _number(self, i: int) -> int:
+        return self._tensors.setdefault(i, len(self._tensors))
+
+    def _tensor(self, i: int) -> dict[str, Any]:
+        tensor = self.plan.graph.tensors[i]
+        found = {
+            "name": tensor.name,
+            "shape": tensor.map_shape,
+            "dtype": tensor.dtype.name,
+            "scale": float(tensor.scales[0]) if len(tensor.scales) else 0.0,
+            "zero_point": tensor.zero,
+        }
+        if tensor.data is not None:
+            values = _little(tensor.values())
+            found["shape"] = (1,) * (4 - len(tensor.map_shape)) + tuple(tensor.map_shape)
+            found["data"] = base64.b64encode(values).decode()
+        return found
+
+
+def _axes(reader: Source | WholeRun | View) -> dict[str, Any]:
+    return {"rows": _axis(reader.rows), "cols": _axis(reader.cols)}
+
+
+def _axis(axis: Axis | None) -> dict[str, Any] | None:
+    if axis is None:
+        return None
+    if isinstance(axis, Window):
+        return {"extent": axis.extent, "stride": axis.stride, "before": axis.before}
+    return {"low": axis.low.tolist(), "high": axis.high.tolist()}
+
+
+def _little(values: np.ndarray) -> bytes:
+    return np.ascontiguousarray(values, values.dtype.newbyteorder("<")).tobytes()

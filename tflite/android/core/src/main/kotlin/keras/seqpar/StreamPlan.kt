@@ -1,0 +1,325 @@
+package keras.seqpar
+
+import java.io.File
+import java.io.FileNotFoundException
+import java.util.Base64
+
+/**
+ * Which positions of an input the outputs of an operation read, along one axis.
+ *
+ * Counterpart of keras_seqpar.selective.planning.axes. Ranges are from a first position until an
+ * end, which is excluded.
+ */
+internal sealed interface Reach {
+    /** The outputs, of [count], that read any of these inputs; empty if none does. */
+    fun outputs(first: Int, end: Int, count: Int): IntRange
+}
+
+/** Output `o` reads [extent] inputs from `o * stride - before` on. */
+internal data class Window(val extent: Int, val stride: Int, val before: Int) : Reach {
+    override fun outputs(first: Int, end: Int, count: Int): IntRange {
+        val low = -Math.floorDiv(extent - 1 - before - first, stride)
+        val high = Math.floorDiv(end - 1 + before, stride) + 1
+        return maxOf(low, 0) until minOf(high, count)
+    }
+
+    /** The first input that output [first] reads; it may lie outside of the map. */
+    fun start(first: Int): Int = first * stride - before
+
+    /** The number of inputs that [count] outputs read. */
+    fun size(count: Int): Int = (count - 1) * stride + extent
+}
+
+/** Output `o` reads the inputs from `low[o]` to `high[o]`, both included. */
+internal class Spans(val low: List<Int>, val high: List<Int>) : Reach {
+    override fun outputs(first: Int, end: Int, count: Int): IntRange {
+        val found = (0 until minOf(count, low.size)).filter { high[it] >= first && low[it] < end }
+        return if (found.isEmpty()) IntRange.EMPTY else found.first()..found.last()
+    }
+}
+
+/** A file of a plan. */
+internal class RunFile(val name: String, val bytes: Long, val sha256: String)
+
+/** A map that a run reads; [border] is one value outside of the map, in the map's own type. */
+internal class Source(
+    val tensor: Int,
+    val rows: Window,
+    val cols: Window,
+    val border: ByteArray?,
+    private val rank: Int,
+    private val joined: Boolean, // columns and channels are one axis
+) {
+    /** The shape of the crop that [height] times [width] outputs read. */
+    fun shape(height: Int, width: Int, channels: Int): List<Int> {
+        val (down, across) = Pair(rows.size(height), cols.size(width))
+        val ends = if (joined) listOf(across * channels) else listOf(across, channels)
+        return (listOf(1, down) + ends).takeLast(rank)
+    }
+}
+
+/** A part of the network, in the order of computation; [outputs] are numbers of tensors. */
+internal sealed class Step(val outputs: List<Int>)
+
+/** Operations that run on crops of [height] times [width] outputs. */
+internal class CropStep(
+    val file: RunFile,
+    val sources: List<Source>,
+    val vectors: List<Int>,
+    outputs: List<Int>,
+    val height: Int,
+    val width: Int,
+    val macs: Long, // of one position
+    private val startCost: Double,
+    private val positionCost: Double,
+) : Step(outputs) {
+    /** The cost of computing outputs, in multiply-accumulates. */
+    fun cost(height: Int, width: Int): Double = startCost + positionCost * height * width
+}
+
+/** Operations that run on whole maps; without [rows], a change reaches everything. */
+internal class WholeStep(
+    val file: RunFile,
+    val inputs: List<Int>,
+    outputs: List<Int>,
+    val macs: Long,
+    val rows: Reach?,
+    val cols: Reach?,
+) : Step(outputs)
+
+/** A map under another shape, in the same memory. */
+internal class ViewStep(val source: Int, output: Int, val rows: Reach, val cols: Reach) :
+    Step(listOf(output))
+
+/**
+ * What a stream computes, and in which pieces: the `manifest.json` that
+ * keras_seqpar.selective.export_stream writes.
+ *
+ * @property names one name per tensor.
+ * @property tensors shapes and types; maps are `(1, height, width, channels)`.
+ * @property constants number of a tensor -> its bytes.
+ * @property ofExtras what depends on the other inputs only.
+ * @property dense what is computed whole for every change.
+ * @property outputs name of an output -> its tensor.
+ */
+internal class StreamPlan(private val path: File, config: JsonObject) {
+    val network: String = config.text("network")
+    val about: JsonObject = config.child("about")
+    val labels: List<String>? = config.textsOrNull("labels")
+    val gainLabels: List<String>? = config.textsOrNull("gain_labels")
+    val macs: Long = config.integer("macs")
+    val names: List<String>
+    val tensors: List<Tensor>
+    val constants: Map<Int, ByteArray>
+    val frame: Int
+    val extras: List<Int>
+    val steps: List<Step>
+    val ofExtras: WholeStep?
+    val dense: WholeStep?
+    val outputs: Map<String, Int>
+
+    init {
+        val listed = config.list("tensors").map { it as? JsonObject ?: damaged("a tensor is $it") }
+        names = listed.map { it.text("name") }
+        tensors = listed.map(::tensor)
+        constants = listed.indices.filter { listed[it]["data"] != null }.associateWith { i ->
+            Base64.getDecoder().decode(listed[i].text("data")).also {
+                require(it.size == tensors[i].bytes) { "${names[i]} has ${it.size} bytes" }
+            }
+        }
+        frame = number(config.integer("frame"))
+        extras = numbered(config.child("inputs")).values - frame
+        outputs = numbered(config.child("outputs"))
+        steps = config.list("steps").map { step(it as? JsonObject ?: damaged("a step is $it")) }
+        ofExtras = config.childOrNull("of_extras")?.let(::whole)
+        dense = config.childOrNull("dense")?.let(::whole)
+        check()
+    }
+
+    /** The numbers of the maps that are kept from frame to frame, without views. */
+    val stored: List<Int>
+        get() = listOf(frame) + steps.filter { it !is ViewStep }.flatMap { it.outputs }
+
+    /** The name of the output that has the scores. */
+    val scores: String get() = outputs.keys.firstOrNull { it != NONE } ?: NONE
+
+    private fun tensor(config: JsonObject): Tensor {
+        val shape = config.numbers("shape").map { whole(it.toInt(), it, 1) }
+        val dtype = config.text("dtype")
+        require(dtype in Tensor.WIDTHS) { "there is no dtype '$dtype'" }
+        val size = shape.fold(1L) { all, side -> minOf(all * side, MOST_VALUES) }
+        require(size < MOST_VALUES) { "a shape is $shape" }
+        val zeroPoint = config.integer("zero_point").toInt()
+        return Tensor(shape, dtype, config.number("scale"), zeroPoint)
+    }
+
+    private fun step(config: JsonObject): Step = when (val kind = config.text("kind")) {
+        "crop" -> crop(config)
+        "whole" -> whole(config)
+        "view" -> ViewStep(
+            number(config.integer("source")), number(config.integer("output")),
+            reach(config.child("rows")), reach(config.child("cols")),
+        )
+        else -> damaged("there is no kind of step '$kind'")
+    }
+
+    private fun crop(config: JsonObject): CropStep {
+        val (height, width) = config.numbers("grid").map { whole(it.toInt(), it, 1) }
+        val sources = config.list("sources")
+            .map { source(it as? JsonObject ?: damaged("a source is $it")) }
+        val step = CropStep(
+            file(config), sources, numbers(config, "vectors"), numbers(config, "outputs"),
+            height, width, config.integer("macs"),
+            config.number("start_cost"), config.number("position_cost"),
+        )
+        require(0 <= step.cost(0, 0) && step.cost(0, 0) <= step.cost(1, 1)) { "a cost is negative" }
+        return step
+    }
+
+    private fun whole(config: JsonObject) = WholeStep(
+        file(config), numbers(config, "inputs"), numbers(config, "outputs"),
+        config.integer("macs"),
+        (config["rows"] as? JsonObject)?.let(::reach),
+        (config["cols"] as? JsonObject)?.let(::reach),
+    )
+
+    private fun source(config: JsonObject): Source {
+        val (rows, cols) = listOf("rows", "cols").map { reach(config.child(it)) }
+        require(rows is Window && cols is Window) { "a crop reads no windows" }
+        val border = config.textOrNull("border")?.chunked(2)?.map { it.toInt(16).toByte() }
+        val tensor = number(config.integer("tensor"))
+        require(border == null || border.size == tensors[tensor].width) { "a border is $border" }
+        // What changes is followed through windows, so these advance.
+        require(tensor in constants || (rows.stride > 0 && cols.stride > 0)) { "a stride is 0" }
+        val rank = whole(config.integer("rank").toInt(), config.number("rank"), 1)
+        return Source(tensor, rows, cols, border?.toByteArray(), rank, config["joined"] == true)
+    }
+
+    private fun reach(config: JsonObject): Reach {
+        if ("low" !in config.keys) {
+            val (extent, stride, before) = listOf("extent", "stride", "before").map { key ->
+                whole(config.integer(key).toInt(), config.number(key), 0)
+            }
+            require(extent > 0) { "a window has the extent $extent" }
+            return Window(extent, stride, before)
+        }
+        val (low, high) = listOf("low", "high").map { key ->
+            config.numbers(key).map { it.toInt() }
+        }
+        require(low.size == high.size) { "${low.size} spans have ${high.size} ends" }
+        return Spans(low, high)
+    }
+
+    private fun file(config: JsonObject): RunFile {
+        val (name, sha256) = Pair(config.text("file"), config.text("sha256").lowercase())
+        require(NAME.matches(name) && name.endsWith(".${sha256.take(12)}.tflite")) {
+            "a file is called '$name'" // also: it is in no other folder
+        }
+        return RunFile(name, config.integer("bytes"), sha256)
+    }
+
+    private fun numbered(config: JsonObject) =
+        config.keys.associateWith { number(config.integer(it)) }
+
+    private fun numbers(config: JsonObject, key: String) =
+        config.numbers(key).map { number(it.toLong()) }
+
+    private fun number(found: Long): Int {
+        require(found in tensors.indices) { "there is no tensor $found" }
+        return found.toInt()
+    }
+
+    private fun whole(found: Int, given: Double, least: Int): Int {
+        require(found.toDouble() == given && found in least..MOST_SIDE) { "a size is $given" }
+        return found
+    }
+
+    private fun check() {
+        val made = (constants.keys + extras + frame).toMutableSet()
+        fun read(numbers: List<Int>) = require(made.containsAll(numbers)) {
+            "${numbers.filter { it !in made }.map { names[it] }} are read before they are made"
+        }
+
+        fun map(number: Int) = require(tensors[number].shape.size == 4) {
+            "${names[number]} is no map"
+        }
+        require(extras.size <= 1 && outputs.isNotEmpty()) { "the inputs are $extras" }
+        for (end in extras + frame + outputs.values) {
+            require(tensors[end].dtype in ENDS) { "${names[end]} is ${tensors[end].dtype}" }
+        }
+        map(frame)
+        ofExtras?.let { read(it.inputs) }
+        made += ofExtras?.outputs.orEmpty()
+        for (step in steps) {
+            when (step) {
+                is CropStep -> {
+                    read(step.sources.map { it.tensor } + step.vectors)
+                    step.sources.forEach { map(it.tensor) }
+                    for (i in step.outputs) {
+                        map(i)
+                        require(tensors[i].shape.subList(1, 3) == listOf(step.height, step.width)) {
+                            "${step.file.name} makes ${names[i]} of ${tensors[i].shape}"
+                        }
+                    }
+                }
+                is WholeStep -> {
+                    read(step.inputs)
+                    step.outputs.forEach(::map)
+                    require(step.rows != null && step.cols != null && step.outputs.isNotEmpty()) {
+                        "${step.file.name} has no rows"
+                    }
+                }
+                is ViewStep -> {
+                    read(listOf(step.source))
+                    (step.outputs + step.source).forEach(::map)
+                    require(tensors[step.source].bytes == tensors[step.outputs[0]].bytes) {
+                        "${names[step.outputs[0]]} is no view"
+                    }
+                }
+            }
+            made += step.outputs
+        }
+        dense?.let { read(it.inputs) }
+        made += dense?.outputs.orEmpty()
+        read(outputs.values.toList())
+    }
+
+    /** Checks that a file is the one in the manifest, and returns it. */
+    fun checked(run: RunFile): File =
+        checkFile(path.parentFile, run.name, run.bytes, run.sha256, "stream") {
+            "Copy the folder again."
+        }
+
+    companion object {
+        private const val FORMAT = "keras_seqpar stream"
+        private const val VERSION = 1.0
+        private const val MOST_VALUES = 1L shl 28
+        private const val MOST_SIDE = 1 shl 24
+        private val NAME = Regex("[a-z0-9_]+\\.[0-9a-f]{12}\\.tflite")
+        private val ENDS = listOf("float32", "uint8", "int8")
+
+        /**
+         * Reads and checks the manifest of a stream. The other files are not checked.
+         *
+         * @throws FileNotFoundException there is no such folder, or no manifest in it.
+         * @throws IllegalArgumentException the manifest is damaged or has another version.
+         */
+        fun read(folder: File): StreamPlan {
+            val path = File(folder, Manifest.FILE)
+            val config = readManifest(path, FORMAT, VERSION, "stream")
+            try {
+                return StreamPlan(path, config)
+            } catch (error: IllegalArgumentException) {
+                throw IllegalArgumentException(
+                    "'$path' is damaged (${error.message}). Copy it again.",
+                    error,
+                )
+            }
+        }
+
+        private fun damaged(why: String): Nothing = throw IllegalArgumentException(why)
+    }
+}
+
+private fun JsonObject.textsOrNull(key: String): List<String>? =
+    if (this[key] == null) null else texts(key)
