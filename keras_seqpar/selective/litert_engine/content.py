@@ -81,7 +81,8 @@ class _File:
         fields: dict[int, Any] = {
             0: np.array(shape, "<i4"),
             1: Scalar("<b", tensor.type),
-            3: tensor.name.encode(),
+            # Converters repeat names, but interpreters tell inputs and outputs apart by them.
+            3: f"{tensor.name}:{len(self._tensors)}".encode(),
         }
         if data is not None:
             fields[2] = Scalar("<I", len(self._buffers))

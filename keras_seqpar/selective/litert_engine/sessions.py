@@ -1,6 +1,7 @@
 """Runs the pieces of a plan in interpreters that are resized to the crops."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import ctypes
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,12 @@ from keras_seqpar.selective.litert_engine.content import of_crop_run, of_whole_r
 from keras_seqpar.selective.planning.axes import Spans
 from keras_seqpar.selective.planning.boxes import Box
 from keras_seqpar.selective.planning.plan import CropRun, Plan, WholeRun
-from keras_seqpar.selective.planning.sessions import CropSession, Sessions, WholeSession
+from keras_seqpar.selective.planning.sessions import (
+    CropSession,
+    FullSession,
+    Sessions,
+    WholeSession,
+)
 
 Maps = Mapping[int, np.ndarray]
 Interpreters = Callable[[bytes], Any]  # makes an interpreter of the content of a file
@@ -30,19 +36,13 @@ class Session:
         self._outputs = [x["index"] for x in self._engine.get_output_details()]
         self._from = [self._engine.tensor(i) for i in self._inputs]
         self._to = [self._engine.tensor(i) for i in self._outputs]
-        self._shapes: list[tuple[int, ...]] | None = None
+        self.invoke = self._engine.invoke  # computes the outputs
 
-    def fit(self, shapes: Sequence[tuple[int, ...]]) -> None:
-        """Resizes the first inputs, where they had other shapes before."""
-        if shapes == self._shapes:
-            return
-        old = self._shapes or [()] * len(shapes)
-        self._shapes = None
-        for i, shape, before in zip(self._inputs, shapes, old, strict=False):
-            if shape != before:
-                self._engine.resize_tensor_input(i, shape)
+    def fit(self, shapes: Sequence[tuple[int, ...]] = ()) -> None:
+        """Resizes the first inputs."""
+        for i, shape in zip(self._inputs, shapes, strict=False):
+            self._engine.resize_tensor_input(i, shape)
         self._engine.allocate_tensors()
-        self._shapes = list(shapes)
 
     def input(self, i: int) -> np.ndarray:
         """A view of an input; no one may hold it when the interpreter is resized or runs."""
@@ -51,10 +51,6 @@ class Session:
     def output(self, i: int) -> np.ndarray:
         """A view of an output, likewise."""
         return self._to[i]()
-
-    def invoke(self) -> None:
-        """Computes the outputs."""
-        self._engine.invoke()
 
 
 class FileSessions(Sessions):
@@ -77,6 +73,10 @@ class FileSessions(Sessions):
         """See `Sessions`."""
         return FileWholeSession(plan, run, self._make)
 
+    def full(self, plan: Plan) -> FullSession:
+        """See `Sessions`."""
+        return FileFullSession(plan, self)
+
 
 class FileCropSession(CropSession):
     """A run on crops of the stored maps.
@@ -94,27 +94,21 @@ class FileCropSession(CropSession):
         self._size: tuple[int, int] | None = None  # of the outputs that it is made for now
 
     def load(self) -> Session:
-        """Makes its interpreter for the whole grid, where there is none yet."""
+        """Makes its interpreter, where there is none yet; memory for crops comes later."""
         if self._session is None:
-            self._session = self._fresh()
-            if self.run.grown is not None and not self._grows(self._session):
-                self.only_whole, self._session = True, self._fresh()
-            self._fit(self._session, self.run.grid)
+            self._session = Session(self._make, of_crop_run(self.plan, self.run))
+            if self.grown is not None and not self._grows(self._session):
+                self._session = Session(self._make, of_crop_run(self.plan, self.run))
+                self._size, self.only_whole = None, True
         return self._session
-
-    def _fresh(self) -> Session:
-        self._size = None
-        return Session(self._make, of_crop_run(self.plan, self.run))
 
     def _grows(self, session: Session) -> bool:
         """Whether the interpreter grows crops of any size, whatever size the file states."""
-        _, _, height, width = self.made((0, 0, 1, 1))
+        _, _, *size = self.made((0, 0, 1, 1))
         try:
-            self._fit(session, (height, width))
-            return all(
-                session.output(i).shape[1:3] == (height, width)
-                for i in range(len(self.run.outputs))
-            )
+            self._fit(session, (size[0], size[1]))
+            outputs = map(session.output, range(len(self.run.outputs)))
+            return all(list(x.shape[1:3]) == size for x in outputs)
         except (RuntimeError, ValueError):
             return False
 
@@ -126,18 +120,18 @@ class FileCropSession(CropSession):
 
     def compute(self, box: Box, maps: Maps, vectors: Maps) -> None:
         """Computes a box of outputs and writes it into the stored maps."""
-        session = self.load()
-        top, left, bottom, right = self.made(box)
+        session, run = self._session or self.load(), self.run
+        top, left, bottom, right = box if self.grown is None else self.made(box)
         self._fit(session, (bottom - top, right - left))
-        for i, source in enumerate(self.run.sources):
+        for i, source in enumerate(run.sources):
             rows, cols = source.rows.crop(top, bottom), source.cols.crop(left, right)
             copy_crop(maps[source.tensor], rows, cols, session.input(i), source.border)
-        for i, vector in enumerate(self.run.vectors, len(self.run.sources)):
+        for i, vector in enumerate(run.vectors, len(run.sources)):
             session.input(i)[...] = vectors[vector]
         session.invoke()
         rows = slice(box[0] - top, box[2] - top)
         cols = slice(box[1] - left, box[3] - left)
-        for i, tensor in enumerate(self.run.outputs):
+        for i, tensor in enumerate(run.outputs):
             made = session.output(i).reshape((1, bottom - top, right - left, -1))
             maps[tensor][:, box[0] : box[2], box[1] : box[3]] = made[:, rows, cols]
 
@@ -179,20 +173,62 @@ class FileWholeSession(WholeSession):
     def load(self) -> Session:
         """Makes its interpreter, where there is none yet."""
         if self._session is None:
-            self._session = Session(self._make, of_whole_run(self.plan, self.run))
-            self._session.fit([])
+            session = Session(self._make, of_whole_run(self.plan, self.run))
+            session.fit()
+            self._session = session
         return self._session
 
     def compute(self, maps: Maps) -> Iterator[tuple[int, np.ndarray]]:
         """Computes all; yields number and value of every output, which must be copied."""
         session = self.load()
         for i, tensor in enumerate(self.run.inputs):
-            place = session.input(i)
-            place[...] = maps[tensor].reshape(place.shape)
+            place, values = session.input(i), maps[tensor]
+            if _address(place) != _address(values):
+                place[...] = values.reshape(place.shape)
             del place  # no one may hold it when the interpreter runs
         session.invoke()
         for i, tensor in enumerate(self.run.outputs):
             yield tensor, session.output(i)
+
+
+class FileFullSession(FullSession):
+    """The file as a whole, with the stored maps as outputs: they are in its own memory."""
+
+    def start(self) -> dict[int, np.ndarray]:
+        """See `FullSession`; a map without a fixed place in the interpreter gets one outside."""
+        session, run, tensors = self.load(), self.plan.full, self.plan.graph.tensors
+        frame = run.inputs.index(self.plan.frame)
+        places = {self.plan.frame: lambda: session.input(frame)}
+        places |= {x: lambda i=i: session.output(i) for i, x in enumerate(run.outputs)}
+        found = {}
+        for i in self.plan.stored:
+            tensor = tensors[i]
+            try:
+                place = places[i]()
+                address = _address(place) if place.nbytes == tensor.nbytes else 0
+            except ValueError:  # it has no memory before it is computed
+                address = 0
+            memory = (ctypes.c_byte * tensor.nbytes).from_address(address) if address else None
+            values = bytearray(tensor.nbytes) if memory is None else memory
+            found[i] = np.frombuffer(values, tensor.dtype).reshape(tensor.map_shape)
+        return found
+
+    def compute(
+        self, maps: MutableMapping[int, np.ndarray], vectors: Maps
+    ) -> dict[int, np.ndarray]:
+        """See `FullSession`."""
+        others = {}
+        for i, values in self._whole.compute({**maps, **vectors}):
+            stored = maps.get(i)
+            if stored is None:
+                others[i] = values.copy()
+            elif _address(stored) != _address(values):
+                stored[...] = values.reshape(stored.shape)
+        return others
+
+
+def _address(array: np.ndarray) -> int:
+    return array.__array_interface__["data"][0]
 
 
 def copy_crop(

@@ -1,4 +1,4 @@
-"""Computes what changed: follows boxes through the runs, and runs them in interpreters."""
+"""Computes what changed: follows boxes through the runs, and runs them."""
 
 import dataclasses
 import time
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from keras_seqpar.selective.planning.boxes import Box, merged
-from keras_seqpar.selective.planning.passes import FILE, RUNS, Passes
+from keras_seqpar.selective.planning.passes import BOXES, FULL, PLAIN, Passes
 from keras_seqpar.selective.planning.plan import CropRun, Plan, View, WholeRun
 from keras_seqpar.selective.planning.sessions import CropSession, Sessions, WholeSession
 
@@ -35,20 +35,19 @@ class Work:
 
 
 class Engine:
-    """The stored maps of a stream, and the runs that compute them.
+    """The stored maps of a stream, and what computes them.
 
     Args:
         plan: how the graph is computed.
         sessions: makes what runs the pieces of the plan.
-        try_file: whether the file as a whole may be loaded as well, if that is faster where
-            everything changes.
+        plain: whether the graph may be loaded once more as it is, if that is faster where
+            everything changes in frame after frame.
 
     Attributes:
-        maps: number of a tensor -> its stored values.
-        outputs: number of an output of the graph -> its values.
+        everything: the work of a frame of which everything changed.
     """
 
-    def __init__(self, plan: Plan, sessions: Sessions, *, try_file: bool = True):
+    def __init__(self, plan: Plan, sessions: Sessions, *, plain: bool = True):
         self.plan = plan
         self._sessions = sessions
         self._steps: list[CropSession | WholeSession | View] = [
@@ -60,13 +59,13 @@ class Engine:
             for step in plan.steps
         ]
         self._dense = sessions.whole(plan, plan.dense) if plan.dense else None
-        self._of_extras = sessions.whole(plan, plan.of_extras) if plan.of_extras else None
-        self._whole_file: WholeSession | None = None
-        self._passes = Passes(try_file)
-        self.maps: dict[int, Any] = {}
-        self._vectors: dict[int, Any] = {}
+        self._full = sessions.full(plan)
+        self._plain: WholeSession | None = None
+        self._maps: dict[int, Any] = {}
+        self._vectors: dict[int, Any] = {}  # the other inputs, and what depends on them only
         self._values: dict[int, Any] = {}  # outputs without positions
         self.everything = self._everything()
+        self._passes = Passes(self.everything.cost, plain)
 
     @property
     def starts(self) -> float:
@@ -74,12 +73,19 @@ class Engine:
         return sum(step.start for step in self._steps if isinstance(step, CropSession))
 
     @property
+    def maps(self) -> dict[int, Any]:
+        """Number of a tensor -> its stored values, of the last frame."""
+        if self._passes.is_stale:
+            self.compute(self.everything)
+        return self._maps
+
+    @property
     def outputs(self) -> dict[int, np.ndarray]:
         """Copies of the outputs of the graph."""
         found = {}
         for i in self.plan.graph.outputs:
             tensor = self.plan.graph.tensors[i]
-            known = next((x[i] for x in (self._values, self.maps, self._vectors) if i in x), None)
+            known = next((x[i] for x in (self._values, self._maps, self._vectors) if i in x), None)
             found[i] = tensor.values() if known is None else self._sessions.read(known)
             found[i] = found[i].reshape(tensor.shape).copy()
         return found
@@ -143,24 +149,21 @@ class Engine:
         return Work(tuple(of_steps), changed, plan.dense is not None, plan.macs, cost)
 
     def load(self) -> None:
-        """Makes all interpreters of runs; the first frame would do it otherwise."""
-        for step in (*self._steps, self._dense, self._of_extras):
-            if isinstance(step, (CropSession, WholeSession)):
+        """Loads all that runs; the first frame would do it otherwise."""
+        for step in (self._full, *self._steps, self._dense):
+            if step is not None and not isinstance(step, View):
                 step.load()
 
     def start(self) -> None:
         """Allocates the stored maps."""
-        graph, self.maps = self.plan.graph, {}
-        for i in self.plan.stored:
-            zeros = np.zeros(graph.tensors[i].map_shape, graph.tensors[i].dtype)
-            self.maps[i] = self._sessions.keep(zeros)
+        graph, self._maps = self.plan.graph, self._full.start()
         for i in self.plan.constant_maps:
             values, shape = graph.tensors[i].values(), graph.tensors[i].map_shape
-            self.maps[i] = self._sessions.keep(values.reshape((1,) * (4 - len(shape)) + shape))
+            self._maps[i] = self._sessions.keep(values.reshape((1,) * (4 - len(shape)) + shape))
         for step in self.plan.steps:
             if isinstance(step, View):
                 shape = graph.tensors[step.output].map_shape
-                self.maps[step.output] = self.maps[step.source].reshape(shape)
+                self._maps[step.output] = self._maps[step.source].reshape(shape)
 
     def read(self, i: int) -> np.ndarray:
         """A copy of a stored map."""
@@ -174,13 +177,11 @@ class Engine:
             values: `(height, width, channels)` of the box, as the graph takes them.
         """
         frame = self.plan.frame
-        self.maps[frame] = self._sessions.write(self.maps[frame], box, values[None])
+        self._maps[frame] = self._sessions.write(self._maps[frame], box, values[None])
 
     def set_extras(self, values: Mapping[int, np.ndarray]) -> None:
         """Sets the inputs other than the frame; everything has to be computed after that."""
         self._vectors = dict(values)
-        if self._of_extras is not None:
-            self._vectors |= self._copies(self._of_extras, self._vectors)
 
     def compute(self, work: Work, *, must: str | None = None) -> str:
         """Computes what there is to do, or everything where that is faster.
@@ -188,60 +189,47 @@ class Engine:
         The stored map of the frame has its new values already.
 
         Args:
-            work: from `follow`.
+            work: from `follow`, or `everything`.
             must: how it is computed; `None` to choose what is faster.
 
         Returns:
-            `"boxes"`, `"runs"` (everything, run by run) or `"file"` (everything, in one).
+            A kind of pass of `planning.passes`.
         """
-        full_cost = self.everything.cost
-        must = must or self._passes.choose(work.cost, full_cost)
+        if work is self.everything:
+            must = FULL
+        must = must or self._passes.choose(work.cost)
+        if must == PLAIN and self._plain is None:
+            self._plain = self._sessions.whole(self.plan, self.plan.plain)
+            self._plain.load()
         start = time.perf_counter()
-        warm = True
-        if must == FILE:
-            warm = self._compute_file()
+        if must == BOXES:
+            self._compute_boxes(work)
+        elif must == FULL:
+            made = self._full.compute(self._maps, self._vectors)
+            extras = self.plan.of_extras.outputs if self.plan.of_extras else ()
+            self._vectors |= {i: made.pop(i) for i in extras}
+            self._values = made
         else:
-            self._compute_boxes(self.everything if must == RUNS else work)
-        self._passes.took(must, time.perf_counter() - start, work.cost, full_cost, warm)
-        if self._passes.drops_file:
-            self._whole_file = None
+            assert self._plain is not None
+            self._values = self._copies(self._plain, self._maps | self._vectors)
+        self._passes.took(must, work.cost, time.perf_counter() - start)
+        if not self._passes.plain:  # it was not faster
+            self._plain = None
         return must
 
     def _compute_boxes(self, work: Work) -> None:
         for step, boxes in zip(self._steps, work.boxes, strict=True):
             if isinstance(step, CropSession):
                 for box in boxes:
-                    step.compute(box, self.maps, self._vectors)
+                    step.compute(box, self._maps, self._vectors)
             elif isinstance(step, WholeSession) and boxes:
-                for i, made in step.compute(self.maps):
-                    for top, left, bottom, right in boxes:
+                for i, made in step.compute(self._maps):
+                    for box in boxes:
+                        top, left, bottom, right = box
                         part = made[:, top:bottom, left:right]
-                        box = top, left, bottom, right
-                        self.maps[i] = self._sessions.write(self.maps[i], box, part)
+                        self._maps[i] = self._sessions.write(self._maps[i], box, part)
         if work.dense and self._dense is not None:
-            self._values = self._copies(self._dense, self.maps | self._vectors)
-
-    def _compute_file(self) -> bool:
-        """Runs the whole file with the stored maps as outputs; whether it was loaded before."""
-        plan, warm = self.plan, self._whole_file is not None
-        if self._whole_file is None:
-            made = [i for i in plan.stored if i != plan.frame]
-            values = plan.dense.outputs if plan.dense else ()
-            run = WholeRun(
-                operations=tuple(range(len(plan.graph.operations))),
-                inputs=tuple(plan.graph.inputs),
-                outputs=(*made, *values),
-                macs=plan.macs,
-            )
-            self._whole_file = self._sessions.whole(plan, run)
-        for i, value in self._whole_file.compute(self.maps | self._vectors):
-            if i in self.maps:
-                shape = plan.graph.tensors[i].map_shape
-                whole = 0, 0, shape[1], shape[2]
-                self.maps[i] = self._sessions.write(self.maps[i], whole, value.reshape(shape))
-            else:
-                self._values[i] = self._sessions.read(value).copy()
-        return warm
+            self._values = self._copies(self._dense, self._maps | self._vectors)
 
     def _copies(self, session: WholeSession, values: Mapping[int, Any]) -> dict[int, np.ndarray]:
         """Copies of the outputs of a run on whole maps."""

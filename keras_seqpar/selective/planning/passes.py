@@ -1,88 +1,134 @@
-"""Chooses how frames are computed, by the times that were measured while running."""
+"""Chooses how frames are computed, by the times that were measured while running.
+
+A frame is computed by its boxes, in full, or plainly: by the network as it is, which makes its
+outputs but none of the stored maps. Plain passes are the fastest ones, but the next frame that is
+worth computing by boxes needs a full pass before. So they begin once what they would have saved
+exceeds such a pass, and end as soon as boxes have become worth that pass: a scene of any kind
+takes at most about twice the time of the best choice in hindsight, usually a few percent more.
+"""
 
 import collections
 import statistics
 
-BOXES, RUNS, FILE = "boxes", "runs", "file"
-_KEPT = 9  # times of each kind, of which the median counts
-_TRY_SHARE = 0.5  # of the cost of everything, from which on the file as a whole may be faster
-_TRY_AFTER = 3  # such frames, before the file as a whole is loaded and tried
-_TRIES = 3  # times of the file that are measured before they count
-_EXPLORE = 32  # frames that the file computes, until the runs are measured again
-_PARTS = 4  # shares of the cost, whose times per cost are kept apart
+BOXES, FULL, PLAIN = "boxes", "full", "plain"
+_KEPT = 5  # times of each kind, of which the median counts
+_PARTS = 8  # shares of the full cost, whose times per cost are kept apart
+_REMEASURE = 32  # frames after which a time is measured again
+_CLOSE = 1.5  # a time is measured again only if it is at most this much above the best one,
+_FIRST = 2.0  # or this much, if it was measured only once, when memory was touched the first time
+_PLAIN_GUESS = 0.9  # of a full pass, until it is measured
+_WORTH = 0.97  # of a full pass; a plain one that takes longer is given up
 
 
 class Passes:
     """The times of passes, and the choice between them.
 
     Args:
-        try_file: whether the file as a whole may be loaded.
+        full_cost: cost of computing everything, in the unit of the costs of boxes.
+        plain: whether plain passes are possible.
 
     Attributes:
-        drops_file: the file as a whole was tried and is not faster; its memory is given back.
+        is_stale: the stored maps are not those of the last frame, which was computed plainly.
     """
 
-    def __init__(self, try_file: bool):
-        self._try_file = try_file
-        # Seconds per cost, by how large a share of everything the cost is.
-        self._rates: dict[int, collections.deque[float]] = collections.defaultdict(_times)
-        self._of_file = _times()
-        self._is_cold = True
-        self._candidates = 0
-        self._by_file = 0
-        self.drops_file = False
+    def __init__(self, full_cost: float, plain: bool):
+        self.plain, self.is_stale = plain, False
+        self._full_cost = max(full_cost, 1.0)
+        self._full, self._plain = _Times(), _Times()
+        self._rates: dict[int, _Times] = {}  # seconds per cost, by share of the full cost
+        self._is_cold = True  # no boxes were computed yet
+        self._regret = 0.0  # seconds lost by not changing to plain passes, or back
 
-    def choose(self, cost: float, full_cost: float) -> str:
-        """How to compute a change: its boxes, everything run by run, or everything in one.
+    def choose(self, cost: float) -> str:
+        """How to compute a frame.
 
         Args:
             cost: of its boxes.
-            full_cost: of everything.
         """
-        by_runs = BOXES if cost < full_cost else RUNS
-        if not self._try_file or not self._rates:
-            return by_runs
-        if len(self._of_file) < _TRIES:
-            self._candidates += cost >= _TRY_SHARE * full_cost
-            is_candidate = cost >= _TRY_SHARE * full_cost and self._candidates > _TRY_AFTER
-            return FILE if is_candidate else by_runs
-        if statistics.median(self._of_file) >= self._expected(cost, full_cost):
-            return by_runs
-        self._by_file += 1
-        return by_runs if self._by_file % _EXPLORE == 0 else FILE
+        if self._full.is_empty:
+            return FULL
+        full, boxes = self._full.median, cost * self._rate(cost)
+        plain = self._plain.median if self._plain.is_known else _PLAIN_GUESS * full
+        for times in (self._full, *self._rates.values()):
+            times.age += 1
+        best = min(full, boxes)
+        if self.is_stale:
+            self._regret = max(0.0, self._regret + plain - best)
+            return PLAIN if self._regret <= max(full - plain, 0.0) else FULL
+        self._regret = max(0.0, self._regret + best - plain)
+        if self.plain and self._regret > full:
+            return PLAIN
+        kind, other = (BOXES, self._full) if boxes <= full else (FULL, self._of_boxes(cost))
+        if other.is_old and max(full, boxes) < best * (_FIRST if other.is_first else _CLOSE):
+            kind = BOXES if kind == FULL else FULL
+        return kind
 
-    def took(self, kind: str, seconds: float, cost: float, full_cost: float, warm: bool) -> None:
+    def took(self, kind: str, cost: float, seconds: float) -> None:
         """Notes the time of a pass.
 
         Args:
             kind: of the pass.
+            cost: of the boxes of the frame.
             seconds: that it took.
-            cost: of what there was to do.
-            full_cost: of everything.
-            warm: nothing was loaded meanwhile.
         """
-        if kind == FILE:
-            if warm:
-                self._of_file.append(seconds)
-            if len(self._of_file) == _TRIES:
-                slow = statistics.median(self._of_file) > self._expected(full_cost, full_cost)
-                self.drops_file, self._try_file = slow, not slow
-            return
-        if self._is_cold:  # the first pass of all: memory is touched for the first time
-            self._is_cold = False
-            return
-        self._rates[_part(cost, full_cost)].append(seconds / max(cost, 1.0))
+        if (kind == PLAIN) != self.is_stale:
+            self.is_stale, self._regret = kind == PLAIN, 0.0
+        if kind == BOXES and self._is_cold:
+            self._is_cold = False  # memory was touched for the first time
+        elif kind == BOXES:
+            self._of_boxes(cost).add(seconds / max(cost, 1.0))
+        else:
+            (self._full if kind == FULL else self._plain).add(seconds)
+        if self._plain.is_known and self._plain.median > _WORTH * self._full.median:
+            self.plain = False
 
-    def _expected(self, cost: float, full_cost: float) -> float:
-        """Seconds that runs take, from the times of the most similar cost."""
-        part = _part(cost, full_cost)
-        nearest = min(self._rates, key=lambda known: abs(known - part))
-        return cost * statistics.median(self._rates[nearest])
+    def _of_boxes(self, cost: float) -> "_Times":
+        return self._rates.setdefault(self._part(cost), _Times())
+
+    def _rate(self, cost: float) -> float:
+        """Seconds per cost of boxes: those of the most similar cost, at first that of all."""
+        part = self._part(cost)
+        known = [x for x, times in self._rates.items() if not times.is_empty]
+        if not known:
+            return self._full.median / self._full_cost
+        return self._rates[min(known, key=lambda other: abs(other - part))].median
+
+    def _part(self, cost: float) -> int:
+        return min(int(_PARTS * cost / self._full_cost), 2 * _PARTS)
 
 
-def _times() -> collections.deque[float]:
-    return collections.deque(maxlen=_KEPT)
+class _Times:
+    """The last times of one kind; the first one counts only until there is another."""
 
+    def __init__(self):
+        self._times: collections.deque[float] = collections.deque(maxlen=_KEPT)
+        self.age = _REMEASURE  # frames since it was measured
+        self.is_first = False  # there is one time, of the first pass
 
-def _part(cost: float, full_cost: float) -> int:
-    return min(int(_PARTS * cost / max(full_cost, 1.0)), _PARTS)
+    def add(self, seconds: float) -> None:
+        """Notes a time."""
+        is_first = not self._times
+        if self.is_first:
+            self._times.clear()
+        self._times.append(seconds)
+        self.is_first, self.age = is_first, _REMEASURE if is_first else 0
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no time yet."""
+        return not self._times
+
+    @property
+    def is_known(self) -> bool:
+        """Whether there is a time besides the first one."""
+        return bool(self._times) and not self.is_first
+
+    @property
+    def is_old(self) -> bool:
+        """Whether it should be measured again."""
+        return self.age >= _REMEASURE
+
+    @property
+    def median(self) -> float:
+        """The median of the times."""
+        return statistics.median(self._times)

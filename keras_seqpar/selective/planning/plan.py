@@ -124,6 +124,21 @@ class Plan(Generic[SomeGraph]):
     macs: int
 
     @property
+    def full(self) -> WholeRun:
+        """The graph as a whole, with the stored maps as further outputs."""
+        wholes = [x for x in (self.of_extras, self.dense) if x is not None]
+        outputs = (*self.stored[1:], *(i for x in wholes for i in x.outputs))
+        return dataclasses.replace(self.plain, outputs=outputs)
+
+    @property
+    def plain(self) -> WholeRun:
+        """The graph as a whole, with its own outputs."""
+        every, graph = tuple(range(len(self.graph.operations))), self.graph
+        made = {i for x in graph.operations for i in x.outputs}
+        outputs = tuple(i for i in graph.outputs if i in made)
+        return WholeRun(every, tuple(graph.inputs), outputs, self.macs)
+
+    @property
     def stored(self) -> tuple[int, ...]:
         """The maps that are kept from frame to frame, without views."""
         made = [i for s in self.steps if not isinstance(s, View) for i in s.outputs]

@@ -9,11 +9,12 @@ import numpy as np
 from keras_seqpar.selective.planning.boxes import Box
 from keras_seqpar.selective.planning.plan import CropRun, Plan, WholeRun
 
-# What starting a run once more costs, in multiply-accumulates: Python, resizing and copying take
-# about 100 microseconds, in which one core does this many in int8, or in float32.
-START = {True: 8e6, False: 3e6}
+# What starting a run once more costs, in multiply-accumulates: Python and resizing take about 60
+# microseconds, in which one core does this many in int8, or in float32.
+START = {True: 10e6, False: 2e6}
 COPY_START = 0.2  # of that, where boxes are only copied
-COPY = 32.0  # of one byte that is copied in or out, in multiply-accumulates
+WEIGHT = {True: 12.0, False: 2.0}  # of one byte of weights, which have to be read
+COPY = {True: 32.0, False: 4.0}  # of one byte that is copied in or out
 
 Maps = Mapping[int, Any]
 
@@ -37,10 +38,15 @@ class CropSession(abc.ABC):
             for x in run.sources
         )
         written = sum(tensors[i].dtype.itemsize * tensors[i].map_shape[-1] for i in run.outputs)
-        self.per_position = run.macs + COPY * (read + written)
         is_integer = any(tensors[i].dtype.kind in "iu" for i in run.outputs)
-        self.start = START[is_integer] * (COPY_START if run.copies else 1)
-        self.only_whole = False  # what grows can be run on whole maps only
+        self.per_position = run.macs + COPY[is_integer] * (read + written)
+        inputs = {i for n in run.operations for i in plan.graph.operations[n].inputs if i >= 0}
+        weights = sum(tensors[i].nbytes for i in inputs if tensors[i].data is not None)
+        self.start = START[is_integer] + WEIGHT[is_integer] * weights
+        if run.copies:
+            self.start *= COPY_START
+        self.grown = run.grown
+        self.only_whole = False  # the interpreter grows whole maps only
 
     def cost(self, height: int, width: int) -> float:
         """The cost of computing a box of outputs, in multiply-accumulates."""
@@ -62,7 +68,7 @@ class CropSession(abc.ABC):
 
     def made(self, box: Box) -> Box:
         """The outputs that are computed for a box: more than it where maps grow."""
-        grown = self.run.grown
+        grown = self.grown
         if grown is None:
             return box
         if self.only_whole:
@@ -114,6 +120,40 @@ class WholeSession(abc.ABC):
         """Computes all; yields number and value of every output, which must be copied."""
 
 
+class FullSession:
+    """The graph as a whole, which makes all stored maps at once.
+
+    Args:
+        plan: the plan.
+        sessions: makes what runs, and keeps maps.
+    """
+
+    def __init__(self, plan: Plan, sessions: "Sessions"):
+        self.plan, self._sessions = plan, sessions
+        self._whole = sessions.whole(plan, plan.full)
+
+    def load(self) -> Any:
+        """Makes what it runs with, where that is not there yet."""
+        return self._whole.load()
+
+    def start(self) -> dict[int, Any]:
+        """The stored maps, that of the frame included, in which no values are yet."""
+        tensors = [(i, self.plan.graph.tensors[i]) for i in self.plan.stored]
+        return {i: self._sessions.keep(np.zeros(x.map_shape, x.dtype)) for i, x in tensors}
+
+    def compute(self, maps: MutableMapping[int, Any], vectors: Maps) -> dict[int, Any]:
+        """Computes the stored maps; returns copies of what else `Plan.full` makes."""
+        others = {}
+        for i, values in self._whole.compute({**maps, **vectors}):
+            if i in maps:
+                shape = self.plan.graph.tensors[i].map_shape
+                box = 0, 0, shape[1], shape[2]
+                maps[i] = self._sessions.write(maps[i], box, values.reshape(shape))
+            else:
+                others[i] = self._sessions.read(values).copy()
+        return others
+
+
 class Sessions(abc.ABC):
     """Makes the sessions of an engine, and says how it keeps maps: here as NumPy arrays."""
 
@@ -124,6 +164,10 @@ class Sessions(abc.ABC):
     @abc.abstractmethod
     def whole(self, plan: Plan, run: WholeRun) -> WholeSession:
         """What runs a piece on whole maps."""
+
+    def full(self, plan: Plan) -> FullSession:
+        """What runs everything at once."""
+        return FullSession(plan, self)
 
     def keep(self, values: np.ndarray) -> Any:
         """A stored map that has values; it may be the same memory."""
