@@ -15,7 +15,7 @@ from keras_seqpar.mobile.runtime.reading import read_tflite
 from keras_seqpar.selective.litert_engine.content import of_crop_run, of_whole_run
 from keras_seqpar.selective.litert_engine.graph import read_graph
 from keras_seqpar.selective.litert_engine.sessions import CropSession
-from keras_seqpar.selective.planning.axes import Axis, Window
+from keras_seqpar.selective.planning.axes import Axis, Spans, Window
 from keras_seqpar.selective.planning.plan import CropRun, Plan, Source, View, WholeRun
 from keras_seqpar.selective.planning.planner import make_plan
 from keras_seqpar.utils.files import new_folder, write_file
@@ -56,7 +56,7 @@ def export_stream(
     >>> export_stream("net.tflite", "net.stream")
     """
     path, folder = Path(path), Path(folder)
-    plan = make_plan(read_graph(path, signature))
+    plan = make_plan(read_graph(path, signature), grows=False)
     _check_ends(plan)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(f"{str(folder)!r} exists already. Name another folder, or delete it.")
@@ -210,6 +210,7 @@ def _axis(axis: Axis | None) -> dict[str, Any] | None:
         return None
     if isinstance(axis, Window):
         return {"extent": axis.extent, "stride": axis.stride, "before": axis.before}
+    assert isinstance(axis, Spans)  # plans for apps do not grow crops
     return {"low": axis.low.tolist(), "high": axis.high.tolist()}
 
 

@@ -2,6 +2,7 @@
 
 import math
 from fractions import Fraction
+from typing import Literal
 
 import numpy as np
 
@@ -247,8 +248,12 @@ def _mirror_pad(graph: Tables, operation: Operation) -> Effect:
         return Barrier(UNKNOWN)
     if pads.min() < 0 or pads.max() > _MOST_PADDED or not _padded_fits(graph, operation, pads):
         return Barrier(UNKNOWN)
+    mode: Literal["symmetric", "reflect"]
     mode = "symmetric" if graph.option(operation, 0) == 1 else "reflect"
-    return Copied(*(copied(np.pad(np.arange(shape[axis]), pads[axis], mode)) for axis in (1, 2)))
+    rows, cols = (
+        np.pad(np.arange(shape[axis]), tuple(pads[axis].tolist()), mode) for axis in (1, 2)
+    )
+    return Copied(copied(rows), copied(cols))
 
 
 def _resize(graph: Tables, operation: Operation) -> Effect:
@@ -263,7 +268,8 @@ def _resize(graph: Tables, operation: Operation) -> Effect:
     if operation.name == "RESIZE_BILINEAR":
         return Followed(*(resized(old[i], new[i], corners=corners) for i in (1, 2)))
     half = bool(graph.option(operation, 1))
-    return Copied(*(nearest(old[i], new[i], corners=corners, half=half) for i in (1, 2)))
+    rows, cols = (nearest(old[i], new[i], corners=corners, half=half) for i in (1, 2))
+    return Copied(rows, cols)
 
 
 def _blocks(graph: Tables, operation: Operation) -> Effect:
@@ -361,7 +367,7 @@ def _gather(graph: Tables, operation: Operation) -> Effect:
         return Pointwise()
     axes = [np.arange(old[1]), np.arange(old[2])]
     axes[axis - 1] = read.astype(int)
-    return Copied(*map(copied, axes))
+    return Copied(copied(axes[0]), copied(axes[1]))
 
 
 _RULES = {

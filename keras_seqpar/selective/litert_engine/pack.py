@@ -145,7 +145,9 @@ class _Joined:
         for tensor in graph.tensors:
             self.tensors.append(dataclasses.replace(tensor, name=f"{name}/{tensor.name}"))
         for x in graph.operations:
-            ends = {"inputs": numbers(x.inputs), "outputs": numbers(x.outputs)}
-            self.operations.append(dataclasses.replace(x, code=x.code + first_code, **ends))
+            inputs, outputs, code = numbers(x.inputs), numbers(x.outputs), x.code + first_code
+            self.operations.append(
+                dataclasses.replace(x, inputs=inputs, outputs=outputs, code=code)
+            )
         self.codes += graph.codes
         return read, numbers((output,))[0]

@@ -6,7 +6,7 @@ a pixel shuffle as reshapes and transpositions, which no crop can run: their sha
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -43,7 +43,7 @@ def rearranged(graph: SomeTables) -> SomeTables:
 
 def _channels_last(graph: Tables) -> dict[int, int]:
     """Number of an input with channels first, and of its transposed copies -> the first copy."""
-    found = {}
+    found: dict[int, int] = {}
     for i in graph.inputs:
         readers = [x for x in graph.operations if i in x.inputs]
         if len(graph.tensors[i].shape) == 4 and i not in graph.outputs:
@@ -105,10 +105,10 @@ def _shuffle(
     return source, order.astype("int32"), block
 
 
-class _Rewriting:
+class _Rewriting(Generic[SomeTables]):
     """Operations and tensors of a graph with others in their places."""
 
-    def __init__(self, graph: Tables, names: dict[int, int]):
+    def __init__(self, graph: SomeTables, names: dict[int, int]):
         self._graph, self._names = graph, names
         self._tensors, self._codes = list(graph.tensors), list(graph.codes)
         self.operations: list[Operation] = []
@@ -168,7 +168,7 @@ class _Rewriting:
             )
         )
 
-    def graph(self) -> Tables:
+    def graph(self) -> SomeTables:
         """The graph, without what nothing reads."""
         needed, live = set(self._graph.outputs), []
         for operation in reversed(self.operations):

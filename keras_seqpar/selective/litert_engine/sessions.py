@@ -124,6 +124,7 @@ class FileCropSession(CropSession):
         top, left, bottom, right = box if self.grown is None else self.made(box)
         self._fit(session, (bottom - top, right - left))
         for i, source in enumerate(run.sources):
+            assert not isinstance(source.rows, Spans) and not isinstance(source.cols, Spans)
             rows, cols = source.rows.crop(top, bottom), source.cols.crop(left, right)
             copy_crop(maps[source.tensor], rows, cols, session.input(i), source.border)
         for i, vector in enumerate(run.vectors, len(run.sources)):

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_seqpar.selective.planning.axes import Transposed
 from keras_seqpar.selective.planning.boxes import Box
 from keras_seqpar.selective.planning.plan import CropRun, Plan, WholeRun
 
@@ -74,6 +75,7 @@ class CropSession(abc.ABC):
         if self.only_whole:
             return 0, 0, *self.run.grid
         height, width = self.plan.graph.tensors[grown.tensor].grid
+        assert isinstance(grown.rows, Transposed) and isinstance(grown.cols, Transposed)
         top, bottom = grown.rows.made(box[0], box[2], height)
         left, right = grown.cols.made(box[1], box[3], width)
         return top, left, bottom, right
