@@ -14,7 +14,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "features": ["feature_maps"],
         "latencies": ["latency"],
         "learning": ["learning_curves", "write_curves"],
-        "streams": ["stream_costs", "stream_speedups", "stream_timeline"],
+        "streams": ["stream_costs", "stream_timeline"],
         "trees": ["topology", "tree"],
     },
 )

@@ -1,4 +1,4 @@
-"""Measured streams: speed-up by the share of change, a timeline of a video, costs per frame."""
+"""Measured streams: a timeline of a video, and what frames cost."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -6,47 +6,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from keras_seqpar.plots import drawing
-
-
-def stream_speedups(
-    runs: Sequence[tuple[str, Sequence[Mapping]]], path=None, *, title: str | None = None
-):
-    """Draws how many times faster than dense inference streams are, and the bound by their MACs.
-
-    Args:
-        runs: name and rows of each run; a row has `"share"` (of the pixels that changed, 0 to
-            1), `"dense ms"`, `"selective ms"` and `"bound"` (dense MACs over computed MACs).
-        path: file to save the figure to (.png, .svg or .pdf); `None` for none.
-        title: text above the figure.
-
-    Returns:
-        The `matplotlib.figure.Figure`.
-
-    Raises:
-        ValueError: a kind of file that matplotlib does not know.
-        ImportError: matplotlib is not installed.
-
-    Example:
-
-    >>> row = {"share": 0.01, "dense ms": 59.0, "selective ms": 12.7, "bound": 9.5}
-    >>> figure = stream_speedups([("resnet50, 512 pixels", [row])])
-    """
-    figure = drawing.new_figure(7, 4.5)
-    axes = figure.subplots()
-    for (name, rows), (color, marker, _) in zip(
-        runs, itertools.cycle(drawing.STYLES), strict=False
-    ):
-        shares = [100 * row["share"] for row in rows]
-        faster = [row["dense ms"] / row["selective ms"] for row in rows]
-        axes.plot(shares, faster, marker=marker, color=color, label=name)
-        bounds = [row["bound"] for row in rows]
-        axes.plot(shares, bounds, ":", color=color, label="bound by counted MACs")
-    axes.axhline(1, color="0.4", lw=1)
-    axes.set(xscale="log", xlabel="pixels that changed (%)", ylabel="times faster than dense")
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.grid(color="0.9")
-    drawing.legend(axes)
-    return drawing.finish(figure, path, title)
 
 
 def stream_timeline(rows: Sequence[Mapping], path=None, *, title: str | None = None):
@@ -92,12 +51,12 @@ def stream_timeline(rows: Sequence[Mapping], path=None, *, title: str | None = N
 
 
 def stream_costs(results: Sequence[Mapping], path=None, *, title: str | None = None):
-    """Draws the MACs of cutouts on a stream, over frames and over the trunk's computed share.
+    """Draws what frames cost cutouts on a stream, over frames and over the computed share.
 
     Args:
-        results: one per cutout, with `"categories"` (how many), `"macs"` of every frame,
-            `"macs_dense"` of a dense run, and `"trunk"`, the share of the trunk's output that was
-            computed in every frame.
+        results: one per cutout, with `"categories"` (how many), the medians in milliseconds of
+            `"dense"` runs of the cutout and of the `"whole"` network, and `"per_frame"`: `"ms"`
+            of the stream and the share of the arithmetic that was `"computed"`, of every frame.
         path: file to save the figure to (.png, .svg or .pdf); `None` for none.
         title: text above the figure.
 
@@ -110,21 +69,23 @@ def stream_costs(results: Sequence[Mapping], path=None, *, title: str | None = N
 
     Example:
 
-    >>> found = {"categories": 5, "macs": [2e6], "macs_dense": 9e6, "trunk": [0.1]}
-    >>> figure = stream_costs([found])
+    >>> frames = {"ms": [3.1, 2.5], "computed": [0.4, 0.3]}
+    >>> figure = stream_costs([{"categories": 5, "dense": 9, "whole": 12, "per_frame": frames}])
     """
     figure = drawing.new_figure(9.5, 4)
     by_frame, by_share = figure.subplots(1, 2, sharey=True)
     for result, (color, marker, _) in zip(results, itertools.cycle(drawing.STYLES), strict=False):
         count = result["categories"]
         name = f"{count} categor{'y' if count == 1 else 'ies'}"
-        macs = np.array(result["macs"]) / 1e6
-        by_frame.plot(np.arange(1, len(macs) + 1), macs, color=color, label=f"{name}, stream")
-        by_frame.axhline(result["macs_dense"] / 1e6, color=color, ls="--", label=f"{name}, dense")
-        shares = 100 * np.array(result["trunk"])
-        by_share.plot(shares, macs, marker, color=color, markersize=4, label=name)
-    by_frame.set(xlabel="frame", ylabel="million multiply-accumulates per frame", ylim=(0, None))
-    by_share.set(xlabel="positions of the trunk's output to compute (%)", xlim=(0, None))
+        milliseconds = result["per_frame"]["ms"]
+        by_frame.plot(milliseconds, color=color, lw=1, label=f"{name}, stream")
+        by_frame.axhline(result["dense"], color=color, ls="--", label=f"{name}, dense")
+        shares = 100 * np.array(result["per_frame"]["computed"])
+        by_share.plot(shares, milliseconds, marker, color=color, markersize=4, label=name)
+    whole = float(np.median([result["whole"] for result in results]))
+    by_frame.axhline(whole, color="0.4", ls=":", label="whole network, dense")
+    by_frame.set(xlabel="frame", ylabel="milliseconds per frame", ylim=(0, None))
+    by_share.set(xlabel="arithmetic of a dense run that was done (%)", xlim=(0, None))
     for axes in (by_frame, by_share):
         axes.grid(color="0.9")
         drawing.legend(axes)

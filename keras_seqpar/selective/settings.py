@@ -68,19 +68,3 @@ def parse_extent(name: str, text: str) -> int | str:
     if text.isdigit():
         return int(text)
     raise ValueError(f"--{name} must be a whole number or receptive_field, got {text!r}.")
-
-
-def parse_gains(texts: list[str]) -> dict[str, float]:
-    """Gains from texts such as "church=1.3".
-
-    Raises:
-        ValueError: another text.
-    """
-    gains = {}
-    for text in texts:
-        name, _, value = text.rpartition("=")
-        try:
-            gains[name.strip()] = float(value)
-        except ValueError:
-            raise ValueError(f"--gains must be NAME=NUMBER, got {text!r}.") from None
-    return gains

@@ -1,9 +1,12 @@
 """A file that grows part by part and can be used at any time. Standard library only."""
 
 import contextlib
+import csv
 import io
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from keras_seqpar.utils.files import naming_unwritten
 
@@ -75,3 +78,37 @@ class GrowingFile:
 
     def __exit__(self, *_) -> None:
         self.close()
+
+
+class GrowingCsv(GrowingFile):
+    """A CSV file that is complete after each row. Numbers have 5 digits; `None` is an empty field.
+
+    An existing file is replaced at the first row.
+
+    Args:
+        path: the file.
+        columns: keys of the rows, in order.
+
+    Example:
+
+    >>> with GrowingCsv("watch.csv", ["frame", "ms"]) as lines:
+    ...     lines.write({"frame": 0, "ms": 12.7})
+    """
+
+    def __init__(self, path: str | os.PathLike, columns: Sequence[str]):
+        super().__init__(path)
+        self._columns = columns
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        """Adds a row.
+
+        Raises:
+            OSError: the file cannot be written; it names the file.
+        """
+        texts = {k: f"{v:.5g}" if isinstance(v, float) else v for k, v in row.items()}
+        text = io.StringIO()
+        lines = csv.DictWriter(text, self._columns, lineterminator="\n")
+        if not self.is_open:
+            lines.writeheader()
+        lines.writerow(texts)
+        self.append(text.getvalue().encode())

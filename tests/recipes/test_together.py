@@ -1,5 +1,7 @@
 """Cutouts with gains on a stream: what each frame costs."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ from tests import commands
 
 pytest.importorskip("absl")
 pytest.importorskip("cv2")
+pytest.importorskip("ai_edge_litert")
 
 pytestmark = pytest.mark.only_backend("tensorflow")
 TOGETHER = "recipes/together.py"
@@ -28,9 +31,14 @@ def clip(tmp_path_factory):
 
 
 def test_everything_together(clip, tmp_path, capsys):
-    assert commands.call(TOGETHER, clip, "--keep=2,1", "--frames=3", f"--output={tmp_path}") == 0
+    flags = ["--keep=2,1", "--frames=8", "--size=48x32", f"--output={tmp_path}"]
+    assert commands.call(TOGETHER, clip, *flags) == 0
     assert (tmp_path / "together.png").is_file()
     printed = capsys.readouterr().out
     assert "2 categories: dense" in printed and "1 categories" in printed
+    two, one = json.loads((tmp_path / "together.json").read_text("utf-8"))["results"]
+    assert two["wrong"] == one["wrong"] == 0
+    assert len(one["per_frame"]["ms"]) == len(one["per_frame"]["computed"]) == 2
+    assert one["whole"] > 0
     assert commands.call(TOGETHER, clip, "--keep=11") == 1
     assert "from 1 to 10" in capsys.readouterr().err

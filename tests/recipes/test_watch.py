@@ -2,18 +2,21 @@
 
 import csv
 import signal
+import warnings
 
 import keras
 import numpy as np
 import pytest
 from keras import layers
 
+from keras_seqpar import mobile
 from keras_seqpar.data.video import VideoWriter, open_video
-from keras_seqpar.selective import viewers
+from keras_seqpar.selective.rivals import viewing
 from tests import commands, harness
 
 pytest.importorskip("absl")
 cv2 = pytest.importorskip("cv2")
+pytest.importorskip("ai_edge_litert")
 
 pytestmark = pytest.mark.only_backend("tensorflow")
 WATCH = "recipes/watch.py"
@@ -78,33 +81,55 @@ def test_a_classifier_both_ways(clip, saved, tmp_path, capsys):
     assert not list(tmp_path.glob(".*"))
 
 
-def test_how_changes_are_found_and_followed(clip, saved, tmp_path, monkeypatch):
-    original, made = viewers.stream, []
+def test_a_file_and_the_same_file_dense(clip, saved, tmp_path, capsys):
+    path = tmp_path / "net.tflite"
+    images = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3), "uint8")
+    model = keras.models.load_model(saved)
+    made = {"quantization": "int8", "calibration": images, "input_dtype": "uint8"}
+    with pytest.warns(UserWarning, match="Calibration on"):
+        mobile.convert(model, path, **made, outputs="logits")
+    flags = [str(clip), f"--model={path}", f"--output={tmp_path}", "--mode=both", "--threshold=0"]
+    assert commands.call(WATCH, *flags, "--dense_every=4") == 0
+    rows = read(tmp_path)  # frames are resized to the file's own size
+    assert [row["agreement"] for row in rows] == ["1", "", "", "", "1", "", "", ""]
+    assert {row["predicted"].split()[0] for row in rows} <= set(LABELS)
+    assert rows[4]["predicted"] == rows[4]["dense_predicted"]
+    assert commands.call(WATCH, *flags, "--size=48x32") == 1
+    assert "takes frames of 16x16 only" in capsys.readouterr().err
+    assert commands.call(WATCH, *flags, "--categories=red") == 1
+    assert "need a Keras model" in capsys.readouterr().err
+
+
+def test_how_changes_are_found(clip, saved, tmp_path, monkeypatch):
+    original, made = viewing.stream, []
 
     def recorded(*args, **options):
         made.append(options)
         return original(*args, **options)
 
-    monkeypatch.setattr(viewers, "stream", recorded)
-    flags = [str(clip), f"--model={saved}", f"--output={tmp_path}", "--novideo", "--refresh=4"]
-    for more in (["--threshold=0"], ["--reach=8", "--dilate=2", "--luminance"]):
-        assert commands.call(WATCH, *flags, *more) == 0
-        rows = read(tmp_path)
-        assert [row["changed"] == "1" for row in rows] == 2 * [True, False, False, False]
-    keys = ("threshold", "drop_single", "luminance", "dilate", "reach", "refresh")
-    assert [tuple(options.get(key, False) for key in keys) for options in made] == [
-        (0, False, False, 0, "receptive_field", 4),
-        (20, True, True, 2, 8, 4),
-    ]
-    assert commands.call(WATCH, *flags, "--reach=far") == 1
+    monkeypatch.setattr(viewing, "stream", recorded)
+    flags = [str(clip), f"--model={saved}", f"--output={tmp_path}", "--novideo"]
+    for more in (
+        [],
+        ["--threshold=20", "--dilate=2", "--luminance", "--drop_single", "--threads=2"],
+        ["--threshold=0", "--exclude=0,0,32,20", "--exclude=0,20,32,48"],
+    ):
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "include and exclude leave no position")
+            assert commands.call(WATCH, *flags, *more) == 0
+    found = [(x["detector"].threshold, x["detector"].dilate, x["num_threads"]) for x in made]
+    assert found == [("auto", 0, 1), (20, 2, 2), (0, 0, 1)]
+    assert made[1]["detector"].luminance and made[1]["detector"].drop_single
+    assert made[2]["exclude"] == [[0, 0, 32, 20], [0, 20, 32, 48]] and made[2]["include"] is None
+    assert {row["changed"] for row in read(tmp_path)[1:]} == {"0"}  # nowhere is looked
 
 
-@pytest.mark.usefixtures("steady_clock")  # what crops cost decides which there are
 def test_a_segmenter(clip, segmenter, tmp_path):
     flags = [str(clip), f"--model={segmenter}", f"--output={tmp_path}", "--frames=4"]
-    assert commands.call(WATCH, *flags, "--mode=both", "--margin=receptive_field", "--least=1") == 0
+    exact = ["--margin=receptive_field", "--min_region_pixels=1", "--threshold=0"]
+    assert commands.call(WATCH, *flags, "--mode=both", *exact) == 0
     rows = read(tmp_path)
-    assert [row["mode"] for row in rows] == ["full", "regions", "regions", "regions"]
+    assert rows[0]["mode"] == "dense" and len(rows) == 4
     assert all(float(row["agreement"]) > 0.99 for row in rows)
     assert commands.call(WATCH, *flags, "--mode=dense", "--novideo", "--size=24x16") == 0
     rows = read(tmp_path)
@@ -123,10 +148,10 @@ def noise(tmp_path):
     return path
 
 
-def test_a_video_that_breaks_off(noise, segmenter, tmp_path, capsys):
+def test_a_video_that_breaks_off(noise, saved, tmp_path, capsys):
     content = noise.read_bytes()
     noise.write_bytes(content[: len(content) * 6 // 10])
-    flags = [f"--model={segmenter}", f"--output={tmp_path / 'out'}"]
+    flags = [f"--model={saved}", f"--output={tmp_path / 'out'}"]
     assert commands.call(WATCH, str(noise), *flags) == 3
     assert "noise.avi broke off after" in capsys.readouterr().err
     rows = read(tmp_path / "out")
@@ -134,13 +159,13 @@ def test_a_video_that_breaks_off(noise, segmenter, tmp_path, capsys):
     assert frames_of(tmp_path / "out" / "watch.mkv") == len(rows)
 
 
-def test_a_head_that_counts_too_many_frames(noise, segmenter, tmp_path, capsys):
+def test_a_head_that_counts_too_many_frames(noise, saved, tmp_path, capsys):
     content = bytearray(noise.read_bytes())
     length = content.index(b"strh") + 8 + 32
     assert content[length] == 8
     content[length] = 12
     noise.write_bytes(content)
-    flags = [f"--model={segmenter}", f"--output={tmp_path / 'out'}", "--novideo"]
+    flags = [f"--model={saved}", f"--output={tmp_path / 'out'}", "--novideo"]
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "watch.mkv").write_text("of a run before")
     assert commands.call(WATCH, str(noise), *flags) == 0
@@ -154,12 +179,12 @@ def frames_of(path):
         return len(list(written.frames()))
 
 
-def test_odd_sizes_and_times_of_frames_are_kept(segmenter, tmp_path):
+def test_odd_sizes_and_times_of_frames_are_kept(saved, tmp_path):
     times = [0, 40, 300, 310]
     with VideoWriter(tmp_path / "odd.mkv", 25) as writer:
         for milliseconds in times:
             writer.write(np.zeros((33, 47, 3), "uint8"), milliseconds)
-    flags = [f"--model={segmenter}", f"--output={tmp_path}", "--mode=dense"]
+    flags = [f"--model={saved}", f"--output={tmp_path}", "--mode=dense"]
     assert commands.call(WATCH, str(tmp_path / "odd.mkv"), *flags) == 0
     assert [float(row["time_ms"]) for row in read(tmp_path)] == times
     with open_video(str(tmp_path / "watch.mkv")) as written:
@@ -176,9 +201,9 @@ def test_odd_sizes_and_times_of_frames_are_kept(segmenter, tmp_path):
     ],
 )
 def test_what_was_done_is_kept_at_any_time(
-    clip, segmenter, tmp_path, monkeypatch, request, stop, status
+    clip, saved, tmp_path, monkeypatch, request, stop, status
 ):
-    original, seen = viewers.SegmentationViewer.selective, []
+    original, seen = viewing.Viewer.selective, []
     out = tmp_path / "out"
 
     def fail(self, frame):
@@ -191,28 +216,32 @@ def test_what_was_done_is_kept_at_any_time(
                 raise ValueError("at the fourth frame") from None
         return original(self, frame)
 
-    monkeypatch.setattr(viewers.SegmentationViewer, "selective", fail)
+    monkeypatch.setattr(viewing.Viewer, "selective", fail)
     # A shell starts what runs in its background with SIGINT ignored.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     handlers = [signal.getsignal(name) for name in (signal.SIGTERM, signal.SIGINT)]
-    assert commands.call(WATCH, str(clip), f"--model={segmenter}", f"--output={out}") == status
+    assert commands.call(WATCH, str(clip), f"--model={saved}", f"--output={out}") == status
     assert [signal.getsignal(name) for name in (signal.SIGTERM, signal.SIGINT)] == handlers
     rows = read(out)
     assert len(rows) == frames_of(out / "watch.mkv") == 3
-    assert float(rows[0]["warm_up_ms"]) > 0 and rows[1]["warm_up_ms"] == "0"
+    assert float(rows[0]["warm_up_ms"]) > 0
     assert (out / "watch.png").is_file()
 
 
 def test_what_cannot_be_watched(clip, saved, tmp_path, capsys):
     (tmp_path / "text.avi").write_text("no video")
     for flags, words in (
-        ([str(tmp_path / "missing.avi")], "no file"),
+        ([str(tmp_path / "missing.avi"), f"--model={saved}"], "no file"),
         ([str(tmp_path / "text.avi"), f"--model={saved}"], "cannot be decoded"),
         ([str(clip)], "Give --model"),
         ([str(clip), "--model=preset:nothing"], "nothing"),
         ([str(clip), f"--model={saved}", "--gains=red"], "NAME=NUMBER"),
         ([str(clip), f"--model={saved}", "--size=big"], "WIDTHxHEIGHT"),
+        ([str(clip), f"--model={saved}", "--threshold=low"], "--threshold must be a number or"),
+        ([str(clip), f"--model={saved}", "--include=1,2"], "top, left, bottom, right"),
+        ([str(clip), f"--model={saved}", "--include=here"], "top,left,bottom,right"),
+        ([str(clip), "--model=missing.tflite"], "missing.tflite"),
         (["camera:front", f"--model={saved}"], "camera:NUMBER"),
         (["97", f"--model={saved}"], "Camera 97 cannot be opened: there is no such camera"),
         (["rtsp://127.0.0.1:9/x", f"--model={saved}"], "Check the address, user and password"),

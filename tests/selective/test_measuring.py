@@ -5,14 +5,6 @@ import numpy as np
 import pytest
 
 from keras_seqpar.selective import measuring
-from tests import harness
-
-
-def test_squares_have_the_share_and_change():
-    frame = np.zeros((64, 64, 1), "float32")
-    new = measuring.change_squares(frame, 0.25, 1, np.random.default_rng(0))
-    assert (new != frame).mean() == 0.25
-    assert not frame.any()
 
 
 def test_a_random_box_has_the_share_and_the_proportions():
@@ -34,15 +26,6 @@ def test_frames_are_averaged():
     assert found["regions"] == 2 and found["changed"] == 0.5
     assert found["agreement"] == pytest.approx(0.8) and found["least_agreement"] == 0.5
     assert (found["ms"], found["ms_whole"], found["faster"], found["faster_in_all"]) == (2, 4, 2, 2)
-
-
-def test_dense_inference_is_that_of_keras():
-    model = harness.network()
-    frame = np.random.default_rng(0).normal(size=(16, 16, 3)).astype("float32")
-    times: list[float] = []
-    output = measuring.timed(measuring.compile_dense(model), frame, times)
-    assert harness.error(output, harness.predict(model, frame[None])) < 1e-6
-    assert len(times) == 1 and times[0] > 0
 
 
 def test_only_tensorflow_freezes_weights():

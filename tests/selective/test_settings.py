@@ -3,7 +3,7 @@
 import pytest
 
 from keras_seqpar.selective.detector import Detector
-from keras_seqpar.selective.settings import Detection, parse_extent, parse_gains
+from keras_seqpar.selective.settings import Detection, parse_extent
 
 
 def test_a_threshold_of_zero_accepts_every_difference():
@@ -23,11 +23,3 @@ def test_extents():
     for text in ("far", "-1", "1.5", ""):
         with pytest.raises(ValueError, match="--reach must be a whole number or receptive_field"):
             parse_extent("reach", text)
-
-
-def test_gains():
-    assert parse_gains([]) == {}
-    assert parse_gains(["church=1.3", "a=b = 2"]) == {"church": 1.3, "a=b": 2.0}
-    for text in ("church", "church=high"):
-        with pytest.raises(ValueError, match="--gains must be NAME=NUMBER"):
-            parse_gains([text])

@@ -4,7 +4,7 @@ import pathlib
 
 import pytest
 
-from keras_seqpar.utils.growing_file import GrowingFile
+from keras_seqpar.utils.growing_file import GrowingCsv, GrowingFile
 
 
 def test_every_part_is_on_the_disk_at_once(tmp_path):
@@ -21,6 +21,23 @@ def test_every_part_is_on_the_disk_at_once(tmp_path):
     with GrowingFile(tmp_path / "none"):
         pass
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.csv"]
+
+
+def test_csv_is_complete_after_each_row_and_has_empty_fields(tmp_path):
+    path = tmp_path / "watch.csv"
+    path.write_text("of the run before")
+    with GrowingCsv(path, ["frame", "ms", "predicted"]) as lines:
+        assert path.read_text() == "of the run before"  # until there is a row
+        lines.write({"frame": 0, "ms": 1 / 3, "predicted": "a, b"})
+        first = 'frame,ms,predicted\n0,0.33333,"a, b"\n'
+        assert path.read_text() == first  # at once
+        lines.write({"frame": 1, "ms": None, "predicted": "c"})
+    assert path.read_text() == first + "1,,c\n"
+    with (
+        pytest.raises(OSError, match=r"missing.watch\.csv"),
+        GrowingCsv(tmp_path / "missing" / "watch.csv", ["ms"]) as lines,
+    ):
+        lines.write({"ms": 1.0})
 
 
 class Full:

@@ -168,6 +168,15 @@ class Runner:
         """Dtype of the file's image input: float32, uint8 or int8."""
         return np.dtype(self._image["dtype"])
 
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Shape of the scores, with the file's batch size."""
+        return tuple(map(int, self._scores["shape"]))
+
+    def scores_of(self, values: np.ndarray) -> np.ndarray:
+        """Turns the file's own output, as a stream gives it, into scores in float32."""
+        return activate(_scaled(values, self._scores), self._activation)
+
     def __call__(self, images: np.ndarray, gains: np.ndarray | None = None) -> np.ndarray:
         """Runs the network.
 
@@ -290,11 +299,15 @@ class Runner:
 
     def _read(self, output: dict) -> np.ndarray:
         """The values of an output in float32."""
-        values = self._engine.get_tensor(output["index"])
-        scale, zero = output["quantization"]
-        if values.dtype.kind in "iu":
-            return ((values.astype("int32") - zero) * np.float32(scale)).astype("float32")
-        return values
+        return _scaled(self._engine.get_tensor(output["index"]), output)
+
+
+def _scaled(values: np.ndarray, output: Mapping) -> np.ndarray:
+    """Values of an output in float32."""
+    scale, zero = output["quantization"]
+    if values.dtype.kind in "iu":
+        return ((values.astype("int32") - zero) * np.float32(scale)).astype("float32")
+    return values
 
 
 def _choose(path: Path, keys: tuple[str, ...], signature: str | None) -> str | None:

@@ -21,6 +21,7 @@ def measure_video(
     *,
     threads: int = 1,
     turn: int = 8,
+    whole: str | Path | None = None,
 ) -> dict[str, Any]:
     """Runs a file on a video, dense and as a stream, in turns of several frames.
 
@@ -30,14 +31,15 @@ def measure_video(
         detector: finds what changed.
         threads: CPU threads of both.
         turn: frames that one of the two runs before the other.
+        whole: another file that runs dense on the same frames, in the same turns.
 
     Returns:
-        Medians in milliseconds (`dense`, `stream`) and of the shares of a frame that changed
-        (`changed`) and of the arithmetic that was done (`computed`), all without the first six
-        frames; `faster_in_all`, the quotient of the sums; `modes`; and of all frames the shares
-        with the dense network's top-1 (`same_top1`), with the top-1 of its frame before
-        (`steady_top1`), and the number of frames whose outputs are not those of the dense network
-        for the accepted frame (`wrong`).
+        Without the first six frames, medians in milliseconds (`dense`, `stream`, `whole`) and of
+        the shares of a frame that changed (`changed`) and of the arithmetic that was done
+        (`computed`); `faster_in_all`, the quotient of the sums; `modes`; and `per_frame`. Of all
+        frames, the shares with the dense network's top-1 (`same_top1`) and of dense top-1 that
+        equal those of the frame before (`steady_top1`), and the number of frames whose outputs are
+        not those of the dense network for the accepted frame (`wrong`).
 
     Raises:
         ValueError: too few frames, or the file takes normalized images.
@@ -52,6 +54,7 @@ def measure_video(
     dense_ms: list[float] = []
     stream_ms: list[float] = []
     predicted, expected, stats = [], [], []
+    another, another_ms = DenseFile(whole, threads) if whole else None, list[float]()
     accepted, wrong = frames[0].copy(), 0
 
     def given(frame: np.ndarray) -> np.ndarray:
@@ -62,6 +65,9 @@ def measure_video(
         batch = frames[start : start + turn]
         arrays = [given(x) for x in batch]
         expected += [timed(dense, x, dense_ms)[0].argmax() for x in arrays]
+        if another:
+            for x in arrays:
+                timed(another, x, another_ms)
         results = [timed(selective, x, stream_ms) for x in arrays]
         for frame, result in zip(batch, results, strict=True):
             for top, left, bottom, right in result.stats.boxes:
@@ -75,6 +81,7 @@ def measure_video(
         "frames": len(frames),
         "dense": statistics.median(dense_ms[LEARNING:]),
         "stream": statistics.median(stream_ms[LEARNING:]),
+        "whole": statistics.median(another_ms[LEARNING:]) if another else None,
         "faster_in_all": sum(dense_ms[LEARNING:]) / sum(stream_ms[LEARNING:]),
         "changed": statistics.median(x.changed for x in counted),
         "computed": statistics.median(1 - x.saved for x in counted),
@@ -83,4 +90,9 @@ def measure_video(
         "same_top1": float(np.mean(np.equal(predicted, expected))),
         "steady_top1": float(np.mean(np.equal(expected[1:], expected[:-1]))),
         "wrong": int(wrong),
+        "per_frame": {
+            "ms": stream_ms[LEARNING:],
+            "changed": [x.changed for x in counted],
+            "computed": [1 - x.saved for x in counted],
+        },
     }
