@@ -33,9 +33,9 @@ class Session:
         self._content = content  # the interpreter reads its weights from these bytes
         self._engine = make(content)
         self._inputs = [x["index"] for x in self._engine.get_input_details()]
-        self._outputs = [x["index"] for x in self._engine.get_output_details()]
-        self._from = [self._engine.tensor(i) for i in self._inputs]
-        self._to = [self._engine.tensor(i) for i in self._outputs]
+        # Functions that make views, which no one may hold when the interpreter is resized or runs.
+        self.inputs = [self._engine.tensor(i) for i in self._inputs]
+        self.outputs = [self._engine.tensor(x["index"]) for x in self._engine.get_output_details()]
         self.invoke = self._engine.invoke  # computes the outputs
 
     def fit(self, shapes: Sequence[tuple[int, ...]] = ()) -> None:
@@ -43,14 +43,6 @@ class Session:
         for i, shape in zip(self._inputs, shapes, strict=False):
             self._engine.resize_tensor_input(i, shape)
         self._engine.allocate_tensors()
-
-    def input(self, i: int) -> np.ndarray:
-        """A view of an input; no one may hold it when the interpreter is resized or runs."""
-        return self._from[i]()
-
-    def output(self, i: int) -> np.ndarray:
-        """A view of an output, likewise."""
-        return self._to[i]()
 
 
 class FileSessions(Sessions):
@@ -107,8 +99,7 @@ class FileCropSession(CropSession):
         _, _, *size = self.made((0, 0, 1, 1))
         try:
             self._fit(session, (size[0], size[1]))
-            outputs = map(session.output, range(len(self.run.outputs)))
-            return all(list(x.shape[1:3]) == size for x in outputs)
+            return all(list(view().shape[1:3]) == size for view in session.outputs)
         except (RuntimeError, ValueError):
             return False
 
@@ -118,23 +109,37 @@ class FileCropSession(CropSession):
             session.fit([shape_of_crop(self.plan, x, size) for x in self.run.sources])
             self._size = size
 
+    def _enlarged(self, box: Box) -> Box:
+        """The box, in the size of the one before where that takes less than to resize."""
+        top, left, bottom, right = box
+        height, width = bottom - top, right - left
+        rows, cols = self._size or (0, 0)
+        more = rows * cols - height * width
+        if height > rows or width > cols or more * self.per_position > self.resizing:
+            return box
+        top, left = min(top, self.run.grid[0] - rows), min(left, self.run.grid[1] - cols)
+        return top, left, top + rows, left + cols
+
     def compute(self, box: Box, maps: Maps, vectors: Maps) -> None:
         """Computes a box of outputs and writes it into the stored maps."""
         session, run = self._session or self.load(), self.run
-        top, left, bottom, right = box if self.grown is None else self.made(box)
+        box = self._enlarged(box) if self.grown is None else box
+        top, left, bottom, right = made = box if self.grown is None else self.made(box)
         self._fit(session, (bottom - top, right - left))
-        for i, source in enumerate(run.sources):
+        for source, view in zip(run.sources, session.inputs, strict=False):
             assert not isinstance(source.rows, Spans) and not isinstance(source.cols, Spans)
             rows, cols = source.rows.crop(top, bottom), source.cols.crop(left, right)
-            copy_crop(maps[source.tensor], rows, cols, session.input(i), source.border)
-        for i, vector in enumerate(run.vectors, len(run.sources)):
-            session.input(i)[...] = vectors[vector]
+            copy_crop(maps[source.tensor], rows, cols, view(), source.border)
+        for vector, view in zip(run.vectors, session.inputs[len(run.sources) :], strict=True):
+            view()[...] = vectors[vector]
         session.invoke()
-        rows = slice(box[0] - top, box[2] - top)
-        cols = slice(box[1] - left, box[3] - left)
-        for i, tensor in enumerate(run.outputs):
-            made = session.output(i).reshape((1, bottom - top, right - left, -1))
-            maps[tensor][:, box[0] : box[2], box[1] : box[3]] = made[:, rows, cols]
+        for tensor, view in zip(run.outputs, session.outputs, strict=True):
+            part = maps[tensor][:, box[0] : box[2], box[1] : box[3]]
+            if made is box:
+                part[...] = view().reshape(part.shape)
+                continue
+            values = view().reshape((1, bottom - top, right - left, -1))
+            part[...] = values[:, box[0] - top : box[2] - top, box[1] - left : box[3] - left]
 
 
 class CopySession(CropSession):
@@ -183,13 +188,13 @@ class FileWholeSession(WholeSession):
         """Computes all; yields number and value of every output, which must be copied."""
         session = self.load()
         for i, tensor in enumerate(self.run.inputs):
-            place, values = session.input(i), maps[tensor]
+            place, values = session.inputs[i](), maps[tensor]
             if _address(place) != _address(values):
                 place[...] = values.reshape(place.shape)
             del place  # no one may hold it when the interpreter runs
         session.invoke()
         for i, tensor in enumerate(self.run.outputs):
-            yield tensor, session.output(i)
+            yield tensor, session.outputs[i]()
 
 
 class FileFullSession(FullSession):
@@ -198,9 +203,8 @@ class FileFullSession(FullSession):
     def start(self) -> dict[int, np.ndarray]:
         """See `FullSession`; a map without a fixed place in the interpreter gets one outside."""
         session, run, tensors = self.load(), self.plan.full, self.plan.graph.tensors
-        frame = run.inputs.index(self.plan.frame)
-        places = {self.plan.frame: lambda: session.input(frame)}
-        places |= {x: lambda i=i: session.output(i) for i, x in enumerate(run.outputs)}
+        places = dict(zip(run.outputs, session.outputs, strict=True))
+        places[self.plan.frame] = session.inputs[run.inputs.index(self.plan.frame)]
         found = {}
         for i in self.plan.stored:
             tensor = tensors[i]
@@ -250,7 +254,8 @@ def copy_crop(
     """
     _, height, width, channels = map_.shape
     (top, bottom), (left, right) = rows, cols
-    place = place.reshape((1, bottom - top, right - left, channels))
+    if place.ndim != 4:
+        place = place.reshape((1, bottom - top, right - left, channels))
     if top >= 0 and left >= 0 and bottom <= height and right <= width:
         place[...] = map_[:, top:bottom, left:right]
         return

@@ -36,16 +36,21 @@ def changed_map(old: np.ndarray, new: np.ndarray) -> np.ndarray | None:
     Returns:
         Boolean `(height, width)`.
     """
-    height, width, _ = new.shape
+    height, width, channels = new.shape
     a, b = (_words(x.reshape(height, -1)) for x in (old, new))
-    rows = np.flatnonzero((a != b).any(1))
+    words = a != b
+    rows = np.flatnonzero(words.any(1))
     if not len(rows):
         return None
+    top, bottom = rows[0], rows[-1] + 1
+    cols = np.flatnonzero(words[top:bottom].any(0))
+    pixel, word = channels * new.itemsize, a.itemsize
+    left, right = cols[0] * word // pixel, -(-(cols[-1] + 1) * word // pixel)
+    part = slice(top, bottom), slice(left, right)
     changed = np.zeros((height, width), bool)
-    some = slice(rows[0], rows[-1] + 1)
-    a, b = (x.reshape(height, width, -1)[some] for x in (_bits(old), _bits(new)))
+    a, b = (_bits(x[part]) for x in (old, new))
     for i in range(a.shape[2]):
-        changed[some] |= a[..., i] != b[..., i]
+        changed[part] |= a[..., i] != b[..., i]
     return changed
 
 
@@ -91,10 +96,14 @@ def union(a: Box, b: Box) -> Box:
 
 def area(boxes: Sequence[Box], shape: tuple[int, int]) -> float:
     """The share of a map that boxes cover; where they overlap counts once."""
-    if len(boxes) == 1:
-        top, left, bottom, right = boxes[0]
-        return (bottom - top) * (right - left) / (shape[0] * shape[1])
-    return float(to_map(boxes, shape).mean())
+    if any(overlap(a, b) for i, a in enumerate(boxes) for b in boxes[:i]):
+        return float(to_map(boxes, shape).mean())
+    return sum((b[2] - b[0]) * (b[3] - b[1]) for b in boxes) / (shape[0] * shape[1])
+
+
+def overlap(a: Box, b: Box) -> bool:
+    """Whether two boxes have a position in common."""
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
 def to_map(boxes: Sequence[Box], shape: tuple[int, int]) -> np.ndarray:

@@ -14,6 +14,7 @@ from keras_seqpar.selective.planning.plan import CropRun, Plan, WholeRun
 # microseconds, in which one core does this many in int8, or in float32.
 START = {True: 10e6, False: 2e6}
 COPY_START = 0.2  # of that, where boxes are only copied
+RESIZING = 0.5  # share of that which resizing takes
 WEIGHT = {True: 12.0, False: 2.0}  # of one byte of weights, which have to be read
 COPY = {True: 32.0, False: 4.0}  # of one byte that is copied in or out
 
@@ -43,6 +44,7 @@ class CropSession(abc.ABC):
         self.per_position = run.macs + COPY[is_integer] * (read + written)
         inputs = {i for n in run.operations for i in plan.graph.operations[n].inputs if i >= 0}
         weights = sum(tensors[i].nbytes for i in inputs if tensors[i].data is not None)
+        self.resizing = RESIZING * START[is_integer]
         self.start = START[is_integer] + WEIGHT[is_integer] * weights
         if run.copies:
             self.start *= COPY_START
