@@ -299,6 +299,8 @@ def world(tmp_path_factory):
     model.save("runs/digits/best.keras")
     mobile.convert(pets, "pets.tflite", quantization="float32")
     mobile.convert(model, "net.tflite", quantization="float32")
+    street = segmenter((64, 80))
+    mobile.convert(street, "street.tflite", quantization="float32", labels=False)
     for name in ("digits.tflite", "float32.tflite"):
         mobile.convert(pets, name, quantization="float32")
     hierarchy.to_file(sp.Hierarchy.of({"pets": ["cat", "dog"]}), "pets.yaml")
@@ -306,7 +308,8 @@ def world(tmp_path_factory):
     pathlib.Path("out").mkdir()
     known = {name: getattr(sp, name) for name in sp.__all__}
     known |= {"keras": keras, "np": np, "json": json, "load": data.load}
-    known |= {"stream": selective.stream, "Runner": mobile.Runner, "CropStream": mobile.CropStream}
+    known |= {"stream": selective.stream, "region_stream": selective.region_stream}
+    known |= {"Runner": mobile.Runner}
     known |= {"model": model, "trained": model, "pets": pets, "pets_net": pets}
     known |= {"vehicles_net": sp.cutout(model, ["car"])}
     known |= {"cutout_with_new_branch": sp.add_category(model, "bus")}
@@ -318,7 +321,7 @@ def world(tmp_path_factory):
 
 
 def segmenter(size=(None, None)):
-    """A network for examples of `selective.regions`, `convert_crops` and `CropStream`."""
+    """A network for examples of `selective.regions`."""
     layers = keras.layers
     frame = keras.Input((*size, 3))
     x = layers.Conv2D(4, 3, strides=2, activation="relu")(layers.ZeroPadding2D(1)(frame))
@@ -327,10 +330,9 @@ def segmenter(size=(None, None)):
 
 def meant_in(where: str) -> dict:
     """Names that mean something else in one example."""
-    if ".regions." in where or "crop" in where:
-        frames = np.zeros((2, 180, 240, 3), "float32")
-        model = segmenter((180, 240) if where.endswith("Stream") else (None, None))
-        return {"model": model, "frames": frames, "frame": frames[0]}
+    if ".regions." in where:
+        frames = np.zeros((2, 64, 80, 3), "float32")
+        return {"model": segmenter(), "frames": frames, "frame": frames[0]}
     if where.endswith("write_files"):
         return {"model": b"", "labels": b"cat"}
     return {}

@@ -33,7 +33,7 @@ class Detection:
 
 @dataclasses.dataclass(frozen=True)
 class Updates:
-    """What is computed again after a change; see `stream` and `SegmentationStream`.
+    """What is computed again after a change; see `stream` and `region_stream`.
 
     Args:
         reach: pixels around a change that are computed again, or `"receptive_field"`; `None` for

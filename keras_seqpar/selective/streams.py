@@ -96,6 +96,36 @@ def stream(
     ...     result = camera(frame)
     ...     print(result.output.argmax(), result.stats.mode, result.stats.saved)
     """
+    opened = open_network(
+        network,
+        engine=engine,
+        input_shape=input_shape,
+        num_threads=num_threads,
+        signature=signature,
+        interpreter=interpreter,
+        memory_limit=memory_limit,
+    )
+    return Stream(
+        opened,
+        threshold=threshold,
+        detector=detector,
+        include=include,
+        exclude=exclude,
+        color=color,
+    )
+
+
+def open_network(
+    network: Union[str, os.PathLike, "keras.Model"],
+    *,
+    engine: str | None = None,
+    input_shape: Sequence[int] | None = None,
+    num_threads: int = 1,
+    signature: str | None = None,
+    interpreter: str | None = None,
+    memory_limit: int | None = None,
+) -> Network:
+    """Opens what a stream runs; see `stream` for the arguments and errors."""
     if engine is not None and engine not in ENGINES:
         raise ValueError(unknown_name("engine", engine, ENGINES))
     on_litert: dict[str, Any] = {
@@ -114,21 +144,12 @@ def stream(
                 f"input_shape is for Keras models; the frames of {os.fspath(network)!r} have the "
                 "size that it was converted for. Leave it out."
             )
-        opened = open_file(network, signature=signature, **on_litert)
-    else:
-        from keras_seqpar.selective.keras_engine.opening import open_model  # imports Keras
+        return open_file(network, signature=signature, **on_litert)
+    from keras_seqpar.selective.keras_engine.opening import open_model  # imports Keras
 
-        if signature is not None:
-            raise ValueError("signature is for .tflite files only: a Keras model has none.")
-        opened = open_model(network, engine, input_shape, **on_litert)
-    return Stream(
-        opened,
-        threshold=threshold,
-        detector=detector,
-        include=include,
-        exclude=exclude,
-        color=color,
-    )
+    if signature is not None:
+        raise ValueError("signature is for .tflite files only: a Keras model has none.")
+    return open_model(network, engine, input_shape, **on_litert)
 
 
 class Stream(FrameStream):

@@ -5,7 +5,6 @@ from keras_seqpar.utils.lazy import lazy_names
 __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
-        "crop_stream": ["CropResult", "CropStream"],
         "manifest": ["Manifest", "read_manifest"],
         "pack_runner": ["PackRunner"],
         "interpreters": ["INTERPRETERS"],

@@ -1,6 +1,6 @@
 """Makes a .tflite file of some operations of a graph."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,11 +46,25 @@ def of_crop_run(plan: Plan, run: CropRun) -> bytes:
 
 def of_whole_run(plan: Plan, run: WholeRun) -> bytes:
     """The file of a run on whole maps."""
-    file = _File(plan.graph)
-    file.inputs = [file.number(i) for i in run.inputs]
-    for number in run.operations:
+    return of_operations(plan.graph, run.operations, run.inputs, run.outputs)
+
+
+def of_operations(
+    graph: Graph, operations: Iterable[int], inputs: Iterable[int], outputs: Iterable[int]
+) -> bytes:
+    """The file of some operations.
+
+    Args:
+        graph: their graph.
+        operations: their numbers, in order.
+        inputs: numbers of the tensors that they read.
+        outputs: numbers of the tensors that they give.
+    """
+    file = _File(graph)
+    file.inputs = [file.number(i) for i in inputs]
+    for number in operations:
         file.append(number, {})
-    return file.content([file.number(i) for i in run.outputs])
+    return file.content([file.number(i) for i in outputs])
 
 
 def shape_of_crop(plan: Plan, source, grid: tuple[int, int]) -> tuple[int, ...]:
@@ -129,7 +143,9 @@ class _File:
     def _options(self, operation: Operation, valid: bool):
         assert operation.options is not None
         reader = operation.reader
-        if operation.options_type in (RESHAPE_OPTIONS, SQUEEZE_OPTIONS):
+        if operation.options_type == RESHAPE_OPTIONS:
+            return {0: np.array(self.graph.tensors[operation.outputs[0]].shape, "<i4")}
+        if operation.options_type == SQUEEZE_OPTIONS:
             start, length = reader.vector(operation.options, 0, 4)
             return {0: np.frombuffer(reader.data, "<i4", length, start)} if length else {}
         options = CopiedTable.read(reader, operation.options)

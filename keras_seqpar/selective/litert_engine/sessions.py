@@ -53,17 +53,17 @@ class FileSessions(Sessions):
     """
 
     def __init__(self, make: Interpreters):
-        self._make = make
+        self.make = make
 
     def crops(self, plan: Plan, run: CropRun) -> CropSession:
         """See `Sessions`."""
         if run.copies:
             return CopySession(plan, run)
-        return FileCropSession(plan, run, self._make)
+        return FileCropSession(plan, run, self.make)
 
     def whole(self, plan: Plan, run: WholeRun) -> WholeSession:
         """See `Sessions`."""
-        return FileWholeSession(plan, run, self._make)
+        return FileWholeSession(plan, run, self.make)
 
     def full(self, plan: Plan) -> FullSession:
         """See `Sessions`."""

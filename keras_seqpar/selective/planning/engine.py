@@ -49,7 +49,7 @@ class Engine:
 
     def __init__(self, plan: Plan, sessions: Sessions, *, plain: bool = True):
         self.plan = plan
-        self._sessions = sessions
+        self.sessions = sessions
         self._steps: list[CropSession | WholeSession | View] = [
             sessions.crops(plan, step)
             if isinstance(step, CropRun)
@@ -86,7 +86,7 @@ class Engine:
         for i in self.plan.graph.outputs:
             tensor = self.plan.graph.tensors[i]
             known = next((x[i] for x in (self._values, self._maps, self._vectors) if i in x), None)
-            found[i] = tensor.values() if known is None else self._sessions.read(known)
+            found[i] = tensor.values() if known is None else self.sessions.read(known)
             found[i] = found[i].reshape(tensor.shape).copy()
         return found
 
@@ -159,7 +159,7 @@ class Engine:
         graph, self._maps = self.plan.graph, self._full.start()
         for i in self.plan.constant_maps:
             values, shape = graph.tensors[i].values(), graph.tensors[i].map_shape
-            self._maps[i] = self._sessions.keep(values.reshape((1,) * (4 - len(shape)) + shape))
+            self._maps[i] = self.sessions.keep(values.reshape((1,) * (4 - len(shape)) + shape))
         for step in self.plan.steps:
             if isinstance(step, View):
                 shape = graph.tensors[step.output].map_shape
@@ -167,7 +167,7 @@ class Engine:
 
     def read(self, i: int) -> np.ndarray:
         """A copy of a stored map."""
-        return self._sessions.read(self.maps[i]).copy()
+        return self.sessions.read(self.maps[i]).copy()
 
     def set_frame(self, box: Box, values: np.ndarray) -> None:
         """Writes a box of the frame into its stored map.
@@ -177,7 +177,7 @@ class Engine:
             values: `(height, width, channels)` of the box, as the graph takes them.
         """
         frame = self.plan.frame
-        self._maps[frame] = self._sessions.write(self._maps[frame], box, values[None])
+        self._maps[frame] = self.sessions.write(self._maps[frame], box, values[None])
 
     def set_extras(self, values: Mapping[int, np.ndarray]) -> None:
         """Sets the inputs other than the frame; everything has to be computed after that."""
@@ -199,7 +199,7 @@ class Engine:
             must = FULL
         must = must or self._passes.choose(work.cost)
         if must == PLAIN and self._plain is None:
-            self._plain = self._sessions.whole(self.plan, self.plan.plain)
+            self._plain = self.sessions.whole(self.plan, self.plan.plain)
             self._plain.load()
         start = time.perf_counter()
         if must == BOXES:
@@ -227,13 +227,13 @@ class Engine:
                     for box in boxes:
                         top, left, bottom, right = box
                         part = made[:, top:bottom, left:right]
-                        self._maps[i] = self._sessions.write(self._maps[i], box, part)
+                        self._maps[i] = self.sessions.write(self._maps[i], box, part)
         if work.dense and self._dense is not None:
             self._values = self._copies(self._dense, self._maps | self._vectors)
 
     def _copies(self, session: WholeSession, values: Mapping[int, Any]) -> dict[int, np.ndarray]:
         """Copies of the outputs of a run on whole maps."""
-        return {i: self._sessions.read(x).copy() for i, x in session.compute(values)}
+        return {i: self.sessions.read(x).copy() for i, x in session.compute(values)}
 
 
 def _through(step: View, boxes: Sequence[Box], plan: Plan) -> list[Box]:

@@ -1,21 +1,25 @@
-"""Which crops of a frame must be computed for a change. Imports no Keras.
+"""Which crops of a frame must be computed for a change. Needs NumPy only.
 
-Changed positions are grouped into boxes, boxes are merged where that costs less, and each box is
-grown to a crop: by a margin, and to the alignment that the network needs.
+Changed positions are grouped into regions, regions are merged where that costs less, and each one
+is grown to a crop: by what its change affects, by the context of that, and to the alignment that
+the network needs.
 """
 
+import collections
 import dataclasses
-import functools
-import itertools
-from collections.abc import Callable, Sequence
+import statistics
 
 import numpy as np
 
-from keras_seqpar.selective.regions.axis import Axis
+from keras_seqpar.selective.planning.boxes import Box, merged
+from keras_seqpar.selective.regions.geometry import CropAxis
 
-Box = tuple[int, int, int, int]  # top, left, bottom, right; bottom and right are excluded
 CELL = 8  # pixels; changes in the same or in adjacent cells of this size belong together
-_MAX_BOXES = 48  # with more boxes, larger cells are used first: merging compares all pairs
+_MOST_BOXES = 48  # with more boxes, larger cells are used first: merging compares all pairs
+_START = 0.01  # of a frame's pixels: what a crop costs in addition to its area, until measured
+_MOST_START = 0.125  # of a frame's pixels
+_KEPT = 9  # times of each kind, of which the median counts
+_TRIES = 3  # times of crops that are measured before they count
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,131 +41,90 @@ class Crop:
     @property
     def area(self) -> int:
         """Pixels that go through the network."""
-        return area(self.box)
+        return (self.box[2] - self.box[0]) * (self.box[3] - self.box[1])
+
+
+class CropCosts:
+    """What a crop costs in addition to its area, learnt from the times of frames and crops.
+
+    Args:
+        pixels: of a frame.
+
+    Attributes:
+        start: that cost, in pixels.
+    """
+
+    def __init__(self, pixels: int):
+        self._pixels, self.start = pixels, _START * pixels
+        self._dense: collections.deque[float] = collections.deque(maxlen=_KEPT)
+        self._starts: collections.deque[float] = collections.deque(maxlen=_KEPT)
+
+    def took(self, seconds: float, area: int, crops: int) -> None:
+        """Notes the time of a frame.
+
+        Args:
+            seconds: that computing took.
+            area: pixels that went through the network.
+            crops: how many crops there were; 0 for the full frame.
+        """
+        if not crops:
+            self._dense.append(seconds)
+            return
+        of_pixel = statistics.median(self._dense) / self._pixels
+        self._starts.append((seconds / of_pixel - area) / crops)
+        if len(self._starts) >= _TRIES:
+            most = _MOST_START * self._pixels
+            self.start = min(max(statistics.median(self._starts), 0.0), most)
 
 
 @dataclasses.dataclass(frozen=True)
 class CropPlanner:
-    """Turns changed boxes into crops.
+    """Turns changes into crops.
 
     Args:
-        rows: axis of the rows; its receptive field is the context around what a crop renews.
+        rows: axis of the rows; its receptive field is how far a change has an effect, and the
+            context around that.
         cols: axis of the columns, likewise.
-        reach_rows: axis of the rows; its receptive field is how far a change has an effect.
-        reach_cols: axis of the columns, likewise.
-        size_class: rounds a number of strides up to a size class, see `tensorflow_maps`.
+        least: changed positions that a region must have; smaller ones are left out.
     """
 
-    rows: Axis
-    cols: Axis
-    reach_rows: Axis
-    reach_cols: Axis
-    size_class: Callable[[int, int, str], int]
+    rows: CropAxis
+    cols: CropAxis
+    least: int
+
+    def plan(self, changed: np.ndarray, start: float) -> list[Crop]:
+        """The crops for a change; together they contain all regions that count.
+
+        Args:
+            changed: boolean `(height, width)` of the frame.
+            start: what a crop costs in addition to its area, in pixels.
+        """
+        boxes, cell = find_boxes(changed, least=self.least), CELL
+        while len(boxes) > _MOST_BOXES:
+            cell *= 2
+            boxes = find_boxes(changed, cell, self.least)
+        around = [2 * (x.before + x.after) + x.stride for x in (self.rows, self.cols)]
+
+        def cost(height: int, width: int) -> float:
+            sides = min(height + around[0], self.rows.size), min(width + around[1], self.cols.size)
+            return start + sides[0] * sides[1]
+
+        crops = map(self.crop, merged(boxes, cost))
+        return [crop for crop in crops if crop is not None]
 
     def crop(self, box: Box) -> Crop | None:
         """The crop for a changed box; `None` where no output reads the box."""
-        axes = self.rows, self.cols
-        spans = needed_spans(box, axes, (self.reach_rows, self.reach_cols))
-        if spans is None:
-            return None
-        (top, bottom), (left, right) = (
-            self._grown(axis, *span) for axis, span in zip(axes, spans, strict=True)
-        )
-        return make_crop(box, (top, left, bottom, right), self.rows, self.cols)
-
-    def _grown(self, axis: Axis, first: int, end: int) -> tuple[int, int]:
-        """The span `[first, end)`, aligned to the stride and grown to a size class."""
-        stride = axis.stride
-        most = -(-axis.size // stride)
-        low, high = first // stride, -(-end // stride)
-        count = self.size_class(high - low, most, "crops")
-        low = max(0, min(low - (count - (high - low)) // 2, most - count))
-        return low * stride, min((low + count) * stride, axis.size)
-
-
-def area(box: Box) -> int:
-    """The number of pixels of a box."""
-    return (box[2] - box[0]) * (box[3] - box[1])
-
-
-def needed_spans(
-    box: Box, axes: Sequence[Axis], reaches: Sequence[Axis]
-) -> list[tuple[int, int]] | None:
-    """The rows and the columns of the frame that a crop for a changed box must contain.
-
-    Args:
-        box: the changed box, in pixels.
-        axes: axes of rows and columns; the receptive field is the context of a crop.
-        reaches: axes of rows and columns; the receptive field is how far a change has an effect.
-
-    Returns:
-        `[first, end)` of the rows and of the columns; `None` where no output reads the box.
-    """
-    spans = []
-    for i, (axis, reach) in enumerate(zip(axes, reaches, strict=True)):
-        low, high = reach.affected(box[i], box[i + 2] - 1)
-        if low > high:
-            return None
-        spans.append(axis.needed(low, high))
-    return spans
-
-
-def make_crop(changed: Box, box: Box, rows: Axis, cols: Axis) -> Crop:
-    """A crop, with the part of the output that it gives.
-
-    Args:
-        changed: the changed box that the crop is for, in pixels.
-        box: the part of the frame that goes through the network, in pixels.
-        rows: axis of the rows.
-        cols: axis of the columns.
-    """
-    spans = []
-    for axis, start, end in ((rows, box[0], box[2]), (cols, box[1], box[3])):
-        low, high = axis.known(start, end)
-        offset = int(start / axis.scale)
-        spans.append((low, high + 1, low - offset, high + 1 - offset))
-    down, across = spans
-    known, inside = ((down[i], across[i], down[i + 1], across[i + 1]) for i in (0, 2))
-    return Crop(changed, box, known, inside)
-
-
-def plan_crops(
-    changed: np.ndarray, planner: CropPlanner, fixed_cost: float, least: int = 1
-) -> list[Crop]:
-    """The crops for a change.
-
-    Args:
-        changed: boolean `(height, width)` of the frame.
-        planner: turns boxes into crops.
-        fixed_cost: what a crop costs in addition to its area, in pixels.
-        least: changed positions that a region must have; smaller regions are left out.
-
-    Returns:
-        Crops that together contain all regions with at least `least` changed positions.
-    """
-
-    def price(box: Box) -> float:
-        crop = planner.crop(box)
-        return fixed_cost + crop.area if crop else 0.0
-
-    crops = [planner.crop(box) for box in merged_boxes(changed, price, least)]
-    return [crop for crop in crops if crop is not None]
-
-
-def merged_boxes(changed: np.ndarray, price: Callable[[Box], float], least: int = 1) -> list[Box]:
-    """Boxes around a change, merged where that costs less.
-
-    Args:
-        changed: boolean `(height, width)` of the frame.
-        price: as for `merge_boxes`.
-        least: changed positions that a region must have.
-    """
-    boxes = find_boxes(changed, least=least)
-    cell = CELL
-    while len(boxes) > _MAX_BOXES:
-        cell *= 2
-        boxes = find_boxes(changed, cell, least)
-    return merge_boxes(boxes, functools.cache(price))
+        spans = []
+        for axis, first, end in ((self.rows, box[0], box[2]), (self.cols, box[1], box[3])):
+            needed = axis.needed(first, end - 1)
+            if needed is None:
+                return None
+            start, end = axis.aligned(*needed)
+            low, high = axis.known(start, end)
+            offset = int(start / axis.scale)
+            spans.append(((start, end), (low, high), (low - offset, high - offset)))
+        parts = ((a[0], b[0], a[1], b[1]) for a, b in zip(*spans, strict=True))
+        return Crop(box, *parts)
 
 
 def find_boxes(changed: np.ndarray, cell: int = CELL, least: int = 1) -> list[Box]:
@@ -173,10 +136,10 @@ def find_boxes(changed: np.ndarray, cell: int = CELL, least: int = 1) -> list[Bo
     Args:
         changed: boolean `(height, width)`.
         cell: side of a cell, in positions.
-        least: true positions that a region must have.
+        least: changed positions that a region must have.
 
     Returns:
-        The bounding box of the true positions of each region.
+        The bounding box of the changed positions of each region.
     """
     height, width = changed.shape
     rows, cols = np.arange(0, height, cell), np.arange(0, width, cell)
@@ -195,33 +158,6 @@ def find_boxes(changed: np.ndarray, cell: int = CELL, least: int = 1) -> list[Bo
             (top + int(ys[0]), left + int(xs[0]), top + int(ys[-1]) + 1, left + int(xs[-1]) + 1)
         )
     return boxes
-
-
-def merge_boxes(boxes: list[Box], price: Callable[[Box], float]) -> list[Box]:
-    """Merges pairs of boxes while one box around both costs no more than the two.
-
-    Args:
-        boxes: boxes to merge.
-        price: what the crop of a box costs; at least the area of the box.
-    """
-    boxes = list(boxes)
-    while len(boxes) > 1:
-        prices = [price(box) for box in boxes]
-        best, most_saved = None, 0.0
-        for i, j in itertools.combinations(range(len(boxes)), 2):
-            around, both = _around(boxes[i], boxes[j]), prices[i] + prices[j]
-            # The area is compared first, since it is faster to compute than the price.
-            if area(around) <= both - most_saved and both - price(around) >= most_saved:
-                best, most_saved = (i, j, around), both - price(around)
-        if best is None:
-            break
-        boxes = [box for k, box in enumerate(boxes) if k not in best[:2]] + [best[2]]
-    return boxes
-
-
-def _around(a: Box, b: Box) -> Box:
-    """The bounding box of two boxes."""
-    return min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3])
 
 
 def _components(cells: np.ndarray) -> list[list[tuple[int, int, int]]]:

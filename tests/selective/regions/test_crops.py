@@ -1,17 +1,19 @@
-"""How changed positions are grouped into boxes, and boxes merged."""
+"""Boxes around changes, the crops that hold what they need, and what a crop costs."""
+
+from fractions import Fraction
 
 import numpy as np
 
 from keras_seqpar.selective.regions import crops
+from keras_seqpar.selective.regions.geometry import CropAxis
 
 
-def test_boxes_contain_connected_changes():
+def test_boxes_cover_their_regions_and_no_more():
     rng = np.random.default_rng(0)
-    for share in (0.001, 0.01, 0.05):
-        changed = rng.random((61, 83)) < share
-        boxes = crops.find_boxes(changed, cell=4)
-        covered = np.zeros(changed.shape, bool)
-        for top, left, bottom, right in boxes:
+    for _ in range(30):
+        changed = rng.random((37, 53)) < 0.02
+        covered = np.zeros_like(changed)
+        for top, left, bottom, right in crops.find_boxes(changed):
             covered[top:bottom, left:right] = True
             part = changed[top:bottom, left:right]
             assert part[0].any() and part[-1].any() and part[:, 0].any() and part[:, -1].any()
@@ -26,11 +28,60 @@ def test_boxes_contain_connected_changes():
     assert crops.find_boxes(np.zeros((5, 5), bool)) == []
 
 
-def test_boxes_are_merged_where_that_is_cheaper():
-    def price(box):
-        return 100 + crops.area(box)
+def axis(size=101, *, stride=4, before=3, after=5, scale=2):
+    return CropAxis(size, -(-size // scale), stride, Fraction(scale), before, after, least=9)
 
-    apart = [(0, 0, 10, 10), (0, 60, 10, 70)]
-    assert sorted(crops.merge_boxes(apart, price)) == apart
-    near = [(0, 0, 10, 10), (0, 12, 10, 22), (40, 40, 50, 50)]
-    assert sorted(crops.merge_boxes(near, price)) == [(0, 0, 10, 22), (40, 40, 50, 50)]
+
+def test_crops_hold_what_they_renew():
+    planner = crops.CropPlanner(axis(), axis(80), least=1)
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        top, left = rng.integers(0, (101, 80))
+        box = (top, left, min(top + rng.integers(1, 30), 101), min(left + rng.integers(1, 30), 80))
+        crop = planner.crop(tuple(map(int, box)))
+        for i, one in enumerate((planner.rows, planner.cols)):
+            start, end = crop.box[i], crop.box[i + 2]
+            assert start % 4 == 0 and (one.size - end + start) % 4 == 0 and 0 <= start < end
+            assert end <= one.size and end - start >= one.least
+            reading = [
+                o
+                for o in range(one.outputs)
+                if 2 * o - 3 < box[i + 2] and 2 * o + 5 >= box[i]  # what reads the change
+            ]
+            assert crop.known[i] <= reading[0] and reading[-1] < crop.known[i + 2]
+            first, last = 2 * reading[0] - 3, 2 * reading[-1] + 5
+            assert start <= max(first, 0) and min(last, one.size - 1) < end
+            assert crop.inside[i] == crop.known[i] - start // 2
+
+
+def test_sizes_of_crops_are_few():
+    one = axis(4 * 256)
+    sizes = {end - start for start, end in (one.aligned(8, 8 + n) for n in range(1, 1000))}
+    assert len(sizes) < 50
+    assert all(one.aligned(8, 8 + n)[1] - 8 <= 1.13 * max(n, 12) + 4 for n in range(1, 900))
+
+
+def test_regions_are_joined_where_one_crop_is_cheaper():
+    planner = crops.CropPlanner(axis(200), axis(200), least=1)
+    changed = np.zeros((200, 200), bool)
+    changed[20:30, 20:30] = changed[20:30, 70:80] = changed[150, 150] = True
+    assert len(planner.plan(changed, start=0.0)) == 3
+    assert len(planner.plan(changed, start=1000.0)) == 2
+    assert len(planner.plan(changed, start=1e5)) == 1
+    assert len(crops.CropPlanner(axis(200), axis(200), least=2).plan(changed, start=0.0)) == 2
+    scattered = np.zeros((200, 200), bool)
+    scattered[::20, ::20] = True  # 100 regions: larger cells are taken first
+    assert planner.plan(scattered, start=0.0)
+
+
+def test_costs_are_learnt_from_times():
+    costs = crops.CropCosts(10_000)
+    assert costs.start == 100
+    costs.took(1.0, 10_000, 0)
+    for _ in range(3):
+        assert costs.start == 100
+        costs.took(0.3, 2_000, 2)  # 0.2 for the area, 0.05 for each crop
+    assert round(costs.start, 6) == 500
+    for _ in range(9):
+        costs.took(1.5, 2_000, 1)
+    assert costs.start == 1250  # at most an eighth of a frame

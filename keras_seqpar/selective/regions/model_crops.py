@@ -1,0 +1,63 @@
+"""Runs a Keras network on crops of any size, layer by layer."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import keras
+import numpy as np
+
+from keras_seqpar.networks.graph import build_model, one_at_a_time, replay
+from keras_seqpar.selective.change_maps.flattening import graph_of
+from keras_seqpar.selective.regions.geometry import Geometry, live_operations
+
+Taken = TypeVar("Taken")
+
+
+class ModelCrops:
+    """A Keras network as one of frames and of crops.
+
+    Args:
+        geometry: of the network.
+
+    Attributes:
+        half: the score of 0.5.
+    """
+
+    half = 0.5
+
+    def __init__(self, geometry: Geometry):
+        self.geometry = geometry
+        self._calls: list[Any] = list(live_operations(geometry.graph))
+
+    def load(self) -> None:
+        """Nothing is to be loaded: layers are called as they are."""
+
+    def full(self, frame: np.ndarray, take: Callable[[np.ndarray], Taken]) -> Taken:
+        """Runs a whole frame; as `FileCrops.full`."""
+        values = {self.geometry.frame: keras.ops.convert_to_tensor(frame[None])}
+        for call in self._calls:
+            given = [values[i] for i in call.inputs]
+            values |= dict(zip(call.outputs, call(given), strict=True))
+        return take(keras.ops.convert_to_numpy(values[self.geometry.output])[0])
+
+    crop = full
+
+
+@one_at_a_time
+def open_sizes(model: keras.Model) -> keras.Model:
+    """The same network for frames of any size; it shares the layers of `model`.
+
+    Args:
+        model: a functional model with one image as its input.
+    """
+    shape = model.inputs[0].shape
+    if shape[1] is None and shape[2] is None:
+        return model
+
+    def call(layer, *args, **kwargs):
+        if isinstance(layer, keras.Model):
+            return replay(graph_of(layer), args[0], call)
+        return layer(*args, **kwargs)
+
+    inputs = keras.Input((None, None, shape[3]), dtype=model.inputs[0].dtype)
+    return build_model(inputs, replay(graph_of(model), inputs, call), name=model.name)
