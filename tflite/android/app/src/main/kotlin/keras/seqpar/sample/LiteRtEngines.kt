@@ -7,6 +7,7 @@ import java.nio.ByteOrder
 import keras.seqpar.Engine
 import keras.seqpar.Engines
 import keras.seqpar.Port
+import keras.seqpar.Room
 import keras.seqpar.Tensor
 import org.tensorflow.lite.Interpreter
 
@@ -29,7 +30,14 @@ private class GraphEngine(private val interpreter: Interpreter) : Engine {
         List(interpreter.inputTensorCount) { port(interpreter.getInputTensor(it)) }
     override val outputs =
         List(interpreter.outputTensorCount) { port(interpreter.getOutputTensor(it)) }
-    private val results = outputs.map { buffer(it) }
+    private val rooms = outputs.map { Room() }
+    private var results = outputs.mapIndexed { i, port -> rooms[i].of(port.tensor.bytes) }
+
+    override fun resize(shapes: List<List<Int>>) {
+        shapes.forEachIndexed { i, shape -> interpreter.resizeInput(i, shape.toIntArray()) }
+        interpreter.allocateTensors()
+        results = rooms.mapIndexed { i, room -> room.of(interpreter.getOutputTensor(i).numBytes()) }
+    }
 
     override fun run(inputs: List<ByteBuffer>): List<ByteBuffer> {
         results.rewind()
