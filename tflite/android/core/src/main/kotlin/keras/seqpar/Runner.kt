@@ -84,7 +84,7 @@ class Runner(
 
     override fun close() = loaded.close()
 
-    private val activation: String? = loaded.closeOnError { activationOf(file, it.contents.about) }
+    private val activation: String? = loaded.closeOnError { activationOf(file.name, it.contents.about) }
 
     private fun answer(): Answer {
         loaded.run()
@@ -256,12 +256,12 @@ internal fun checkedGains(name: String, count: Int, given: FloatArray?, most: Fl
 }
 
 /** What turns a file's outputs into scores; `null` where they are what the network gives. */
-internal fun activationOf(file: File, about: JsonObject): String? {
+internal fun activationOf(name: String, about: JsonObject): String? {
     val outputs = about["outputs"] ?: "scores"
     if (outputs == "scores") return null
     val activation = about["activation"]
     require(outputs == "logits" && activation in listOf("softmax", "sigmoid", "linear", null)) {
-        "'$file' gives $outputs for the activation $activation, which this version cannot turn " +
+        "$name gives $outputs for the activation $activation, which this version cannot turn " +
             "into scores. Convert it again."
     }
     return activation as String?

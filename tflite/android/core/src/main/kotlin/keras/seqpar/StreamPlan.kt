@@ -140,8 +140,10 @@ internal class StreamPlan(private val path: File, config: JsonObject) {
     val stored: List<Int>
         get() = listOf(frame) + steps.filter { it !is ViewStep }.flatMap { it.outputs }
 
-    /** The name of the output that has the scores. */
-    val scores: String get() = outputs.keys.firstOrNull { it != NONE } ?: NONE
+    fun described() = StreamNetwork(
+        network, about, labels, tensors[frame], extras.firstOrNull()?.let { tensors[it] },
+        outputs.mapValues { tensors[it.value] },
+    )
 
     private fun tensor(config: JsonObject): Tensor {
         val shape = config.numbers("shape").map { whole(it.toInt(), it, 1) }
