@@ -5,20 +5,24 @@ import kotlin.math.abs
 /**
  * Compares each position of a frame with its last accepted value.
  *
- * Counterpart of keras_seqpar.selective.Detector. Not thread-safe.
+ * Counterpart of keras_seqpar.selective.Detector. Every stream learns in a copy of its own.
  *
  * @property threshold a position changed if a channel differs by more than this, in the units of
  *   the frames. With 0 every difference counts. [AUTO] learns the noise of the camera from the
- *   first frames, which must show a still scene; from then on it compares the mean difference of
- *   tiles of 8x8 pixels with 2.2 times the mean noise, and grows the changed area by one tile.
- * @property learn number of frames that [AUTO] learns from, 2 or more.
+ *   first frames, which must show a scene in which at most a tenth moves; from then on a tile of
+ *   8x8 pixels changed if its mean difference exceeds twice the noise, and so did its neighbors
+ *   that exceed the noise.
+ * @property learn number of frames that [AUTO] learns from, 2 or more; frames that equal the one
+ *   before do not count.
+ * @param noise mean absolute difference that nine of ten tiles of a still scene stay below; [AUTO]
+ *   learns it where it is `null`.
  * @throws IllegalArgumentException a number is out of range.
  */
-class Detector(val threshold: Float = 0f, val learn: Int = 5) {
+class Detector(val threshold: Float = 0f, val learn: Int = 5, noise: Double? = null) {
     private val seen = ArrayList<Double>()
 
-    /** Mean absolute difference in a still scene; `null` until [AUTO] has learned it. */
-    var noise: Double? = null
+    /** See the parameter; `null` until [AUTO] has learned it. */
+    var noise: Double? = noise
         private set
 
     init {
@@ -27,6 +31,9 @@ class Detector(val threshold: Float = 0f, val learn: Int = 5) {
         }
         require(learn >= 2) { "learn must be 2 or more, got $learn." }
     }
+
+    /** The copy in which one stream learns. */
+    internal fun copy() = Detector(threshold, learn, noise)
 
     /** Every difference counts as a change. */
     internal val isExact: Boolean get() = threshold == 0f
@@ -42,14 +49,10 @@ class Detector(val threshold: Float = 0f, val learn: Int = 5) {
         }
         isExact -> size.where { frame.differs(it, accepted) }
         threshold.isNaN() -> {
-            val limit = FACTOR * noise!!
-            val tiles = tileMeans(frame, accepted, size).map { it > limit }
+            val tiles = changedTiles(tileMeans(frame, accepted, size), noise!!, size)
             val across = ceilDiv(size.width, TILE)
             BooleanArray(size.height * size.width) { i ->
-                val (row, col) = Pair(i / size.width / TILE, i % size.width / TILE)
-                (maxOf(row - 1, 0)..minOf(row + 1, tiles.size / across - 1)).any { y ->
-                    (maxOf(col - 1, 0)..minOf(col + 1, across - 1)).any { tiles[y * across + it] }
-                }
+                tiles[i / size.width / TILE * across + i % size.width / TILE]
             }
         }
         else -> size.where { frame.distance(it, accepted) > threshold }
@@ -57,10 +60,24 @@ class Detector(val threshold: Float = 0f, val learn: Int = 5) {
 
     private fun observe(frame: Frame, accepted: Frame, size: FrameSize) {
         val means = tileMeans(frame, accepted, size).sorted()
-        seen.add((means[(means.size - 1) / 2] + means[means.size / 2]) / 2) // the median
+        if (means.last() == 0.0) return // the camera repeats a frame
+        seen.add(minOf(quantile(means, STILL_SHARE), MOST_SPREAD * quantile(means, 0.5)))
         if (seen.size >= learn - 1) {
-            noise = seen.average()
+            noise = quantile(seen.sorted(), 0.5)
             seen.clear()
+        }
+    }
+
+    /** The tiles above twice the noise, and their neighbors above the noise. */
+    private fun changedTiles(means: List<Double>, noise: Double, size: FrameSize): List<Boolean> {
+        val across = ceilDiv(size.width, TILE)
+        return means.mapIndexed { i, mean ->
+            val (row, col) = Pair(i / across, i % across)
+            mean > noise && (maxOf(row - 1, 0)..minOf(row + 1, means.size / across - 1)).any { y ->
+                (maxOf(col - 1, 0)..minOf(col + 1, across - 1)).any { x ->
+                    means[y * across + x] > FACTOR * noise
+                }
+            }
         }
     }
 
@@ -87,8 +104,19 @@ class Detector(val threshold: Float = 0f, val learn: Int = 5) {
         /** The threshold that suits cameras: it is learned. */
         const val AUTO = Float.NaN
         private const val TILE = 8
-        private const val FACTOR = 2.2 // as in Python, where it was measured
+        private const val FACTOR = 2.0 // these three as in Python, where they were measured
+        private const val STILL_SHARE = 0.9
+        private const val MOST_SPREAD = 3.0
     }
+}
+
+/** A quantile of sorted values, between two of them as NumPy computes it. */
+private fun quantile(sorted: List<Double>, share: Double): Double {
+    val place = (sorted.size - 1) * share
+    val low = place.toInt()
+    val (a, b) = Pair(sorted[low], sorted[minOf(low + 1, sorted.size - 1)])
+    val part = place - low
+    return if (part < 0.5) a + (b - a) * part else b - (b - a) * (1 - part)
 }
 
 internal class FrameSize(val height: Int, val width: Int, val channels: Int) {

@@ -44,7 +44,7 @@ internal class Computed(
 abstract class FrameStream internal constructor(
     internal val network: StreamNetwork,
     private val macs: Long,
-    private val detector: Detector,
+    detector: Detector,
     include: List<Box>?,
     exclude: List<Box>,
 ) : AutoCloseable {
@@ -52,6 +52,9 @@ abstract class FrameStream internal constructor(
     internal val size = FrameSize(input.shape[1], input.shape[2], input.shape[3])
     private var wanted: BooleanArray? = wantedMap(include, exclude)
     private var changed: BooleanArray? = null
+
+    /** The stream's own copy of its detector, with the noise that it has learned. */
+    val detector: Detector = detector.copy()
 
     /** The values that were last accepted, position by position. */
     internal var accepted: Frame? = null
