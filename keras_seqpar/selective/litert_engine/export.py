@@ -14,7 +14,7 @@ from keras_seqpar.mobile.runtime.manifest import MANIFEST, part_file
 from keras_seqpar.mobile.runtime.reading import read_tflite
 from keras_seqpar.selective.litert_engine.content import of_crop_run, of_whole_run
 from keras_seqpar.selective.litert_engine.graph import read_graph
-from keras_seqpar.selective.litert_engine.sessions import CropSession
+from keras_seqpar.selective.litert_engine.sessions import FileSessions
 from keras_seqpar.selective.planning.axes import Axis, Spans, Window
 from keras_seqpar.selective.planning.plan import CropRun, Plan, Source, View, WholeRun
 from keras_seqpar.selective.planning.planner import make_plan
@@ -141,7 +141,7 @@ class _Writer:
         }
 
     def _crop(self, name: str, run: CropRun) -> dict[str, Any]:
-        session = CropSession(self.plan, run, lambda content: None)  # for its costs only
+        session = FileSessions(lambda content: None).crops(self.plan, run)  # for its costs only
         return {
             "kind": "crop",
             **self._file(name, of_crop_run(self.plan, run)),
