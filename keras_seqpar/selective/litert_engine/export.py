@@ -1,6 +1,7 @@
 """A .tflite file -> a folder with the runs of its stream, for apps. Needs NumPy only."""
 
 import base64
+import dataclasses
 import hashlib
 import json
 import os
@@ -15,7 +16,7 @@ from keras_seqpar.mobile.runtime.reading import read_tflite
 from keras_seqpar.selective.litert_engine.content import of_crop_run, of_whole_run
 from keras_seqpar.selective.litert_engine.graph import read_graph
 from keras_seqpar.selective.litert_engine.sessions import FileSessions
-from keras_seqpar.selective.planning.axes import Axis, Spans, Window
+from keras_seqpar.selective.planning.axes import Axis, Transposed, Window
 from keras_seqpar.selective.planning.plan import CropRun, Plan, Source, View, WholeRun
 from keras_seqpar.selective.planning.planner import make_plan
 from keras_seqpar.utils.files import new_folder, write_file
@@ -56,7 +57,7 @@ def export_stream(
     >>> export_stream("net.tflite", "net.stream")
     """
     path, folder = Path(path), Path(folder)
-    plan = make_plan(read_graph(path, signature), grows=False)
+    plan = make_plan(read_graph(path, signature))
     _check_ends(plan)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(f"{str(folder)!r} exists already. Name another folder, or delete it.")
@@ -142,9 +143,11 @@ class _Writer:
 
     def _crop(self, name: str, run: CropRun) -> dict[str, Any]:
         session = FileSessions(lambda content: None).crops(self.plan, run)  # for its costs only
+        kind = {"kind": "copy"}
+        if not run.copies:
+            kind = {"kind": "crop", **self._file(name, of_crop_run(self.plan, run))}
         return {
-            "kind": "crop",
-            **self._file(name, of_crop_run(self.plan, run)),
+            **kind,
             "sources": [self._source(x) for x in run.sources],
             "vectors": [self._number(i) for i in run.vectors],
             "outputs": [self._number(i) for i in run.outputs],
@@ -163,6 +166,7 @@ class _Writer:
             "tensor": self._number(source.tensor),
             **_axes(source),
             "border": border,
+            "first_channel": source.first_channel,
             "rank": len(tensor.shape),
             "joined": tensor.positions is not None,  # columns and channels are one axis
         }
@@ -210,7 +214,8 @@ def _axis(axis: Axis | None) -> dict[str, Any] | None:
         return None
     if isinstance(axis, Window):
         return {"extent": axis.extent, "stride": axis.stride, "before": axis.before}
-    assert isinstance(axis, Spans)  # plans for apps do not grow crops
+    if isinstance(axis, Transposed):
+        return dataclasses.asdict(axis)
     return {"low": axis.low.tolist(), "high": axis.high.tolist()}
 
 

@@ -32,6 +32,7 @@ internal class StreamEngine(
     private val ofSteps: List<Run?>
     private val ofExtras: Run?
     private val dense: Run?
+    private val onlyWhole = HashSet<CropStep>() // whose interpreters do not grow crops
 
     /** Number of a tensor -> the bytes of its values; views share those of their source. */
     val maps = HashMap<Int, ByteArray>(plan.constants)
@@ -50,13 +51,18 @@ internal class StreamEngine(
         try {
             ofSteps = plan.steps.map { step ->
                 when (step) {
-                    is CropStep -> load(step.file, step.takes(), step.outputs)
+                    is CropStep -> step.file?.let { load(it, step.takes(), step.outputs) }
                     is WholeStep -> load(step)
                     is ViewStep -> null
                 }
             }
             ofExtras = plan.ofExtras?.let(::load)
             dense = plan.dense?.let(::load)
+            plan.steps.forEachIndexed { i, step ->
+                if (step is CropStep && step.grown != null && !grows(step, ofSteps[i]!!)) {
+                    onlyWhole.add(step)
+                }
+            }
         } catch (error: Exception) {
             close()
             throw error
@@ -86,8 +92,7 @@ internal class StreamEngine(
                             reached(box, source.rows, source.cols, step.height, step.width)
                         }
                     }.filter { it.height > 0 && it.width > 0 },
-                    cost = step::cost,
-                )
+                ) { height, width -> cost(step, height, width) }
                 is WholeStep -> {
                     val (height, width) = plan.tensors[step.outputs[0]].shape.subList(1, 3)
                     val all = step.inputs.flatMap { changed[it].orEmpty() }
@@ -98,7 +103,7 @@ internal class StreamEngine(
             }
             if (step is CropStep) {
                 macs += found.sumOf { step.macs * it.area }
-                cost += found.sumOf { step.cost(it.height, it.width) }
+                cost += found.sumOf { cost(step, it.height, it.width) }
             } else if (step is WholeStep && found.isNotEmpty()) {
                 macs += step.macs
                 cost += step.macs
@@ -144,7 +149,8 @@ internal class StreamEngine(
         plan.steps.forEachIndexed { i, step ->
             val boxes = work.boxes[i]
             if (step is CropStep) {
-                for (box in boxes) compute(step, ofSteps[i]!!, box)
+                val run = ofSteps[i]
+                for (box in boxes) if (run == null) copy(step, box) else compute(step, run, box)
             } else if (step is WholeStep && boxes.isNotEmpty()) {
                 compute(step, ofSteps[i]!!)
             }
@@ -163,8 +169,9 @@ internal class StreamEngine(
 
     /** Computes a box of outputs and writes it into the stored maps. */
     private fun compute(step: CropStep, run: Run, box: Box) {
-        run.fit(step.sources.map { it.shape(box.height, box.width, channels(it)) })
-        step.sources.forEachIndexed { i, source -> copyCrop(source, box, run.input(i)) }
+        val made = made(step, box)
+        fit(step, run, made)
+        step.sources.forEachIndexed { i, source -> copyCrop(source, made, run.input(i)) }
         step.vectors.forEachIndexed { i, vector ->
             run.input(step.sources.size + i).put(maps.getValue(vector))
         }
@@ -172,7 +179,59 @@ internal class StreamEngine(
             val map = maps.getValue(step.outputs[i])
             val position = plan.tensors[step.outputs[i]].positionBytes
             for (y in box.top until box.bottom) {
+                values.position(((y - made.top) * made.width + box.left - made.left) * position)
                 values.get(map, (y * step.width + box.left) * position, box.width * position)
+            }
+        }
+    }
+
+    private fun fit(step: CropStep, run: Run, made: Box) =
+        run.fit(step.sources.map { it.shape(made.height, made.width, channels(it)) })
+
+    /** The outputs that are computed for a box: more than it where maps grow. */
+    private fun made(step: CropStep, box: Box): Box {
+        val source = step.grown ?: return box
+        if (step in onlyWhole) return Box(0, 0, step.height, step.width)
+        val (height, width) = plan.tensors[source.tensor].shape.subList(1, 3)
+        val down = (source.rows as Transposed).made(box.top, box.bottom, height)
+        val across = (source.cols as Transposed).made(box.left, box.right, width)
+        return Box(down.first, across.first, down.last + 1, across.last + 1)
+    }
+
+    private fun cost(step: CropStep, height: Int, width: Int): Double =
+        if (step in onlyWhole) step.cost(step.height, step.width) else step.cost(height, width)
+
+    /** Whether the interpreter grows crops of any size, whatever size the file states. */
+    private fun grows(step: CropStep, run: Run): Boolean {
+        val made = made(step, Box(0, 0, 1, 1))
+        val bytes = step.outputs.map { made.area * plan.tensors[it].positionBytes }
+        return try {
+            fit(step, run, made)
+            run.invoke().map { it.remaining() } == bytes
+        } catch (_: RuntimeException) {
+            false
+        }
+    }
+
+    /** Copies the values of a box of outputs from other positions. */
+    private fun copy(step: CropStep, box: Box) {
+        val source = step.sources[0]
+        val (rows, cols) = Pair((source.rows as Spans).low, (source.cols as Spans).low)
+        val (from, into) = Pair(plan.tensors[source.tensor], plan.tensors[step.outputs[0]])
+        val (old, new) = Pair(maps.getValue(source.tensor), maps.getValue(step.outputs[0]))
+        val (height, width) = from.shape.subList(1, 3)
+        val bytes = into.positionBytes
+        val border = source.border?.let { source.row(bytes) }
+        for (y in box.top until box.bottom) {
+            for (x in box.left until box.right) {
+                val at = (y * step.width + x) * bytes
+                if (border != null && (rows[y] < 0 || cols[x] < 0)) {
+                    border.copyInto(new, at)
+                    continue
+                }
+                val (row, col) = Pair(rows[y].coerceIn(0, height - 1), cols[x].coerceIn(0, width - 1))
+                val start = (row * width + col) * from.positionBytes + source.firstChannel * from.width
+                old.copyInto(new, at, start, start + bytes)
             }
         }
     }
@@ -183,10 +242,9 @@ internal class StreamEngine(
         val tensor = plan.tensors[source.tensor]
         val (height, width) = tensor.shape.subList(1, 3)
         val position = tensor.positionBytes
-        val left = source.cols.start(box.left)
-        val across = source.cols.size(box.width)
-        val top = source.rows.start(box.top)
-        val bottom = top + source.rows.size(box.height)
+        val (rows, cols) = Pair(source.rows as CropReach, source.cols as CropReach)
+        val (top, left) = Pair(rows.start(box.top), cols.start(box.left))
+        val (bottom, across) = Pair(top + rows.size(box.height), cols.size(box.width))
         val isInside = top >= 0 && left >= 0 && bottom <= height && left + across <= width
         val border = if (isInside) ByteArray(0) else source.row(across * position)
         val before = minOf(maxOf(-left, 0), across)

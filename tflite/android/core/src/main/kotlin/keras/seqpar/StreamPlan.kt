@@ -15,19 +15,51 @@ internal sealed interface Reach {
     fun outputs(first: Int, end: Int, count: Int): IntRange
 }
 
+/** A reach of which crops of the inputs can be computed. */
+internal sealed interface CropReach : Reach {
+    /** The first input of the crop for outputs from [first] on; it may lie outside of the map. */
+    fun start(first: Int): Int
+
+    /** The number of inputs of the crop for [count] outputs. */
+    fun size(count: Int): Int
+}
+
 /** Output `o` reads [extent] inputs from `o * stride - before` on. */
-internal data class Window(val extent: Int, val stride: Int, val before: Int) : Reach {
+internal data class Window(val extent: Int, val stride: Int, val before: Int) : CropReach {
     override fun outputs(first: Int, end: Int, count: Int): IntRange {
         val low = -Math.floorDiv(extent - 1 - before - first, stride)
         val high = Math.floorDiv(end - 1 + before, stride) + 1
         return maxOf(low, 0) until minOf(high, count)
     }
 
-    /** The first input that output [first] reads; it may lie outside of the map. */
-    fun start(first: Int): Int = first * stride - before
+    override fun start(first: Int): Int = first * stride - before
 
-    /** The number of inputs that [count] outputs read. */
-    fun size(count: Int): Int = (count - 1) * stride + extent
+    override fun size(count: Int): Int = (count - 1) * stride + extent
+}
+
+/** Input `i` reaches [extent] outputs from `i * stride - before` on: maps grow. */
+internal data class Transposed(
+    val extent: Int,
+    val stride: Int,
+    val before: Int,
+    val after: Int,
+) : CropReach {
+    override fun outputs(first: Int, end: Int, count: Int): IntRange {
+        val (low, high) = Pair(first * stride - before, (end - 1) * stride - before)
+        return maxOf(low, 0) until minOf(high + extent, count)
+    }
+
+    override fun start(first: Int): Int = first / stride
+
+    override fun size(count: Int): Int = (count - extent + before + after) / stride + 1
+
+    /** The outputs that are made of all inputs, of [count], that some outputs read. */
+    fun made(first: Int, end: Int, count: Int): IntRange {
+        val low = maxOf(-Math.floorDiv(extent - 1 - first - before, stride), 0)
+        val high = minOf(Math.floorDiv(end - 1 + before, stride) + 1, count)
+        val start = low * stride
+        return start until start + (high - low - 1) * stride + extent - before - after
+    }
 }
 
 /** Output `o` reads the inputs from `low[o]` to `high[o]`, both included. */
@@ -41,18 +73,25 @@ internal class Spans(val low: List<Int>, val high: List<Int>) : Reach {
 /** A file of a plan. */
 internal class RunFile(val name: String, val bytes: Long, val sha256: String)
 
-/** A map that a run reads; [border] is one value outside of the map, in the map's own type. */
+/**
+ * A map that a run reads.
+ *
+ * @property border one value outside of the map, in the map's own type.
+ * @property firstChannel the first of the channels that are copied.
+ */
 internal class Source(
     val tensor: Int,
-    val rows: Window,
-    val cols: Window,
+    val rows: Reach,
+    val cols: Reach,
     val border: ByteArray?,
+    val firstChannel: Int,
     private val rank: Int,
     private val joined: Boolean, // columns and channels are one axis
 ) {
     /** The shape of the crop that [height] times [width] outputs read. */
     fun shape(height: Int, width: Int, channels: Int): List<Int> {
-        val (down, across) = Pair(rows.size(height), cols.size(width))
+        val down = (rows as CropReach).size(height)
+        val across = (cols as CropReach).size(width)
         val ends = if (joined) listOf(across * channels) else listOf(across, channels)
         return (listOf(1, down) + ends).takeLast(rank)
     }
@@ -61,9 +100,13 @@ internal class Source(
 /** A part of the network, in the order of computation; [outputs] are numbers of tensors. */
 internal sealed class Step(val outputs: List<Int>)
 
-/** Operations that run on crops of [height] times [width] outputs. */
+/**
+ * Operations that run on crops of [height] times [width] outputs.
+ *
+ * @property file `null` where values are copied to other positions.
+ */
 internal class CropStep(
-    val file: RunFile,
+    val file: RunFile?,
     val sources: List<Source>,
     val vectors: List<Int>,
     outputs: List<Int>,
@@ -75,6 +118,9 @@ internal class CropStep(
 ) : Step(outputs) {
     /** The cost of computing outputs, in multiply-accumulates. */
     fun cost(height: Int, width: Int): Double = startCost + positionCost * height * width
+
+    /** A source of which a crop becomes a larger map. */
+    val grown: Source? = sources.find { it.rows is Transposed }
 }
 
 /** Operations that run on whole maps; without [rows], a change reaches everything. */
@@ -156,7 +202,8 @@ internal class StreamPlan(private val path: File, config: JsonObject) {
     }
 
     private fun step(config: JsonObject): Step = when (val kind = config.text("kind")) {
-        "crop" -> crop(config)
+        "crop" -> crop(config, file(config))
+        "copy" -> crop(config, null)
         "whole" -> whole(config)
         "view" -> ViewStep(
             number(config.integer("source")), number(config.integer("output")),
@@ -165,12 +212,18 @@ internal class StreamPlan(private val path: File, config: JsonObject) {
         else -> damaged("there is no kind of step '$kind'")
     }
 
-    private fun crop(config: JsonObject): CropStep {
+    private fun crop(config: JsonObject, file: RunFile?): CropStep {
         val (height, width) = config.numbers("grid").map { whole(it.toInt(), it, 1) }
         val sources = config.list("sources")
             .map { source(it as? JsonObject ?: damaged("a source is $it")) }
+        val isFitting = if (file == null) {
+            sources.size == 1 && sources[0].rows is Spans && sources[0].cols is Spans
+        } else {
+            sources.all { it.rows is CropReach && it.cols is CropReach }
+        }
+        require(isFitting) { "a crop reads other than windows, or a copy other than spans" }
         val step = CropStep(
-            file(config), sources, numbers(config, "vectors"), numbers(config, "outputs"),
+            file, sources, numbers(config, "vectors"), numbers(config, "outputs"),
             height, width, config.integer("macs"),
             config.number("start_cost"), config.number("position_cost"),
         )
@@ -187,14 +240,18 @@ internal class StreamPlan(private val path: File, config: JsonObject) {
 
     private fun source(config: JsonObject): Source {
         val (rows, cols) = listOf("rows", "cols").map { reach(config.child(it)) }
-        require(rows is Window && cols is Window) { "a crop reads no windows" }
         val border = config.textOrNull("border")?.chunked(2)?.map { it.toInt(16).toByte() }
         val tensor = number(config.integer("tensor"))
         require(border == null || border.size == tensors[tensor].width) { "a border is $border" }
         // What changes is followed through windows, so these advance.
-        require(tensor in constants || (rows.stride > 0 && cols.stride > 0)) { "a stride is 0" }
-        val rank = whole(config.integer("rank").toInt(), config.number("rank"), 1)
-        return Source(tensor, rows, cols, border?.toByteArray(), rank, config["joined"] == true)
+        require(tensor in constants || listOf(rows, cols).none { it is Window && it.stride == 0 }) {
+            "a stride is 0"
+        }
+        val (rank, first) = listOf("rank" to 1, "first_channel" to 0).map { (key, least) ->
+            whole(config.integer(key).toInt(), config.number(key), least)
+        }
+        val isJoined = config["joined"] == true
+        return Source(tensor, rows, cols, border?.toByteArray(), first, rank, isJoined)
     }
 
     private fun reach(config: JsonObject): Reach {
@@ -203,7 +260,10 @@ internal class StreamPlan(private val path: File, config: JsonObject) {
                 whole(config.integer(key).toInt(), config.number(key), 0)
             }
             require(extent > 0) { "a window has the extent $extent" }
-            return Window(extent, stride, before)
+            if ("after" !in config.keys) return Window(extent, stride, before)
+            val after = whole(config.integer("after").toInt(), config.number("after"), 0)
+            require(stride > 0) { "a stride is 0" }
+            return Transposed(extent, stride, before, after)
         }
         val (low, high) = listOf("low", "high").map { key ->
             config.numbers(key).map { it.toInt() }
@@ -257,10 +317,11 @@ internal class StreamPlan(private val path: File, config: JsonObject) {
                 is CropStep -> {
                     read(step.sources.map { it.tensor } + step.vectors)
                     step.sources.forEach { map(it.tensor) }
+                    step.outputs.forEach(::map)
+                    if (step.file == null) checkCopy(step)
                     for (i in step.outputs) {
-                        map(i)
                         require(tensors[i].shape.subList(1, 3) == listOf(step.height, step.width)) {
-                            "${step.file.name} makes ${names[i]} of ${tensors[i].shape}"
+                            "a run makes ${names[i]} of ${tensors[i].shape}"
                         }
                     }
                 }
@@ -284,6 +345,18 @@ internal class StreamPlan(private val path: File, config: JsonObject) {
         dense?.let { read(it.inputs) }
         made += dense?.outputs.orEmpty()
         read(outputs.values.toList())
+    }
+
+    private fun checkCopy(step: CropStep) {
+        val source = step.sources[0]
+        val (from, into) = Pair(tensors[source.tensor], tensors[step.outputs.single()])
+        val (rows, cols) = Pair(source.rows as Spans, source.cols as Spans)
+        require(rows.low.size == step.height && cols.low.size == step.width) {
+            "a copy has other spans than outputs"
+        }
+        require(source.firstChannel + into.shape[3] <= from.shape[3] && from.dtype == into.dtype) {
+            "a copy of $from is $into"
+        }
     }
 
     /** Checks that a file is the one in the manifest, and returns it. */
