@@ -157,12 +157,6 @@ def copied(read: np.ndarray, ratio: Fraction | None = Fraction(1)) -> Spans:
     return Spans(read, read, ratio)
 
 
-def spans(axis: Axis, outputs: int) -> Spans:
-    """Any axis, output by output."""
-    ends = np.array([axis.inputs(i, i + 1) for i in range(outputs)]).reshape(-1, 2)
-    return Spans(ends[:, 0], ends[:, 1] - 1, axis.ratio)
-
-
 def shifted(pad: Window, inputs: int, outputs: int) -> Spans:
     """The spans of an axis that is padded with a border."""
     read = np.arange(outputs) - pad.before

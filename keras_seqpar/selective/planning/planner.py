@@ -10,7 +10,7 @@ grows, as a transposed convolution, begins a run of its own, which pointwise ope
 import dataclasses
 from collections.abc import Iterable
 
-from keras_seqpar.selective.planning.axes import ONE_ROW, SAME_POSITION, Transposed, shifted, spans
+from keras_seqpar.selective.planning.axes import ONE_ROW, SAME_POSITION, Transposed, shifted
 from keras_seqpar.selective.planning.effects import (
     Barrier,
     Copied,
@@ -27,19 +27,14 @@ from keras_seqpar.selective.planning.plan import CropRun, Plan, SomeGraph, Sourc
 _VARIES = "it combines the map with values that depend on all positions"
 
 
-def make_plan(graph: SomeGraph, *, grows: bool = True) -> Plan[SomeGraph]:
+def make_plan(graph: SomeGraph) -> Plan[SomeGraph]:
     """Cuts a graph into runs.
-
-    Args:
-        graph: the graph.
-        grows: crops may grow, and values may be copied without running anything; otherwise what
-            does that runs on whole maps.
 
     Raises:
         ValueError: the graph has no input that is an image, or is damaged.
     """
     with graph.refusing_damage():
-        return _Planner(graph, grows).plan()
+        return _Planner(graph).plan()
 
 
 def find_frame(graph: Graph) -> int:
@@ -87,8 +82,8 @@ class _Made:
 
 
 class _Planner:
-    def __init__(self, graph: Graph, grows: bool):
-        self.graph, self.grows = graph, grows
+    def __init__(self, graph: Graph):
+        self.graph = graph
         self.frame = find_frame(graph)
         self.readers: dict[int, list[int]] = {}
         self.maker: dict[int, int] = {}
@@ -179,14 +174,6 @@ class _Planner:
         self.made |= dict.fromkeys(operation.outputs, _Made(level, in_run, growth))
 
     def _effect(self, number: int, moving: list[int]) -> Effect:
-        """What an operation does to positions, in what this plan may have."""
-        effect = self._any_effect(number, moving)
-        if self.grows or not isinstance(effect, (Grown, Copied)):
-            return effect
-        rows, cols = self.graph.tensors[self.graph.operations[number].outputs[0]].grid
-        return Followed(spans(effect.rows, rows), spans(effect.cols, cols))
-
-    def _any_effect(self, number: int, moving: list[int]) -> Effect:
         """What an operation does to positions, given what its inputs depend on."""
         graph, operation = self.graph, self.graph.operations[number]
         effect = graph.effect_of(operation)
