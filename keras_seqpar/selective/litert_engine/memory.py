@@ -5,11 +5,17 @@ import math
 from keras_seqpar.selective.litert_engine.content import shape_of_crop
 from keras_seqpar.selective.planning.plan import CropRun, Plan, View
 
+PACKED = 1.35  # size of weights as kernels read them, of their size in the file
+CROPS = 1.5  # memory of the interpreters for boxes of a quarter of the frame, of inputs and outputs
+BASE = 20e6  # the interpreter itself
+
 
 def memory_of(plan: Plan) -> int:
-    """Bytes that a stream takes, about: stored maps, weights, and the interpreters' own copies.
+    """Bytes that a stream takes, about: measured ones are within 15 % of it.
 
-    Interpreters keep each weight twice, as it is in the file and as their kernels read it.
+    Weights are in memory three times as bytes (the file, the file with the stored maps as outputs,
+    the files of the runs) and twice as the kernels of these two read them. The stored maps are
+    there once. With a plain pass, which scenes need that change everywhere, it is a third more.
     """
     tensors = plan.graph.tensors
     weights = sum(len(x.data) for x in tensors if x.data is not None)
@@ -26,7 +32,7 @@ def memory_of(plan: Plan) -> int:
         else:
             inside += sum(tensors[i].nbytes for i in step.inputs)
         inside += sum(tensors[i].nbytes for i in step.outputs)
-    return 2 * weights + maps + inside
+    return int((3 + 2 * PACKED) * weights + maps + CROPS * inside + BASE)
 
 
 def check_memory(plan: Plan, limit: int | None) -> bool:
@@ -37,7 +43,7 @@ def check_memory(plan: Plan, limit: int | None) -> bool:
         limit: bytes; `None` for none.
 
     Returns:
-        Whether the file may be loaded as a whole as well.
+        Whether plain passes fit as well; see `planning.passes`.
 
     Raises:
         TypeError: the limit is no whole number.
@@ -54,6 +60,11 @@ def check_memory(plan: Plan, limit: int | None) -> bool:
             f"memory_limit={limit / 1e6:,.1f} MB. Convert the network for smaller frames, or run "
             "the file without a stream."
         )
+    return needed + _of_plain_passes(plan) <= limit
+
+
+def _of_plain_passes(plan: Plan) -> int:
+    """Bytes that the file as it is takes besides: its weights, and at most all of its maps."""
     tensors = plan.graph.tensors
-    file = 2 * sum(len(x.data) for x in tensors if x.data is not None)
-    return needed + file + sum(tensors[i].nbytes for i in plan.stored) <= limit
+    weights = sum(len(x.data) for x in tensors if x.data is not None)
+    return int((1 + PACKED) * weights) + sum(tensors[i].nbytes for i in plan.stored)

@@ -213,8 +213,6 @@ class Engine:
             assert self._plain is not None
             self._values = self._copies(self._plain, self._maps | self._vectors)
         self._passes.took(must, work.cost, time.perf_counter() - start)
-        if not self._passes.plain:  # it was not faster
-            self._plain = None
         return must
 
     def _compute_boxes(self, work: Work) -> None:

@@ -8,16 +8,15 @@ takes at most about twice the time of the best choice in hindsight, usually a fe
 """
 
 import collections
-import statistics
 
 BOXES, FULL, PLAIN = "boxes", "full", "plain"
-_KEPT = 5  # times of each kind, of which the median counts
+_KEPT = 5  # times of each kind
 _PARTS = 8  # shares of the full cost, whose times per cost are kept apart
 _REMEASURE = 32  # frames after which a time is measured again
 _CLOSE = 1.5  # a time is measured again only if it is at most this much above the best one,
 _FIRST = 2.0  # or this much, if it was measured only once, when memory was touched the first time
+_SURE = 0.1  # of a full pass, which has to be lost before plain passes end
 _PLAIN_GUESS = 0.9  # of a full pass, until it is measured
-_WORTH = 0.97  # of a full pass; a plain one that takes longer is given up
 
 
 class Passes:
@@ -32,7 +31,7 @@ class Passes:
     """
 
     def __init__(self, full_cost: float, plain: bool):
-        self.plain, self.is_stale = plain, False
+        self._may_be_plain, self.is_stale = plain, False
         self._full_cost = max(full_cost, 1.0)
         self._full, self._plain = _Times(), _Times()
         self._rates: dict[int, _Times] = {}  # seconds per cost, by share of the full cost
@@ -47,16 +46,16 @@ class Passes:
         """
         if self._full.is_empty:
             return FULL
-        full, boxes = self._full.median, cost * self._rate(cost)
-        plain = self._plain.median if self._plain.is_known else _PLAIN_GUESS * full
+        full, boxes = self._full.usual, cost * self._rate(cost)
+        plain = self._plain.usual if self._plain.is_known else _PLAIN_GUESS * full
         for times in (self._full, *self._rates.values()):
             times.age += 1
         best = min(full, boxes)
         if self.is_stale:
             self._regret = max(0.0, self._regret + plain - best)
-            return PLAIN if self._regret <= max(full - plain, 0.0) else FULL
+            return PLAIN if self._regret <= max(full - plain, _SURE * full) else FULL
         self._regret = max(0.0, self._regret + best - plain)
-        if self.plain and self._regret > full:
+        if self._may_be_plain and self._regret > full:
             return PLAIN
         kind, other = (BOXES, self._full) if boxes <= full else (FULL, self._of_boxes(cost))
         if other.is_old and max(full, boxes) < best * (_FIRST if other.is_first else _CLOSE):
@@ -73,14 +72,13 @@ class Passes:
         """
         if (kind == PLAIN) != self.is_stale:
             self.is_stale, self._regret = kind == PLAIN, 0.0
+            self._plain = _Times()  # times of long ago, when the machine was as fast as then
         if kind == BOXES and self._is_cold:
             self._is_cold = False  # memory was touched for the first time
         elif kind == BOXES:
             self._of_boxes(cost).add(seconds / max(cost, 1.0))
         else:
             (self._full if kind == FULL else self._plain).add(seconds)
-        if self._plain.is_known and self._plain.median > _WORTH * self._full.median:
-            self.plain = False
 
     def _of_boxes(self, cost: float) -> "_Times":
         return self._rates.setdefault(self._part(cost), _Times())
@@ -90,8 +88,8 @@ class Passes:
         part = self._part(cost)
         known = [x for x, times in self._rates.items() if not times.is_empty]
         if not known:
-            return self._full.median / self._full_cost
-        return self._rates[min(known, key=lambda other: abs(other - part))].median
+            return self._full.usual / self._full_cost
+        return self._rates[min(known, key=lambda other: abs(other - part))].usual
 
     def _part(self, cost: float) -> int:
         return min(int(_PARTS * cost / self._full_cost), 2 * _PARTS)
@@ -129,6 +127,6 @@ class _Times:
         return self.age >= _REMEASURE
 
     @property
-    def median(self) -> float:
-        """The median of the times."""
-        return statistics.median(self._times)
+    def usual(self) -> float:
+        """The lower quartile of the times: what else the machine does only adds to them."""
+        return sorted(self._times)[len(self._times) // 4]
