@@ -49,14 +49,17 @@ ALL = (
     "--network=resnet50 --size=512 --threads=2",
     "--network=resnet50 --size=224 --threads=1",
     "--network=resnet50 --size=224 --threads=2",
-    "--network=mobilenet_v2 --size=512 --threads=1",
-    "--network=mobilenet_v2 --size=224 --threads=1",
-    "--network=preset:imagenette_small --size=512 --threads=1",
-    "--network=preset:imagenette_small --size=224 --threads=1",
-    "--network=resnet50 --size=512 --threads=2 --rivals=int8,float32,keras --runs=5 --turn=4"
-    " --shares=0.01,0.05,0.25,1",
-    "--network=resnet50 --size=224 --threads=2 --rivals=int8,float32,keras --runs=5 --turn=4"
-    " --shares=0.01,0.05,0.25,1",
+    *(
+        f"--network={name} --size={size} --threads=1"
+        for name in ("mobilenet_v2", "efficientnet_lite0", "preset:imagenette_small")
+        for size in (512, 224)
+    ),
+    *(
+        f"--network=resnet50 --size={size} --threads={threads} --rivals=int8,float32,keras"
+        " --runs=5 --turn=4 --shares=0.01,0.05,0.25,1"
+        for size in (512, 224)
+        for threads in (1, 2)
+    ),
 )
 VIDEOS = "--network=preset:imagenette_small --size=512"
 
