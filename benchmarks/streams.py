@@ -87,7 +87,8 @@ with flag_group("Frames"):
     flags.DEFINE_integer("seed", 0, "Seed of places and values.")
     flags.DEFINE_list("videos", [], "Videos of a fixed camera, in place of squares.")
     flags.DEFINE_integer("frames", 200, "Frames per video.", lower_bound=8)
-    flags.DEFINE_string("threshold", "auto", "Of videos: a number, or auto.")
+    flags.DEFINE_string("threshold", AUTO, "Of videos: a number, or auto.")
+    flags.DEFINE_list("noise", [], "Of videos: noise levels to compare, in place of learning it.")
 with flag_group("Output"):
     flags.DEFINE_bool("all", False, "Run all tables of the documentation.")
     flags.DEFINE_string("json", None, "File to write the numbers to.")
@@ -156,10 +157,12 @@ def measure_videos() -> dict:
 
     (path,) = make_files(["int8"], calibration).values()
     options = {"threads": args.threads, "turn": args.turn}
-    rows = [
-        {"video": name} | measure_video(path, frames, Detector(threshold), **options)
-        for name, frames in clips.items()
-    ]
+    rows = []
+    for name, frames in clips.items():
+        for noise in [number("noise", x) for x in args.noise] or [None]:
+            detector = Detector(threshold, noise=noise)
+            found = {"video": name, **measure_video(path, frames, detector, **options)}
+            rows.append(found)
     print(f"\n{title()}, threshold {args.threshold}:\n\n{video_table(rows)}", flush=True)
     return {"rows": rows}
 

@@ -66,6 +66,9 @@ def test_videos(saved, tmp_path, capsys):
     assert commands.call(STREAMS, *flags, "--threshold=30") == 0
     (row,) = json.loads((tmp_path / "found.json").read_text("utf-8"))["rows"]
     assert row["wrong"] == 0  # the output belongs to the accepted frame
+    assert commands.call(STREAMS, *flags, "--noise=2,40") == 0
+    little, much = json.loads((tmp_path / "found.json").read_text("utf-8"))["rows"]
+    assert (little["noise"], much["noise"]) == (2, 40) and little["changed"] > much["changed"]
 
 
 def test_bad_flags(tmp_path, capsys):

@@ -48,12 +48,23 @@ def start_table(what: str, start: Mapping[str, Mapping[str, float | None]]) -> s
 def video_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Measurements of `measure_video`, each with the name of its `video`."""
     head = [
-        *("video", "frames", "changed", "computed", "boxes", "dense ms", "stream ms", "faster"),
+        *(
+            "video",
+            "frames",
+            "noise",
+            "changed",
+            "computed",
+            "boxes",
+            "dense ms",
+            "stream ms",
+            "faster",
+        ),
         *("faster in all", "same top-1", "dense from frame to frame", "wrong frames"),
     ]
     lines = [
         [
-            *(x["video"], str(x["frames"]), f"{x['changed']:.1%}", f"{x['computed']:.1%}"),
+            *(x["video"], str(x["frames"]), f"{x['noise']:.1f}" if x["noise"] else "-"),
+            *(f"{x['changed']:.1%}", f"{x['computed']:.1%}"),
             *(f"{x['boxes']:g}", f"{x['dense']:.1f}", f"{x['stream']:.1f}"),
             *(f"{x['dense'] / x['stream']:.2f}", f"{x['faster_in_all']:.2f}"),
             *(f"{x['same_top1']:.1%}", f"{x['steady_top1']:.1%}", str(x["wrong"])),

@@ -34,12 +34,13 @@ def measure_video(
         whole: another file that runs dense on the same frames, in the same turns.
 
     Returns:
-        Without the first six frames, medians in milliseconds (`dense`, `stream`, `whole`) and of
-        the shares of a frame that changed (`changed`) and of the arithmetic that was done
-        (`computed`); `faster_in_all`, the quotient of the sums; `modes`; and `per_frame`. Of all
-        frames, the shares with the dense network's top-1 (`same_top1`) and of dense top-1 that
-        equal those of the frame before (`steady_top1`), and the number of frames whose outputs are
-        not those of the dense network for the accepted frame (`wrong`).
+        The `noise` that the detector knows at the end. Without the first six frames, medians in
+        milliseconds (`dense`, `stream`, `whole`) and of the shares of a frame that changed
+        (`changed`) and of the arithmetic that was done (`computed`); `faster_in_all`, the quotient
+        of the sums; `modes`; and `per_frame`. Of all frames, the shares with the dense network's
+        top-1 (`same_top1`) and of dense top-1 that equal those of the frame before
+        (`steady_top1`), and the number of frames whose outputs are not those of the dense network
+        for the accepted frame (`wrong`).
 
     Raises:
         ValueError: too few frames, or the file takes normalized images.
@@ -79,6 +80,7 @@ def measure_video(
     counted = stats[LEARNING:]
     return {
         "frames": len(frames),
+        "noise": selective.detector.noise,
         "dense": statistics.median(dense_ms[LEARNING:]),
         "stream": statistics.median(stream_ms[LEARNING:]),
         "whole": statistics.median(another_ms[LEARNING:]) if another else None,
