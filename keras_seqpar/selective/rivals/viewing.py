@@ -17,6 +17,7 @@ from keras_seqpar.mobile.network import read_network
 from keras_seqpar.mobile.runtime.pack_runner import PackRunner
 from keras_seqpar.mobile.runtime.runner import NONE, Runner
 from keras_seqpar.selective.frame_stream import FrameStream
+from keras_seqpar.selective.regions.stream import region_stream
 from keras_seqpar.selective.rivals.keras_rivals import compile_dense
 from keras_seqpar.selective.rivals.networks import at_size, convert_quietly
 from keras_seqpar.selective.streams import stream
@@ -255,8 +256,6 @@ def _view(network, shape, scores_of, dense, labels, prepare, regions, options) -
     """The viewer for a network whose output has a shape."""
     if len(shape) == 4:
         names = camvid.CLASSES if shape[-1] == len(camvid.CLASSES) else range(max(2, shape[-1]))
-        from keras_seqpar.selective.regions.stream import region_stream
-
         selective = region_stream(network, **regions, **options)
         return ClassMapViewer(selective, np.asarray, dense, tuple(map(str, names)), prepare)
     labels = labels or tuple(map(str, range(shape[-1])))
