@@ -273,7 +273,7 @@ NOT_RUN_EXAMPLES = {
     ),
     "needs files or data that the example does not make": (
         *("data.video.reading.VideoStream", "data.video.reading.open_video"),
-        *("data.video.writing.VideoWriter"),
+        "data.video.writing.VideoWriter",
         *("data.fingerprints.fingerprint", "plots.accuracy.attention"),
         *("plots.learning.learning_curves", "networks.prediction.predict"),
         *("mobile.checking.datasets.load_dataset", "utils.files.naming_unwritten"),
