@@ -36,6 +36,7 @@ def stream(
     input_shape: Sequence[int] | None = None,
     num_threads: int = 1,
     signature: str | None = None,
+    categories: Sequence[str] | None = None,
     interpreter: str | None = None,
     memory_limit: int | None = None,
 ) -> "Stream":
@@ -45,7 +46,9 @@ def stream(
     on LiteRT, in int8 and in float32, and up to rounding on Keras. For a camera, whose frames
     differ by noise, take `threshold="auto"`.
 
-    A .tflite file, from this package or of others, runs on LiteRT, the fast engine on CPUs. A
+    A .tflite file, from this package or of others, runs on LiteRT, the fast engine on CPUs. Of a
+    branch pack only the trunk and the branches of `categories` are read; it gives the scores that
+    `mobile.PackRunner` gives, and `none_of_these` where the pack has a threshold for it. A
     Keras model is converted in memory to float32 for LiteRT, where Keras runs on TensorFlow and an
     interpreter is installed, and otherwise runs layer by layer on Keras; a note says which. Its
     weights are those at the time of the call. What cannot be computed in parts, such as
@@ -56,7 +59,8 @@ def stream(
     worth following, everything is computed; the times for that choice are measured while running.
 
     Args:
-        network: the path of a .tflite file of frames of one fixed size; or a functional Keras
+        network: the path of a .tflite file of frames of one fixed size, or of a branch pack, which
+            is a folder; or a functional Keras
             model of images `(height, width, channels)`, whose further inputs, such as gains, are
             vectors.
         threshold: a position changed if a channel differs by more than this, in the units of the
@@ -73,6 +77,8 @@ def stream(
         input_shape: `(height, width, channels)`, for a Keras model that leaves sizes open.
         num_threads: number of CPU threads of LiteRT.
         signature: of a file with several signatures, the one to run; by default the first.
+        categories: of a branch pack, labels or node ids of the categories to score, in the order
+            wanted; all by default.
         interpreter: a name in `keras_seqpar.mobile.runtime.INTERPRETERS`; by default the first
             that is installed.
         memory_limit: bytes that the stream may take, about; a network that needs more is refused
@@ -102,6 +108,7 @@ def stream(
         input_shape=input_shape,
         num_threads=num_threads,
         signature=signature,
+        categories=categories,
         interpreter=interpreter,
         memory_limit=memory_limit,
     )
@@ -122,6 +129,7 @@ def open_network(
     input_shape: Sequence[int] | None = None,
     num_threads: int = 1,
     signature: str | None = None,
+    categories: Sequence[str] | None = None,
     interpreter: str | None = None,
     memory_limit: int | None = None,
 ) -> Network:
@@ -144,11 +152,16 @@ def open_network(
                 f"input_shape is for Keras models; the frames of {os.fspath(network)!r} have the "
                 "size that it was converted for. Leave it out."
             )
-        return open_file(network, signature=signature, **on_litert)
+        return open_file(network, signature=signature, categories=categories, **on_litert)
     from keras_seqpar.selective.keras_engine.opening import open_model  # imports Keras
 
     if signature is not None:
         raise ValueError("signature is for .tflite files only: a Keras model has none.")
+    if categories is not None:
+        raise ValueError(
+            "categories is for branch packs. For a Keras model take "
+            "keras_seqpar.cutout(model, categories)."
+        )
     return open_model(network, engine, input_shape, **on_litert)
 
 
@@ -248,7 +261,7 @@ class Stream(FrameStream):
             self._engine.set_frame((top, left, bottom, right), values)
 
     def _output(self) -> np.ndarray | dict[str, np.ndarray]:
-        named = {self._graph.outputs[i]: x for i, x in self._engine.outputs.items()}
+        named = self._graph.named(self._engine.outputs)
         return next(iter(named.values())) if len(named) == 1 else named
 
     @property

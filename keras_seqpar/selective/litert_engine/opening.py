@@ -1,6 +1,7 @@
 """Opens a .tflite file for a stream. Needs NumPy and an interpreter only."""
 
 import os
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -8,6 +9,7 @@ from keras_seqpar.mobile.runtime.inputs import encode, input_limits
 from keras_seqpar.mobile.runtime.interpreters import find_interpreter
 from keras_seqpar.selective.litert_engine.graph import Tensor, read_graph
 from keras_seqpar.selective.litert_engine.memory import check_memory
+from keras_seqpar.selective.litert_engine.pack import read_pack
 from keras_seqpar.selective.litert_engine.sessions import FileSessions
 from keras_seqpar.selective.network import Inputs, Network
 from keras_seqpar.selective.planning.engine import Engine
@@ -15,14 +17,32 @@ from keras_seqpar.selective.planning.plan import Plan
 from keras_seqpar.selective.planning.planner import make_plan
 
 
-def plan_file(path: str | os.PathLike, signature: str | None = None) -> Plan:
-    """How a file is computed on a stream; nothing is run.
+def plan_file(
+    path: str | os.PathLike,
+    signature: str | None = None,
+    categories: Sequence[str] | None = None,
+) -> Plan:
+    """How a file, or a branch pack, is computed on a stream; nothing is run.
+
+    Args:
+        path: a .tflite file, or the folder of a branch pack.
+        signature: of a file with several signatures, the one to run.
+        categories: of a branch pack, the categories to score.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: it is damaged, no network of images of one fixed size, or keeps a state of its
             own.
     """
+    if os.path.isdir(path):
+        if signature is not None:
+            raise ValueError(f"{os.fspath(path)!r} is a branch pack, which has no signatures.")
+        return make_plan(read_pack(path, categories))
+    if categories is not None:
+        raise ValueError(
+            f"{os.fspath(path)!r} is one file, which is computed as a whole; categories can be "
+            "chosen of a branch pack (keras_seqpar.mobile.pack)."
+        )
     return make_plan(read_graph(path, signature))
 
 
@@ -31,6 +51,7 @@ def open_file(
     *,
     num_threads: int = 1,
     signature: str | None = None,
+    categories: Sequence[str] | None = None,
     interpreter: str | None = None,
     memory_limit: int | None = None,
     who: str = "",
@@ -38,9 +59,10 @@ def open_file(
     """Opens a file; see `keras_seqpar.selective.stream` for the arguments.
 
     Args:
-        path: a .tflite file.
+        path: a .tflite file, or the folder of a branch pack.
         num_threads: number of CPU threads.
         signature: of a file with several signatures, the one to run.
+        categories: of a branch pack, the categories to score.
         interpreter: name of an interpreter.
         memory_limit: bytes that a stream may take, about.
         who: how messages call the network; by default the name of the file.
@@ -53,7 +75,7 @@ def open_file(
     """
     if isinstance(num_threads, bool) or not isinstance(num_threads, int) or num_threads < 1:
         raise ValueError(f"num_threads must be a whole number of 1 or more, got {num_threads!r}.")
-    plan = plan_file(path, signature)
+    plan = plan_file(path, signature, categories)
     may_load_file = check_memory(plan, memory_limit)
     name, make_interpreter = find_interpreter(interpreter)
     if not hasattr(make_interpreter, "resize_tensor_input"):

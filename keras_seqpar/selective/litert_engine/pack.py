@@ -31,7 +31,7 @@ class PackGraph(Graph):
     activation: str | None = None
     threshold: Threshold | None = None
 
-    def finish(self, outputs: Mapping[int, np.ndarray]) -> dict[str, np.ndarray]:
+    def named(self, outputs: Mapping[int, np.ndarray]) -> dict[str, np.ndarray]:
         """The scores `(1, categories)`, and whether the frame shows none of them.
 
         They equal those of `mobile.PackRunner` bit for bit.

@@ -4,7 +4,7 @@ import abc
 import contextlib
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -122,3 +122,11 @@ class Graph(abc.ABC):
     def refusing_damage(self) -> contextlib.AbstractContextManager[None]:
         """Turns errors of reading what is damaged into a `ValueError` that names the network."""
         return contextlib.nullcontext()
+
+    def named(self, outputs: Mapping[int, np.ndarray]) -> dict[str, np.ndarray]:
+        """What the network gives, by name.
+
+        Args:
+            outputs: number of an output -> its values.
+        """
+        return {name: outputs[i] for i, name in self.outputs.items()}
