@@ -67,6 +67,8 @@ def effect_of(graph: Tables, operation: Operation) -> Effect:
         return Barrier(UNKNOWN)
     if not all(graph.tensors[i].is_known for i in (operation.inputs[0], *operation.outputs)):
         return Barrier("its values are of a type that NumPy has not")
+    if name == "SHAPE":
+        return Barrier("it finds sizes while running; convert the network for a batch of 1")
     if name in _REDUCTIONS:
         return _reduction(graph, operation)
     if name == "RESHAPE":

@@ -18,6 +18,7 @@ from keras_seqpar.selective.planning.sessions import (
 )
 
 Maps = Mapping[int, np.ndarray]
+_NOWHERE = np.zeros(0, "uint8")
 Interpreters = Callable[[bytes], Any]  # makes an interpreter of the content of a file
 
 
@@ -209,7 +210,7 @@ class FileFullSession(FullSession):
         for i in self.plan.stored:
             tensor = tensors[i]
             try:
-                place = places[i]()
+                place = places[i]() if _is_static(self.plan) else _NOWHERE
                 address = _address(place) if place.nbytes == tensor.nbytes else 0
             except ValueError:  # it has no memory before it is computed
                 address = 0
@@ -230,6 +231,18 @@ class FileFullSession(FullSession):
             elif _address(stored) != _address(values):
                 stored[...] = values.reshape(stored.shape)
         return others
+
+
+def _is_static(plan: Plan) -> bool:
+    """Whether all sizes are known before anything runs; otherwise memory moves while running."""
+    graph = plan.graph
+    sizes = {
+        i
+        for x in graph.operations
+        for i in x.outputs
+        if graph.tensors[i].is_known and graph.tensors[i].dtype.name in ("int32", "int64")
+    }
+    return not any(sizes.intersection(x.inputs) for x in graph.operations)
 
 
 def _address(array: np.ndarray) -> int:
