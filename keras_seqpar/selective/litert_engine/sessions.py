@@ -98,8 +98,10 @@ class FileCropSession(CropSession):
     def _grows(self, session: Session) -> bool:
         """Whether the interpreter grows crops of any size, whatever size the file states."""
         _, _, *size = self.made((0, 0, 1, 1))
+        self._fit(session, self.run.grid)  # delegates take over what has the size of the file
         try:
             self._fit(session, (size[0], size[1]))
+            session.invoke()  # delegates find sizes only then
             return all(list(view().shape[1:3]) == size for view in session.outputs)
         except (RuntimeError, ValueError):
             return False
