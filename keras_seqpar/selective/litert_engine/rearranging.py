@@ -1,7 +1,8 @@
-"""Reads what networks with channels first write around their maps as operations on crops.
+"""Reads reshapes that only move values as operations that run on crops.
 
 Converters of PyTorch networks transpose the frame to channels last, and write a channel shuffle or
-a pixel shuffle as reshapes and transpositions, which no crop can run: their shapes are constants.
+a pixel shuffle as reshapes and transpositions; Keras repeats positions by reshapes and tiles. No
+crop can run these: their shapes are constants.
 """
 
 import dataclasses
@@ -16,9 +17,10 @@ from keras_seqpar.selective.litert_engine.tables import Operation, OperatorCode,
 
 SomeTables = TypeVar("SomeTables", bound=Tables)
 
-_MOVES = ("RESHAPE", "TRANSPOSE")
+_MOVES = ("RESHAPE", "TRANSPOSE", "TILE")
 _MOST_VALUES = 2**24  # of a map whose values are followed one by one
-_GATHER, _DEPTH_TO_SPACE = (36, 23), (5, 94)  # numbers of the operation and of its options
+# Numbers of operations and of their options.
+_GATHER, _DEPTH_TO_SPACE, _RESIZE = (36, 23), (5, 94), (97, 74)
 
 
 def rearranged(graph: SomeTables) -> SomeTables:
@@ -26,18 +28,19 @@ def rearranged(graph: SomeTables) -> SomeTables:
 
     A frame with channels first of which only transpositions are read becomes the transposed one.
     Chains of reshapes and transpositions that permute the channels of every position become
-    GATHER, those that make channels to positions as well become GATHER and DEPTH_TO_SPACE.
+    GATHER, those that make channels to positions as well become GATHER and DEPTH_TO_SPACE. Those
+    that repeat every position become RESIZE_NEAREST_NEIGHBOR.
     """
     maker = {i: x for x in graph.operations for i in x.outputs}
     new = _Rewriting(graph, _channels_last(graph))
     for operation in graph.operations:
         operation = new.renamed(operation)
         chains = _chains(graph, operation, maker) if len(operation.outputs) == 1 else ()
-        found = next((x for x in (_shuffle(graph, *chain) for chain in chains) if x), None)
+        found = next((x for x in (_meaning(graph, *chain) for chain in chains) if x), None)
         if found is None:
             new.operations.append(operation)
         else:
-            new.add_shuffle(*found, operation.outputs[0])
+            new.add(found, operation.outputs[0])
     return new.graph()
 
 
@@ -78,31 +81,65 @@ def _chains(
             yield i, operations
 
 
-def _shuffle(
-    graph: Tables, source: int, chain: list[Operation]
-) -> tuple[int, np.ndarray, int] | None:
-    """The map, the order of its channels, and the block of positions that they become."""
+@dataclasses.dataclass(frozen=True)
+class _Found:
+    """What a chain does to a map: it reorders channels and makes them to positions, or repeats.
+
+    Args:
+        source: number of the map.
+        order: of its channels.
+        block: rows and columns that the channels of a position become.
+        size: rows and columns of the map with every position repeated; `None` without.
+    """
+
+    source: int
+    order: np.ndarray
+    block: int = 1
+    size: tuple[int, int] | None = None
+
+
+def _meaning(graph: Tables, source: int, chain: list[Operation]) -> _Found | None:
+    """What a chain of operations does, if it is something that crops can do."""
     old = graph.tensors[source].shape
     new = graph.tensors[chain[-1].outputs[0]].shape
     index = np.arange(np.prod(old)).reshape(old)  # where each value is from
-    moved = index
-    for operation in chain:
-        order = _order(graph, operation)
-        if operation.name == "TRANSPOSE":
-            if order is None or sorted(order) != list(range(moved.ndim)):
-                return None
-            moved = moved.transpose(order)
-        else:
-            moved = moved.reshape(graph.tensors[operation.outputs[0]].shape)
-    block = new[1] // old[1] if old[1] else 0
+    moved = _moved(graph, index, chain)
+    if moved is None or not min(old) or moved.shape != new or old[0] != 1 or new[0] != 1:
+        return None
+    times = [n // m for n, m in zip(new, old, strict=True)]
+    if new == (1, old[1] * times[1], old[2] * times[2], old[3]):
+        repeated = index.repeat(times[1], 1).repeat(times[2], 2)
+        if new != old and np.array_equal(moved, repeated):
+            return _Found(source, np.arange(old[3]), size=new[1:3])
+    block = times[1]
     if block < 1 or new != (1, old[1] * block, old[2] * block, old[3] // block**2):
         return None
     blocks = moved.reshape(old[1], block, old[2], block, new[3]).transpose(0, 2, 1, 3, 4)
     channels = blocks.reshape(old)
     order = channels[0, 0, 0]  # the first position has the channels 0, 1, ...
-    if order.max(initial=0) >= old[3] or not np.array_equal(channels, index[..., order]):
+    if order.max() >= old[3] or not np.array_equal(channels, index[..., order]):
         return None
-    return source, order.astype("int32"), block
+    return _Found(source, order, block)
+
+
+def _moved(graph: Tables, values: np.ndarray, chain: list[Operation]) -> np.ndarray | None:
+    """What a chain makes of values."""
+    for operation in chain:
+        shape = graph.tensors[operation.outputs[0]].shape
+        if operation.name == "TRANSPOSE":
+            order = _order(graph, operation)
+            if order is None or sorted(order) != list(range(values.ndim)):
+                return None
+            values = values.transpose(order)
+        elif operation.name == "TILE":
+            times = graph.constant(operation, 1)
+            if times is None or np.prod(shape) > _MOST_VALUES:
+                return None
+            values = np.tile(values, tuple(times.tolist()))
+        elif np.prod(shape) != values.size:
+            return None
+        values = values.reshape(shape)
+    return values
 
 
 class _Rewriting(Generic[SomeTables]):
@@ -118,35 +155,40 @@ class _Rewriting(Generic[SomeTables]):
         inputs = tuple(self._names.get(i, i) for i in operation.inputs)
         return dataclasses.replace(operation, inputs=inputs)
 
-    def add_shuffle(self, source: int, order: np.ndarray, block: int, output: int) -> None:
-        """Adds operations that reorder channels, then make them to positions."""
-        source = self._names.get(source, source)
-        if not np.array_equal(order, np.arange(len(order))) or block == 1:
+    def add(self, found: _Found, output: int) -> None:
+        """Adds the operations that do what a chain does."""
+        source = self._names.get(found.source, found.source)
+        if found.size is not None:
+            options = {0: Scalar("<b", 0), 1: Scalar("<b", 0)}
+            inputs = source, self._integers(np.array(found.size))
+            self._append("RESIZE_NEAREST_NEIGHBOR", _RESIZE, options, inputs, output)
+            return
+        block, order = found.block, found.order
+        if block == 1 or not np.array_equal(order, np.arange(len(order))):
             made = output
             if block > 1:
-                made = self._add(dataclasses.replace(self._tensors[source], positions=None))
-            self._append(
-                "GATHER", _GATHER, {0: Scalar("<i", 3)}, (source, self._add_order(order)), made
-            )
+                made = self._tensor(dataclasses.replace(self._tensors[source], positions=None))
+            inputs = source, self._integers(order)
+            self._append("GATHER", _GATHER, {0: Scalar("<i", 3)}, inputs, made)
             source = made
         if block > 1:
             options = {0: Scalar("<i", block)}
             self._append("DEPTH_TO_SPACE", _DEPTH_TO_SPACE, options, (source,), output)
 
-    def _add_order(self, order: np.ndarray) -> int:
-        return self._add(
+    def _integers(self, values: np.ndarray) -> int:
+        return self._tensor(
             Tensor(
-                name="order of channels",
-                shape=order.shape,
+                name="constant of a stream",
+                shape=values.shape,
                 type=2,
-                data=memoryview(order.tobytes()),
+                data=memoryview(values.astype("int32").tobytes()),
                 scales=np.zeros(0, "float32"),
                 zeros=np.zeros(0, "int64"),
                 axis=0,
             )
         )
 
-    def _add(self, tensor: Tensor) -> int:
+    def _tensor(self, tensor: Tensor) -> int:
         self._tensors.append(tensor)
         return len(self._tensors) - 1
 
