@@ -61,7 +61,7 @@ ALL = (
         for threads in (1, 2)
     ),
 )
-VIDEOS = "--network=preset:imagenette_small --size=512"
+VIDEOS = ("", "--noise=8,14,20 --frames=120")
 
 args = flags.FLAGS
 with flag_group("Network"):
@@ -176,7 +176,8 @@ def measure_all() -> list[dict]:
     """Runs all tables of the documentation, each in a process of its own."""
     calls = [each.split() for each in ALL]
     if args.videos:
-        calls.append([*VIDEOS.split(), f"--videos={','.join(args.videos)}"])
+        videos = ["--network=preset:imagenette_small", f"--videos={','.join(args.videos)}"]
+        calls += [[*videos, *each.split()] for each in VIDEOS]
     found = []
     for call in calls:
         with tempfile.TemporaryDirectory() as folder:

@@ -37,6 +37,7 @@ from keras_seqpar.data.video import VideoStream, VideoWriter, open_video, parse_
 from keras_seqpar.plots.drawing import optional
 from keras_seqpar.plots.panels import COLUMNS, MODES, view_frames
 from keras_seqpar.presets.sources import load_source
+from keras_seqpar.selective.arguments import parse_extent
 from keras_seqpar.selective.detector import AUTO, COLORS, Detector
 from keras_seqpar.selective.rivals.viewing import Viewer, frame_size, make_viewer
 from keras_seqpar.utils.growing_file import GrowingCsv
@@ -85,18 +86,16 @@ with flag_group("Video"):
     flags.DEFINE_enum("color", "rgb", COLORS, "bgr: for a source with red and blue swapped.")
 
 
-def parse_number(name: str, text: str, *words: str) -> float | str:
-    """A number of 0 or more, or one of some words, from a flag.
+def parse_threshold(text: str) -> float | str:
+    """A number, or `"auto"`.
 
     Raises:
         ValueError: another text.
     """
-    if text in words:
-        return text
     try:
-        return float(text)
+        return AUTO if text == AUTO else float(text)
     except ValueError:
-        raise ValueError(f"--{name} must be a number or {words[0]}, got {text!r}.") from None
+        raise ValueError(f"--threshold must be a number or auto, got {text!r}.") from None
 
 
 def parse_boxes(name: str, texts: list[str]) -> list[list[int]] | None:
@@ -129,8 +128,6 @@ def parse_gains(texts: list[str]) -> dict[str, float]:
 
 def read_viewer(network: str | keras.Model, frame_shape: tuple[int, int, int]) -> Viewer:
     """The network with the stream that the flags describe."""
-    threshold = parse_number("threshold", args.threshold, AUTO)
-    margin = parse_number("margin", args.margin, "receptive_field")
     return make_viewer(
         network,
         frame_shape,
@@ -138,12 +135,16 @@ def read_viewer(network: str | keras.Model, frame_shape: tuple[int, int, int]) -
         gains=parse_gains(args.gains),
         num_threads=args.threads,
         detector=Detector(
-            threshold, args.luminance, args.dilate, args.drop_single, noise=args.noise
+            parse_threshold(args.threshold),
+            args.luminance,
+            args.dilate,
+            args.drop_single,
+            noise=args.noise,
         ),
         include=parse_boxes("include", args.include),
         exclude=parse_boxes("exclude", args.exclude),
         regions={
-            "margin": margin if isinstance(margin, str) else int(margin),
+            "margin": parse_extent("margin", args.margin),
             "min_region_pixels": args.min_region_pixels,
             "max_cost_share": args.max_cost_share,
             "refresh": args.refresh,

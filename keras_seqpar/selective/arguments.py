@@ -54,3 +54,20 @@ def check_regions(margin, min_region_pixels, max_cost_share, refresh, shape: Seq
     share = max_cost_share
     if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 < share <= 1:
         raise ValueError(f"max_cost_share must be a share above 0 and up to 1, got {share!r}.")
+
+
+def parse_extent(name: str, text: str) -> int | str:
+    """A number of pixels, or `"receptive_field"`, from a flag.
+
+    Args:
+        name: of the flag.
+        text: its value.
+
+    Raises:
+        ValueError: another text.
+    """
+    if text == RECEPTIVE_FIELD:
+        return text
+    if text.isdigit():
+        return int(text)
+    raise ValueError(f"--{name} must be a whole number or receptive_field, got {text!r}.")
