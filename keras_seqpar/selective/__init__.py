@@ -15,6 +15,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "change_maps.rules": ["spread"],
         "detector": ["Detector"],
         "litert_engine.export": ["export_stream"],
+        "regions.export": ["export_region_stream"],
         "regions.model_crops": ["open_sizes"],
         "regions.stream": ["RegionStream", "region_stream"],
         "reporting": ["Report", "RunReport", "report"],

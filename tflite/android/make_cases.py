@@ -21,7 +21,7 @@ from keras_seqpar import data, mobile
 
 sys.path.append(str(Path(__file__).parents[2]))  # the tests' writer of small files
 
-from stream_cases import streams
+from stream_cases import regions, streams
 
 PRESET = "imagenette_small"  # comes with the package: no data set, no download
 # Images and the squares that Pillow makes of them, for all languages.
@@ -50,9 +50,9 @@ def main() -> None:
         "files": files(folder, net, squares),
         "nested_files": nested_files(folder, small),
         "packs": packs(folder, net, squares, small),
-        "crops": crops(folder),
+        "streams": streams(folder, squares),
+        "regions": regions(folder),
     }
-    cases["streams"] = streams(folder, squares)
     signatures(folder)
     shutil.copy(SQUARES, folder)
     text = json.dumps(cases, indent=1)
@@ -213,85 +213,6 @@ def pack_case(folder: Path, images: np.ndarray, choices: list) -> dict:
             }
         )
     return {"folder": folder.name, "choices": found}
-
-
-def crops(folder: Path) -> dict:
-    """A small segmentation network with crops, and the results of Python's CropStream."""
-    keras.utils.set_random_seed(0)
-    shape, classes = (64, 80, 3), 4
-    made = mobile.convert_crops(
-        segmenter(classes),
-        folder / "crops.tflite",
-        [(44, 44), (44, 64), (64, 64)],
-        image_size=shape[:2],
-        labels=list("abcd"),
-    )
-    rng = np.random.default_rng(0)
-    frame, frames = rng.integers(0, 256, shape).astype("uint8"), []
-    for i in range(12):
-        frames.append(frame)
-        frame = frame.copy()
-        for _ in range(i % 3):
-            y, x = rng.integers(0, shape[0]), rng.integers(0, shape[1])
-            height, width = rng.integers(1, 12, 2)
-            frame[y : y + height, x : x + width] = rng.integers(0, 256, 3)
-    for box in ((10, 30, 40, 36), (20, 30, 40, 50)):  # needs two crops, then one large crop
-        frame = frame.copy()
-        frame[box[0] : box[2], box[1] : box[3]] = rng.integers(0, 256, 3)
-        frames.append(frame)
-    frames.append(rng.integers(0, 256, shape).astype("uint8"))  # everything changed
-    (folder / "frames.bin").write_bytes(np.stack(frames).tobytes())
-    dense = mobile.Runner(made.path)(np.stack(frames)).argmax(-1)
-    streams = []
-    for margin, threshold, refresh in ((None, 0, None), (3, 20, 5), (0, 60, None)):
-        stream = mobile.CropStream(
-            made.path,
-            margin="receptive_field" if margin is None else margin,
-            threshold=threshold,
-            refresh=refresh,
-            most=1.0,
-            calibrate=False,
-        )
-        results = [stream(x) for x in frames]
-        if not threshold:
-            assert all((x.output == y).all() for x, y in zip(results, dense, strict=True))
-            assert len({x.mode for x in results}) == 3
-            assert len({s for x in results for s in x.signatures}) == 4, "not all are used"
-        streams.append(
-            {
-                "margin": margin,
-                "threshold": threshold,
-                "refresh": refresh,
-                "results": [
-                    {
-                        "mode": x.mode,
-                        "signatures": x.signatures,
-                        "boxes": x.boxes,
-                        "shares": [x.changed, x.recomputed],
-                        "classes": x.output.ravel().tolist(),
-                    }
-                    for x in results
-                ],
-            }
-        )
-    return {
-        "file": made.path.name,
-        "frames": "frames.bin",
-        "values": frames[0].size,
-        "labels": list(stream.labels),
-        "streams": streams,
-    }
-
-
-def segmenter(classes: int) -> keras.Model:
-    """A small network from frames of any size to a map of half their resolution."""
-    layers = keras.layers
-    frame = keras.Input((None, None, 3))
-    x = layers.Rescaling(1 / 64, -2)(frame)
-    fine = layers.Conv2D(8, 3, strides=2, activation="relu")(layers.ZeroPadding2D(1)(x))
-    x = layers.Conv2D(8, 3, padding="same", activation="relu")(layers.MaxPooling2D(2)(fine))
-    x = layers.Add()([layers.UpSampling2D(2, interpolation="bilinear")(x), fine])
-    return keras.Model(frame, layers.Conv2D(classes, 1)(x), name="segmenter")
 
 
 if __name__ == "__main__":

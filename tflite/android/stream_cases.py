@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from keras_seqpar import mobile, selective
-from tests.selective.litert_engine.files import File, change, noise
+from tests.selective.litert_engine.files import Dense, File, change, noise
 from tests.selective.litert_engine.random_files import KINDS, random_file
 
 RANDOM = 15  # networks of random operations, of each kind
@@ -32,6 +32,39 @@ def streams(folder: Path, squares: np.ndarray) -> list[dict]:
     still[8:, 40:60, 30:44] = 255 - still[8:, 40:60, 30:44]
     found.append(case(path, still.astype("uint8"), threshold="auto"))
     return found
+
+
+def regions(folder: Path) -> list[dict]:
+    """Writes region streams, and the scores of whole frames."""
+    found, rng = [], np.random.default_rng(1)
+    for kind in KINDS:
+        path = segmenter(kind).save(folder / f"regions_{kind}.tflite")
+        made = selective.export_region_stream(
+            path, folder / f"{path.stem}.regions", [(44, 44), (44, 64), (64, 64)]
+        )
+        codes = [noise((64, 80, 3), kind, rng)]
+        for i in range(1, 14):
+            boxes, most = i % 3, (0.05, 0.05, 0.3)[i % 3]
+            codes.append(change(codes[-1], rng, boxes, most))
+        codes.append(noise((64, 80, 3), kind, rng))
+        dense = Dense(path)
+        (made / "outputs.bin").write_bytes(b"".join(dense(x)[0].tobytes() for x in codes))
+        frames = np.stack(codes).astype("float32")
+        if kind != "float32":
+            frames = np.float32(File.SCALE) * (frames - 3)
+        (made / "frames.bin").write_bytes(frames.tobytes())
+        found.append({"folder": made.name, "pixels": False, "kind": kind})
+    return found
+
+
+def segmenter(kind: str) -> File:
+    """A network to a map of half the frame's resolution."""
+    file = File((1, 64, 80, 3), kind)
+    fine = file.conv(file.frame, 8, stride=2, activation=1)
+    x = file.conv(file.pool(fine, "MAX_POOL_2D"), 8, activation=1)
+    x = file.both("ADD", file.resize(x, (32, 40)), fine)
+    file.outputs = [file.conv(x, 4, (1, 1))]
+    return file
 
 
 def random_networks(folder: Path, kind: str) -> list[Path]:

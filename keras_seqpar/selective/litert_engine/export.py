@@ -14,7 +14,7 @@ from keras_seqpar.mobile.runtime.labels import find_labels, read_labels
 from keras_seqpar.mobile.runtime.manifest import MANIFEST, part_file
 from keras_seqpar.mobile.runtime.reading import read_tflite
 from keras_seqpar.selective.litert_engine.content import of_crop_run, of_whole_run
-from keras_seqpar.selective.litert_engine.graph import read_graph
+from keras_seqpar.selective.litert_engine.graph import Graph, read_graph
 from keras_seqpar.selective.litert_engine.sessions import FileSessions
 from keras_seqpar.selective.planning.axes import Axis, Transposed, Window
 from keras_seqpar.selective.planning.plan import CropRun, Plan, Source, View, WholeRun
@@ -58,17 +58,34 @@ def export_stream(
     """
     path, folder = Path(path), Path(folder)
     plan = make_plan(read_graph(path, signature))
-    _check_ends(plan)
+    refuse_taken(folder)
+    writer = _Writer(plan)
+    config = {"format": FORMAT, **described(path, plan), **writer.steps()}
+    return writer.files.write(folder, config)
+
+
+def refuse_taken(folder: Path) -> None:
+    """Refuses a folder that has content.
+
+    Raises:
+        ValueError: it exists, and is not empty.
+    """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(f"{str(folder)!r} exists already. Name another folder, or delete it.")
+
+
+def described(path: Path, plan: Plan) -> dict[str, Any]:
+    """What manifests of streams say about a file.
+
+    Raises:
+        ValueError: apps cannot read its inputs or outputs, or its labels do not fit.
+    """
+    _check_ends(plan)
     contents = read_tflite(path)
-    several = len(contents.signatures) > 1
-    key = plan.graph.signature
-    inside = contents.signatures.get(key) if several and key is not None else contents.labels
+    several, key = len(contents.signatures) > 1, plan.graph.signature
+    inside = contents.signatures.get(key) if several else contents.labels
     gains = contents.files.get(f"{key}.{GAINS}" if several else GAINS)
-    writer = _Writer(plan)
-    config = {
-        "format": FORMAT,
+    return {
         "version": VERSION,
         "network": path.name,
         "sha256": plan.graph.sha256,
@@ -76,13 +93,7 @@ def export_stream(
         "labels": find_labels(path, _scores(plan), inside, several),
         "gain_labels": gains and read_labels(gains, f"{GAINS} of {path.name}"),
         "macs": plan.macs,
-        **writer.steps(),
     }
-    with new_folder(folder) as work:
-        for name, content in writer.files.items():
-            write_file(work / name, content)
-        write_file(work / MANIFEST, json.dumps(config, ensure_ascii=False) + "\n")
-    return folder
 
 
 def _check_ends(plan: Plan) -> None:
@@ -103,16 +114,59 @@ def _scores(plan: Plan) -> int:
     return (1, *plan.graph.tensors[scores].shape)[-1]
 
 
+class Folder:
+    """The files of a stream, before they are written.
+
+    Args:
+        graph: whose tensors the manifest describes.
+    """
+
+    def __init__(self, graph: Graph):
+        self.graph = graph
+        self._contents: dict[str, bytes] = {}
+
+    def add(self, name: str, content: bytes) -> dict[str, Any]:
+        """Adds a file; returns what the manifest says about it."""
+        sha256 = hashlib.sha256(content).hexdigest()
+        file = part_file(name, sha256)
+        self._contents[file] = content
+        return {"file": file, "bytes": len(content), "sha256": sha256}
+
+    def tensor(self, i: int) -> dict[str, Any]:
+        """What the manifest says about a tensor."""
+        tensor = self.graph.tensors[i]
+        found = {
+            "name": tensor.name,
+            "shape": tensor.map_shape,
+            "dtype": tensor.dtype.name,
+            "scale": float(tensor.scales[0]) if len(tensor.scales) else 0.0,
+            "zero_point": tensor.zero,
+        }
+        if tensor.data is not None:
+            values = _little(tensor.values())
+            found["shape"] = (1,) * (4 - len(tensor.map_shape)) + tuple(tensor.map_shape)
+            found["data"] = base64.b64encode(values).decode()
+        return found
+
+    def write(self, folder: Path, config: dict[str, Any]) -> Path:
+        """Writes all files and the manifest, or nothing."""
+        with new_folder(folder) as work:
+            for name, content in self._contents.items():
+                write_file(work / name, content)
+            write_file(work / MANIFEST, json.dumps(config, ensure_ascii=False) + "\n")
+        return folder
+
+
 class _Writer:
-    """The files of a plan, and what the manifest says about them.
+    """What the manifest says about a plan.
 
     Attributes:
-        files: name -> content.
+        files: of the runs.
     """
 
     def __init__(self, plan: Plan):
         self.plan = plan
-        self.files: dict[str, bytes] = {}
+        self.files = Folder(plan.graph)
         self._tensors: dict[int, int] = {}  # number in the graph -> number in the manifest
 
     def steps(self) -> dict[str, Any]:
@@ -126,7 +180,7 @@ class _Writer:
             "dense": plan.dense and self._whole("dense", plan.dense),
             "outputs": {name: self._number(i) for i, name in plan.graph.outputs.items()},
         }
-        return {**found, "tensors": [self._tensor(i) for i in self._tensors]}
+        return {**found, "tensors": [self.files.tensor(i) for i in self._tensors]}
 
     def _step(self, number: int, step: CropRun | WholeRun | View) -> dict[str, Any]:
         name = f"run_{number:02d}"
@@ -145,7 +199,7 @@ class _Writer:
         session = FileSessions(lambda content: None).crops(self.plan, run)  # for its costs only
         kind = {"kind": "copy"}
         if not run.copies:
-            kind = {"kind": "crop", **self._file(name, of_crop_run(self.plan, run))}
+            kind = {"kind": "crop", **self.files.add(name, of_crop_run(self.plan, run))}
         return {
             **kind,
             "sources": [self._source(x) for x in run.sources],
@@ -174,35 +228,14 @@ class _Writer:
     def _whole(self, name: str, run: WholeRun) -> dict[str, Any]:
         return {
             "kind": "whole",
-            **self._file(name, of_whole_run(self.plan, run)),
+            **self.files.add(name, of_whole_run(self.plan, run)),
             "inputs": [self._number(i) for i in run.inputs],
             "outputs": [self._number(i) for i in run.outputs],
             "macs": run.macs,
         }
 
-    def _file(self, name: str, content: bytes) -> dict[str, Any]:
-        sha256 = hashlib.sha256(content).hexdigest()
-        file = part_file(name, sha256)
-        self.files[file] = content
-        return {"file": file, "bytes": len(content), "sha256": sha256}
-
     def _number(self, i: int) -> int:
         return self._tensors.setdefault(i, len(self._tensors))
-
-    def _tensor(self, i: int) -> dict[str, Any]:
-        tensor = self.plan.graph.tensors[i]
-        found = {
-            "name": tensor.name,
-            "shape": tensor.map_shape,
-            "dtype": tensor.dtype.name,
-            "scale": float(tensor.scales[0]) if len(tensor.scales) else 0.0,
-            "zero_point": tensor.zero,
-        }
-        if tensor.data is not None:
-            values = _little(tensor.values())
-            found["shape"] = (1,) * (4 - len(tensor.map_shape)) + tuple(tensor.map_shape)
-            found["data"] = base64.b64encode(values).decode()
-        return found
 
 
 def _axes(reader: Source | WholeRun | View) -> dict[str, Any]:

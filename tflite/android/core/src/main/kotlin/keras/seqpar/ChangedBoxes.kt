@@ -11,22 +11,22 @@ internal fun cover(changed: BooleanArray, width: Int): List<Box> {
     val boxes = ArrayList<Box>()
     split(changed, width, Box(0, 0, changed.size / width, width), SPLITS, boxes)
     if (boxes.size <= MOST_BOXES) return boxes
-    return mergeByCost(boxes, MOST_BOXES) { height, across -> height.toDouble() * across + 1 }
+    return mergeByCost(boxes, MOST_BOXES) { it.area + 1.0 }
 }
 
 /**
  * Joins boxes where one is cheaper than two.
  *
  * @param most number of boxes that may remain; by default any.
- * @param cost of a box, from its height and width.
+ * @param cost of a box.
  */
 internal fun mergeByCost(
     given: List<Box>,
     most: Int = Int.MAX_VALUE,
-    cost: (Int, Int) -> Double,
+    cost: (Box) -> Double,
 ): List<Box> {
     val boxes = given.distinct().toMutableList()
-    val costs = boxes.map { cost(it.height, it.width) }.toMutableList()
+    val costs = boxes.map(cost).toMutableList()
     while (boxes.size > 1) {
         val must = boxes.size > most
         var best = if (must) Double.POSITIVE_INFINITY else 0.0
@@ -34,7 +34,7 @@ internal fun mergeByCost(
         for (i in 1 until boxes.size) {
             for (j in 0 until i) {
                 val one = boxes[i].union(boxes[j])
-                val more = cost(one.height, one.width) - costs[i] - costs[j]
+                val more = cost(one) - costs[i] - costs[j]
                 if (more < best || (more == best && !must && pair == null && more <= 0)) {
                     best = more
                     pair = Triple(i, j, one)
@@ -47,7 +47,7 @@ internal fun mergeByCost(
             costs.removeAt(place)
         }
         boxes.add(one)
-        costs.add(cost(one.height, one.width))
+        costs.add(cost(one))
     }
     return boxes
 }

@@ -10,7 +10,7 @@ data class Box(val top: Int, val left: Int, val bottom: Int, val right: Int) {
 /**
  * Which inputs the outputs read, along the rows or the columns of a frame.
  *
- * Counterpart of `Axis` in keras_seqpar. With `scale = numerator / denominator`, output `i` reads
+ * Counterpart of `CropAxis` in keras_seqpar. With `scale = numerator / denominator`, output `i` reads
  * inputs from `i * scale - before` to `i * scale + after` only.
  *
  * @property size number of inputs.
@@ -64,10 +64,13 @@ internal data class Axis(
         fun read(config: JsonObject): Axis {
             val (numerator, denominator) = config.numbers("scale").map { it.toInt() }
             fun int(key: String) = config.integer(key).toInt()
-            return Axis(
+            val axis = Axis(
                 int("size"), int("outputs"), int("stride"), numerator, denominator,
                 int("before"), int("after"),
             )
+            require(minOf(axis.size, axis.outputs, axis.stride) > 0) { "an axis is $axis" }
+            require(minOf(numerator, denominator) > 0) { "an axis is $axis" }
+            return axis
         }
     }
 }
@@ -78,26 +81,21 @@ internal data class Axis(
  * @property changed box around the changed pixels that the crop is computed for.
  * @property box part of the frame that goes through the network.
  */
-internal class Crop(val changed: Box, val box: Box) {
-    val signature: String get() = "crop_${box.height}x${box.width}"
-}
+internal class Crop(val changed: Box, val box: Box)
 
-/** The size of a signature's crops; [price] is the cost of one, in pixels of a whole frame. */
-internal class CropSize(val height: Int, val width: Int, var price: Double)
+/** A size of crops; [price] is the cost of one, in pixels of a whole frame. */
+internal class CropSize(val height: Int, val width: Int, val price: Double)
 
 /**
- * Chooses crops of fixed sizes for changes: counterpart of `FixedPlanner` in keras_seqpar.
+ * Chooses crops of fixed sizes for changes.
  *
- * @property rows rows of the frame, with the context that crops must have.
- * @property cols columns of the frame, with the context that crops must have.
- * @property reachRows rows, with the distance at which a change affects outputs.
- * @property reachCols columns, with the distance at which a change affects outputs.
+ * @property rows rows of the frame; their receptive field is the distance at which a change affects
+ *   outputs, and the context that crops must have.
+ * @property cols columns of the frame, likewise.
  */
 internal class CropPlanner(
     val rows: Axis,
     val cols: Axis,
-    private val reachRows: Axis,
-    private val reachCols: Axis,
     private val sizes: List<CropSize>,
 ) {
     private val framePrice = rows.size.toDouble() * cols.size
@@ -132,8 +130,8 @@ internal class CropPlanner(
      * @param saveCost also halve it, at most twice, if that costs less than one crop.
      */
     fun crops(box: Box, halvings: Int = HALVINGS, saveCost: Boolean = false): List<Crop>? {
-        val down = needed(rows, reachRows, box.top, box.bottom - 1)
-        val across = needed(cols, reachCols, box.left, box.right - 1)
+        val down = needed(rows, box.top, box.bottom - 1)
+        val across = needed(cols, box.left, box.right - 1)
         if (down.isEmpty() || across.isEmpty()) return emptyList()
         val one = holding(box, down, across)?.let(::listOf)
         val moreHalvings = when {
@@ -182,8 +180,8 @@ internal class CropPlanner(
         sizes.first { it.height == height && it.width == width }
 
     /** The inputs for a change from [first] to [last], extended to multiples of the stride. */
-    private fun needed(axis: Axis, reach: Axis, first: Int, last: Int): IntRange {
-        val outputs = reach.affected(first, last)
+    private fun needed(axis: Axis, first: Int, last: Int): IntRange {
+        val outputs = axis.affected(first, last)
         if (outputs.isEmpty()) return IntRange.EMPTY
         val inputs = axis.needed(outputs)
         val end = ceilDiv(inputs.last + 1, axis.stride) * axis.stride

@@ -2,258 +2,236 @@ package keras.seqpar
 
 import java.io.File
 import java.io.FileNotFoundException
-import kotlin.math.abs
 
 /**
- * The result for one frame.
+ * Segments the frames of a camera, computing only crops of fixed sizes around the changes.
  *
- * @property classes one class index per position of the output, row by row.
- * @property mode `full` if the whole frame was computed, `regions` if crops were, `cached` if
- *   nothing was.
- * @property changed share of the pixels that changed; 1 if frames were not compared.
- * @property recomputed pixels of all crops divided by the pixels of the frame.
- * @property signatures the signatures that were run, in order.
- * @property boxes the boxes of the crops.
- * @property milliseconds the time for the frame.
- */
-class CropResult(
-    val classes: IntArray,
-    val mode: String,
-    val changed: Double,
-    val recomputed: Double,
-    val signatures: List<String>,
-    val boxes: List<Box>,
-    val milliseconds: Double,
-)
-
-/**
- * Segments the frames of a stream, computing only crops around the changes.
+ * With [margin] `null` and a threshold of 0 the scores are those of a run of the whole frame: bit
+ * for bit in int8, to rounding in float32. A margin in pixels is faster and not exact. [Stream] is
+ * always exact. Counterpart of keras_seqpar.selective.region_stream. Not thread-safe.
  *
- * Counterpart of keras_seqpar.mobile.CropStream. Not thread-safe.
- *
- *     CropStream(File("street.tflite"), engines, margin = 6, threshold = 24f).use { camera ->
- *         val result = camera.run(frame)
+ *     RegionStream(File("street.regions"), engines, Detector(24f), margin = 6).use { camera ->
+ *         val classes = camera.run(pixels).classes
  *     }
  *
- * Signatures are loaded when they are first needed.
+ * A file is checked and loaded when it is first needed.
  *
- * @param file a file from keras_seqpar.mobile.convert_crops.
+ * @param folder a folder from keras_seqpar.selective.export_region_stream
+ *   (`tflite/stream.py --crops`).
  * @param engines loads files; on Android, `LiteRtEngines`.
- * @param margin pixels of context around recomputed outputs; `null` for the receptive field. With
- *   the receptive field and threshold 0, a float file gives the classes of whole frames.
- * @param reach pixels around a change that are recomputed; `null` for the receptive field.
- * @param threshold a pixel counts as changed if a channel differs by more, in the frame's units.
- * @param least the smallest number of changed pixels of a region; smaller regions wait until they
- *   are larger.
- * @param most the whole frame is computed if crops cost more than this share of it.
+ * @param detector finds what changed.
+ * @param include changes are looked for only here; `null` for everywhere.
+ * @param exclude changes are not looked for here.
+ * @param margin pixels around a change that are renewed, and pixels of context around these;
+ *   `null` for the receptive field.
+ * @param minRegionPixels changed pixels that a region must have; smaller regions wait until they
+ *   grow.
+ * @param maxCostShare share of a whole frame's cost from which on the whole frame is computed.
  * @param refresh the whole frame is computed every `refresh` frames; `null` for never.
- * @param calibrate measure the time of every signature at the first frame. Otherwise the cost of a
- *   crop is its number of pixels.
  * @param threads number of CPU threads.
- * @throws FileNotFoundException there is no such file.
- * @throws IllegalArgumentException the file has no crops, no crop is large enough for one changed
- *   pixel, or an argument is out of range.
+ * @throws FileNotFoundException there is no such folder, or a file of it is missing.
+ * @throws IllegalArgumentException a file is damaged or of another stream, no crop is large enough
+ *   for one changed pixel, or an argument is out of range.
  */
-class CropStream(
-    private val file: File,
+class RegionStream private constructor(
+    private val plan: RegionPlan,
     private val engines: Engines,
-    margin: Int? = null,
-    reach: Int? = margin,
-    private val threshold: Float = 0f,
-    private val least: Int = 1,
-    private val most: Double = 0.7,
-    private val refresh: Int? = null,
-    private var calibrate: Boolean = true,
-    private val threads: Int = 1,
-) : AutoCloseable {
-    private val loaded = HashMap<String, LoadedFile>()
-    private val sizes: List<CropSize>
-    private val planner: CropPlanner
-    private var accepted: FloatArray? = null
-    private var output: IntArray? = null
+    detector: Detector,
+    include: List<Box>?,
+    exclude: List<Box>,
+    margin: Int?,
+    private val minRegionPixels: Int,
+    private val maxCostShare: Double,
+    private val refresh: Int?,
+    private val threads: Int,
+) : FrameStream(plan.network, plan.macs, detector, include, exclude) {
+    private val runs = HashMap<RegionFile, Run>()
+    private val planner = plan.planner(margin)
+    private val map = ByteArray(plan.output.bytes)
+    private var isComplete = false
     private var sinceFull = 0
 
-    /** Height, width and channels of frames. */
-    val frameShape: List<Int>
-
-    /** Height and width of the map of classes. */
-    val outputSize: List<Int>
-
-    /** One label per class, or `null`. */
-    val labels: List<String>?
+    constructor(
+        folder: File,
+        engines: Engines,
+        detector: Detector = Detector(),
+        include: List<Box>? = null,
+        exclude: List<Box> = emptyList(),
+        margin: Int? = null,
+        minRegionPixels: Int = 1,
+        maxCostShare: Double = 0.7,
+        refresh: Int? = null,
+        threads: Int = 1,
+    ) : this(
+        RegionPlan.read(folder), engines, detector, include, exclude, margin, minRegionPixels,
+        maxCostShare, refresh, checkedThreads(threads),
+    )
 
     init {
-        require((margin ?: 0) >= 0 && (reach ?: 0) >= 0 && least >= 1 && (refresh ?: 1) >= 1) {
-            "margin and reach must be 0 or more, least and refresh 1 or more, got $margin, " +
-                "$reach, $least, $refresh."
+        require((margin ?: 0) >= 0 && minRegionPixels >= 1 && (refresh ?: 1) >= 1) {
+            "margin must be 0 or more, minRegionPixels and refresh 1 or more, got $margin, " +
+                "$minRegionPixels, $refresh."
         }
-        require(most > 0 && most <= 1) { "most must be a share above 0 and up to 1, got $most." }
-        require(threshold.isFinite() && threshold >= 0) {
-            "threshold must be finite and 0 or more, got $threshold."
+        require(maxCostShare > 0 && maxCostShare <= 1) {
+            "maxCostShare must be above 0 and up to 1, got $maxCostShare."
         }
-        val contents = readTflite(file)
-        require("crops" in contents.about.keys) {
-            "${file.name} has no crops. Files of a network with crops of fixed sizes come from " +
-                "keras_seqpar.mobile.convert_crops."
-        }
-        val layout = contents.about.child("crops")
-        frameShape = layout.numbers("frame").map { it.toInt() }
-        labels = contents.labels
-        val barrier = layout.text("barrier")
-        require(barrier.isEmpty() || (margin != null && reach != null)) {
-            "No crop gives what a whole frame gives in ${file.name} ($barrier). Give margin and " +
-                "reach in pixels."
-        }
-        val rows = Axis.read(layout.child("rows"))
-        val cols = Axis.read(layout.child("cols"))
-        outputSize = listOf(rows.outputs, cols.outputs)
-        sizes = layout.list("sizes").map { size ->
-            val (height, width) = (size as List<*>).map { (it as Double).toInt() }
-            CropSize(height, width, height.toDouble() * width)
-        }
-        planner = CropPlanner(
-            rows.within(margin),
-            cols.within(margin),
-            rows.within(reach),
-            cols.within(reach),
-            sizes,
-        )
-        val (y, x) = Pair(rows.size / 2, cols.size / 2)
-        require(planner.crops(Box(y, x, y + 1, x + 1)) != null) {
-            "No crop of ${file.name} (${sizes.joinToString { "${it.height}x${it.width}" }}) holds " +
-                "even one changed pixel with margin $margin and reach $reach; the receptive " +
-                "field is ${rows.before} + ${rows.after} rows. Convert it with larger crops, or " +
-                "give a smaller margin and reach."
-        }
-        network(FULL)
+        run(plan.full)
     }
 
-    /**
-     * Segments the next frame.
-     *
-     * @param frame height * width * channels values, in the range of the network's input.
-     * @throws IllegalArgumentException the number of values is wrong, or some are not finite.
-     */
-    fun run(frame: FloatArray): CropResult {
-        val start = System.nanoTime()
-        require(frame.size == frameShape.fold(1, Int::times) && frame.all { it.isFinite() }) {
-            "Frames of ${file.name} are ${frameShape.joinToString("x")} finite values, got " +
-                "${frame.size}."
-        }
-        val due = refresh != null && sinceFull + 1 >= refresh
-        val before = accepted
-        val changed = if (output == null || before == null || due) null else changes(frame, before)
-        val crops = changed?.let { planner.plan(it, least, most) }
-        if (crops == null) computeFrame(frame) else computeCrops(frame, crops)
-        val distinct = crops.orEmpty().distinctCrops()
-        return CropResult(
-            output!!.copyOf(),
-            if (crops == null) "full" else if (crops.isEmpty()) "cached" else "regions",
-            if (changed == null) 1.0 else changed.count { it }.toDouble() / changed.size,
-            if (crops == null) 1.0 else distinct.sumOf { it.box.area }.toDouble() / pixels,
-            if (crops == null) listOf(FULL) else distinct.map { it.signature },
-            distinct.map { it.box },
-            (System.nanoTime() - start) / 1e6,
-        )
-    }
-
-    /** Forgets all frames: the next one is computed as a whole. */
-    fun reset() {
-        accepted = null
-        output = null
-        sinceFull = 0
-    }
+    /** Height and width of the map of classes. */
+    val outputSize: List<Int> get() = plan.output.shape.subList(1, 3)
 
     override fun close() {
-        loaded.values.forEach { it.close() }
-        loaded.clear()
+        runs.values.forEach { it.close() }
+        runs.clear()
     }
 
-    private val pixels: Int get() = frameShape[0] * frameShape[1]
-
-    private fun changes(frame: FloatArray, before: FloatArray): BooleanArray {
-        val channels = frameShape[2]
-        return BooleanArray(pixels) { pixel ->
-            val at = pixel * channels
-            (at until at + channels).any { abs(frame[it] - before[it]) > threshold }
-        }
+    override fun forget() {
+        isComplete = false
     }
 
-    private fun computeFrame(frame: FloatArray) {
-        val first = accepted == null
-        accepted = frame.copyOf()
-        sinceFull = 0
-        output = classes(FULL, frame)
-        if (first && calibrate) measure(frame)
-    }
+    override val keptBytes: Long get() = map.size.toLong()
 
-    private fun computeCrops(frame: FloatArray, crops: List<Crop>) {
-        val kept = accepted!!
-        val (_, width, channels) = frameShape
-        for (box in crops.map { it.changed }) {
-            for (y in box.top until box.bottom) {
-                val from = (y * width + box.left) * channels
-                frame.copyInto(kept, from, from, from + box.width * channels)
-            }
+    override val acceptsAll: Boolean get() = minRegionPixels == 1
+
+    override fun outputs() = mapOf(plan.network.scores to map.copyOf())
+
+    override fun compute(frame: Frame, changed: BooleanArray, gains: ByteArray): Computed {
+        val isDue = refresh != null && sinceFull + 1 >= refresh
+        val crops = if (!isComplete || isDue) {
+            null
+        } else {
+            planner.plan(changed, minRegionPixels, maxCostShare)
         }
-        val map = output!!
-        output = null // if a crop fails, the next frame is computed as a whole
-        for (crop in crops.distinctCrops()) {
-            val computed = classes(crop.signature, cut(kept, crop.box))
-            val (height, across) = network(crop.signature).output.shape.slice(1..2)
-            val (top, left) =
-                Pair(planner.rows.offset(crop.box.top), planner.cols.offset(crop.box.left))
-            val cols = planner.cols.known(crop.box.left, crop.box.right)
-            val last = minOf(cols.last, left + across - 1)
-            for (y in planner.rows.known(crop.box.top, crop.box.bottom)) {
-                if (y - top >= height || last < cols.first) break
-                val from = (y - top) * across - left
-                val to = y * outputSize[1] + cols.first
-                computed.copyInto(map, to, from + cols.first, from + last + 1)
-            }
+        if (crops != null && crops.isEmpty()) {
+            sinceFull++
+            return Computed("cached", emptyList(), 0, emptyMap())
         }
-        output = map
+        isComplete = false // if anything fails, the next frame is computed as a whole
+        if (crops == null) {
+            acceptAll(frame, changed)
+            val whole = Box(0, 0, size.height, size.width)
+            computeBox(whole, plan.full)
+            sinceFull = 0
+            isComplete = true
+            return Computed("dense", listOf(whole), plan.macs, emptyMap())
+        }
+        accept(frame, crops.map { it.changed })
+        val boxes = crops.distinctCrops().map { it.box }
+        for (box in boxes) computeBox(box, plan.crop(box))
         sinceFull++
+        isComplete = true
+        val macs = plan.macs * boxes.sumOf { it.area.toLong() } / (size.height * size.width)
+        return Computed("boxes", boxes, macs, emptyMap())
     }
 
-    private fun cut(frame: FloatArray, box: Box): FloatArray {
-        val (_, width, channels) = frameShape
-        val crop = FloatArray(box.area * channels)
-        for (y in 0 until box.height) {
-            val from = ((box.top + y) * width + box.left) * channels
-            frame.copyInto(crop, y * box.width * channels, from, from + box.width * channels)
+    /** Computes a box, and takes over the part of its scores that are those of the whole frame. */
+    private fun computeBox(box: Box, file: RegionFile) {
+        val run = run(file)
+        val input = run.input(0)
+        encode(box) { _, row -> input.put(row) }
+        val scores = run.invoke()[0]
+        val (height, across) = file.output.shape.subList(1, 3)
+        val position = file.output.shape[3] * file.output.width
+        val (top, left) = Pair(planner.rows.offset(box.top), planner.cols.offset(box.left))
+        val cols = planner.cols.known(box.left, box.right)
+        val last = minOf(cols.last, left + across - 1) // with a narrow margin, it may exceed it
+        for (y in planner.rows.known(box.top, box.bottom)) {
+            if (y - top >= height || last < cols.first) break
+            scores.position(((y - top) * across + cols.first - left) * position)
+            val to = (y * outputSize[1] + cols.first) * position
+            scores.get(map, to, (last - cols.first + 1) * position)
         }
-        return crop
     }
 
-    /** The best class of every position; with a single class, 1 if its score exceeds 0.5. */
-    private fun classes(signature: String, values: FloatArray): IntArray {
-        val network = network(signature)
-        network.set(values)
-        network.run()
-        return bestClasses(network.scores, network.output.shape.last())
+    private fun run(file: RegionFile): Run = runs.getOrPut(file) {
+        Run(plan.checked(file), engines, threads, listOf(file.input), listOf(file.output))
     }
+}
 
-    private fun network(signature: String): LoadedFile =
-        loaded.getOrPut(signature) { load(file, engines, threads, signature) }
+/** A network for frames or crops of one size. */
+internal class RegionFile(val file: RunFile, val input: Tensor, val output: Tensor)
 
-    /** Measures the cost of all signatures: the fastest of a few runs, in pixels of a frame. */
-    private fun measure(frame: FloatArray) {
-        fun fastest(signature: String, values: FloatArray): Double = List(RUNS) {
-            val start = System.nanoTime()
-            classes(signature, values)
-            (System.nanoTime() - start).toDouble()
-        }.min()
-        val pixel = fastest(FULL, frame) / pixels
-        for (size in sizes) {
-            val values = cut(frame, Box(0, 0, size.height, size.width))
-            size.price = fastest("crop_${size.height}x${size.width}", values) / pixel
+/** The `manifest.json` that keras_seqpar.selective.export_region_stream writes. */
+internal class RegionPlan(private val path: File, config: JsonObject) {
+    private val rows = Axis.read(config.child("rows"))
+    private val cols = Axis.read(config.child("cols"))
+    private val barrier = config.text("barrier")
+    private val crops: List<RegionFile>
+    val output: Tensor
+    val network: StreamNetwork
+    val macs: Long = config.integer("macs")
+    val full: RegionFile
+
+    init {
+        val input = tensorOf(config.child("input"))
+        output = tensorOf(config.child("output"))
+        network = StreamNetwork(
+            config.text("network"), config.child("about"), config.textsOrNull("labels"),
+            input, null, mapOf(config.text("output_name") to output),
+        )
+        fun file(config: JsonObject): RegionFile {
+            fun sized(tensor: Tensor, key: String): Tensor {
+                val (height, width) = config.numbers(key).map { it.toInt() }
+                require(height > 0 && width > 0) { "$key is $height x $width" }
+                return tensor.copy(shape = listOf(1, height, width, tensor.shape[3]))
+            }
+            return RegionFile(runFileOf(config), sized(input, "size"), sized(output, "output_size"))
         }
-        calibrate = false
+        for (tensor in listOf(input, output)) {
+            require(tensor.shape.size == 4 && tensor.dtype in ENDS) { "there is no map in $tensor" }
+        }
+        full = file(config.child("full"))
+        crops = config.list("crops").map {
+            file(it as? JsonObject ?: throw IllegalArgumentException("a crop is $it"))
+        }
+        require(full.input == input && full.output == output) { "the full frame is ${full.input}" }
+        require(listOf(rows.size, cols.size) == input.shape.subList(1, 3)) { "rows are $rows" }
+        require(listOf(rows.outputs, cols.outputs) == output.shape.subList(1, 3)) { "rows are $rows" }
+        for (crop in crops) {
+            require(crop.input.shape[1] <= rows.size && crop.input.shape[2] <= cols.size) {
+                "a crop is ${crop.input}"
+            }
+        }
     }
 
-    private companion object {
-        const val FULL = "full"
-        const val RUNS = 3
+    fun crop(box: Box): RegionFile =
+        crops.first { it.input.shape.subList(1, 3) == listOf(box.height, box.width) }
+
+    /** What chooses crops; [margin] is `null` for the receptive field. */
+    fun planner(margin: Int?): CropPlanner {
+        require(barrier.isEmpty() || margin != null) {
+            "No crop gives what a whole frame gives in ${network.name} ($barrier). Give a margin " +
+                "in pixels."
+        }
+        val start = START_SHARE * rows.size * cols.size
+        val sizes = crops.map { crop ->
+            val (height, width) = crop.input.shape.subList(1, 3)
+            CropSize(height, width, start + height.toDouble() * width)
+        }
+        val planner = CropPlanner(rows.within(margin), cols.within(margin), sizes)
+        val (y, x) = Pair(rows.size / 2, cols.size / 2)
+        require(planner.crops(Box(y, x, y + 1, x + 1)) != null) {
+            "No crop of ${network.name} (${sizes.joinToString { "${it.height}x${it.width}" }}) " +
+                "holds even one changed pixel with margin $margin; the receptive field is " +
+                "${rows.before} + ${rows.after} rows. Export it with larger crops, or give a " +
+                "smaller margin."
+        }
+        return planner
+    }
+
+    /** Checks that a file is the one in the manifest, and returns it. */
+    fun checked(region: RegionFile): File =
+        checkFile(path.parentFile, region.file, "region stream")
+
+    companion object {
+        private const val START_SHARE = 0.01 // of a frame: what starting a crop costs
+
+        /** Reads and checks the manifest of a region stream; throws as [StreamPlan.read]. */
+        fun read(folder: File): RegionPlan {
+            val path = File(folder, Manifest.FILE)
+            val config = readManifest(path, "keras_seqpar region stream", 1.0, "region stream")
+            return refusingDamage(path) { RegionPlan(path, config) }
+        }
     }
 }

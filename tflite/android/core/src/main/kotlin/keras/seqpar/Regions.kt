@@ -3,7 +3,7 @@ package keras.seqpar
 /**
  * Finds boxes around the changed pixels, and joins boxes where that costs less.
  *
- * Counterpart of `merged_boxes` in keras_seqpar.
+ * Counterpart of keras_seqpar.selective.regions.crops.
  *
  * @param changed one value per pixel, row by row, [width] values per row.
  * @param least the smallest number of changed pixels of a region.
@@ -22,7 +22,7 @@ internal fun mergedBoxes(
         boxes = findBoxes(changed, width, cell, least)
     }
     val known = HashMap<Box, Double>()
-    return mergeBoxes(boxes) { box -> known.getOrPut(box) { price(box) } }
+    return mergeByCost(boxes) { box -> known.getOrPut(box) { price(box) } }
 }
 
 /**
@@ -83,32 +83,6 @@ private fun boundingBox(changed: BooleanArray, width: Int, box: Box): Box {
     }
     return Box(rows.first(), cols.first(), rows.last() + 1, cols.last() + 1)
 }
-
-/** Joins two boxes as long as one box around both costs no more than both. */
-internal fun mergeBoxes(given: List<Box>, price: (Box) -> Double): List<Box> {
-    var boxes = given
-    while (boxes.size > 1) {
-        var best: Triple<Int, Int, Box>? = null
-        var most = 0.0
-        for (i in boxes.indices) {
-            for (j in i + 1 until boxes.size) {
-                val both = price(boxes[i]) + price(boxes[j])
-                val around = around(boxes[i], boxes[j])
-                if (around.area <= both - most && both - price(around) >= most) {
-                    best = Triple(i, j, around)
-                    most = both - price(around)
-                }
-            }
-        }
-        val (i, j, around) = best ?: break
-        boxes = boxes.filterIndexed { k, _ -> k != i && k != j } + around
-    }
-    return boxes
-}
-
-private fun around(a: Box, b: Box) = Box(
-    minOf(a.top, b.top), minOf(a.left, b.left), maxOf(a.bottom, b.bottom), maxOf(a.right, b.right),
-)
 
 private const val CELL = 8 // pixels; changes in neighboring cells are one region
 private const val MAX_BOXES = 48 // boxes; if there are more, larger cells join them first

@@ -1,5 +1,6 @@
 package keras.seqpar
 
+import java.io.File
 import java.nio.ByteBuffer
 
 /**
@@ -92,18 +93,18 @@ internal class StreamEngine(
                             reached(box, source.rows, source.cols, step.height, step.width)
                         }
                     }.filter { it.height > 0 && it.width > 0 },
-                ) { height, width -> cost(step, height, width) }
+                ) { cost(step, it) }
                 is WholeStep -> {
                     val (height, width) = plan.tensors[step.outputs[0]].shape.subList(1, 3)
                     val all = step.inputs.flatMap { changed[it].orEmpty() }
                         .map { reached(it, step.rows!!, step.cols!!, height, width) }
                         .filter { it.height > 0 && it.width > 0 }
-                    mergeByCost(all) { down, across -> down.toDouble() * across }
+                    mergeByCost(all) { it.area.toDouble() }
                 }
             }
             if (step is CropStep) {
                 macs += found.sumOf { step.macs * it.area }
-                cost += found.sumOf { cost(step, it.height, it.width) }
+                cost += found.sumOf { cost(step, it) }
             } else if (step is WholeStep && found.isNotEmpty()) {
                 macs += step.macs
                 cost += step.macs
@@ -198,8 +199,12 @@ internal class StreamEngine(
         return Box(down.first, across.first, down.last + 1, across.last + 1)
     }
 
-    private fun cost(step: CropStep, height: Int, width: Int): Double =
-        if (step in onlyWhole) step.cost(step.height, step.width) else step.cost(height, width)
+    private fun cost(step: CropStep, box: Box): Double =
+        if (step in onlyWhole) {
+            step.cost(step.height, step.width)
+        } else {
+            step.cost(box.height, box.width)
+        }
 
     /** Whether the interpreter grows crops of any size, whatever size the file states. */
     private fun grows(step: CropStep, run: Run): Boolean {
@@ -270,8 +275,8 @@ internal class StreamEngine(
 }
 
 /** A loaded file, and the buffers of its inputs. */
-private class Run(
-    file: java.io.File,
+internal class Run(
+    file: File,
     engines: Engines,
     threads: Int,
     takes: List<Tensor>,

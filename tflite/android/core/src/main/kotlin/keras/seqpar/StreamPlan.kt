@@ -167,7 +167,7 @@ internal class StreamPlan(private val path: File, config: JsonObject) {
     init {
         val listed = config.list("tensors").map { it as? JsonObject ?: damaged("a tensor is $it") }
         names = listed.map { it.text("name") }
-        tensors = listed.map(::tensor)
+        tensors = listed.map(::tensorOf)
         constants = listed.indices.filter { listed[it]["data"] != null }.associateWith { i ->
             Base64.getDecoder().decode(listed[i].text("data")).also {
                 require(it.size == tensors[i].bytes) { "${names[i]} has ${it.size} bytes" }
@@ -191,18 +191,8 @@ internal class StreamPlan(private val path: File, config: JsonObject) {
         outputs.mapValues { tensors[it.value] },
     )
 
-    private fun tensor(config: JsonObject): Tensor {
-        val shape = config.numbers("shape").map { whole(it.toInt(), it, 1) }
-        val dtype = config.text("dtype")
-        require(dtype in Tensor.WIDTHS) { "there is no dtype '$dtype'" }
-        val size = shape.fold(1L) { all, side -> minOf(all * side, MOST_VALUES) }
-        require(size < MOST_VALUES) { "a shape is $shape" }
-        val zeroPoint = config.integer("zero_point").toInt()
-        return Tensor(shape, dtype, config.number("scale"), zeroPoint)
-    }
-
     private fun step(config: JsonObject): Step = when (val kind = config.text("kind")) {
-        "crop" -> crop(config, file(config))
+        "crop" -> crop(config, runFileOf(config))
         "copy" -> crop(config, null)
         "whole" -> whole(config)
         "view" -> ViewStep(
@@ -213,7 +203,7 @@ internal class StreamPlan(private val path: File, config: JsonObject) {
     }
 
     private fun crop(config: JsonObject, file: RunFile?): CropStep {
-        val (height, width) = config.numbers("grid").map { whole(it.toInt(), it, 1) }
+        val (height, width) = config.numbers("grid").map { wholeOf(it, 1) }
         val sources = config.list("sources")
             .map { source(it as? JsonObject ?: damaged("a source is $it")) }
         val isFitting = if (file == null) {
@@ -232,7 +222,7 @@ internal class StreamPlan(private val path: File, config: JsonObject) {
     }
 
     private fun whole(config: JsonObject) = WholeStep(
-        file(config), numbers(config, "inputs"), numbers(config, "outputs"),
+        runFileOf(config), numbers(config, "inputs"), numbers(config, "outputs"),
         config.integer("macs"),
         (config["rows"] as? JsonObject)?.let(::reach),
         (config["cols"] as? JsonObject)?.let(::reach),
@@ -248,7 +238,7 @@ internal class StreamPlan(private val path: File, config: JsonObject) {
             "a stride is 0"
         }
         val (rank, first) = listOf("rank" to 1, "first_channel" to 0).map { (key, least) ->
-            whole(config.integer(key).toInt(), config.number(key), least)
+            wholeOf(config.number(key), least)
         }
         val isJoined = config["joined"] == true
         return Source(tensor, rows, cols, border?.toByteArray(), first, rank, isJoined)
@@ -257,11 +247,11 @@ internal class StreamPlan(private val path: File, config: JsonObject) {
     private fun reach(config: JsonObject): Reach {
         if ("low" !in config.keys) {
             val (extent, stride, before) = listOf("extent", "stride", "before").map { key ->
-                whole(config.integer(key).toInt(), config.number(key), 0)
+                wholeOf(config.number(key), 0)
             }
             require(extent > 0) { "a window has the extent $extent" }
             if ("after" !in config.keys) return Window(extent, stride, before)
-            val after = whole(config.integer("after").toInt(), config.number("after"), 0)
+            val after = wholeOf(config.number("after"), 0)
             require(stride > 0) { "a stride is 0" }
             return Transposed(extent, stride, before, after)
         }
@@ -270,14 +260,6 @@ internal class StreamPlan(private val path: File, config: JsonObject) {
         }
         require(low.size == high.size) { "${low.size} spans have ${high.size} ends" }
         return Spans(low, high)
-    }
-
-    private fun file(config: JsonObject): RunFile {
-        val (name, sha256) = Pair(config.text("file"), config.text("sha256").lowercase())
-        require(NAME.matches(name) && name.endsWith(".${sha256.take(12)}.tflite")) {
-            "a file is called '$name'" // also: it is in no other folder
-        }
-        return RunFile(name, config.integer("bytes"), sha256)
     }
 
     private fun numbered(config: JsonObject) =
@@ -289,11 +271,6 @@ internal class StreamPlan(private val path: File, config: JsonObject) {
     private fun number(found: Long): Int {
         require(found in tensors.indices) { "there is no tensor $found" }
         return found.toInt()
-    }
-
-    private fun whole(found: Int, given: Double, least: Int): Int {
-        require(found.toDouble() == given && found in least..MOST_SIDE) { "a size is $given" }
-        return found
     }
 
     private fun check() {
@@ -360,19 +337,11 @@ internal class StreamPlan(private val path: File, config: JsonObject) {
     }
 
     /** Checks that a file is the one in the manifest, and returns it. */
-    fun checked(run: RunFile): File =
-        checkFile(path.parentFile, run.name, run.bytes, run.sha256, "stream") {
-            "Copy the folder again."
-        }
+    fun checked(run: RunFile): File = checkFile(path.parentFile, run, "stream")
 
     companion object {
         private const val FORMAT = "keras_seqpar stream"
         private const val VERSION = 1.0
-        private const val MOST_VALUES = 1L shl 28
-        private const val MOST_SIDE = 1 shl 24
-        private val NAME = Regex("[a-z0-9_]+\\.[0-9a-f]{12}\\.tflite")
-        private val ENDS = listOf("float32", "uint8", "int8")
-
         /**
          * Reads and checks the manifest of a stream. The other files are not checked.
          *
@@ -382,19 +351,55 @@ internal class StreamPlan(private val path: File, config: JsonObject) {
         fun read(folder: File): StreamPlan {
             val path = File(folder, Manifest.FILE)
             val config = readManifest(path, FORMAT, VERSION, "stream")
-            try {
-                return StreamPlan(path, config)
-            } catch (error: IllegalArgumentException) {
-                throw IllegalArgumentException(
-                    "'$path' is damaged (${error.message}). Copy it again.",
-                    error,
-                )
-            }
+            return refusingDamage(path) { StreamPlan(path, config) }
         }
 
         private fun damaged(why: String): Nothing = throw IllegalArgumentException(why)
     }
 }
 
-private fun JsonObject.textsOrNull(key: String): List<String>? =
+internal fun JsonObject.textsOrNull(key: String): List<String>? =
     if (this[key] == null) null else texts(key)
+
+/** Reads a tensor of a manifest. */
+internal fun tensorOf(config: JsonObject): Tensor {
+    val shape = config.numbers("shape").map { wholeOf(it, 1) }
+    val dtype = config.text("dtype")
+    require(dtype in Tensor.WIDTHS) { "there is no dtype '$dtype'" }
+    val size = shape.fold(1L) { all, side -> minOf(all * side, MOST_VALUES) }
+    require(size < MOST_VALUES) { "a shape is $shape" }
+    val zeroPoint = config.integer("zero_point").toInt()
+    return Tensor(shape, dtype, config.number("scale"), zeroPoint)
+}
+
+/** Reads what a manifest says about a file. */
+internal fun runFileOf(config: JsonObject): RunFile {
+    val (name, sha256) = Pair(config.text("file"), config.text("sha256").lowercase())
+    require(NAME.matches(name) && name.endsWith(".${sha256.take(12)}.tflite")) {
+        "a file is called '$name'" // also: it is in no other folder
+    }
+    return RunFile(name, config.integer("bytes"), sha256)
+}
+
+/** Checks that the file in a folder is the one in the manifest, and returns its path. */
+internal fun checkFile(folder: File, run: RunFile, kind: String): File =
+    checkFile(folder, run.name, run.bytes, run.sha256, kind) { "Copy the folder again." }
+
+/** Calls a block that reads a manifest; its errors name the manifest. */
+internal fun <T> refusingDamage(path: File, block: () -> T): T =
+    try {
+        block()
+    } catch (error: IllegalArgumentException) {
+        throw IllegalArgumentException("'$path' is damaged (${error.message}). Copy it again.", error)
+    }
+
+private fun wholeOf(given: Double, least: Int): Int {
+    require(given % 1 == 0.0 && given >= least && given <= MOST_SIDE) { "a size is $given" }
+    return given.toInt()
+}
+
+/** The types of inputs and outputs. */
+internal val ENDS = listOf("float32", "uint8", "int8")
+private const val MOST_VALUES = 1L shl 28
+private const val MOST_SIDE = 1 shl 24
+private val NAME = Regex("[a-z0-9_]+\\.[0-9a-f]{12}\\.tflite")

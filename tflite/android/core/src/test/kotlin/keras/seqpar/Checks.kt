@@ -54,3 +54,8 @@ inline fun <reified T : Throwable> assertFails(vararg parts: String, block: () -
         }
     }
 }
+
+fun assertBytes(wanted: ByteArray, found: ByteArray, what: String) {
+    assertEquals(wanted.size, found.size, "bytes of $what")
+    assertEquals(0, wanted.indices.count { wanted[it] != found[it] }, "other bytes of $what")
+}

@@ -2,8 +2,6 @@ package keras.seqpar
 
 import java.io.File
 import java.io.FileNotFoundException
-import java.nio.ByteBuffer
-import java.nio.ByteOrder
 import keras.seqpar.Checks.check
 
 /** Tests streams: every output, stored map and box must be Python's, bit for bit. */
@@ -35,7 +33,7 @@ class StreamTests(private val python: PythonCases, private val engines: LiteRtLi
             Stream(folder(name), engines, detector, threads = threads).use { stream ->
                 val outputs = File(folder(name), "outputs.bin").readBytes()
                 var at = 0
-                val frames = frames(case, stream)
+                val frames = python.frames(case, stream)
                 case.objects("results").forEachIndexed { i, wanted ->
                     val result = frames[i](stream)
                     val stats = result.stats
@@ -73,28 +71,8 @@ class StreamTests(private val python: PythonCases, private val engines: LiteRtLi
         }
     }
 
-    /** The frames, as calls of a stream. */
-    private fun frames(case: JsonObject, stream: Stream): List<(Stream) -> Result> {
-        val bytes = File(folder(case.text("folder")), "frames.bin").readBytes()
-        val size = stream.frameShape.fold(1, Int::times)
-        if (case["pixels"] == true) {
-            return List(bytes.size / size) { i ->
-                { it.run(bytes.copyOfRange(i * size, (i + 1) * size)) }
-            }
-        }
-        val values = ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN).asFloatBuffer()
-        return List(values.limit() / size) { i ->
-            { it.run(FloatArray(size) { place -> values[i * size + place] }) }
-        }
-    }
-
     private fun boxes(stats: Stats) = stats.boxes.map { box ->
         listOf(box.top, box.left, box.bottom, box.right).map { it.toDouble() }
-    }
-
-    private fun assertBytes(wanted: ByteArray, found: ByteArray, what: String) {
-        assertEquals(wanted.size, found.size, "bytes of $what")
-        assertEquals(0, wanted.indices.count { wanted[it] != found[it] }, "other bytes of $what")
     }
 
     private fun testImages() {

@@ -1,6 +1,8 @@
 package keras.seqpar
 
 import java.io.File
+import java.nio.ByteBuffer
+import java.nio.ByteOrder
 import java.nio.file.Files
 import javax.imageio.ImageIO
 import keras.seqpar.Checks.check
@@ -16,8 +18,8 @@ fun main(arguments: Array<String>) {
     testImages(python)
     FileTests(python, engines).run()
     PackTests(python, engines).run()
-    CropTests(python, engines).run()
     StreamTests(python, engines).run()
+    RegionTests(python, engines).run()
     check("every file that was loaded is closed") { assertEquals(0, engines.open) }
     python.temporaries.deleteRecursively()
     python.report()
@@ -36,6 +38,21 @@ class PythonCases(val folder: File) {
     fun compare(name: String, wanted: List<Double>, found: FloatArray, bound: Double) {
         assertClose(wanted, found, bound)
         largest.merge(name, wanted.indices.maxOf { abs(wanted[it] - found[it]) }, ::maxOf)
+    }
+
+    /** The frames of a stream's folder, as calls of a stream. */
+    internal fun frames(case: JsonObject, stream: FrameStream): List<(FrameStream) -> Result> {
+        val bytes = File(File(folder, case.text("folder")), "frames.bin").readBytes()
+        val size = stream.frameShape.fold(1, Int::times)
+        if (case["pixels"] == true) {
+            return List(bytes.size / size) { i ->
+                { it.run(bytes.copyOfRange(i * size, (i + 1) * size)) }
+            }
+        }
+        val values = ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN).asFloatBuffer()
+        return List(values.limit() / size) { i ->
+            { it.run(FloatArray(size) { place -> values[i * size + place] }) }
+        }
     }
 
     fun report() = largest.forEach { (name, most) ->
