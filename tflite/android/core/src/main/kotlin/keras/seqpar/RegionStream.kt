@@ -187,7 +187,9 @@ internal class RegionPlan(private val path: File, config: JsonObject) {
         }
         require(full.input == input && full.output == output) { "the full frame is ${full.input}" }
         require(listOf(rows.size, cols.size) == input.shape.subList(1, 3)) { "rows are $rows" }
-        require(listOf(rows.outputs, cols.outputs) == output.shape.subList(1, 3)) { "rows are $rows" }
+        require(listOf(rows.outputs, cols.outputs) == output.shape.subList(1, 3)) {
+            "rows are $rows"
+        }
         for (crop in crops) {
             require(crop.input.shape[1] <= rows.size && crop.input.shape[2] <= cols.size) {
                 "a crop is ${crop.input}"

@@ -84,7 +84,8 @@ class Runner(
 
     override fun close() = loaded.close()
 
-    private val activation: String? = loaded.closeOnError { activationOf(file.name, it.contents.about) }
+    private val activation: String? =
+        loaded.closeOnError { activationOf(file.name, it.contents.about) }
 
     private fun answer(): Answer {
         loaded.run()

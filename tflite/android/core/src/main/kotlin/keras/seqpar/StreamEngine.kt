@@ -234,8 +234,9 @@ internal class StreamEngine(
                     border.copyInto(new, at)
                     continue
                 }
-                val (row, col) = Pair(rows[y].coerceIn(0, height - 1), cols[x].coerceIn(0, width - 1))
-                val start = (row * width + col) * from.positionBytes + source.firstChannel * from.width
+                val row = rows[y].coerceIn(0, height - 1)
+                val position = row * width + cols[x].coerceIn(0, width - 1)
+                val start = position * from.positionBytes + source.firstChannel * from.width
                 old.copyInto(new, at, start, start + bytes)
             }
         }

@@ -390,7 +390,8 @@ internal fun <T> refusingDamage(path: File, block: () -> T): T =
     try {
         block()
     } catch (error: IllegalArgumentException) {
-        throw IllegalArgumentException("'$path' is damaged (${error.message}). Copy it again.", error)
+        val why = "'$path' is damaged (${error.message}). Copy it again."
+        throw IllegalArgumentException(why, error)
     }
 
 private fun wholeOf(given: Double, least: Int): Int {
