@@ -304,7 +304,7 @@ class FrameStream(abc.ABC):
             output=output,
             stats=Stats(
                 mode=done.mode,
-                changed=0.0 if changed is None else np.count_nonzero(changed) / changed.size,
+                changed=0.0 if changed is None else float(np.count_nonzero(changed) / changed.size),
                 boxes=tuple(done.boxes),
                 macs=done.macs,
                 macs_dense=self._macs_dense,

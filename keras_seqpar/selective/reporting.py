@@ -46,7 +46,6 @@ class Report:
 
     Args:
         name: of the network.
-        signature: the signature that was read, or `None`.
         input_shape: `(height, width, channels)` of a frame.
         shares: shares of the frame's area that change, each as one square in the middle.
         bounds: for each share, the multiply-accumulates of a dense pass divided by those that a
@@ -61,7 +60,6 @@ class Report:
     """
 
     name: str
-    signature: str | None
     input_shape: tuple[int, ...]
     shares: tuple[float, ...]
     bounds: tuple[float, ...]
@@ -187,7 +185,6 @@ def _report(plan: Plan, name: str, shares: tuple[float, ...]) -> Report:
         )
     return Report(
         name=name,
-        signature=graph.signature,
         input_shape=shape,
         shares=shares,
         bounds=tuple(plan.macs / x.macs if x.macs else math.inf for x in work),
