@@ -1,118 +1,56 @@
-"""Stored maps in JAX: equal steps are compiled once per size class, and buffers are donated.
+"""Stored maps in JAX: arrays whose memory a compiled update takes over.
 
 The three files `*_maps.py` define the same functions, one file per backend.
 """
 
 import functools
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
+import keras
 import numpy as np
 
-COMPILES_EACH_SIZE = True  # whether a mode compiles again for every size of a change
+from keras_seqpar.selective.planning.boxes import Box
 
 
-def new(array):
-    """A buffer for a stored map, from an array."""
-    return jnp.array(array)
+def compiled(function: Callable, variables: Sequence) -> Callable:
+    """A function of lists of tensors, compiled for each of their sizes."""
+
+    @jax.jit
+    def stateless(values, *args):
+        with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
+            return function(*args)
+
+    return lambda *args: stateless([variable.value for variable in variables], *args)
 
 
-def numpy(buffer):
-    """A copy of a buffer as an array."""
-    return np.array(buffer)
+def rounded(count: int, most: int) -> int:
+    """The number of rows, or columns, to compute for `count` of them: every size is compiled."""
+    return min(1 << (count - 1).bit_length(), most)
 
 
-def wait(buffers) -> None:
-    """Waits until buffers are computed: JAX computes while Python goes on."""
-    jax.block_until_ready(buffers)
+def keep(values) -> jax.Array:
+    """A stored map."""
+    return jnp.array(values)
 
 
-def size_class(count: int, limit: int, kind: str) -> int:
-    """Rounds a number up to 1, 2, 3, 4, 6, 8, 12, 16, ..., since every size is compiled.
-
-    Args:
-        count: number of positions, tiles, rows or columns.
-        limit: the largest result.
-        kind: what is counted; all kinds are rounded in the same way.
-    """
-    size = 1
-    while size < count:
-        size = size * 3 // 2 if size > 1 and size & (size - 1) == 0 else -(-size * 4 // 3)
-    return min(size, limit)
+def write(map_: jax.Array, box: Box, values) -> jax.Array:
+    """A stored map with other values in a box; rows and columns are repeated up to a round size."""
+    rows, cols = (
+        np.minimum(first + np.arange(rounded(end - first, size)), end - 1)
+        for first, end, size in zip(box[:2], box[2:], map_.shape[1:3], strict=True)
+    )
+    if isinstance(values, np.ndarray):
+        values = values[:, rows - box[0]][:, :, cols - box[1]]
+    return _write(map_, rows, cols, values)
 
 
-def take(table, index):
-    """Gathers rows of a tensor."""
-    return jnp.take(table, index, axis=0, mode="clip")
+def update(map_: jax.Array, values) -> jax.Array:
+    """A stored map with other values everywhere."""
+    return jnp.reshape(values, map_.shape).astype(map_.dtype)
 
 
-def read(buffer, index, channels: int):
-    """Gathers rows of a buffer."""
-    return jnp.take(buffer, index, axis=0, mode="clip")
-
-
-def read_all(buffer, channels: int):
-    """All rows of a buffer: a copy, since the buffer is donated to a later step."""
-    return jnp.array(buffer)
-
-
-def write(buffer, index, rows):
-    """Scatters rows into a buffer and returns the buffer."""
-    return buffer.at[index].set(rows, mode="promise_in_bounds")
-
-
-def replace(buffer, rows):
-    """Replaces all rows of a buffer, border included, and returns the buffer."""
-    return buffer.at[:].set(rows)  # not just `rows`, so that the donated memory is reused
-
-
-class Runner:
-    """Computes the runs of an engine; each group of equal steps is compiled once per mode."""
-
-    def __init__(self, engine):
-        self._engine = engine
-        self._compiled = {}
-        self.traces = 0
-
-    def __call__(self, index, mode, regions, block, extras, buffers, limit):
-        """Computes a run; see `Engine.compute_steps`."""
-        block = None if block is None else jnp.asarray(block)
-        results, buffers = self._engine.compute_steps(
-            index, mode, regions, block, list(extras), buffers, limit, self._do
-        )
-        return [np.asarray(x) for x in results], buffers
-
-    def _do(self, index, mode, weights, where, sources, stores, limit):
-        index = index if index < 0 else self._engine.equal_steps[index]
-        if (index, mode) not in self._compiled:
-            self._compiled[index, mode] = jax.jit(
-                functools.partial(self._trace, index, mode), donate_argnums=3
-            )
-        return self._compiled[index, mode](weights, where, sources, stores, limit)
-
-    def _trace(self, *arguments):
-        self.traces += 1
-        return self._engine.do_step(*arguments)
-
-
-class DenseRunner:
-    """Runs a full network on images of any size, compiled for each size; see `DensePath`."""
-
-    def __init__(self, compute, channels: int):
-        self.traces = 0
-
-        def run(image):
-            self.traces += 1  # only when it is compiled
-            return compute(image)
-
-        self._run = jax.jit(run)
-
-    def __call__(self, image):
-        """Runs the network on an image `(1, height, width, channels)`."""
-        return np.asarray(self._run(jnp.asarray(image)))
-
-
-def upsample_bilinear(x, factors):
-    """Bilinear upsampling."""
-    size = x.shape[1] * factors[0], x.shape[2] * factors[1]
-    return jax.image.resize(x, (x.shape[0], *size, x.shape[3]), "bilinear")
+@functools.partial(jax.jit, donate_argnums=0)
+def _write(map_, rows, cols, values):
+    return map_.at[:, rows[:, None], cols].set(values.astype(map_.dtype))

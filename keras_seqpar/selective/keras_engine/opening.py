@@ -7,15 +7,26 @@ import tempfile
 from collections.abc import Iterator, Sequence
 
 import keras
+import numpy as np
 
 from keras_seqpar.mobile.export.converting import convert
 from keras_seqpar.mobile.runtime.interpreters import find_interpreter
+from keras_seqpar.networks.inputs import normalization_of
 from keras_seqpar.networks.parts import find_parts
+from keras_seqpar.selective.keras_engine.graph import Graph, check_model, read_model
+from keras_seqpar.selective.keras_engine.sessions import KerasSessions
 from keras_seqpar.selective.litert_engine.opening import open_file, plan_file
-from keras_seqpar.selective.network import Network
+from keras_seqpar.selective.network import Inputs, Network
+from keras_seqpar.selective.planning.engine import Engine
 from keras_seqpar.selective.planning.plan import Plan
+from keras_seqpar.selective.planning.planner import make_plan
 from keras_seqpar.surgery.unknowns import with_threshold
+from keras_seqpar.utils.pixels import PIXELS, Limits, limits_of
 from keras_seqpar.utils.progress import note
+
+# What pixels of 0 to 255 are divided by in a network's first layer: a standard deviation of them
+# (57 for ImageNet's), half of their range or all of it.
+_LEAST_DIVISOR, _MOST_DIVISOR = 30, 260
 
 
 def open_model(
@@ -34,7 +45,7 @@ def open_model(
         ValueError: it cannot be a stream, LiteRT is wanted but cannot run it, or it needs more
             memory than `memory_limit`.
     """
-    _check(model, input_shape)
+    check_model(model, input_shape)
     if engine != "keras":
         missing = _missing(interpreter)
         if not missing:
@@ -52,7 +63,20 @@ def open_model(
         if engine == "litert":
             raise ValueError(f"The model {model.name!r} cannot run on LiteRT: {missing}")
         note(f"{model.name!r} runs layer by layer on Keras, slower on CPUs than LiteRT: {missing}")
-    raise NotImplementedError("The Keras engine is being rebuilt.")
+    plan = make_plan(read_model(model, input_shape))
+    graph, tensors = plan.graph, plan.graph.tensors
+    return Network(
+        engine=Engine(plan, KerasSessions()),
+        inputs=Inputs(
+            who=graph.name,
+            shape=tensors[plan.frame].shape[1:],
+            extras={graph.inputs[i]: (tensors[i].shape, tensors[i].dtype) for i in plan.extras},
+            limits=_stated_limits(model, graph),
+        ),
+        fingerprint=graph.fingerprint,
+        encode=lambda values, i: values.astype(tensors[i].dtype),
+        runs_on=f"Keras {keras.version()} on {keras.config.backend()}",
+    )
 
 
 def plan_model(model: keras.Model, input_shape: Sequence[int] | None = None) -> Plan:
@@ -62,43 +86,11 @@ def plan_model(model: keras.Model, input_shape: Sequence[int] | None = None) -> 
         TypeError: it is no Keras model.
         ValueError: it cannot be a stream.
     """
-    _check(model, input_shape)
+    check_model(model, input_shape)
+    if _missing(None):
+        return make_plan(read_model(model, input_shape))
     with _converted(model, input_shape) as path:
         return plan_file(path)
-
-
-def _check(model, input_shape: Sequence[int] | None) -> None:
-    """Refuses what is no model of images of one size.
-
-    Raises:
-        TypeError: it is no Keras model.
-        ValueError: its inputs are not known, or sizes are open, or other than `input_shape`.
-    """
-    if not isinstance(model, keras.Model):
-        raise TypeError(
-            "A stream needs the path of a .tflite file or a keras.Model, got "
-            f"{type(model).__name__}. Read a .keras file with keras.models.load_model first."
-        )
-    try:
-        shapes = [tuple(x.shape[1:]) for x in model.inputs]
-    except (AttributeError, TypeError):  # a subclassed model, or one that is not built
-        shapes = []
-    if not shapes or len(shapes[0]) != 3:
-        raise ValueError(
-            f"The model {model.name!r} has inputs of the shapes {shapes}, but a stream needs a "
-            "functional model whose first input is an image, (height, width, channels)."
-        )
-    wanted = shapes[0] if input_shape is None else tuple(input_shape)
-    if None in wanted:
-        raise ValueError(
-            f"The model {model.name!r} takes images of any size, but a stream frames of one. Give "
-            "input_shape=(height, width, channels)."
-        )
-    if len(wanted) != 3 or any(x not in (None, y) for x, y in zip(shapes[0], wanted, strict=False)):
-        raise ValueError(
-            f"input_shape={input_shape} does not fit the model {model.name!r}, which takes images "
-            f"of the shape {shapes[0]}."
-        )
 
 
 class _NotConvertible(ValueError):
@@ -135,6 +127,30 @@ def _converted(model: keras.Model, input_shape: Sequence[int] | None) -> Iterato
         except ValueError as error:
             raise _NotConvertible(str(error)) from error
         yield path
+
+
+def _stated_limits(model: keras.Model, graph: Graph) -> Limits | None:
+    """The range of frames that a model states; `None` where nothing states it.
+
+    Networks of this package know how they were built. In other networks a first layer that brings
+    pixels into a small range says that they take pixels.
+    """
+    try:
+        parts = find_parts(model, allow_plain=True)
+    except ValueError:  # not of this package
+        return PIXELS if graph.operations and _takes_pixels(graph.operations[0].layer) else None
+    return limits_of(normalization_of(parts, model.inputs[0].shape[-1])[1])
+
+
+def _takes_pixels(first) -> bool:
+    """Whether the first layer of a model brings pixels of 0 to 255 into a small range."""
+    if isinstance(first, keras.layers.Rescaling):
+        divisor = 1 / np.maximum(np.abs(np.mean(keras.ops.convert_to_numpy(first.scale))), 1e-9)
+    elif isinstance(first, keras.layers.Normalization) and first.input_mean is not None:
+        divisor = np.sqrt(np.mean(first.input_variance))
+    else:
+        return False
+    return bool(_LEAST_DIVISOR < divisor < _MOST_DIVISOR)
 
 
 def _has_threshold(model: keras.Model) -> bool:

@@ -222,10 +222,7 @@ class Engine:
                     step.compute(box, self._maps, self._vectors)
             elif isinstance(step, WholeSession) and boxes:
                 for i, made in step.compute(self._maps):
-                    for box in boxes:
-                        top, left, bottom, right = box
-                        part = made[:, top:bottom, left:right]
-                        self._maps[i] = self.sessions.write(self._maps[i], box, part)
+                    self._maps[i] = self.sessions.update(self._maps[i], boxes, made)
         if work.dense and self._dense is not None:
             self._values = self._copies(self._dense, self._maps | self._vectors)
 

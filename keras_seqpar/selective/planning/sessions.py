@@ -151,8 +151,8 @@ class FullSession:
         for i, values in self._whole.compute({**maps, **vectors}):
             if i in maps:
                 shape = self.plan.graph.tensors[i].map_shape
-                box = 0, 0, shape[1], shape[2]
-                maps[i] = self._sessions.write(maps[i], box, values.reshape(shape))
+                boxes = [(0, 0, shape[1], shape[2])]
+                maps[i] = self._sessions.update(maps[i], boxes, values.reshape(shape))
             else:
                 others[i] = self._sessions.read(values).copy()
         return others
@@ -187,6 +187,12 @@ class Sessions(abc.ABC):
         """
         top, left, bottom, right = box
         map_[:, top:bottom, left:right] = values
+        return map_
+
+    def update(self, map_: Any, boxes: Sequence[Box], values: Any) -> Any:
+        """The same for a map that was computed as a whole, of which boxes changed."""
+        for top, left, bottom, right in boxes:
+            map_[:, top:bottom, left:right] = values[:, top:bottom, left:right]
         return map_
 
     def read(self, values: Any) -> np.ndarray:

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from keras_seqpar.networks.graph import build_model, one_at_a_time, replay
-from keras_seqpar.selective.change_maps.flattening import graph_of
+from keras_seqpar.selective.keras_engine.graph import graph_of
 from keras_seqpar.selective.regions.geometry import Geometry, live_operations
 
 Taken = TypeVar("Taken")

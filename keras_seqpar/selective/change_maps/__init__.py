@@ -1,1 +1,0 @@
-"""Change maps: which outputs of a network must be computed again when its input changed."""
