@@ -152,7 +152,7 @@ class FullSession:
             if i in maps:
                 shape = self.plan.graph.tensors[i].map_shape
                 boxes = [(0, 0, shape[1], shape[2])]
-                maps[i] = self._sessions.update(maps[i], boxes, values.reshape(shape))
+                maps[i] = self._sessions.update(maps[i], boxes, values)
             else:
                 others[i] = self._sessions.read(values).copy()
         return others
@@ -191,6 +191,7 @@ class Sessions(abc.ABC):
 
     def update(self, map_: Any, boxes: Sequence[Box], values: Any) -> Any:
         """The same for a map that was computed as a whole, of which boxes changed."""
+        values = values.reshape(map_.shape)
         for top, left, bottom, right in boxes:
             map_[:, top:bottom, left:right] = values[:, top:bottom, left:right]
         return map_
