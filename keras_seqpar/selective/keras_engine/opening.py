@@ -65,11 +65,12 @@ def open_model(
         note(f"{model.name!r} runs layer by layer on Keras, slower on CPUs than LiteRT: {missing}")
     plan = make_plan(read_model(model, input_shape))
     graph, tensors = plan.graph, plan.graph.tensors
+    _, height, width, channels = tensors[plan.frame].shape
     return Network(
         engine=Engine(plan, KerasSessions()),
         inputs=Inputs(
             who=graph.name,
-            shape=tensors[plan.frame].shape[1:],
+            shape=(height, width, channels),
             extras={graph.inputs[i]: (tensors[i].shape, tensors[i].dtype) for i in plan.extras},
             limits=_stated_limits(model, graph),
         ),

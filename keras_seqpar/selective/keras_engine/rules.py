@@ -11,13 +11,15 @@ from keras_seqpar.families.layers import GlobalResponseNorm, StochasticDepth, To
 from keras_seqpar.networks.graph import internal_class
 from keras_seqpar.networks.quantized import quantization_mode
 from keras_seqpar.selective.keras_engine.calls import LayerCall
-from keras_seqpar.selective.planning.axes import Window, joined, resized, transposed
+from keras_seqpar.selective.planning.axes import Transposed, Window, joined, resized
 from keras_seqpar.selective.planning.effects import (
     GLOBAL,
     UNKNOWN,
     Barrier,
+    Copied,
     Effect,
     Followed,
+    Grown,
     Pointwise,
     Windowed,
 )
@@ -197,7 +199,7 @@ def _crop(layer, old: Shape, new: Shape) -> Effect:
 def _upsample(layer, old: Shape, new: Shape) -> Effect:
     sizes = list(zip(old[1:3], new[1:3], strict=True))
     if layer.interpolation == "nearest":
-        return Followed(*(joined(*both) for both in sizes))
+        return Copied(*(joined(*both) for both in sizes))
     if layer.interpolation == "bilinear":
         return Followed(*(resized(*both, corners=False) for both in sizes))
     return Barrier(f"its interpolation is {layer.interpolation!r}")
@@ -209,11 +211,13 @@ def _transposed(layer, old: Shape, new: Shape) -> Effect:
     if set(layer.dilation_rate) != {1} or layer.output_padding is not None:
         return Barrier("it has a dilation or an output padding")
     axes = []
-    for size, extent, stride in zip(new[1:3], layer.kernel_size, layer.strides, strict=True):
+    for extent, stride in zip(layer.kernel_size, layer.strides, strict=True):
         # With "same" there are `stride` outputs per input; the smaller half is cut off first.
-        before = max(extent - stride, 0) // 2 if layer.padding == "same" else 0
-        axes.append(transposed(size, extent, stride, before))
-    return Followed(*axes)
+        total = max(extent - stride, 0) if layer.padding == "same" else 0
+        axes.append(Transposed(extent, stride, total // 2, total - total // 2))
+    # With a kernel below the stride, the last outputs read nothing.
+    on_crops = all(axis.extent >= axis.stride for axis in axes)
+    return Grown(*axes) if on_crops else Followed(*axes)
 
 
 _RULES: dict[type, Callable[[keras.Operation, Shape, Shape], Effect]] = {

@@ -9,10 +9,13 @@ import numpy as np
 from keras import ops
 
 from keras_seqpar.selective.keras_engine.graph import Graph
+from keras_seqpar.selective.planning.axes import Axis, Spans
 from keras_seqpar.selective.planning.boxes import Box
 from keras_seqpar.selective.planning.effects import Windowed
 from keras_seqpar.selective.planning.plan import CropRun, Plan, WholeRun
 from keras_seqpar.selective.planning.sessions import CropSession, Maps, Sessions, WholeSession
+
+START = 5e7  # of a run: calling layers takes about a millisecond
 
 
 class KerasSessions(Sessions):
@@ -56,11 +59,9 @@ class KerasCropSession(CropSession):
         backend: the module of Keras's backend.
     """
 
-    start = 5e7  # calling layers takes about a millisecond
-
     def __init__(self, plan: Plan, run: CropRun, backend):
         super().__init__(plan, run)
-        self.start = type(self).start
+        self.start = START
         self._backend = backend
         self._function: Any = None
         graph: Graph = plan.graph
@@ -86,27 +87,31 @@ class KerasCropSession(CropSession):
         )
         top, left = min(box[0], self.run.grid[0] - height), min(box[1], self.run.grid[1] - width)
         box = top, left, top + height, left + width
-        for i, values in zip(self.run.outputs, self._run(box, maps, vectors), strict=True):
+        made = self.made(box)
+        for i, values in zip(self.run.outputs, self._run(made, maps, vectors), strict=True):
+            if made != box:
+                start = 0, top - made[0], left - made[1], 0
+                values = ops.slice(values, start, (1, height, width, values.shape[-1]))
             maps[i] = self._backend.write(maps[i], box, values)
 
     def _run(self, box: Box, maps: Maps, vectors: Maps) -> list:
         """The outputs of the run in a box."""
-        indices = [
-            (
-                _indices(x.rows.inputs(box[0], box[2]), self.plan.graph.tensors[x.tensor].grid[0]),
-                _indices(x.cols.inputs(box[1], box[3]), self.plan.graph.tensors[x.tensor].grid[1]),
-            )
-            for x in self.run.sources
-        ]
+        indices = []
+        for source in self.run.sources:
+            height, width = self.plan.graph.tensors[source.tensor].grid
+            rows = _indices(source.rows, box[0], box[2], height)
+            indices.append((rows, _indices(source.cols, box[1], box[3], width)))
         sources = [maps[x.tensor] for x in self.run.sources]
         return self._function(sources, indices, [vectors[i] for i in self.run.vectors])
 
     def _call(self, sources, indices, vectors):
         graph, run = self.plan.graph, self.run
         crops = [
-            _crop(map_, *where, source.border, graph.tensors[source.reader].kind)
+            _crop(map_, where[0], where[1], source.border, graph.tensors[source.reader].kind)
             for map_, where, source in zip(sources, indices, run.sources, strict=True)
         ]
+        if run.copies:
+            return crops
         values = dict(zip(run.vectors, vectors, strict=True))
         for number in run.operations:
             call = graph.operations[number]
@@ -173,10 +178,10 @@ def _zeros(graph: Graph, numbers: Iterable[int], backend) -> dict[int, Any]:
     }
 
 
-def _indices(span: tuple[int, int], size: int) -> np.ndarray:
-    """The numbers from one to another; -1 for those outside of a map."""
-    at = np.arange(*span, dtype="int32")
-    return np.where(at < size, np.maximum(at, -1), -1).astype("int32")
+def _indices(axis: Axis, first: int, end: int, size: int) -> np.ndarray:
+    """The numbers of the inputs that outputs read; -1 for those outside of a map."""
+    at = axis.low[first:end] if isinstance(axis, Spans) else np.arange(*axis.crop(first, end))
+    return np.where((at >= 0) & (at < size), at, -1).astype("int32")
 
 
 def _crop(map_, rows, cols, border: float | None, kind: str):
