@@ -12,7 +12,6 @@ from keras_seqpar.utils.lazy import lazy_names
 __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
-        "change_maps.rules": ["spread"],
         "detector": ["Detector"],
         "litert_engine.export": ["export_stream"],
         "regions.export": ["export_region_stream"],

@@ -115,7 +115,7 @@ def test_operations_and_private_layers_of_keras_are_told_by_their_class_names():
     found = [internal_class(layer) for layer in model.operations]
     assert found == [None, ("ops", "Add"), ("ops", "Relu")], (
         "Keras has moved or renamed the operations of functional models (keras.src.ops). Adapt "
-        "internal_class and the names in selective/change_maps/rules.py."
+        "internal_class and the names in selective/keras_engine/rules.py."
     )
     convnext = keras.applications.ConvNeXtTiny(
         weights=None, include_top=False, input_shape=(32, 32, 3)
@@ -125,7 +125,7 @@ def test_operations_and_private_layers_of_keras_are_told_by_their_class_names():
     # Layers with stochastic depth are there with a rate only, which no public argument gives.
     assert scale is not None and hasattr(inspect.getmodule(type(scale)), "StochasticDepth"), (
         "Keras has moved or renamed the layers of keras.applications (keras.src.applications). "
-        "Adapt internal_class and the names in selective/change_maps/rules.py."
+        "Adapt internal_class and the names in selective/keras_engine/rules.py."
     )
 
 

@@ -199,7 +199,8 @@ def _crop(layer, old: Shape, new: Shape) -> Effect:
 def _upsample(layer, old: Shape, new: Shape) -> Effect:
     sizes = list(zip(old[1:3], new[1:3], strict=True))
     if layer.interpolation == "nearest":
-        return Copied(*(joined(*both) for both in sizes))
+        rows, cols = (joined(*both) for both in sizes)
+        return Copied(rows, cols)
     if layer.interpolation == "bilinear":
         return Followed(*(resized(*both, corners=False) for both in sizes))
     return Barrier(f"its interpolation is {layer.interpolation!r}")
