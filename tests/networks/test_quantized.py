@@ -7,6 +7,8 @@ import pytest
 import keras_seqpar as sp
 from keras_seqpar import presets, selective, weights
 from keras_seqpar.networks.quantized import quantization_mode
+from keras_seqpar.selective.keras_engine.graph import read_model
+from keras_seqpar.selective.planning.planner import make_plan
 from tests import harness
 
 MODES = ("int8", "int4", "float8")
@@ -42,14 +44,12 @@ def error_of(camera, model, frame) -> float:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_stream_refuses_quantized_layers_on_maps_or_computes_them_as_keras_does(mode):
+def test_a_stream_computes_quantized_layers_on_maps_whole(mode):
     model = small("map")
     model.quantize(mode)
-    said = rf"'on_map': this Dense was quantized by Keras \({mode}\): take the original model"
-    with pytest.raises(ValueError, match=said):
-        selective.stream(model)
-    assert list(selective.report(model).unsupported) == ["on_map"]
-    camera = selective.stream(model, unsupported="dense", calibrate=0)
+    (why,) = make_plan(read_model(model)).barriers.values()
+    assert why == f"it was quantized by Keras ({mode}): take the original model"
+    camera = selective.stream(model, engine="keras")
     for frame in frames():
         assert error_of(camera, model, frame) < 0.05  # a value may be rounded the other way
 
@@ -58,7 +58,7 @@ def test_a_stream_refuses_quantized_layers_on_maps_or_computes_them_as_keras_doe
 def test_a_stream_computes_a_quantized_head_as_keras_does(mode):
     model = small("head")
     model.quantize(mode)
-    camera = selective.stream(model, calibrate=0)
+    camera = selective.stream(model, engine="keras")
     for frame in frames():
         assert error_of(camera, model, frame) < 0.05  # a value may be rounded the other way
 
@@ -68,14 +68,12 @@ def test_every_kind_of_quantization_is_known_by_its_policy(policy):
     layer = keras.layers.Dense(16, dtype=policy, name="dense")
     mode = policy.split("_")[0].split("/")[0]
     assert quantization_mode(layer) == mode
-    with pytest.raises(ValueError, match=f"this Dense was quantized by Keras .{mode}."):
-        selective.spread(layer, np.ones((4, 4), bool))
 
 
-def test_layers_that_keras_will_quantize_later_are_refused_too(monkeypatch):
+def test_layers_that_keras_will_quantize_later_are_barriers_too(monkeypatch):
     monkeypatch.setattr(keras.layers.Conv2D, "quantization_mode", "int2")
-    with pytest.raises(ValueError, match=r"this Conv2D was quantized by Keras \(int2\)"):
-        selective.stream(small("head"))
+    (why,) = make_plan(read_model(small("head"))).barriers.values()
+    assert "quantized by Keras (int2)" in why
 
 
 def test_layers_of_keras_applications_are_named_by_their_class():
@@ -84,8 +82,8 @@ def test_layers_of_keras_applications_are_named_by_their_class():
     )
     layer = next(x for x in model.layers if type(x) is keras.layers.Dense)
     layer.quantize("int8")  # what model.quantize does with all 36 of them
-    with pytest.raises(ValueError, match=rf"'{layer.name}': this Dense was quantized by Keras"):
-        selective.stream(model)
+    barriers = make_plan(read_model(model)).barriers
+    assert "quantized by Keras" in barriers[f"Dense {layer.name}"]
 
 
 @pytest.mark.parametrize("mode", MODES)
