@@ -46,7 +46,7 @@ def export_region_stream(
 
     Example:
 
-    >>> export_region_stream("street.tflite", "street.regions", [(44, 56), (92, 112)])
+    >>> export_region_stream("street.tflite", "street.regions", [(32, 40), (48, 60)])
     """
     path, folder = Path(path), Path(folder)
     plan = make_plan(read_graph(path, signature))
