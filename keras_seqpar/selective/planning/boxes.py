@@ -64,9 +64,10 @@ def merged(
         cost: of a box, from its height and width.
         most: number of boxes that may remain; `None` for any.
     """
-    boxes = list(dict.fromkeys(boxes))
     if len(boxes) < 2:
-        return boxes
+        return list(boxes)
+    some = tuple(dict.fromkeys(boxes))
+    boxes = [a for a in some if not any(_within(a, b) for b in some if a is not b)]
     costs = [cost(b[2] - b[0], b[3] - b[1]) for b in boxes]
     while len(boxes) > 1:
         best, pair = 0.0, None
@@ -92,6 +93,11 @@ def merged(
 def union(a: Box, b: Box) -> Box:
     """The smallest box around two."""
     return min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3])
+
+
+def _within(a: Box, b: Box) -> bool:
+    """Whether a box lies within another."""
+    return a[0] >= b[0] and a[1] >= b[1] and a[2] <= b[2] and a[3] <= b[3]
 
 
 def area(boxes: Sequence[Box], shape: tuple[int, int]) -> float:

@@ -1,6 +1,7 @@
 """What a stream computes, and in which pieces."""
 
 import dataclasses
+import functools
 from typing import Generic, TypeVar
 
 from keras_seqpar.selective.planning.axes import Axis, Transposed
@@ -138,7 +139,7 @@ class Plan(Generic[SomeGraph]):
         outputs = tuple(i for i in graph.outputs if i in made)
         return WholeRun(every, tuple(graph.inputs), outputs, self.macs)
 
-    @property
+    @functools.cached_property
     def stored(self) -> tuple[int, ...]:
         """The maps that are kept from frame to frame, without views."""
         made = [i for s in self.steps if not isinstance(s, View) for i in s.outputs]
