@@ -1,6 +1,9 @@
 """The benchmark of streams: rivals in one run, videos, files that are made once, bad flags."""
 
 import json
+import pathlib
+import subprocess
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -69,6 +72,25 @@ def test_videos(saved, tmp_path, capsys):
     assert commands.call(STREAMS, *flags, "--noise=2,40") == 0
     little, much = json.loads((tmp_path / "found.json").read_text("utf-8"))["rows"]
     assert (little["noise"], much["noise"]) == (2, 40) and little["changed"] > much["changed"]
+
+
+def test_all_tables_run_in_processes_of_their_own(tmp_path, monkeypatch):
+    asked = []
+
+    def fake(command):
+        flags = dict(x.removeprefix("--").split("=", 1) for x in command[2:])
+        asked.append(flags)
+        pathlib.Path(flags["json"]).write_text(json.dumps({"network": flags["network"]}))
+        return SimpleNamespace(returncode=0)
+
+    monkeypatch.setattr(subprocess, "run", fake)
+    flags = ["--all", "--videos=a.avi,b.avi", "--files=kept", f"--json={tmp_path / 'all.json'}"]
+    assert commands.call(STREAMS, *flags) == 0
+    found = json.loads((tmp_path / "all.json").read_text("utf-8"))
+    assert [x["network"] for x in found] == [x["network"] for x in asked]
+    assert all(x["files"] == "kept" for x in asked) and asked[-1]["videos"] == "a.avi,b.avi"
+    known = "network size threads regions rivals runs turn shares videos noise frames files json"
+    assert {name for x in asked for name in x} <= set(known.split())
 
 
 def test_bad_flags(tmp_path, capsys):
