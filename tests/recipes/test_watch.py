@@ -100,6 +100,16 @@ def test_a_file_and_the_same_file_dense(clip, saved, tmp_path, capsys):
     assert "need a Keras model" in capsys.readouterr().err
 
 
+def test_a_pack_runs_the_branches_of_chosen_categories(clip, saved, tmp_path):
+    folder = tmp_path / "net.pack"
+    mobile.pack(keras.models.load_model(saved), folder, quantization="float32")
+    flags = [str(clip), f"--model={folder}", f"--output={tmp_path}", "--mode=both", "--threshold=0"]
+    assert commands.call(WATCH, *flags, "--categories=red,blue") == 0
+    rows = read(tmp_path)
+    assert all(row["predicted"] == row["dense_predicted"] for row in rows)
+    assert {row["predicted"].split()[0] for row in rows} <= {"red", "blue"}
+
+
 def test_how_changes_are_found(clip, saved, tmp_path, monkeypatch):
     original, made = viewing.stream, []
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from keras_seqpar.data import camvid
 from keras_seqpar.mobile.network import read_network
+from keras_seqpar.mobile.runtime.manifest import read_manifest
 from keras_seqpar.mobile.runtime.pack_runner import PackRunner
 from keras_seqpar.mobile.runtime.runner import NONE, Runner
 from keras_seqpar.selective.frame_stream import FrameStream
@@ -166,7 +167,7 @@ class ClassMapViewer(Viewer):
 def frame_size(network: str | os.PathLike) -> tuple[int, int]:
     """`(width, height)` that frames of a file or a pack must have."""
     is_pack = os.path.isdir(network)
-    shape = (PackRunner(network, []) if is_pack else Runner(network)).input_shape
+    shape = read_manifest(network).trunk.input.shape if is_pack else Runner(network).input_shape
     return shape[2], shape[1]
 
 
