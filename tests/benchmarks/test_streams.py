@@ -26,7 +26,7 @@ def saved(tmp_path_factory):
 
 
 def test_all_rivals_in_one_run(saved, tmp_path, capsys):
-    flags = [f"--network={saved}", "--size=32", "--rivals=int8,float32", "--runs=2"]
+    flags = [f"--network={saved}", "--size=32", "--rivals=int8,float32,keras", "--runs=2"]
     flags += ["--shares=0,0.05,1", f"--files={tmp_path}", f"--json={tmp_path / 'found.json'}"]
     assert commands.call(STREAMS, *flags) == 0
     printed = capsys.readouterr().out
@@ -50,7 +50,7 @@ def test_all_rivals_in_one_run(saved, tmp_path, capsys):
     assert "dense file ms" in capsys.readouterr().out
 
 
-NAMES = ("int8", "float32")
+NAMES = ("int8", "float32", "Keras")
 
 
 def test_videos(saved, tmp_path, capsys):
