@@ -178,6 +178,32 @@ class File:
     def reshape(self, x, shape):
         return self.add("RESHAPE", [x, self.integers(shape)], shape, (17, {}))
 
+    def transpose(self, x, order):
+        shape = tuple(self.shapes[x][i] for i in order)
+        return self.add("TRANSPOSE", [x, self.integers(order)], shape, (26, {}))
+
+    def shuffle(self, x, groups):
+        """Channels of groups in turns, as networks of the ShuffleNet kind have it."""
+        _, height, width, depth = shape = self.shapes[x]
+        x = self.reshape(x, (1, height, width, groups, depth // groups))
+        return self.reshape(self.transpose(x, (0, 1, 2, 4, 3)), shape)
+
+    def repeat(self, x, times=2):
+        """Every row several times, as Keras writes it."""
+        _, height, width, depth = self.shapes[x]
+        x = self.reshape(x, (1, height, 1, width, depth))
+        shape = (1, height, times, width, depth)
+        x = self.add("TILE", [x, self.integers([1, 1, times, 1, 1])], shape)
+        return self.reshape(x, (1, height * times, width, depth))
+
+    def part(self, x, start, step, channels):
+        """Every `step`-th row and column from `start` on, of the first channels."""
+        _, height, width, _ = self.shapes[x]
+        rows, cols = (len(range(start, n, step)) for n in (height, width))
+        ends = [self.integers(v) for v in ((0, start, start, 0), (1, height, width, channels))]
+        inputs = [x, *ends, self.integers((1, step, step, 1))]
+        return self.add("STRIDED_SLICE", inputs, (1, rows, cols, channels), (32, {}))
+
     def mean(self, x, keep=True):
         depth = self.shapes[x][3]
         shape = (1, 1, 1, depth) if keep else (1, depth)

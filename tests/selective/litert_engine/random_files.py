@@ -8,7 +8,7 @@ KINDS = ("float32", "int8")
 OPERATIONS = (
     *("conv", "conv", "depthwise", "pointwise", "max", "average", "pad", "mirror", "transposed"),
     *("resize", "nearest", "unary", "residual", "constant", "depth_to_space", "space_to_depth"),
-    *("concatenation", "join"),
+    *("concatenation", "join", "shuffle", "repeat", "part"),
 )
 
 
@@ -36,6 +36,8 @@ def operation(draw, file, x, known):
     kernel = tuple(draw(st.integers(1, min(5, n))) for n in (height, width))
     stride, padding = draw(st.integers(1, 3)), draw(st.sampled_from((SAME, VALID)))
     if max(height, width) > 40 and name in ("transposed", "resize", "nearest", "depth_to_space"):
+        return x
+    if max(height, width) > 40 and name == "repeat":
         return x
     if name in ("conv", "depthwise"):
         dilation = draw(st.integers(1, 2)) if stride == 1 else 1
@@ -78,6 +80,12 @@ def operation(draw, file, x, known):
         return file.blocks(x, "SPACE_TO_DEPTH")
     if name == "concatenation":
         return file.concatenate(x, file.conv(x, 2, kernel), file.pool(x, "MAX_POOL_2D", (2, 2), 1))
+    if name == "shuffle":
+        return file.shuffle(file.conv(x, 6, (1, 1)), draw(st.sampled_from((2, 3))))
+    if name == "repeat":
+        return file.repeat(x)
+    if name == "part" and min(height, width) > 4:
+        return file.part(x, draw(st.integers(0, 2)), draw(st.integers(1, 2)), min(depth, 2))
     if name == "join":
         others = [i for i in known if file.shapes[i] == file.shapes[x]]
         return file.both("ADD", x, draw(st.sampled_from(others))) if others else x

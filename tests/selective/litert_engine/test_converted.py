@@ -89,3 +89,24 @@ def test_keras_applications(tmp_path):
     noise = np.random.default_rng(0).normal(size=(50, 32, 32, 3)).astype("float32")
     mobile.convert(net, path, quantization="int8", calibration=noise, labels=False)
     play(path, (32, 32, 3))
+
+
+@pytest.mark.parametrize("quantization", ["float32", "int8"])
+def test_a_cutout_with_gains_that_vary(tmp_path, quantization):
+    """Cutout, gains and change map on one stream: gains of a frame count for that frame."""
+    net = sp.build_phl(["a", "b", "c", "d"], family="resnet18", input_shape=(32, 32, 3), width=0.25)
+    net = sp.attention_input(sp.cutout(net, ["d", "b"]))
+    path, rng = tmp_path / "net.tflite", np.random.default_rng(0)
+    noise = rng.normal(size=(50, 32, 32, 3)).astype("float32")
+    of_int8 = {"calibration": noise, "max_gain": 8} if quantization == "int8" else {}
+    mobile.convert(net, path, quantization=quantization, **of_int8)
+    stream, dense = selective.stream(path), Dense(path)
+    kind = dense.inputs[1]["dtype"]
+    frame, modes = noise[0], []
+    for i in range(8):
+        gains = np.array([[1, 1 + i // 2]], kind)
+        result = stream([frame, gains])
+        assert equal(result.output, dense(frame, gains)[0]), i
+        modes.append(result.stats.mode)
+        frame = change(frame, rng, most=0.3)
+    assert {"dense", "boxes"} <= set(modes)

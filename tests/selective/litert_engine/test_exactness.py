@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from keras_seqpar import selective
 from keras_seqpar.selective.litert_engine.content import of_whole_run
 from keras_seqpar.selective.planning.passes import BOXES, FULL, PLAIN
-from keras_seqpar.selective.planning.plan import WholeRun
+from keras_seqpar.selective.planning.plan import CropRun, WholeRun
+from keras_seqpar.selective.planning.sessions import CropSession
 from tests.selective.litert_engine.files import Dense, File, change, noise, outputs_of
 from tests.selective.litert_engine.random_files import KINDS, random_file
 
@@ -84,6 +85,36 @@ def test_lone_pixels_at_borders_and_corners(tmp_path, kind):
         frame = frame.copy()
         frame[y, x] += 1
         assert equal(stream(frame).output, dense(frame)[0]), (y, x)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_decoders_run_on_crops(tmp_path, kind):
+    """What makes maps larger, or only moves values, is neither a barrier nor computed whole."""
+    file = File((1, 16, 20, 4), kind)
+    x = file.transposed(file.conv(file.frame, 6), 6, (3, 3), 2)
+    x = file.both("ADD", x, file.transposed(file.frame, 6, (4, 4), 2))
+    x = file.pool(file.repeat(file.shuffle(x, 2)), "AVERAGE_POOL_2D", (3, 3), 1)
+    x = file.resize(file.pad(x, (1, 2), (2, 1), 0), (40, 43), "RESIZE_NEAREST_NEIGHBOR")
+    x = file.blocks(file.blocks(file.part(x, 1, 1, 4), "DEPTH_TO_SPACE"), "SPACE_TO_DEPTH")
+    file.outputs = [file.conv(x, 3)]
+    stream = check(file.save(tmp_path / "net.tflite"), kind, 3, frames=8)
+    assert not stream._plan.barriers
+    assert all(isinstance(step, CropRun) for step in stream._plan.steps)
+    sessions = [x for x in stream._engine._steps if isinstance(x, CropSession)]
+    assert any(x.grown for x in sessions) and not any(x.only_whole for x in sessions)
+
+
+def test_frames_with_channels_first_are_taken_with_channels_last(tmp_path):
+    file = File((1, 3, 9, 11))
+    file.outputs = [file.conv(file.transpose(file.frame, (0, 2, 3, 1)), 4)]
+    path = file.save(tmp_path / "net.tflite")
+    stream, dense = selective.stream(path), Dense(path)
+    rng = np.random.default_rng(0)
+    frame = noise((9, 11, 3), "float32", rng)
+    for _ in range(3):
+        expected = dense(np.ascontiguousarray(frame.transpose(2, 0, 1)))[0]
+        assert equal(stream(frame).output, expected)
+        frame = change(frame, rng, most=0.3)
 
 
 def residual_net(kind):
