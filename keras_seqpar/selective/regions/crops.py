@@ -20,6 +20,7 @@ _START = 0.01  # of a frame's pixels: what a crop costs in addition to its area,
 _MOST_START = 0.125  # of a frame's pixels
 _KEPT = 9  # times of each kind, of which the median counts
 _TRIES = 3  # times of crops that are measured before they count
+_MORE = 1.2  # a crop may be larger by this factor, to have the size of the one before
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,9 +40,14 @@ class Crop:
     inside: Box
 
     @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.box[2] - self.box[0], self.box[3] - self.box[1]
+
+    @property
     def area(self) -> int:
         """Pixels that go through the network."""
-        return (self.box[2] - self.box[0]) * (self.box[3] - self.box[1])
+        return self.size[0] * self.size[1]
 
 
 class CropCosts:
@@ -92,12 +98,16 @@ class CropPlanner:
     cols: CropAxis
     least: int
 
-    def plan(self, changed: np.ndarray, start: float) -> list[Crop]:
+    def plan(
+        self, changed: np.ndarray, start: float, before: tuple[int, int] | None = None
+    ) -> list[Crop]:
         """The crops for a change; together they contain all regions that count.
 
         Args:
             changed: boolean `(height, width)` of the frame.
             start: what a crop costs in addition to its area, in pixels.
+            before: size of the crop before, which crops have that are not much smaller: another
+                size has to be prepared.
         """
         boxes, cell = find_boxes(changed, least=self.least), CELL
         while len(boxes) > _MOST_BOXES:
@@ -109,22 +119,33 @@ class CropPlanner:
             sides = min(height + around[0], self.rows.size), min(width + around[1], self.cols.size)
             return start + sides[0] * sides[1]
 
-        crops = map(self.crop, merged(boxes, cost))
-        return [crop for crop in crops if crop is not None]
+        crops = []
+        for box in merged(boxes, cost):
+            crop = self.crop(box, before)
+            if crop is not None:
+                crops.append(crop)
+                before = crop.size
+        return crops
 
-    def crop(self, box: Box) -> Crop | None:
+    def crop(self, box: Box, before: tuple[int, int] | None = None) -> Crop | None:
         """The crop for a changed box; `None` where no output reads the box."""
+        axes = self.rows, self.cols
+        needed = [x.needed(box[i], box[i + 2] - 1) for i, x in enumerate(axes)]
+        parts = [x.aligned(*span) for x, span in zip(axes, needed, strict=True) if span is not None]
+        if len(parts) < 2:
+            return None
+        sizes = [end - start for start, end in parts]
+        if before and all(a >= b for a, b in zip(before, sizes, strict=True)):
+            if before[0] * before[1] <= _MORE * sizes[0] * sizes[1]:
+                sizes = list(before)
         spans = []
-        for axis, first, end in ((self.rows, box[0], box[2]), (self.cols, box[1], box[3])):
-            needed = axis.needed(first, end - 1)
-            if needed is None:
-                return None
-            start, end = axis.aligned(*needed)
+        for axis, (start, _), size in zip(axes, parts, sizes, strict=True):
+            start = min(start, axis.size - size)
+            end = start + size
             low, high = axis.known(start, end)
             offset = int(start / axis.scale)
             spans.append(((start, end), (low, high), (low - offset, high - offset)))
-        parts = ((a[0], b[0], a[1], b[1]) for a, b in zip(*spans, strict=True))
-        return Crop(box, *parts)
+        return Crop(box, *((a[0], b[0], a[1], b[1]) for a, b in zip(*spans, strict=True)))
 
 
 def find_boxes(changed: np.ndarray, cell: int = CELL, least: int = 1) -> list[Box]:

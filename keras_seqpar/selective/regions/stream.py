@@ -170,6 +170,7 @@ class RegionStream(FrameStream):
         self._least, self._most, self._refresh = min_region_pixels, max_cost_share, refresh
         self._scores = scores
         self._since_full = 0
+        self._size: tuple[int, int] | None = None  # of the last crop
         output = plan.graph.tensors[geometry.output]
         self._classes = output.shape[3]
         shape, dtype = output.shape[1:3], "uint8" if self._classes <= 256 else "int32"
@@ -192,7 +193,7 @@ class RegionStream(FrameStream):
         due = self._refresh is not None and self._since_full + 1 >= self._refresh
         full = everything or due
         if not full and changed is not None:
-            crops = self._planner.plan(changed, self._costs.start)
+            crops = self._planner.plan(changed, self._costs.start, self._size)
             cost = sum(self._costs.start + crop.area for crop in crops)
             full = cost >= self._most * frame[..., 0].size
         start = time.perf_counter()
@@ -212,6 +213,7 @@ class RegionStream(FrameStream):
             made = self._crops.crop(part, lambda x, crop=crop: self._take(x[_slices(crop.inside)]))
             top, left = crop.known[:2]  # with a narrow margin, `known` may exceed the crop
             self._map[top : top + made.shape[0], left : left + made.shape[1]] = made
+            self._size = crop.size
         area = sum(crop.area for crop in crops)
         self._costs.took(time.perf_counter() - start, area, len(crops))
         macs = self._macs * area // frame[..., 0].size

@@ -61,6 +61,25 @@ def test_sizes_of_crops_are_few():
     assert all(one.aligned(8, 8 + n)[1] - 8 <= 1.13 * max(n, 12) + 4 for n in range(1, 900))
 
 
+def test_crops_keep_a_size_that_is_not_much_too_large():
+    planner = crops.CropPlanner(axis(), axis(80), least=1)
+    alone = planner.crop((40, 40, 44, 44))
+    height, width = alone.size
+    for size, kept in (
+        ((height + 4, width), True),
+        ((height, width), True),
+        ((height + 40, width), False),
+        ((height - 4, width + 4), False),
+    ):
+        crop = planner.crop((40, 40, 44, 44), size)
+        assert (crop.size == size) == kept and (crop.size == alone.size or kept)
+    corner = 60, 40, 101, 80
+    size = planner.crop(corner).size
+    crop = planner.crop(corner, (size[0] + 4, size[1]))
+    assert crop.size == (size[0] + 4, size[1])
+    assert crop.box[2:] == (101, 80) and crop.known[2:] == (51, 40)
+
+
 def test_regions_are_joined_where_one_crop_is_cheaper():
     planner = crops.CropPlanner(axis(200), axis(200), least=1)
     changed = np.zeros((200, 200), bool)
