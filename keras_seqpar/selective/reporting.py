@@ -142,15 +142,16 @@ def report(
         raise ValueError(f"shares must be numbers above 0 and up to 1, got {shares}.")
     if isinstance(network, (str, os.PathLike)):
         plan, name = plan_file(network, signature), os.path.basename(network)
+        memory = memory_of(plan)
     else:
         from keras_seqpar.selective.keras_engine.opening import plan_model  # imports Keras
 
-        plan, name = plan_model(network, input_shape), network.name
+        (plan, memory), name = plan_model(network, input_shape), network.name
     with plan.graph.refusing_damage():
-        return _report(plan, name, shares)
+        return _report(plan, name, shares, memory)
 
 
-def _report(plan: Plan, name: str, shares: tuple[float, ...]) -> Report:
+def _report(plan: Plan, name: str, shares: tuple[float, ...], memory: int) -> Report:
     graph = plan.graph
     engine = Engine(plan, FileSessions(_never))
     dense_cost = engine.everything.cost - engine.starts
@@ -192,7 +193,7 @@ def _report(plan: Plan, name: str, shares: tuple[float, ...]) -> Report:
         macs=plan.macs,
         runs=tuple(runs),
         barriers=dict(plan.barriers),
-        memory=memory_of(plan),
+        memory=memory,
         state_bytes=engine.state_bytes + graph.tensors[plan.frame].nbytes,
     )
 

@@ -1,7 +1,9 @@
 """Opens a Keras model for a stream: converted for LiteRT, or to be run layer by layer on Keras."""
 
 import contextlib
+import dataclasses
 import importlib.util
+import math
 import pathlib
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -13,8 +15,9 @@ from keras_seqpar.mobile.export.converting import convert
 from keras_seqpar.mobile.runtime.interpreters import find_interpreter
 from keras_seqpar.networks.inputs import normalization_of
 from keras_seqpar.networks.parts import find_parts
-from keras_seqpar.selective.keras_engine.graph import Graph, check_model, read_model
+from keras_seqpar.selective.keras_engine.graph import check_model, read_model
 from keras_seqpar.selective.keras_engine.sessions import KerasSessions
+from keras_seqpar.selective.litert_engine.memory import check_limit, memory_of
 from keras_seqpar.selective.litert_engine.opening import open_file, plan_file
 from keras_seqpar.selective.network import Inputs, Network
 from keras_seqpar.selective.planning.engine import Engine
@@ -51,13 +54,15 @@ def open_model(
         if not missing:
             try:
                 with _converted(model, input_shape) as path:
-                    return open_file(
+                    opened = open_file(
                         path,
                         num_threads=num_threads,
                         interpreter=interpreter,
                         memory_limit=memory_limit,
                         who=f"the model {model.name!r}",
                     )
+                inputs = dataclasses.replace(opened.inputs, limits=_stated_limits(model))
+                return dataclasses.replace(opened, inputs=inputs)
             except _NotConvertible as error:
                 missing = str(error)
         if engine == "litert":
@@ -65,6 +70,7 @@ def open_model(
         note(f"{model.name!r} runs layer by layer on Keras, slower on CPUs than LiteRT: {missing}")
     plan = make_plan(read_model(model, input_shape))
     graph, tensors = plan.graph, plan.graph.tensors
+    check_limit(graph.name, _memory_of(plan, model), memory_limit)
     _, height, width, channels = tensors[plan.frame].shape
     return Network(
         engine=Engine(plan, KerasSessions()),
@@ -72,7 +78,7 @@ def open_model(
             who=graph.name,
             shape=(height, width, channels),
             extras={graph.inputs[i]: (tensors[i].shape, tensors[i].dtype) for i in plan.extras},
-            limits=_stated_limits(model, graph),
+            limits=_stated_limits(model),
         ),
         fingerprint=graph.fingerprint,
         encode=lambda values, i: values.astype(tensors[i].dtype),
@@ -80,18 +86,26 @@ def open_model(
     )
 
 
-def plan_model(model: keras.Model, input_shape: Sequence[int] | None = None) -> Plan:
-    """How a model is computed on a stream; nothing is run.
+def plan_model(model: keras.Model, input_shape: Sequence[int] | None = None) -> tuple[Plan, int]:
+    """How a model is computed on a stream, and the bytes that this takes; nothing is run.
 
     Raises:
         TypeError: it is no Keras model.
         ValueError: it cannot be a stream.
     """
     check_model(model, input_shape)
-    if _missing(None):
-        return make_plan(read_model(model, input_shape))
-    with _converted(model, input_shape) as path:
-        return plan_file(path)
+    if not _missing(None):
+        with contextlib.suppress(_NotConvertible), _converted(model, input_shape) as path:
+            plan = plan_file(path)
+            return plan, memory_of(plan)
+    plan = make_plan(read_model(model, input_shape))
+    return plan, _memory_of(plan, model)
+
+
+def _memory_of(plan: Plan, model: keras.Model) -> int:
+    """Bytes that a stream on Keras takes, about: stored maps, accepted frame, weights."""
+    weights = sum(math.prod(x.shape) * np.dtype("float32").itemsize for x in model.weights)
+    return weights + sum(plan.graph.tensors[i].nbytes for i in (*plan.stored, plan.frame))
 
 
 class _NotConvertible(ValueError):
@@ -130,7 +144,7 @@ def _converted(model: keras.Model, input_shape: Sequence[int] | None) -> Iterato
         yield path
 
 
-def _stated_limits(model: keras.Model, graph: Graph) -> Limits | None:
+def _stated_limits(model: keras.Model) -> Limits | None:
     """The range of frames that a model states; `None` where nothing states it.
 
     Networks of this package know how they were built. In other networks a first layer that brings
@@ -139,7 +153,8 @@ def _stated_limits(model: keras.Model, graph: Graph) -> Limits | None:
     try:
         parts = find_parts(model, allow_plain=True)
     except ValueError:  # not of this package
-        return PIXELS if graph.operations and _takes_pixels(graph.operations[0].layer) else None
+        inner = (x for x in model.layers if not isinstance(x, keras.layers.InputLayer))
+        return PIXELS if _takes_pixels(next(inner, None)) else None
     return limits_of(normalization_of(parts, model.inputs[0].shape[-1])[1])
 
 

@@ -35,32 +35,39 @@ def memory_of(plan: Plan) -> int:
     return int((3 + 2 * PACKED) * weights + maps + CROPS * inside + BASE)
 
 
-def check_memory(plan: Plan, limit: int | None) -> bool:
+def check_limit(who: str, needed: int, limit: int | None) -> None:
     """Checks that a stream stays within a limit.
 
     Args:
-        plan: the plan of the file.
+        who: how messages call the network.
+        needed: bytes that it takes, about.
         limit: bytes; `None` for none.
-
-    Returns:
-        Whether plain passes fit as well; see `planning.passes`.
 
     Raises:
         TypeError: the limit is no whole number.
         ValueError: the stream needs more.
     """
     if limit is None:
-        return True
+        return
     if isinstance(limit, bool) or not isinstance(limit, int):
         raise TypeError(f"memory_limit must be a whole number of bytes, got {limit!r}.")
-    needed = memory_of(plan)
     if needed > limit:
         raise ValueError(
-            f"A stream of {plan.graph.name} takes about {needed / 1e6:,.1f} MB, more than "
-            f"memory_limit={limit / 1e6:,.1f} MB. Convert the network for smaller frames, or run "
-            "the file without a stream."
+            f"A stream of {who} takes about {needed / 1e6:,.1f} MB, more than "
+            f"memory_limit={limit / 1e6:,.1f} MB. Take a network for smaller frames, or run it "
+            "without a stream."
         )
-    return needed + _of_plain_passes(plan) <= limit
+
+
+def check_memory(plan: Plan, limit: int | None) -> bool:
+    """Checks that a stream of a file stays within a limit, as `check_limit` does.
+
+    Returns:
+        Whether plain passes fit as well; see `planning.passes`.
+    """
+    needed = memory_of(plan)
+    check_limit(plan.graph.name, needed, limit)
+    return limit is None or needed + _of_plain_passes(plan) <= limit
 
 
 def _of_plain_passes(plan: Plan) -> int:
