@@ -136,7 +136,7 @@ def _converted(model: keras.Model, input_shape: Sequence[int] | None) -> Iterato
                 with_threshold(model, None) if _has_threshold(model) else model,
                 path,
                 quantization="float32",
-                image_size=None if input_shape is None else tuple(input_shape[:2]),
+                image_size=None if input_shape is None else (input_shape[0], input_shape[1]),
                 labels=False,
             )
         except ValueError as error:
