@@ -11,11 +11,10 @@ __getattr__, __dir__, __all__ = lazy_names(
         "costs.comparing": ["compare"],
         "costs.counting": ["cost"],
         "hierarchy.tree": ["Hierarchy"],
-        "networks.builders": [
-            *("build_nhl", "build_one_branch", "build_phl", "build_plain", "plain_twin"),
-        ],
+        "networks.builders": ["build_nhl", "build_one_branch", "build_phl", "build_plain"],
         "networks.parts": ["with_activation"],
         "networks.thresholds": ["fit_threshold"],
+        "networks.twins": ["plain_twin"],
         "presets.loading": ["load_preset", "preset_names"],
         "surgery.attention": ["attend", "attention_input", "gain_names"],
         "surgery.cutout": ["cutout"],

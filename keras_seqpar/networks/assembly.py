@@ -77,9 +77,13 @@ class Maker:
         activation: of the layer `categories`.
         name: of the model.
         seed: of the initial weights.
+        trunk: a trunk of one's own, from `make_trunk`; `None` for one of the family.
     """
 
-    def __init__(self, build: BuildConfig, input_shape, activation, name, seed):
+    def __init__(
+        self, build: BuildConfig, input_shape, activation, name, seed,
+        trunk: keras.Model | None = None,
+    ):  # fmt: skip
         self.family = get_family(build.family)
         self.activation = activation
         keras.activations.get(activation)  # an unknown name fails here, not after the building
@@ -94,7 +98,12 @@ class Maker:
         if build.stem not in self.family.stems:
             raise ValueError(unknown_name("stem", build.stem, self.family.stems))
         _check_shape(input_shape)
-        mean, std = normalization(self.family, input_shape[-1], build.include_preprocessing)
+        self.own_trunk = trunk
+        mean, std = (
+            normalization(self.family, input_shape[-1], build.include_preprocessing)
+            if trunk is None
+            else (None, None)
+        )
         self.config = dataclasses.replace(build, mean=mean, std=std)
         self.input_shape = input_shape
         self.blocks = 1  # on the longest way through the network, known once it is planned
@@ -109,9 +118,9 @@ class Maker:
                 f"{len(plan.levels)} level(s). Give a plan with at least {hierarchy.depth} levels, "
                 "or leave split_points out."
             )
-        trunk_stages = self._trunk_stages(plan)
+        trunk_stages = [] if self.own_trunk else self._trunk_stages(plan)
         self._check(trunk_stages, plan.levels)
-        trunk = self._trunk(trunk_stages)
+        trunk = self.own_trunk or self._trunk(trunk_stages)
         branches: dict[str, keras.Model] = {}
 
         def add(node: Node, features, level: int, above: list[Stage]) -> None:
@@ -204,6 +213,8 @@ class Maker:
         stages = [*trunk, *(stage for level in levels for stage in level)]
         self.blocks = sum(stage.repeats for stage in stages)
         shape, stem = self.input_shape, self.config.stem
+        if self.own_trunk is not None:  # it was built for this size
+            return
         least = self.family.stems[stem] * math.prod(stage.stride for stage in stages)
         if all(size is None or (isinstance(size, int) and size >= least) for size in shape[:2]):
             return

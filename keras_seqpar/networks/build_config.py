@@ -19,7 +19,7 @@ class BuildConfig:
     Args:
         builder: `"phl"`, `"nhl"`, `"plain"` or `"one_branch"`; `MERGED` for a network that was
             merged from two that were built differently.
-        family: name of the family.
+        family: name of the family; with a trunk of one's own, that of the branches.
         plan: name of the plan, or the configuration of a `Plan`; `None` for `"plain"` and
             `"one_branch"`. A `Plan` is turned into its configuration.
         split_points: number of levels of the plan; `None` for `"plain"` and `"one_branch"`.
@@ -32,6 +32,7 @@ class BuildConfig:
         std: what each channel is divided by after that.
         weights: where pretrained weights came from that have a license of their own.
         license: their license, as an SPDX identifier.
+        trunk: name of the model that the trunk is of; `None` for a trunk of the family.
     """
 
     builder: str
@@ -46,6 +47,7 @@ class BuildConfig:
     std: tuple[float, ...] | None = None
     weights: str | None = None
     license: str | None = None
+    trunk: str | None = None
 
     def __post_init__(self):
         if self.plan is not None and not isinstance(self.plan, str | Mapping):

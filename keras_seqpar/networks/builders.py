@@ -11,7 +11,7 @@ from keras_seqpar.families.base import Plan
 from keras_seqpar.hierarchy.tree import Hierarchy
 from keras_seqpar.networks.assembly import Maker
 from keras_seqpar.networks.build_config import BuildConfig
-from keras_seqpar.networks.parts import find_parts
+from keras_seqpar.networks.own_trunks import make_trunk
 from keras_seqpar.networks.plans import get_family, get_plan
 
 
@@ -20,7 +20,9 @@ def build_phl(
     *,
     family: str = "resnet50",
     plan: str | Plan = "late_sp",
-    input_shape: tuple = (224, 224, 3),
+    trunk: keras.Model | None = None,
+    trunk_end: str | None = None,
+    input_shape: tuple | None = None,
     width: float = 1.0,
     stem: str = "standard",
     classifier_activation: str | None = "softmax",
@@ -42,15 +44,20 @@ def build_phl(
             `Hierarchy`.
         family: name of the family, for example `"resnet50"` or `"convnext_v2_tiny"`.
         plan: name of the plan, or a `keras_seqpar.families.base.Plan`.
+        trunk: a functional Keras model that becomes the trunk, with its weights: of
+            keras.applications, a backbone of KerasHub or KerasCV, your own. `family` and `plan`
+            then say what the branches are made of; the plan's trunk and `stem` are not used.
+        trunk_end: name of the layer at whose output `trunk` ends; by default at its own output.
         input_shape: `(height, width, channels)` of an image in pixels; height and width
-            may be `None`.
-        width: multiplies all channel counts; they stay multiples of 8.
+            may be `None`. By default `(224, 224, 3)`, and with `trunk` that of the trunk.
+        width: multiplies all channel counts; they stay multiples of 8. Those of `trunk` stay.
         stem: `"standard"` is that of the family, and reduces the resolution (ResNet by 4);
             `"small"` keeps it and suits images of 32 to 64 pixels.
         classifier_activation: a Keras activation over all logits, `None` for logits. For a
             single category take `"sigmoid"`: softmax over one logit is always 1.
         include_preprocessing: put the normalization into the trunk, so that the network
-            takes pixels of 0 to 255. Otherwise it expects ImageNet-normalized input.
+            takes pixels of 0 to 255. Otherwise it expects input that is normalized as the family
+            wants it. With `trunk` nothing is added: `True` says that the trunk takes pixels.
         drop_path_rate: rate of stochastic depth at the last block; it grows linearly with depth
             from 0 at the first.
         weights: source of initial weights: `"timm:NAME"`, `"keras:NAME"` or a `.keras` file, see
@@ -87,9 +94,13 @@ def build_phl(
         )
     plan = _checked(plan, family)
     config = BuildConfig(
-        "phl", family, plan, 1, width, stem, drop_path_rate, bool(include_preprocessing)
+        *("phl", family, plan, 1, width, stem, drop_path_rate, bool(include_preprocessing)),
+        trunk=getattr(trunk, "name", None),
     )
-    return _build(config, hierarchy, input_shape, classifier_activation, weights, dtype, name, seed)
+    own = None if trunk is None and trunk_end is None else make_trunk(trunk, trunk_end)
+    return _build(
+        config, hierarchy, input_shape, classifier_activation, weights, dtype, name, seed, own
+    )
 
 
 def build_nhl(
@@ -98,7 +109,9 @@ def build_nhl(
     split_points: int | None = None,
     family: str = "resnet50",
     plan: str | Plan = "late_sp",
-    input_shape: tuple = (224, 224, 3),
+    trunk: keras.Model | None = None,
+    trunk_end: str | None = None,
+    input_shape: tuple | None = None,
     width: float = 1.0,
     stem: str = "standard",
     classifier_activation: str | None = "softmax",
@@ -121,6 +134,8 @@ def build_nhl(
             before when given its old number here.
         family: as for `build_phl`.
         plan: name of a plan that has this number of split-points, or a `Plan`.
+        trunk: as for `build_phl`.
+        trunk_end: as for `build_phl`.
         input_shape: as for `build_phl`.
         width: as for `build_phl`.
         stem: as for `build_phl`.
@@ -154,9 +169,14 @@ def build_nhl(
         )
     plan = _checked(plan, family)
     config = BuildConfig(
-        "nhl", family, plan, split_points, width, stem, drop_path_rate, bool(include_preprocessing)
+        *("nhl", family, plan, split_points, width, stem, drop_path_rate),
+        include_preprocessing=bool(include_preprocessing),
+        trunk=getattr(trunk, "name", None),
     )
-    return _build(config, hierarchy, input_shape, classifier_activation, weights, dtype, name, seed)
+    own = None if trunk is None and trunk_end is None else make_trunk(trunk, trunk_end)
+    return _build(
+        config, hierarchy, input_shape, classifier_activation, weights, dtype, name, seed, own
+    )
 
 
 def build_plain(
@@ -281,50 +301,6 @@ BUILDERS: dict[str, Callable[..., keras.Model]] = {
 }
 
 
-def plain_twin(
-    model: keras.Model, *, name: str | None = None, seed: int | None = None
-) -> keras.Model:
-    """Builds the plain network that a network is compared with; its weights are random.
-
-    It has the family, width, stem, rate of stochastic depth, preprocessing, input shape,
-    categories and activation of the given network.
-
-    Args:
-        model: a network of this package, a cutout for example.
-        name: name of the new model.
-        seed: makes the initial weights repeatable.
-
-    Returns:
-        A network as from `build_plain`.
-
-    Raises:
-        TypeError: `model` is no Keras model.
-        ValueError: it is no network of this package, or was saved before networks stored how
-            they were built.
-
-    Example:
-
-    >>> model = build_phl(["cat", "dog", "car"], family="resnet18", width=0.25)
-    >>> phone = cutout(model, ["cat"])
-    >>> print(compare(model, phone, plain_twin(phone)))
-    """
-    parts = find_parts(model, allow_plain=True)
-    build = parts.require_build(model.name)
-    tree = parts.hierarchy
-    return build_plain(
-        Hierarchy([tree.node(id_) for id_ in tree.category_ids]),
-        family=build.family,
-        input_shape=tuple(model.inputs[0].shape[1:]),
-        width=build.width,
-        stem=build.stem,
-        classifier_activation=parts.classifier_activation,
-        include_preprocessing=build.include_preprocessing,
-        drop_path_rate=build.drop_path_rate,
-        name=name,
-        seed=seed,
-    )
-
-
 def _checked(plan: str | Plan, family: str) -> str | Plan:
     """The plan; one that is no name must fit the family."""
     if isinstance(plan, Plan):
@@ -350,10 +326,29 @@ def _build(
     dtype,
     name: str | None,
     seed: int | None,
+    trunk: keras.Model | None = None,
 ) -> keras.Model:
     """What all builders share."""
+    if trunk is not None:
+        shape = tuple(trunk.inputs[0].shape[1:])
+        if input_shape is not None and tuple(input_shape) != shape:
+            raise ValueError(
+                f"input_shape is {tuple(input_shape)}, but the trunk takes images of {shape}. "
+                "Leave input_shape out, or build the trunk for the other size."
+            )
+        if weights is not None:
+            raise ValueError(
+                "weights fill a trunk of the family, but trunk= gives one with its own weights. "
+                "Leave weights out; load the trunk's weights into it before."
+            )
+        input_shape = shape
     maker = Maker(
-        config, input_shape, activation, name or f"{config.builder}_{config.family}", seed
+        config,
+        (224, 224, 3) if input_shape is None else input_shape,
+        activation,
+        name or f"{config.builder}_{config.trunk or config.family}",
+        seed,
+        trunk,
     )
     with _policy(dtype):
         if config.builder == "plain":

@@ -149,6 +149,11 @@ def pack(model: keras.Model, **given: object) -> tuple[dict, bytes]:
     parts = find_parts(model, allow_plain=True)
     refuse_quantized(model, "Make a preset of the original network.")
     build = parts.require_build(model.name)
+    if build.trunk:
+        raise ValueError(
+            f"The trunk of {model.name!r} is of the model {build.trunk!r}, which no builder makes "
+            "again. Save it as a .keras file instead of a preset."
+        )
     if build.builder not in BUILDERS:
         raise ValueError(
             f"The network {model.name!r} was merged from two that were built differently, so no "

@@ -74,6 +74,8 @@ def find_target(model: keras.Model) -> Target:
 
 def _families(trunk: keras.Model, build: BuildConfig | None) -> tuple[Family, ...]:
     """The families that a trunk may be of; none if it is of a family that is not registered."""
+    if build is not None and build.trunk:
+        return ()
     if build is not None:
         return (FAMILIES[build.family],) if build.family in FAMILIES else ()
     return tuple(family for family in FAMILIES.values() if family.recognizes(trunk))
