@@ -8,13 +8,13 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from keras_seqpar.costs.comparing import plain_twin
 from keras_seqpar.costs.counting import cost
 from keras_seqpar.mobile.checking.benchmark import Benchmark, File
 from keras_seqpar.mobile.export.converting import convert
 from keras_seqpar.mobile.format.files import check_options
 from keras_seqpar.mobile.network import read_network
 from keras_seqpar.networks.parts import find_parts
-from keras_seqpar.networks.twins import plain_twin
 from keras_seqpar.surgery.cutout import cutout
 from keras_seqpar.surgery.unknowns import with_threshold
 
