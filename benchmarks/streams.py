@@ -17,7 +17,8 @@ processes of their own, without Keras.
 
 With --videos, the frames of videos go through the int8 file and its stream. Files are made once and
 kept in --files; for int8 they are calibrated on noise, or on frames of the videos. --all runs the
-tables of the documentation, each in a process of its own: about eight minutes on two idle cores.
+tables of the documentation, each in a process of its own: about six minutes on two idle
+cores, and two more to make the files.
 """
 
 from keras_seqpar.utils.commands import flag_group, own_flags, run

@@ -68,11 +68,9 @@ class DenseFile:
     """
 
     def __init__(self, path: str | Path, threads: int = 1):
-        start = time.perf_counter()
-        self.interpreter, engine = find_interpreter()
+        _, engine = find_interpreter()
         self._engine = engine(model_path=str(path), num_threads=threads)
         self._engine.allocate_tensors()
-        self.loading_ms = 1000 * (time.perf_counter() - start)
         inputs = self._engine.get_input_details()
         self._image = max(inputs, key=lambda x: int(np.prod(x["shape"])))
         self._outputs = self._engine.get_output_details()
