@@ -13,7 +13,7 @@ def test_write_a_stream(call, tmp_path):
     file.save(tmp_path / "net.tflite")
     code, out, err = call("stream.py", "net.tflite", "net.stream")
     assert code == 0, err
-    assert "net.stream: 2 files of " in out and (tmp_path / "net.stream/manifest.json").is_file()
+    assert "net.stream: 3 files of " in out and (tmp_path / "net.stream/manifest.json").is_file()
     code, _, err = call("stream.py", "net.tflite", "net.stream")
     assert code == 1 and "exists already" in err
 

@@ -35,7 +35,8 @@ def export_stream(
 
     An app gets the pieces that `selective.stream` computes, each as a .tflite file whose inputs
     are resized to what changed, and `manifest.json`: which maps the pieces read and write. The
-    weights are stored once, so the folder is about as large as the file.
+    network as a whole is there once more, for frames of which everything changed, so the folder is
+    about twice as large as the file.
 
     Args:
         path: a .tflite file, of this package or not. Labels come from inside it or from
@@ -178,6 +179,7 @@ class _Writer:
             "steps": [self._step(number, step) for number, step in enumerate(plan.steps)],
             "of_extras": plan.of_extras and self._whole("extras", plan.of_extras),
             "dense": plan.dense and self._whole("dense", plan.dense),
+            "full": self._whole("full", plan.full),
             "outputs": {name: self._number(i) for i, name in plan.graph.outputs.items()},
         }
         return {**found, "tensors": [self.files.tensor(i) for i in self._tensors]}

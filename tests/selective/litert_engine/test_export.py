@@ -32,7 +32,7 @@ def read(folder):
 
 
 def files_of(manifest):
-    steps = [*manifest["steps"], manifest["dense"], manifest["of_extras"]]
+    steps = [*manifest["steps"], manifest["dense"], manifest["of_extras"], manifest["full"]]
     return [step for step in steps if step and "file" in step]
 
 

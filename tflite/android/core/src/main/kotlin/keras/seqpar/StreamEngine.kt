@@ -31,8 +31,8 @@ internal class StreamEngine(
 ) : AutoCloseable {
     private val runs = ArrayList<Run>()
     private val ofSteps: List<Run?>
-    private val ofExtras: Run?
     private val dense: Run?
+    private val full: Run
     private val onlyWhole = HashSet<CropStep>() // whose interpreters do not grow crops
 
     /** Number of a tensor -> the bytes of its values; views share those of their source. */
@@ -57,8 +57,8 @@ internal class StreamEngine(
                     is ViewStep -> null
                 }
             }
-            ofExtras = plan.ofExtras?.let(::load)
             dense = plan.dense?.let(::load)
+            full = load(plan.full)
             plan.steps.forEachIndexed { i, step ->
                 if (step is CropStep && step.grown != null && !grows(step, ofSteps[i]!!)) {
                     onlyWhole.add(step)
@@ -140,13 +140,14 @@ internal class StreamEngine(
     }
 
     /** Sets the inputs other than the frame; everything has to be computed after that. */
-    fun setExtras(values: Map<Int, ByteArray>) {
-        maps.putAll(values)
-        if (ofExtras != null) compute(plan.ofExtras!!, ofExtras)
-    }
+    fun setExtras(values: Map<Int, ByteArray>) = maps.putAll(values)
 
     /** Computes what there is to do. The stored map of the frame has its new values already. */
     fun compute(work: Work) {
+        if (work === everything) {
+            compute(plan.full, full)
+            return
+        }
         plan.steps.forEachIndexed { i, step ->
             val boxes = work.boxes[i]
             if (step is CropStep) {

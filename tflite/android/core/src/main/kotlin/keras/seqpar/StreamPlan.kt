@@ -80,6 +80,7 @@ internal class ViewStep(val source: Int, output: Int, val rows: Reach, val cols:
  * @property constants number of a tensor -> its bytes.
  * @property ofExtras what depends on the other inputs only.
  * @property dense what is computed whole for every change.
+ * @property full everything at once.
  * @property outputs name of an output -> its tensor.
  */
 internal class StreamPlan(private val path: File, config: JsonObject) {
@@ -96,6 +97,7 @@ internal class StreamPlan(private val path: File, config: JsonObject) {
     val steps: List<Step>
     val ofExtras: WholeStep?
     val dense: WholeStep?
+    val full: WholeStep
     val outputs: Map<String, Int>
 
     init {
@@ -113,6 +115,7 @@ internal class StreamPlan(private val path: File, config: JsonObject) {
         steps = config.list("steps").map { step(it as? JsonObject ?: damaged("a step is $it")) }
         ofExtras = config.childOrNull("of_extras")?.let(::whole)
         dense = config.childOrNull("dense")?.let(::whole)
+        full = whole(config.child("full"))
         check()
     }
 
@@ -255,6 +258,9 @@ internal class StreamPlan(private val path: File, config: JsonObject) {
         }
         dense?.let { read(it.inputs) }
         made += dense?.outputs.orEmpty()
+        require(full.inputs.toSet() == (extras + frame).toSet()) { "${full.inputs} are the inputs" }
+        val all = stored - frame + ofExtras?.outputs.orEmpty() + dense?.outputs.orEmpty()
+        require(full.outputs.toSet() == all.toSet()) { "${full.outputs} are made at once" }
         read(outputs.values.toList())
     }
 
