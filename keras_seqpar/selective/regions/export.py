@@ -85,7 +85,7 @@ def _check(crops: Sequence[tuple[int, int]], geometry: Geometry) -> None:
 
 
 def _file(files: Folder, geometry: Geometry, size: tuple[int, int]) -> dict[str, Any]:
-    graph = geometry.graph
+    graph = files.graph
     numbers = range(len(graph.operations))
     frame = size == (geometry.rows.size, geometry.cols.size)
     of_size = graph if frame else resized(geometry, numbers, size)
