@@ -13,6 +13,8 @@ import numpy as np
 
 from keras_seqpar.selective.planning.boxes import Box
 
+ONE_PROGRAM = False  # every size is compiled when it is needed
+
 
 def compiled(function: Callable, variables: Sequence) -> Callable:
     """A function of lists of tensors, compiled for each of their sizes."""

@@ -70,13 +70,15 @@ class KerasCropSession(CropSession):
         }
 
     def load(self) -> None:
-        """Compiles it for the whole grid, where that was not done yet."""
+        """Compiles it, where one program runs crops of all sizes and that was not done yet."""
         if self._function is None:
             graph, run = self.plan.graph, self.run
             variables = variables_of(graph, run.operations)
             self._function = self._backend.compiled(self._call, variables)
-            zeros = _zeros(graph, [*(x.tensor for x in run.sources), *run.vectors], self._backend)
-            self._run((0, 0, *run.grid), zeros, zeros)
+            if self._backend.ONE_PROGRAM:
+                read = [*(x.tensor for x in run.sources), *run.vectors]
+                zeros = _zeros(graph, read, self._backend)
+                self._run(self.made((0, 0, 1, 1)), zeros, zeros)
 
     def compute(self, box: Box, maps: MutableMapping[int, Any], vectors: Maps) -> None:
         """Computes a box of outputs and writes it into the stored maps."""

@@ -9,6 +9,8 @@ import tensorflow as tf
 
 from keras_seqpar.selective.planning.boxes import Box
 
+ONE_PROGRAM = True  # runs crops of all sizes
+
 
 def compiled(function: Callable, variables: Sequence) -> Callable:
     """A function of lists of tensors, compiled once for indices of all sizes."""

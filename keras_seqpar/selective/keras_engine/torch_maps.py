@@ -10,6 +10,8 @@ import torch
 
 from keras_seqpar.selective.planning.boxes import Box
 
+ONE_PROGRAM = False  # nothing is compiled
+
 
 def compiled(function: Callable, variables: Sequence) -> Callable:
     """A function of lists of tensors; nothing is compiled, and no gradients are kept."""
