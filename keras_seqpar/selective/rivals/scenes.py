@@ -3,6 +3,7 @@
 Needs NumPy and an interpreter only.
 """
 
+import functools
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -85,7 +86,7 @@ def measure_pasted(
             else:
                 rival = rivals.streams[name]
                 rival(before)
-                found = timed(lambda x, run=rival: _run(run, x), frame, times[name])
+                found = timed(functools.partial(_run, rival), frame, times[name])
                 stats[name].append(found[1].stats)
                 found = found[0]
             agreement[name].append(float((found == expected).mean()))
