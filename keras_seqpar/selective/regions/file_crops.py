@@ -213,9 +213,9 @@ def _sizes(graph: Graph, operation: Operation, tensors: list[Tensor]) -> dict[in
         if name.startswith("RESIZE"):
             values = values[1:3]
         elif name == "STRIDED_SLICE":
-            begin = graph.constant(operation, 1)
-            assert begin is not None
-            values = values + begin.astype("int32")
+            begin, step = (graph.constant(operation, i) for i in (1, 3))
+            assert begin is not None and step is not None
+            values = begin.astype("int32") + (values - 1) * step.astype("int32") + 1
         return {place: values}
     found = {}
     for place, i in enumerate(operation.inputs):
