@@ -1,12 +1,13 @@
 """Reads the operations and tensors of a .tflite file, without an interpreter."""
 
+import collections
 import contextlib
 import dataclasses
 import hashlib
 import math
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -107,7 +108,7 @@ def _read(path: Path, data: bytes, about: dict, signature: str | None) -> Graph:
     chosen = signature if signature is not None else next(iter(signatures), None)
     table = None if chosen is None else signatures[chosen]
     graph = graphs[0 if table is None else _number(flat, table, 4, "<I", 0)]
-    tensors = tuple(_tensor(path, flat, x, buffers) for x in flat.tables(graph, 0))
+    tensors = _named_apart(_tensor(path, flat, x, buffers) for x in flat.tables(graph, 0))
     operations = tuple(
         _operation(path, flat, x, codes, len(tensors)) for x in flat.tables(graph, 3)
     )
@@ -122,6 +123,18 @@ def _read(path: Path, data: bytes, about: dict, signature: str | None) -> Graph:
     found = Graph(tensors, operations, ends[0], ends[1], path, sha256, about, codes, chosen)
     _check_order(found)
     return mark_rows(rearranged(found))
+
+
+def _named_apart(tensors: Iterable[Tensor]) -> tuple[Tensor, ...]:
+    """Tensors with names of their own: converters repeat names, of which users see maps."""
+    times: collections.Counter[str] = collections.Counter()
+    found = []
+    for tensor in tensors:
+        times[tensor.name] += 1
+        if times[tensor.name] > 1:
+            tensor = dataclasses.replace(tensor, name=f"{tensor.name}:{times[tensor.name]}")
+        found.append(tensor)
+    return tuple(found)
 
 
 def _check_order(graph: Graph) -> None:

@@ -8,7 +8,7 @@ grows, as a transposed convolution, begins a run of its own, which pointwise ope
 """
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from keras_seqpar.selective.planning.axes import ONE_ROW, SAME_POSITION, Transposed, shifted
 from keras_seqpar.selective.planning.effects import (
@@ -24,6 +24,7 @@ from keras_seqpar.selective.planning.effects import (
 from keras_seqpar.selective.planning.graph import Graph
 from keras_seqpar.selective.planning.plan import CropRun, Plan, SomeGraph, Source, View, WholeRun
 
+_FROM_ELSEWHERE = "it combines the map with one that is not made from the frame"
 _VARIES = "it combines the map with values that depend on all positions"
 
 
@@ -79,6 +80,11 @@ class _Made:
     level: int
     in_run: bool
     growth: tuple[Transposed, ...] = ()
+
+
+def _has_positions(shape: Sequence[int]) -> bool:
+    """Whether a value that is joined with a map differs from position to position."""
+    return ((1,) * (4 - len(shape)) + tuple(shape))[1:3] != (1, 1)
 
 
 class _Planner:
@@ -185,6 +191,10 @@ class _Planner:
         if graph.has_weights(operation) and not isinstance(effect, Barrier):
             if len(moving) > 1 or self.vectors.intersection(operation.inputs):
                 return Barrier("its weights are computed")
+        if any(
+            _has_positions(graph.tensors[i].shape) for i in self.vectors & set(operation.inputs)
+        ):
+            return Barrier(_FROM_ELSEWHERE)
         if isinstance(effect, Windowed):
             if effect.pads and not self._can_leave_out(number, effect):
                 old = graph.tensors[operation.inputs[0]].grid

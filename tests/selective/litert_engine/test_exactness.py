@@ -127,3 +127,26 @@ def residual_net(kind):
         x = file.unary("RELU", file.both("ADD", x, short))
     file.outputs = [file.head(x)]
     return file
+
+
+def test_maps_from_elsewhere_are_barriers_and_repeated_names_are_told_apart(tmp_path):
+    file = File((1, 20, 22, 3), "float32")
+    x = file.conv(file.frame, 2)
+    second = file.tensor((1, 20, 22, 2))
+    file.inputs.append(second)
+    y = file.add("ADD", [x, second], (1, 20, 22, 2), (11, {}))
+    file.outputs = [file.conv(y, 5)]
+    for tensor in file.tensors:
+        tensor[3] = b"same"
+    path = file.save(tmp_path / "net.tflite")
+    (reason,) = selective.report(path).barriers.values()
+    assert reason == "it combines the map with one that is not made from the frame"
+    stream, dense = selective.stream(path), Dense(path)
+    stream._engine._passes.choose = lambda cost: BOXES
+    rng = np.random.default_rng(0)
+    frame, other = noise((20, 22, 3), "float32", rng), noise((1, 20, 22, 2), "float32", rng)
+    for _ in range(3):
+        result = stream([frame, other])
+        assert equal(result.output, dense(frame, other)[0])
+        frame = change(frame, rng, 1, 0.1)
+    assert len(stream.maps) == len(stream._engine.maps) == 2
