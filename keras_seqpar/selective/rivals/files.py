@@ -36,7 +36,7 @@ def network_files(
 
     Example:
 
-    >>> paths = network_files("resnet50", 512, "out/streams", quantizations=["int8", "float32"])
+    >>> paths = network_files("preset:imagenette_small", 64, "out", quantizations=["float32"])
     """
     if name.endswith(".tflite"):
         return {"file": Path(name)}

@@ -28,11 +28,16 @@ def test_what_is_measured(measured, folder):
             assert row["ideal_ms"] == pytest.approx(base["latency_ms"] * share)
 
 
+def probe(path):
+    """Load time, first latency and memory of a file, in a process of its own."""
+    return measuring.in_own_process(measuring.__name__, "probe", str(path), 1, None)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is measured on Linux only")
 def test_memory_is_not_the_parents(files, folder):
     """This process is large; getrusage in a child would begin at that."""
-    assert measuring._resident("VmHWM") > 200 * benchmark.MIB
-    *_, memory = measuring._run_probe(folder / NAMES[1], 1, None)
+    assert measuring.resident("VmHWM") > 200 * benchmark.MIB
+    *_, memory = probe(folder / NAMES[1])
     assert 0 < memory < 200 * benchmark.MIB
 
 
@@ -48,4 +53,4 @@ def test_settings_and_files_that_cannot_be(files, folder, tmp_path):
     with pytest.raises(FileNotFoundError, match="plain-int8.tflite"):
         measuring.measure(files, tmp_path)
     with pytest.raises(RuntimeError, match=r"no.tflite ended with 1: (.|\n)*no file"):
-        measuring._run_probe(tmp_path / "no.tflite", 1, None)
+        probe(tmp_path / "no.tflite")
