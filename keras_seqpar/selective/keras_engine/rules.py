@@ -11,7 +11,13 @@ from keras_seqpar.families.layers import GlobalResponseNorm, StochasticDepth, To
 from keras_seqpar.networks.graph import internal_class
 from keras_seqpar.networks.quantized import quantization_mode
 from keras_seqpar.selective.keras_engine.calls import LayerCall
-from keras_seqpar.selective.planning.axes import Transposed, Window, joined, resized
+from keras_seqpar.selective.planning.axes import (
+    Transposed,
+    Window,
+    joined,
+    padded_window,
+    resized,
+)
 from keras_seqpar.selective.planning.effects import (
     GLOBAL,
     UNKNOWN,
@@ -22,6 +28,7 @@ from keras_seqpar.selective.planning.effects import (
     Grown,
     Pointwise,
     Windowed,
+    windowed,
 )
 
 Shape = tuple[int, ...]
@@ -156,34 +163,25 @@ def _windows(
     size: Shape, kernel: Sequence[int], strides, dilation, padding: str
 ) -> tuple[Window, Window, bool]:
     """Windows along rows and columns, and whether some reach outside of the map."""
-    found, padded = [], False
-    for n, count, stride, step in zip(size[1:3], kernel, strides, dilation, strict=True):
-        extent = (count - 1) * step + 1
-        total = max((-(-n // stride) - 1) * stride + extent - n, 0) if padding == "same" else 0
-        padded = padded or total > 0
-        found.append(Window(extent, stride, total // 2))
-    return found[0], found[1], padded
+    axes = zip(size[1:3], kernel, strides, dilation, strict=True)
+    (rows, above), (cols, left) = (padded_window(*x, same=padding == "same") for x in axes)
+    return rows, cols, above + left > 0
 
 
 def _convolution(layer, old: Shape, new: Shape) -> Effect:
     if not _is_of_keras(layer.activation):
         return Barrier(_CUSTOM_ACTIVATION)
     sizes = layer.kernel_size, layer.strides, layer.dilation_rate
-    return _windowed(_windows(old, *sizes, layer.padding), 0.0)
+    rows, cols, padded = _windows(old, *sizes, layer.padding)
+    return windowed(rows, cols, 0.0, padded=padded)
 
 
 def _pool(layer, old: Shape, new: Shape) -> Effect:
-    found = _windows(old, layer.pool_size, layer.strides, (1, 1), layer.padding)
+    rows, cols, padded = _windows(old, layer.pool_size, layer.strides, (1, 1), layer.padding)
     if type(layer) is kl.MaxPooling2D:
-        return _windowed(found, -np.inf)
+        return windowed(rows, cols, -np.inf, padded=padded)
     # The mean at the border is of fewer values or, on torch, of the edge repeated.
-    return Followed(*found[:2]) if found[2] else _windowed(found, 0.0)
-
-
-def _windowed(found: tuple[Window, Window, bool], border: float) -> Effect:
-    if found == (Window(), Window(), False):
-        return Pointwise()
-    return Windowed(found[0], found[1], border, padded=found[2])
+    return Followed(rows, cols) if padded else windowed(rows, cols, 0.0, padded=False)
 
 
 def _pad(layer, old: Shape, new: Shape) -> Effect:

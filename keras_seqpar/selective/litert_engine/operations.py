@@ -13,6 +13,7 @@ from keras_seqpar.selective.planning.axes import (
     copied,
     joined,
     nearest,
+    padded_window,
     resized,
 )
 from keras_seqpar.selective.planning.effects import (
@@ -26,6 +27,7 @@ from keras_seqpar.selective.planning.effects import (
     Pointwise,
     Relabeled,
     Windowed,
+    windowed,
 )
 
 SAME, VALID = 0, 1  # Padding of schema.fbs
@@ -172,15 +174,14 @@ def _window(graph: Tables, operation: Operation, kernel, dilation=(1, 1)):
     windows, padded = [], False
     for axis in (0, 1):
         size, stride = old[1 + axis], strides[axis]
-        extent = (kernel[axis] - 1) * dilation[axis] + 1
-        if stride < 1 or extent < 1:
+        if stride < 1:
             return None
-        count = -(-size // stride) if same else (size - extent) // stride + 1
-        total = max((count - 1) * stride + extent - size, 0) if same else 0
-        if count != new[1 + axis] or count < 1:
+        window, padding = padded_window(size, kernel[axis], stride, dilation[axis], same=same)
+        count = (size + padding - window.extent) // stride + 1
+        if window.extent < 1 or count != new[1 + axis] or count < 1:
             return None
-        padded = padded or total > 0
-        windows.append(Window(extent, stride, total // 2))
+        padded = padded or padding > 0
+        windows.append(window)
     return windows[0], windows[1], padded
 
 
@@ -191,11 +192,10 @@ def _convolution(graph: Tables, operation: Operation) -> Effect:
     found = _window(graph, operation, weights[1:3], dilation)
     if found is None or is_dynamic_range(graph, operation):
         return Barrier(UNKNOWN if found is None else DYNAMIC_RANGE)
-    if found == (Window(), Window(), False):
-        return Pointwise()
+    rows, cols, padded = found
     source = graph.tensors[operation.inputs[0]]
     border = 0 if source.dtype.name in FLOATS else source.zero
-    return Windowed(found[0], found[1], border, padded=found[2])
+    return windowed(rows, cols, border, padded=padded)
 
 
 def _pool(graph: Tables, operation: Operation) -> Effect:
@@ -204,8 +204,6 @@ def _pool(graph: Tables, operation: Operation) -> Effect:
     if found is None:
         return Barrier(UNKNOWN)
     rows, cols, padded = found
-    if found == (Window(), Window(), False):
-        return Pointwise()
     if padded and operation.name == "AVERAGE_POOL_2D":  # means at the border are of fewer values
         if rows.stride != 1 or cols.stride != 1:
             return Followed(rows, cols)
@@ -213,7 +211,7 @@ def _pool(graph: Tables, operation: Operation) -> Effect:
         return Grown(*same)
     dtype = graph.tensors[operation.inputs[0]].dtype
     lowest = -np.inf if dtype.name in FLOATS else np.iinfo(dtype).min
-    return Windowed(rows, cols, float(lowest), padded=padded)
+    return windowed(rows, cols, float(lowest), padded=padded)
 
 
 def _pad(graph: Tables, operation: Operation) -> Effect:

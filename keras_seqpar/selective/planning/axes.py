@@ -1,9 +1,12 @@
 """Which positions of an input the outputs of an operation read, along one axis."""
 
 import dataclasses
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 
 import numpy as np
+
+from keras_seqpar.selective.planning.boxes import Box
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,6 +129,33 @@ Axis = Window | Spans | Transposed
 SAME_POSITION = Window()
 ONE_ROW = Window(stride=0)  # of a constant, which all outputs read
 _ROUNDING = 1e-3  # of a position that an operation computes in float32
+
+
+def reached(boxes: Iterable[Box], rows: Axis, cols: Axis, grid: tuple[int, int]) -> Iterator[Box]:
+    """The outputs, of a grid of them, that read any of the inputs in boxes; box by box."""
+    for top, left, bottom, right in boxes:
+        top, bottom = rows.outputs(top, bottom, grid[0])
+        left, right = cols.outputs(left, right, grid[1])
+        if top < bottom and left < right:
+            yield top, left, bottom, right
+
+
+def padded_window(
+    size: int, kernel: int, stride: int, dilation: int, *, same: bool
+) -> tuple[Window, int]:
+    """The window of a convolution or of pooling, and how many positions are padded for it.
+
+    Args:
+        size: number of inputs.
+        kernel: length of the kernel.
+        stride: positions between two outputs.
+        dilation: positions between two values of the kernel.
+        same: as many outputs as inputs, but for the stride; with the smaller half of the padding
+            before the first input.
+    """
+    extent = (kernel - 1) * dilation + 1
+    padding = max((-(-size // stride) - 1) * stride + extent - size, 0) if same else 0
+    return Window(extent, stride, padding // 2), padding
 
 
 def resized(inputs: int, outputs: int, *, corners: bool) -> Spans:

@@ -16,7 +16,7 @@ Every operation is one of these:
 
 import dataclasses
 
-from keras_seqpar.selective.planning.axes import Axis, Spans, Transposed, Window
+from keras_seqpar.selective.planning.axes import SAME_POSITION, Axis, Spans, Transposed, Window
 
 GLOBAL = "every output reads all positions"
 UNKNOWN = "no rule says which positions it reads"
@@ -44,6 +44,13 @@ class Windowed:
 @dataclasses.dataclass(frozen=True)
 class Pointwise:
     """Outputs read the same position of all inputs with positions."""
+
+
+def windowed(rows: Window, cols: Window, border: float, *, padded: bool) -> Windowed | Pointwise:
+    """The effect of windows; where these are of one position each, it is `Pointwise`."""
+    if rows == cols == SAME_POSITION and not padded:
+        return Pointwise()
+    return Windowed(rows, cols, border, padded=padded)
 
 
 @dataclasses.dataclass(frozen=True)

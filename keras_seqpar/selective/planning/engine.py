@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_seqpar.selective.planning.axes import reached
 from keras_seqpar.selective.planning.boxes import Box, merged
 from keras_seqpar.selective.planning.passes import BOXES, FULL, PLAIN, Passes
 from keras_seqpar.selective.planning.plan import CropRun, Plan, View, WholeRun
@@ -104,7 +105,8 @@ class Engine:
         macs, cost = 0, 0.0
         for step in self._steps:
             if isinstance(step, View):
-                found = _through(step, changed.get(step.source, ()), plan)
+                grid = plan.graph.tensors[step.output].grid
+                found = list(reached(changed.get(step.source, ()), step.rows, step.cols, grid))
                 changed[step.output] = found
                 of_steps.append(found)
                 continue
@@ -229,13 +231,3 @@ class Engine:
     def _copies(self, session: WholeSession, values: Mapping[int, Any]) -> dict[int, np.ndarray]:
         """Copies of the outputs of a run on whole maps."""
         return {i: self.sessions.read(x).copy() for i, x in session.compute(values)}
-
-
-def _through(step: View, boxes: Sequence[Box], plan: Plan) -> list[Box]:
-    rows, cols = plan.graph.tensors[step.output].grid
-    found = []
-    for top, left, bottom, right in boxes:
-        top, bottom = step.rows.outputs(top, bottom, rows)
-        left, right = step.cols.outputs(left, right, cols)
-        found.append((top, left, bottom, right))
-    return found

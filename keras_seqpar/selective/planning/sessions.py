@@ -1,12 +1,13 @@
 """What runs the pieces of a plan; each engine of streams has its own."""
 
 import abc
+import itertools
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from keras_seqpar.selective.planning.axes import Transposed
+from keras_seqpar.selective.planning.axes import Transposed, reached
 from keras_seqpar.selective.planning.boxes import Box
 from keras_seqpar.selective.planning.plan import CropRun, Plan, WholeRun
 
@@ -59,15 +60,11 @@ class CropSession(abc.ABC):
 
     def boxes(self, changed: Mapping[int, Sequence[Box]]) -> list[Box]:
         """The boxes of outputs that read what changed; they may overlap."""
-        found: dict[Box, None] = {}
-        rows, cols = self.run.grid
-        for source in self.run.sources:
-            for top, left, bottom, right in changed.get(source.tensor, ()):
-                top, bottom = source.rows.outputs(top, bottom, rows)
-                left, right = source.cols.outputs(left, right, cols)
-                if top < bottom and left < right:
-                    found[top, left, bottom, right] = None
-        return list(found)
+        found = (
+            reached(changed.get(x.tensor, ()), x.rows, x.cols, self.run.grid)
+            for x in self.run.sources
+        )
+        return list(dict.fromkeys(itertools.chain.from_iterable(found)))
 
     def made(self, box: Box) -> Box:
         """The outputs that are computed for a box: more than it where maps grow."""
@@ -104,16 +101,11 @@ class WholeSession(abc.ABC):
 
     def boxes(self, changed: Mapping[int, Sequence[Box]]) -> list[Box]:
         """The boxes of outputs that read what changed, for a run with known spans."""
-        found: dict[Box, None] = {}
-        assert self.run.rows is not None and self.run.cols is not None
-        rows, cols = self.plan.graph.tensors[self.run.outputs[0]].grid
-        for i in self.run.inputs:
-            for top, left, bottom, right in changed.get(i, ()):
-                top, bottom = self.run.rows.outputs(top, bottom, rows)
-                left, right = self.run.cols.outputs(left, right, cols)
-                if top < bottom and left < right:
-                    found[top, left, bottom, right] = None
-        return list(found)
+        rows, cols = self.run.rows, self.run.cols
+        assert rows is not None and cols is not None
+        grid = self.plan.graph.tensors[self.run.outputs[0]].grid
+        found = (reached(changed.get(i, ()), rows, cols, grid) for i in self.run.inputs)
+        return list(dict.fromkeys(itertools.chain.from_iterable(found)))
 
     @abc.abstractmethod
     def load(self) -> Any:
