@@ -47,7 +47,7 @@ from keras_seqpar.training.config import DEFAULTS, DataConfig
 from keras_seqpar.training.flags import define_crop_flags, define_measured_data_flags
 from keras_seqpar.training.runs import flags as run_flags
 from keras_seqpar.training.tasks import classification
-from keras_seqpar.utils.files import write_file, write_json
+from keras_seqpar.utils.files import is_taken, write_file, write_json
 
 with flag_group("Comparison"):
     flags.DEFINE_integer("seeds", 1, "Number of seeds; they are 0, 1, ...", lower_bound=1)
@@ -124,7 +124,7 @@ def open_folder(folder: Path, about: dict, contents: Fingerprint) -> None:
     if (folder / "flags.json").exists():
         run_flags.check_same(folder, about, contents, CALL_FLAGS)
         return
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if is_taken(folder):
         raise ValueError(f"{folder} has other files. Choose another folder with --output.")
     folder.mkdir(parents=True, exist_ok=True)
     run_flags.write_flags(folder, about, contents)

@@ -246,6 +246,11 @@ def replacing_files(*paths: str | os.PathLike) -> Iterator[tuple[Path, ...]]:
         _active.difference_update(names)
 
 
+def is_taken(path: Path) -> bool:
+    """Whether something is where a new folder is to be made: a file, or a folder with content."""
+    return path.exists() and (not path.is_dir() or any(path.iterdir()))
+
+
 @contextlib.contextmanager
 def new_folder(path: str | os.PathLike) -> Iterator[Path]:
     """Yields a temporary folder to fill; renames it to `path` where the block succeeds.

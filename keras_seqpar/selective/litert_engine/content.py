@@ -14,6 +14,7 @@ from keras_seqpar.selective.litert_engine.graph import (
     Tensor,
 )
 from keras_seqpar.selective.litert_engine.operations import VALID
+from keras_seqpar.selective.planning import graph as planning
 from keras_seqpar.selective.planning.axes import Transposed
 from keras_seqpar.selective.planning.plan import CropRun, Plan, WholeRun
 
@@ -69,10 +70,13 @@ def of_operations(
 
 def shape_of_crop(plan: Plan, source, grid: tuple[int, int]) -> tuple[int, ...]:
     """The shape that a run reads of a source for outputs of a size."""
-    tensor = plan.graph.tensors[source.reader]
-    rank = len(tensor.shape)
     rows, cols = source.rows.length(grid[0]), source.cols.length(grid[1])
-    channels = tensor.map_shape[-1]
+    return shape_of_part(plan.graph.tensors[source.reader], rows, cols)
+
+
+def shape_of_part(tensor: planning.Tensor, rows: int, cols: int) -> tuple[int, ...]:
+    """The shape of some rows and columns of a map, as the file shapes maps."""
+    rank, channels = len(tensor.shape), tensor.map_shape[-1]
     if tensor.positions is not None:
         return (1, rows, cols * channels)[-rank:]
     return (1, rows, cols, channels)[-rank:]

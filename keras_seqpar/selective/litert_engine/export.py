@@ -13,18 +13,18 @@ import numpy as np
 from keras_seqpar.mobile.runtime.labels import find_labels, read_labels
 from keras_seqpar.mobile.runtime.manifest import MANIFEST, part_file
 from keras_seqpar.mobile.runtime.reading import read_tflite
+from keras_seqpar.mobile.runtime.runner import NONE
 from keras_seqpar.selective.litert_engine.content import of_crop_run, of_whole_run
 from keras_seqpar.selective.litert_engine.graph import Graph, read_graph
 from keras_seqpar.selective.litert_engine.sessions import FileSessions
 from keras_seqpar.selective.planning.axes import Axis, Transposed, Window
 from keras_seqpar.selective.planning.plan import CropRun, Plan, Source, View, WholeRun
 from keras_seqpar.selective.planning.planner import make_plan
-from keras_seqpar.utils.files import new_folder, write_file
+from keras_seqpar.utils.files import is_taken, new_folder, write_file
 
 FORMAT = "keras_seqpar stream"
 VERSION = 1
 GAINS = "gains.txt"
-NONE = "none_of_these"  # an output beside the scores
 _ENDS = ("float32", "uint8", "int8")  # types of inputs and outputs that apps read
 
 
@@ -71,7 +71,7 @@ def refuse_taken(folder: Path) -> None:
     Raises:
         ValueError: it exists, and is not empty.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if is_taken(folder):
         raise ValueError(f"{str(folder)!r} exists already. Name another folder, or delete it.")
 
 

@@ -18,8 +18,7 @@ def memory_of(plan: Plan) -> int:
     there once. With a plain pass, which scenes need that change everywhere, it is a third more.
     """
     tensors = plan.graph.tensors
-    weights = sum(len(x.data) for x in tensors if x.data is not None)
-    maps = sum(tensors[i].nbytes for i in plan.stored)
+    weights, maps = _weights_and_maps(plan)
     inside = 0
     for step in plan.steps:
         if isinstance(step, View) or (isinstance(step, CropRun) and step.copies):
@@ -72,6 +71,12 @@ def check_memory(plan: Plan, limit: int | None) -> bool:
 
 def _of_plain_passes(plan: Plan) -> int:
     """Bytes that the file as it is takes besides: its weights, and at most all of its maps."""
+    weights, maps = _weights_and_maps(plan)
+    return int((1 + PACKED) * weights) + maps
+
+
+def _weights_and_maps(plan: Plan) -> tuple[int, int]:
+    """Bytes of the weights as the file holds them, and of the stored maps."""
     tensors = plan.graph.tensors
     weights = sum(len(x.data) for x in tensors if x.data is not None)
-    return int((1 + PACKED) * weights) + sum(tensors[i].nbytes for i in plan.stored)
+    return weights, sum(tensors[i].nbytes for i in plan.stored)

@@ -208,11 +208,11 @@ class FileFullSession(FullSession):
         session, run, tensors = self.load(), self.plan.full, self.plan.graph.tensors
         places = dict(zip(run.outputs, session.outputs, strict=True))
         places[self.plan.frame] = session.inputs[run.inputs.index(self.plan.frame)]
-        found = {}
+        found, is_static = {}, _is_static(self.plan)
         for i in self.plan.stored:
             tensor = tensors[i]
             try:
-                place = places[i]() if _is_static(self.plan) else _NOWHERE
+                place = places[i]() if is_static else _NOWHERE
                 address = _address(place) if place.nbytes == tensor.nbytes else 0
             except ValueError:  # it has no memory before it is computed
                 address = 0

@@ -3,6 +3,7 @@
 import abc
 import contextlib
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -118,6 +119,17 @@ class Graph(abc.ABC):
     @abc.abstractmethod
     def has_weights(self, operation: Any) -> bool:
         """Whether an operation has weights among its inputs, which must be constant."""
+
+    @functools.cached_property
+    def live(self) -> tuple[int, ...]:
+        """Numbers of the operations that an output depends on, in order."""
+        needed, found = set(self.outputs), []
+        for number in reversed(range(len(self.operations))):
+            operation = self.operations[number]
+            if needed.intersection(operation.outputs):
+                needed |= set(operation.inputs)
+                found.append(number)
+        return tuple(reversed(found))
 
     def refusing_damage(self) -> contextlib.AbstractContextManager[None]:
         """Turns errors of reading what is damaged into a `ValueError` that names the network."""

@@ -113,14 +113,7 @@ class _Planner:
 
     def plan(self) -> Plan:
         """Sorts all operations, then makes the runs."""
-        needed = set(self.graph.outputs)
-        live = []
-        for number in reversed(range(len(self.graph.operations))):
-            operation = self.graph.operations[number]
-            if needed.intersection(operation.outputs):
-                needed |= set(operation.inputs)
-                live.append(number)
-        for number in reversed(live):
+        for number in self.graph.live:
             self._sort(number)
         steps = [self._step(key, self.groups[key]) for key in sorted(self.groups)]
         of_extras = self._whole(self.of_extras) if self.of_extras else None

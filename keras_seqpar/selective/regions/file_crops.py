@@ -13,10 +13,10 @@ from typing import TypeVar
 
 import numpy as np
 
-from keras_seqpar.selective.litert_engine.content import of_operations
+from keras_seqpar.selective.litert_engine.content import of_operations, shape_of_part
 from keras_seqpar.selective.litert_engine.graph import Graph, Operation, Tensor
 from keras_seqpar.selective.litert_engine.sessions import Interpreters, Session
-from keras_seqpar.selective.regions.geometry import Geometry, live_operations
+from keras_seqpar.selective.regions.geometry import Geometry
 
 _KEPT = 32  # sizes of crops for which pieces with sizes of their own stay loaded
 # Operations that hold the size of their output -> which input that is.
@@ -195,13 +195,7 @@ def resized(geometry: Geometry, numbers: Collection[int], size: tuple[int, int])
 def _shape(geometry: Geometry, i: int, size: tuple[int, int]) -> tuple[int, ...]:
     """The shape of a tensor in a crop."""
     tensor = geometry.graph.tensors[i]
-    if i not in geometry.reads:
-        return tensor.shape
-    rows, cols = geometry.grid(i, size)
-    channels = tensor.map_shape[-1]
-    if tensor.positions is not None:
-        return (1, rows, cols * channels)
-    return (1, rows, cols, channels)
+    return shape_of_part(tensor, *geometry.grid(i, size)) if i in geometry.reads else tensor.shape
 
 
 def _sizes(graph: Graph, operation: Operation, tensors: list[Tensor]) -> dict[int, np.ndarray]:
@@ -242,7 +236,7 @@ def _is_sized(geometry: Geometry, operation: Operation) -> bool:
 def _check_sizes(geometry: Geometry) -> None:
     """Refuses operations that work for one size only."""
     graph, reads = geometry.graph, geometry.reads
-    for operation in live_operations(graph):
+    for operation in (graph.operations[n] for n in graph.live):
         made = operation.outputs[0]
         label = f"{operation.name} {graph.tensors[made].name}"
         moving = any(i in reads for i in operation.inputs) and label in geometry.barriers
@@ -258,12 +252,12 @@ def _cut(geometry: Geometry) -> list[_Piece]:
     """Cuts the operations into pieces, whose every second one has operations that hold sizes."""
     graph = geometry.graph
     assert isinstance(graph, Graph)
-    live = {id(x) for x in live_operations(graph)}
     level: dict[int, int] = {geometry.frame: 0}  # of tensors that depend on the frame
     members: dict[int, list[int]] = {}
-    for number, operation in enumerate(graph.operations):
+    for number in graph.live:
+        operation = graph.operations[number]
         known = [level[i] for i in operation.inputs if i in level]
-        if id(operation) not in live or not known:
+        if not known:
             continue
         at = max(known)
         if _is_sized(geometry, operation):

@@ -7,7 +7,6 @@ is the receptive field. Both follow from the positions that the operations read.
 
 import dataclasses
 import math
-from collections.abc import Iterator
 from fractions import Fraction
 
 from keras_seqpar.selective.planning.axes import Axis, Spans, Transposed, Window
@@ -191,7 +190,7 @@ def crop_geometry(graph: Graph) -> Geometry:
         )
     reads: dict[int, Pair] = {frame: (Reads(), Reads())}
     moving, barriers = {frame}, dict[str, str]()
-    for operation in live_operations(graph):
+    for operation in (graph.operations[n] for n in graph.live):
         sources = [i for i in operation.inputs if i in moving]
         if not sources:
             continue
@@ -214,16 +213,6 @@ def crop_geometry(graph: Graph) -> Geometry:
             "network without a stream, or take larger frames."
         )
     return Geometry(graph, frame, output, axes[0], axes[1], reads, barriers)
-
-
-def live_operations(graph: Graph) -> Iterator[Operation]:
-    """The operations that an output depends on, in order."""
-    needed, live = set(graph.outputs), []
-    for operation in reversed(graph.operations):
-        if needed.intersection(operation.outputs):
-            needed |= set(operation.inputs)
-            live.append(operation)
-    return reversed(live)
 
 
 def _follow(

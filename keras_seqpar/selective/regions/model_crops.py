@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_seqpar.networks.graph import build_model, one_at_a_time, replay
 from keras_seqpar.selective.keras_engine.graph import graph_of
-from keras_seqpar.selective.regions.geometry import Geometry, live_operations
+from keras_seqpar.selective.regions.geometry import Geometry
 
 Taken = TypeVar("Taken")
 
@@ -27,7 +27,7 @@ class ModelCrops:
 
     def __init__(self, geometry: Geometry):
         self.geometry = geometry
-        self._calls: list[Any] = list(live_operations(geometry.graph))
+        self._calls: list[Any] = [geometry.graph.operations[n] for n in geometry.graph.live]
 
     def load(self) -> None:
         """Nothing is to be loaded: layers are called as they are."""

@@ -25,7 +25,7 @@ from keras_seqpar.mobile.format.pack_files import write_manifest
 from keras_seqpar.mobile.network import NetworkFacts, read_network
 from keras_seqpar.mobile.runtime.manifest import TRUNK, Manifest
 from keras_seqpar.networks.parts import Parts
-from keras_seqpar.utils.files import new_folder
+from keras_seqpar.utils.files import is_taken, new_folder
 from keras_seqpar.utils.names import unknown_name
 
 PACK_QUANTIZATIONS = ("int8", "float32")
@@ -142,7 +142,7 @@ def _make_trunk(
 
 def _check_folder(folder: str | os.PathLike) -> Path:
     folder = Path(folder).expanduser().absolute()
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if is_taken(folder):
         raise ValueError(
             f"{str(folder)!r} exists already. Choose another folder for the pack, or delete it."
         )
