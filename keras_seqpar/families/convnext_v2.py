@@ -32,7 +32,7 @@ from keras_seqpar.families.base import (
     Plan,
     scale_channels,
 )
-from keras_seqpar.families.layers import GlobalResponseNorm, StochasticDepth, TopDownGain
+from keras_seqpar.families.layers import GlobalResponseNorm, TopDownGain, add_residual
 
 _FORMAT = "channels_last"
 _TINY = 96  # channels of the first stage of ConvNeXt V2 tiny
@@ -147,9 +147,7 @@ def _block(x, stage, name: str, init: Initializers, *, drop_path_rate: float, ga
     y = layers.Activation("gelu", name=f"{name}_gelu")(y)
     y = GlobalResponseNorm(name=f"{name}_grn")(y)
     y = _conv(y, stage.channels, 1, f"{name}_conv2", init)
-    if drop_path_rate:
-        y = StochasticDepth(drop_path_rate, init.seed_of(name), name=f"{name}_drop")(y)
-    return layers.Add(name=f"{name}_add")([y, x])
+    return add_residual(x, y, name, rate=drop_path_rate, seed=init.seed_of(name))
 
 
 def _conv(x, channels: int, kernel: int, name: str, init: Initializers, *, stride: int = 1):

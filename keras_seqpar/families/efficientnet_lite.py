@@ -29,7 +29,7 @@ from keras import layers
 
 from keras_seqpar.families import base
 from keras_seqpar.families.base import Family, Initializers, LayerNames, Plan, scale_channels
-from keras_seqpar.families.layers import StochasticDepth, TopDownGain
+from keras_seqpar.families.layers import TopDownGain, add_residual
 
 _FORMAT = "channels_last"
 _STEM, _HEAD = 32, 1280  # channels, in all networks of the family
@@ -125,10 +125,8 @@ class EfficientNetLite(Family):
             block, stride = f"{name}_block{i + 1}", stage.stride if i == 0 else 1
             y = _residual(x, stage, stride, block, init, gain if i == 0 else None)
             if stride == 1 and x.shape[-1] == stage.channels:
-                if drop_path_rates and drop_path_rates[i]:
-                    rate = drop_path_rates[i]
-                    y = StochasticDepth(rate, init.seed_of(block), name=f"{block}_drop")(y)
-                y = layers.Add(name=f"{block}_add")([y, x])
+                rate = drop_path_rates[i] if drop_path_rates else 0.0
+                y = add_residual(x, y, block, rate=rate, seed=init.seed_of(block))
             x = y
         return x
 

@@ -113,6 +113,21 @@ class GlobalResponseNorm(keras.layers.Layer):
         return {**super().get_config(), "epsilon": self.epsilon}
 
 
+def add_residual(x, y, name: str, *, rate: float, seed: int | None):
+    """The end of a residual block: what comes in and what the block made of it, added.
+
+    Args:
+        x: what comes in.
+        y: what the block made of it.
+        name: prefix of the layer names.
+        rate: of stochastic depth, with which `y` is left out in training.
+        seed: of stochastic depth.
+    """
+    if rate:
+        y = StochasticDepth(rate, seed, name=f"{name}_drop")(y)
+    return keras.layers.Add(name=f"{name}_add")([y, x])
+
+
 def check_gain(gain, of: str = "") -> float:
     """Returns `gain` as a float.
 

@@ -41,7 +41,7 @@ from keras_seqpar.families.base import (
     Stage,
     scale_channels,
 )
-from keras_seqpar.families.layers import StochasticDepth, TopDownGain
+from keras_seqpar.families.layers import TopDownGain, add_residual
 
 _FORMAT = "channels_last"
 _SIZES = (64, 128, 256, 512)  # of the 3x3 convolutions, by stage: table 1 of arXiv 1512.03385
@@ -106,10 +106,8 @@ class ResNet(Family):
             y = self._residual(x, stage, stride, block, init, gain if i == 0 else None)
             if stride != 1 or x.shape[-1] != stage.channels:
                 x = _conv_norm(x, stage.channels, 1, stride, f"{block}_shortcut", init, relu=False)
-            if drop_path_rates and drop_path_rates[i]:
-                rate = drop_path_rates[i]
-                y = StochasticDepth(rate, init.seed_of(block), name=f"{block}_drop")(y)
-            y = layers.Add(name=f"{block}_add")([y, x])
+            rate = drop_path_rates[i] if drop_path_rates else 0.0
+            y = add_residual(x, y, block, rate=rate, seed=init.seed_of(block))
             x = layers.ReLU(name=f"{block}_relu")(y)
         return x
 

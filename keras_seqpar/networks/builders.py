@@ -1,6 +1,7 @@
 """Builders of networks: from categories, a family and a plan to a `keras.Model`."""
 
 import contextlib
+import dataclasses
 import importlib
 import os
 from collections.abc import Callable, Iterator
@@ -94,13 +95,12 @@ def build_phl(
         )
     plan = _checked(plan, family)
     config = BuildConfig(
-        *("phl", family, plan, 1, width, stem, drop_path_rate, bool(include_preprocessing)),
-        trunk=getattr(trunk, "name", None),
+        "phl", family, plan, 1, width, stem, drop_path_rate, bool(include_preprocessing)
     )
-    own = None if trunk is None and trunk_end is None else make_trunk(trunk, trunk_end)
     return _build(
-        config, hierarchy, input_shape, classifier_activation, weights, dtype, name, seed, own
-    )
+        config, hierarchy, input_shape, classifier_activation, weights, dtype, name, seed,
+        trunk, trunk_end,
+    )  # fmt: skip
 
 
 def build_nhl(
@@ -169,14 +169,12 @@ def build_nhl(
         )
     plan = _checked(plan, family)
     config = BuildConfig(
-        *("nhl", family, plan, split_points, width, stem, drop_path_rate),
-        include_preprocessing=bool(include_preprocessing),
-        trunk=getattr(trunk, "name", None),
+        "nhl", family, plan, split_points, width, stem, drop_path_rate, bool(include_preprocessing)
     )
-    own = None if trunk is None and trunk_end is None else make_trunk(trunk, trunk_end)
     return _build(
-        config, hierarchy, input_shape, classifier_activation, weights, dtype, name, seed, own
-    )
+        config, hierarchy, input_shape, classifier_activation, weights, dtype, name, seed,
+        trunk, trunk_end,
+    )  # fmt: skip
 
 
 def build_plain(
@@ -327,10 +325,15 @@ def _build(
     name: str | None,
     seed: int | None,
     trunk: keras.Model | None = None,
+    trunk_end: str | None = None,
 ) -> keras.Model:
     """What all builders share."""
-    if trunk is not None:
-        shape = tuple(trunk.inputs[0].shape[1:])
+    own = None
+    if trunk is not None or trunk_end is not None:
+        own = make_trunk(trunk, trunk_end)
+        assert trunk is not None  # the line before refuses it
+        config = dataclasses.replace(config, trunk=trunk.name)
+        shape = tuple(own.inputs[0].shape[1:])
         if input_shape is not None and tuple(input_shape) != shape:
             raise ValueError(
                 f"input_shape is {tuple(input_shape)}, but the trunk takes images of {shape}. "
@@ -348,7 +351,7 @@ def _build(
         activation,
         name or f"{config.builder}_{config.trunk or config.family}",
         seed,
-        trunk,
+        own,
     )
     with _policy(dtype):
         if config.builder == "plain":

@@ -75,7 +75,7 @@ def _with_part_of_classifier(
     """A plain network with the classifier of some of its categories."""
     ids = parts.hierarchy.category_ids
     columns = [ids.index(id_) for id_ in kept.category_ids]
-    old = next(layer for layer in model.layers if layer.name == "logits")
+    old = model.get_layer("logits")
     new = keras.layers.Dense(len(columns), dtype=old.dtype_policy, name="logits")
     threshold = parts.threshold if sorted(kept.category_ids) == sorted(ids) else None
     scores = make_scores(kept, activation, threshold, build=parts.build)

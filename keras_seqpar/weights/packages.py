@@ -63,7 +63,7 @@ def from_package(model: keras.Model, *, partial: bool = False) -> Filled:
     scores = model.layers[-1]
     labels = tuple(getattr(getattr(scores, "hierarchy", None), "categories", ()))
     filled = fill_from_state(
-        model,
+        target,
         state,
         names,
         classifier=labels == subset_labels("imagenet1k"),
@@ -72,14 +72,8 @@ def from_package(model: keras.Model, *, partial: bool = False) -> Filled:
     origin = f"{names.network} {version}"
     if build := getattr(scores, "build_config", None):
         scores.build_config = dataclasses.replace(build, weights=origin, license=_LICENSE)
-    return Filled(
-        origin,
-        filled.names,
-        filled.kept,
-        filled.ignored,
-        (*filled.notes, f"License: {_LICENSE}."),
-        filled.unfilled,
-    )
+    notes = (*filled.notes, f"License: {_LICENSE}.")
+    return dataclasses.replace(filled, source=origin, notes=notes)
 
 
 def _find(package: str) -> tuple[Path, str]:

@@ -11,7 +11,7 @@ from keras_seqpar.families.base import LayerNames
 from keras_seqpar.networks.graph import leaf_layers
 from keras_seqpar.networks.plans import FAMILIES
 from keras_seqpar.utils.names import unknown_name
-from keras_seqpar.weights.filling import fill, find_target
+from keras_seqpar.weights.filling import Target, fill, find_target
 from keras_seqpar.weights.reports import Filled
 from keras_seqpar.weights.state_dicts import SUFFIXES, StateDict, clean, read_state_dict
 
@@ -76,23 +76,24 @@ def from_timm(
     >>> model = build_phl(["cat", "dog"], family="resnet50")
     >>> print(from_timm(model, "resnet50.a1_in1k"))
     """
-    names = find_target(model).names("timm")
+    target = find_target(model)
+    names = target.names("timm")
     state = read_state_dict(source, ema=ema)
     if state is None and ema:
         raise ValueError(
             f"ema=True is for checkpoints in files, not for the timm model {source!r}."
         )
     state = state or _download(source)
-    return fill_from_state(model, state, names, classifier=classifier, partial=partial)
+    return fill_from_state(target, state, names, classifier=classifier, partial=partial)
 
 
 def fill_from_state(
-    model: keras.Model, state: StateDict, names: LayerNames, *, classifier: bool, partial: bool
+    target: Target, state: StateDict, names: LayerNames, *, classifier: bool, partial: bool
 ) -> Filled:
     """Fills a network from a state dict of PyTorch.
 
     Args:
-        model: as for `from_timm`.
+        target: the network.
         state: the state dict.
         names: the layer names of the package that it comes from.
         classifier: as for `from_timm`.
@@ -104,10 +105,9 @@ def fill_from_state(
     Raises:
         ValueError: as for `from_timm`.
     """
-    target = find_target(model)
     arrays, original = {}, {}
     depthwise = {x.name for x in leaf_layers(target.trunk) if isinstance(x, kl.DepthwiseConv2D)}
-    dense = {x.name for x in model.layers if isinstance(x, kl.Dense)}
+    dense = {x.name for x in target.model.layers if isinstance(x, kl.Dense)}
     for key, array in state.arrays.items():
         ours = _our_name(key, names)
         layer = ours.split("/")[0]
