@@ -20,7 +20,7 @@ TORCH = $(shell grep '^torch==' constraints.txt)# by name: a build for this mach
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-threads test-random test-all test-tools test-web test-kotlin test-arm64 test-qat test-drill drill lint format wheel clean
+.PHONY: help demo test test-threads test-random test-all test-tools test-web test-kotlin test-arm64 test-qat test-drill drill lint format docs wheel clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,7 +54,7 @@ test-random: $(VENV)/test.done ## property tests on new examples (SEED=1 to draw
 		$(BIN)/python -m pytest $(PYTEST_ARGS) -m hypothesis --hypothesis-seed=$(SEED) || exit $$?; \
 	done
 
-test-all: test test-tools ## make test, then make test-tools
+test-all: test docs test-tools ## make test, docs and test-tools
 
 test-tools: test-web test-kotlin test-arm64 test-qat test-drill ## the tests that need tools of their own
 
@@ -91,6 +91,10 @@ format: $(VENV)/test.done ## mend style and format where that is safe
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: $(VENV)/docs.done ## build the site into build/site/; a broken link or anchor is an error
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+	@echo "Open build/site/index.html"
+
 wheel: $(VENV)/test.done ## build the wheel into dist/
 	$(BIN)/python -m pip wheel -q --disable-pip-version-check --no-deps -w dist .
 
@@ -117,6 +121,11 @@ $(VENV)/test.done: $(VENV)/demo.done
 	@echo "Installing JAX, torch, timm and the test tools into $(VENV), once ..."
 	@$(BIN)/python $(INSTALL) -c constraints.txt $(TORCH) \
 		-e '.[tensorflow,train,mobile,plots,hierarchy,weights,imagenet,video,jax,torch,dev]'
+	@touch $@
+
+$(VENV)/docs.done: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
+	@echo "Installing MkDocs into $(VENV), once ..."
+	@$(BIN)/python $(INSTALL) -c constraints.txt -e '.[docs]'
 	@touch $@
 
 # The interpreter of small devices: its last release needs Python 3.11 at most and NumPy 1.

@@ -31,7 +31,8 @@ from tests.references import digits_nets
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PAGES = [
-    *("README.md", "CONTRIBUTING.md", "docs/guide.md", "docs/training.md"),
+    "README.md",
+    *(str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("docs/**/*.md"))),
     *(str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("tflite/*/README.md"))),
 ]
 # Beginning of a Python block -> why it is not run.
