@@ -54,7 +54,7 @@ with flag_group("File"):
         "quantizer",
         "tensorflow",
         mobile.QUANTIZERS,
-        "The quantizer; ai_edge makes dynamic and int8 only.",
+        "The quantizer; litert makes dynamic and int8 only.",
     )
     flags.DEFINE_enum("input_dtype", "float32", mobile.DTYPES, "For int8: of the input.")
     flags.DEFINE_enum("output_dtype", "float32", mobile.DTYPES, "For int8: of the scores.")

@@ -63,7 +63,7 @@ def test_a_drop_of_accuracy_leaves_no_file(call, network, tmp_path, monkeypatch)
     monkeypatch.setattr(
         mobile, "verify", lambda *a, **k: dataclasses.replace(verify(*a, **k), accuracy=0.5)
     )
-    options = ("--dataset", "digits", "--max_accuracy_drop", "0.01", "--quantizer", "ai_edge")
+    options = ("--dataset", "digits", "--max_accuracy_drop", "0.01", "--quantizer", "litert")
     code, _, err = call("convert.py", network, *options)
     assert code == 1
     assert "error: best-dynamic.tflite disagrees with Keras: the accuracy, 50.00%" in err

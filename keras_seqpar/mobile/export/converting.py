@@ -81,7 +81,7 @@ def convert(
         labels: write `<name>.labels.txt`, one label per line in the order of the outputs, and
             the same into the file; a sequence of labels replaces the network's own. `False`
             leaves out the hierarchy as well.
-        quantizer: `"tensorflow"`, TensorFlow's converter, or `"ai_edge"`, ai-edge-quantizer, for
+        quantizer: `"tensorflow"`, TensorFlow's converter, or `"litert"`, litert-quantizer, for
             dynamic and int8. `keras_seqpar.mobile.quantize` runs the latter on a float file.
         max_gain: for int8 and int16x8 files of a network with a gains input: the largest gain to
             calibrate for, up to 255. Integers cannot go beyond what was calibrated, so `Runner`
@@ -141,17 +141,17 @@ def make_file(spec: FileSpecification) -> FileContent:
         model = with_activation(model, None)
     if network.threshold:
         model = none_of_these(model)
-    by_ai_edge = options.quantizer == "ai_edge"
+    by_litert = options.quantizer == "litert"
     content = to_tflite(
         model,
         spec.shape,
-        "float32" if by_ai_edge else options.quantization,
+        "float32" if by_litert else options.quantization,
         _samples(spec),
         (options.input_dtype, options.output_dtype),
     )
     made = describe(content, spec)
-    if by_ai_edge:
-        made = _quantized_by_ai_edge(made, spec)
+    if by_litert:
+        made = _quantized_by_litert(made, spec)
     if options.quantization == "int16x8":
         _check_that_it_runs(made, network.name)
     return made
@@ -168,8 +168,8 @@ def _samples(spec: FileSpecification):
     )
 
 
-def _quantized_by_ai_edge(made: FileContent, spec: FileSpecification) -> FileContent:
-    """Quantizes a float file with ai-edge-quantizer."""
+def _quantized_by_litert(made: FileContent, spec: FileSpecification) -> FileContent:
+    """Quantizes a float file with litert-quantizer."""
     options = spec.options
     model, operations, about = quantize_model(
         made.model,

@@ -181,9 +181,9 @@ def _gain_limit(network: NetworkFacts, options: FileOptions) -> float | None:
             f"max_gain={max_gain!r} limits the gains input of int8 and int16x8 files; {what} needs "
             "no limit. Leave it out."
         )
-    if options.quantizer == "ai_edge":
+    if options.quantizer == "litert":
         raise ValueError(
-            "quantizer='ai_edge' calibrates images only, no gains. Take quantizer='tensorflow'."
+            "quantizer='litert' calibrates images only, no gains. Take quantizer='tensorflow'."
         )
     if not 1 <= check_gain(max_gain, "max_gain") <= 255:
         raise ValueError(f"max_gain must be in 1 .. 255, got {max_gain!r}. 2 is a usual limit.")

@@ -13,8 +13,8 @@ from keras_seqpar.utils.files import replacing
 from keras_seqpar.utils.names import unknown_name
 
 QUANTIZATIONS = ("float32", "float16", "dynamic", "int8", "int16x8")
-QUANTIZERS = ("tensorflow", "ai_edge")
-AI_EDGE_QUANTIZATIONS = ("dynamic", "int8")
+QUANTIZERS = ("tensorflow", "litert")
+LITERT_QUANTIZATIONS = ("dynamic", "int8")
 DTYPES = ("float32", "uint8", "int8")
 
 
@@ -79,9 +79,9 @@ def check_options(
         raise ValueError(unknown_name("quantization", quantization, QUANTIZATIONS))
     if quantizer not in QUANTIZERS:
         raise ValueError(unknown_name("quantizer", quantizer, QUANTIZERS))
-    if quantizer == "ai_edge" and quantization not in AI_EDGE_QUANTIZATIONS:
+    if quantizer == "litert" and quantization not in LITERT_QUANTIZATIONS:
         raise ValueError(
-            f"quantizer='ai_edge' makes {' and '.join(AI_EDGE_QUANTIZATIONS)} files, not "
+            f"quantizer='litert' makes {' and '.join(LITERT_QUANTIZATIONS)} files, not "
             f"{quantization}. Take quantizer='tensorflow'."
         )
     for name, dtype in (("input_dtype", input_dtype), ("output_dtype", output_dtype)):

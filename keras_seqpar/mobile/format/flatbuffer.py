@@ -155,7 +155,7 @@ def operations(model: schema.ModelT) -> dict[str, int]:
 def inline(content: bytes) -> bytes:
     """Moves weights that are stored after the flatbuffer into it.
 
-    ai-edge-quantizer writes them there (`Buffer.offset` of schema.fbs). Unpacking and packing such
+    litert-quantizer writes them there (`Buffer.offset` of schema.fbs). Unpacking and packing such
     a model would lose them without an error.
 
     Args:

@@ -1,4 +1,4 @@
-"""All use of ai-edge-quantizer's internals, in this one file.
+"""All use of litert-quantizer's internals, in this one file.
 
 `tests/mobile/quantization/test_compat.py` names each of them and says what depends on it. The
 quantizer is imported here when it is needed.
@@ -18,7 +18,7 @@ def measured_ranges(
     moving averages, which depend on the order of the images.
 
     Args:
-        work: an `ai_edge_quantizer.quantizer.Quantizer` that has its recipe.
+        work: a `litert_quantizer.quantizer.Quantizer` that has its recipe.
         content: the float file.
         signature: its key.
         samples: name of an input -> its value.
@@ -26,8 +26,8 @@ def measured_ranges(
     Returns:
         Name of a tensor -> its range, as `Quantizer.quantize` takes it.
     """
-    from ai_edge_quantizer import calibrator
-    from ai_edge_quantizer.utils.qsv_utils import min_max_update
+    from litert_quantizer import calibrator
+    from litert_quantizer.utils.qsv_utils import min_max_update
 
     found = calibrator.Calibrator(bytearray(content), num_threads=1, qsv_update_func=min_max_update)
     found.calibrate({signature: samples}, work._recipe_manager)

@@ -31,7 +31,7 @@ def quantize(
     input_dtype: str = "float32",
     output_dtype: str = "float32",
 ) -> Converted:
-    """Quantizes a float .tflite file with ai-edge-quantizer.
+    """Quantizes a float .tflite file with litert-quantizer.
 
     Labels, metadata and associated files are kept; `none_of_these` stays in floats.
 
@@ -54,7 +54,7 @@ def quantize(
         ValueError: `source` is damaged, is no float32 file of `convert`, or has a gains input
             that int8 cannot keep; an unknown quantization or dtype; calibration that is missing
             or does not fit; a path that cannot be written.
-        ImportError: ai-edge-quantizer is not installed.
+        ImportError: litert-quantizer is not installed.
         OSError: writing failed. Files that were there before are kept.
 
     Example:
@@ -64,7 +64,7 @@ def quantize(
     """
     source = Path(source)
     path = check_path(path)
-    check_options(quantization, input_dtype, output_dtype, "ai_edge")
+    check_options(quantization, input_dtype, output_dtype, "litert")
     contents = read_tflite(source)
     if contents.about.get("quantization") != "float32":
         raise ValueError(
@@ -75,7 +75,7 @@ def quantize(
     if len(contents.signatures) > 1:
         raise ValueError(
             f"{str(source)!r} has several signatures, and only files of one can be quantized. Make "
-            "it anew: keras_seqpar.mobile.convert_signatures(..., quantizer='ai_edge')."
+            "it anew: keras_seqpar.mobile.convert_signatures(..., quantizer='litert')."
         )
     content = source.read_bytes()
     shape, inputs, outputs = _shapes(content)
@@ -134,7 +134,7 @@ def quantize_model(
         The quantized model, how often it uses each operation, and the facts in its description.
     """
     from keras_seqpar.mobile.format.flatbuffer import rewrite
-    from keras_seqpar.mobile.quantization.ai_edge import to_quantized
+    from keras_seqpar.mobile.quantization.litert import to_quantized
 
     samples: list[np.ndarray] = []
     limits = None
@@ -143,7 +143,7 @@ def quantize_model(
         if _takes_pixels(about) or calibration.dtype == np.uint8:
             limits = (0.0, 255.0)  # so that uint8 input has scale 1 and zero point 0
     model = to_quantized(model, quantization, samples, limits, ends)
-    about = {**about, "quantization": quantization, "quantizer": "ai_edge"}
+    about = {**about, "quantization": quantization, "quantizer": "litert"}
     model, operations = rewrite(model, description=json.dumps(about))
     return model, operations, about
 

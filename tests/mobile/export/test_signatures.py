@@ -26,7 +26,7 @@ LABELS = {
 KINDS = {
     "float32": {"quantization": "float32"},
     "int8": {"quantization": "int8", "input_dtype": "uint8", "output_dtype": "uint8"},
-    "ai_edge": {"quantization": "dynamic", "quantizer": "ai_edge"},
+    "litert": {"quantization": "dynamic", "quantizer": "litert"},
 }
 
 
@@ -183,8 +183,8 @@ def test_gains_of_an_int8_file_are_clipped_and_said(tmp_path):
         mobile.convert(net, tmp_path / "net.tflite", **options)
     with pytest.raises(ValueError, match="max_gain=2 limits .* a dynamic file needs no limit"):
         mobile.convert(net, tmp_path / "net.tflite", max_gain=2)
-    with pytest.raises(ValueError, match="quantizer='ai_edge' calibrates images only"):
-        mobile.convert(net, tmp_path / "net.tflite", max_gain=2, quantizer="ai_edge", **options)
+    with pytest.raises(ValueError, match="quantizer='litert' calibrates images only"):
+        mobile.convert(net, tmp_path / "net.tflite", max_gain=2, quantizer="litert", **options)
     made = mobile.convert(net, tmp_path / "net.tflite", max_gain=2, **options)
     runner = mobile.Runner(made.path)
     limit = runner.about["max_gain"]

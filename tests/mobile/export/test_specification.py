@@ -30,9 +30,9 @@ ERRORS = {
         "needs quantization='int8'; a int16x8 file has 16-bit activations",
     ),
     "no calibration of 16x8": ({"quantization": "int16x8"}, ValueError, "'int16x8' needs calib"),
-    "quantizer": ({"quantizer": "ai-edge"}, ValueError, "'ai-edge'. Did you mean 'ai_edge'"),
+    "quantizer": ({"quantizer": "lite-rt"}, ValueError, "'lite-rt'. Did you mean 'litert'"),
     "quantizer of floats": (
-        {"quantizer": "ai_edge", "quantization": "float16"},
+        {"quantizer": "litert", "quantization": "float16"},
         ValueError,
         "makes dynamic and int8 files, not float16. Take quantizer='tensorflow'",
     ),

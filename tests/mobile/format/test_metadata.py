@@ -19,11 +19,11 @@ pytestmark = pytest.mark.only_backend("tensorflow")
 
 KINDS = {
     "float": {"quantization": "float32"},
-    "dynamic": {"quantization": "dynamic", "quantizer": "ai_edge"},
+    "dynamic": {"quantization": "dynamic", "quantizer": "litert"},
     "uint8": {"quantization": "int8", "input_dtype": "uint8", "output_dtype": "uint8"},
-    "ai_edge": {
+    "litert": {
         "quantization": "int8",
-        "quantizer": "ai_edge",
+        "quantizer": "litert",
         "input_dtype": "uint8",
         "output_dtype": "uint8",
     },
@@ -211,7 +211,7 @@ def test_the_schemas_own_reader_understands(mediapipe_python, files, nested, tmp
     shown = dict(zip(made, json.loads(done.stdout), strict=True))
     assert shown["nested"]["people"] == list(PEOPLE.values())
     assert shown["float"]["people"] == ["Scores 3 categories.", None, None]
-    assert shown["float"] == shown["uint8"] == shown["dynamic"] == shown["ai_edge"]
+    assert shown["float"] == shown["uint8"] == shown["dynamic"] == shown["litert"]
     pixels = {"name": "image", "content": 2, "files": [], "units": [[[0.0], [1.0]]]}
     assert shown["float"]["inputs"] == [pixels]
     labels = {"name": "scores", "content": 1, "files": [["labels.txt", 2]], "units": []}

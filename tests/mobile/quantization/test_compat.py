@@ -1,4 +1,4 @@
-"""The internals of ai-edge-quantizer that quantization uses are there, and do what it needs."""
+"""The internals of litert-quantizer that quantization uses are there, and do what it needs."""
 
 import inspect
 
@@ -15,27 +15,27 @@ ADAPT = "Adapt keras_seqpar/mobile/quantization/compat.py."
 
 
 def test_internals_are_there():
-    from ai_edge_quantizer import calibrator, quantizer
-    from ai_edge_quantizer.utils import qsv_utils
+    from litert_quantizer import calibrator, quantizer
+    from litert_quantizer.utils import qsv_utils
 
     taken = inspect.signature(calibrator.Calibrator).parameters
     assert {"num_threads", "qsv_update_func"} <= set(taken), (
-        f"ai_edge_quantizer.calibrator.Calibrator takes other arguments. {ADAPT}"
+        f"litert_quantizer.calibrator.Calibrator takes other arguments. {ADAPT}"
     )
     assert hasattr(calibrator.Calibrator, "get_model_qsvs"), (
-        f"ai_edge_quantizer.calibrator.Calibrator has no get_model_qsvs any more. {ADAPT}"
+        f"litert_quantizer.calibrator.Calibrator has no get_model_qsvs any more. {ADAPT}"
     )
     assert hasattr(qsv_utils, "min_max_update"), (
-        f"ai_edge_quantizer.utils.qsv_utils has no min_max_update any more. {ADAPT}"
+        f"litert_quantizer.utils.qsv_utils has no min_max_update any more. {ADAPT}"
     )
     assert "_recipe_manager" in inspect.getsource(quantizer.Quantizer), (
-        f"ai_edge_quantizer.quantizer.Quantizer has no _recipe_manager any more. {ADAPT}"
+        f"litert_quantizer.quantizer.Quantizer has no _recipe_manager any more. {ADAPT}"
     )
 
 
 def test_ranges_are_the_extremes_of_all_samples(tmp_path):
-    from ai_edge_quantizer import quantizer
-    from ai_edge_quantizer.qtyping import TFLOperationName
+    from litert_quantizer import quantizer
+    from litert_quantizer.qtyping import TFLOperationName
 
     net = harness.network(harness.LABELS[:2], include_preprocessing=True)
     made = mobile.convert(net, tmp_path / "net.tflite", quantization="float32")

@@ -1,4 +1,4 @@
-"""ai-edge-quantizer: small files of float files, without TensorFlow, as good as the converter's."""
+"""litert-quantizer: small files of float files, without TensorFlow, as good as the converter's."""
 
 import os
 import subprocess
@@ -36,7 +36,7 @@ def test_dynamic(source, trained, tmp_path):
     assert about == {
         **mobile.Runner(source).about,
         "quantization": "dynamic",
-        "quantizer": "ai_edge",
+        "quantizer": "litert",
     }
 
 
@@ -68,7 +68,7 @@ def test_int8(source, trained, tmp_path, dtypes):
 
 def test_convert_does_the_same_at_once(source, trained, tmp_path):
     options = {"calibration": trained.calibration, "quantization": "int8", "input_dtype": "uint8"}
-    one = mobile.convert(trained.cutout, tmp_path / "1.tflite", quantizer="ai_edge", **options)
+    one = mobile.convert(trained.cutout, tmp_path / "1.tflite", quantizer="litert", **options)
     two = mobile.quantize(source, tmp_path / "2.tflite", **options)
     assert one.path.read_bytes() == two.path.read_bytes()
     assert one.operations == two.operations
@@ -96,7 +96,7 @@ def test_none_of_these_stays_exact(trained, outside, tmp_path, kind):
         net,
         tmp_path / "net.tflite",
         quantization=kind,
-        quantizer="ai_edge",
+        quantizer="litert",
         calibration=trained.calibration,
     )
     images = np.concatenate([clearly(net, images) for images in (trained.images, outside)])

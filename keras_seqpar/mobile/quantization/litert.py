@@ -1,4 +1,4 @@
-"""ai-edge-quantizer, from Google: a float file -> a quantized one, without TensorFlow."""
+"""litert-quantizer, from Google: a float file -> a quantized one, without TensorFlow."""
 
 import collections
 import contextlib
@@ -35,14 +35,14 @@ def to_quantized(
         The content of a .tflite file.
 
     Raises:
-        ImportError: ai-edge-quantizer is not installed.
+        ImportError: litert-quantizer is not installed.
         ValueError: the quantizer fails.
     """
     try:
-        from ai_edge_quantizer import quantizer
+        from litert_quantizer import quantizer
     except ImportError as error:
         raise ImportError(
-            f"quantizer='ai_edge' needs ai-edge-quantizer ({error}). Install it: "
+            f"quantizer='litert' needs litert-quantizer ({error}). Install it: "
             "pip install 'keras-seqpar[mobile]'"
         ) from error
 
@@ -53,7 +53,7 @@ def to_quantized(
             ranges = _prepare(work, quantization, content, calibration, limits)
             made = work.quantize(ranges, enable_progress_report=False).quantized_model
     except Exception as error:  # the quantizer raises errors of many kinds
-        raise ValueError(f"ai-edge-quantizer cannot make a {quantization} file: {error}") from error
+        raise ValueError(f"litert-quantizer cannot make a {quantization} file: {error}") from error
     model = unpack(inline(bytes(made)))
     integer_ends(model, *ends)
     for tensor in model.subgraphs[0].tensors:
@@ -67,8 +67,8 @@ def _prepare(work, quantization: str, content: bytes, calibration, limits):
     Returns:
         For int8, the ranges of all tensors; `None` for dynamic.
     """
-    from ai_edge_quantizer import quantizer
-    from ai_edge_quantizer.qtyping import TFLOperationName as Operation
+    from litert_quantizer import quantizer
+    from litert_quantizer.qtyping import TFLOperationName as Operation
 
     everything = Operation.ALL_SUPPORTED
     if quantization == "dynamic":
