@@ -36,11 +36,11 @@ from absl import flags
 
 from keras_seqpar.data.video import open_video
 from keras_seqpar.selective.detector import AUTO, Detector
-from keras_seqpar.selective.rivals.files import network_files
-from keras_seqpar.selective.rivals.rivals import file_rivals
-from keras_seqpar.selective.rivals.shares import measure_shares, measure_start
-from keras_seqpar.selective.rivals.tables import share_table, start_table, video_table
-from keras_seqpar.selective.rivals.videos import measure_video
+from keras_seqpar.benchmarking.files import network_files
+from keras_seqpar.benchmarking.rivals import file_rivals
+from keras_seqpar.benchmarking.shares import measure_shares, measure_start
+from keras_seqpar.benchmarking.tables import share_table, start_table, video_table
+from keras_seqpar.benchmarking.videos import measure_video
 from keras_seqpar.utils.files import write_json
 
 RIVALS = ("int8", "float32", "keras")
@@ -131,7 +131,7 @@ def measure_squares() -> dict:
         made, dense = file_rivals(name, path, args.threads)
         rivals = made | rivals
     if "keras" in args.rivals and "file" not in paths:
-        from keras_seqpar.selective.rivals.keras_rivals import keras_rivals  # imports Keras
+        from keras_seqpar.benchmarking.keras_rivals import keras_rivals  # imports Keras
 
         rivals |= keras_rivals(args.network, args.size)
     start = measure_start(next(iter(paths.values())), args.threads)

@@ -10,7 +10,7 @@ PACKAGE = pathlib.Path(__file__).resolve().parents[1] / "keras_seqpar"
 # Rooms from the ground up. Rooms of one floor stand in the order in which they may import.
 FLOORS = [
     *("utils", "hierarchy", "families", "networks", "weights", "surgery", "costs", "presets"),
-    *("data", "training", "mobile", "selective", "plots"),
+    *("data", "training", "mobile", "selective", "benchmarking", "plots"),
 ]
 # What works where only NumPy and an interpreter are installed.
 LIGHT = [

@@ -70,7 +70,7 @@ IN_PLACE = {(f"selective/keras_engine/{name}_maps.py", name) for name in BACKEND
 # Several devices are prepared by each backend's own means.
 DEVICES = {("training/distribution.py", name) for name in BACKENDS}
 # What streams are measured against is compiled, by each backend's own means.
-COMPILED = {("selective/rivals/keras_rivals.py", name) for name in BACKENDS}
+COMPILED = {("benchmarking/keras_rivals.py", name) for name in BACKENDS}
 
 
 def run_python(code, cwd, **environment):

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from keras_seqpar.data.video import opencv
-from keras_seqpar.selective.rivals.viewing import Prediction, Viewer
+from keras_seqpar.plots.viewing import Prediction, Viewer
 
 MODES = ("selective", "dense", "both")
 COLUMNS = (

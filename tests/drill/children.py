@@ -18,7 +18,7 @@ from tests import commands
 from tests.training.runner import TINY
 
 _USED = (
-    *("keras_seqpar.plots", "keras_seqpar.training.flags", "keras_seqpar.selective.rivals.viewing"),
+    *("keras_seqpar.plots", "keras_seqpar.training.flags", "keras_seqpar.plots.viewing"),
     *("keras_seqpar.training.tasks.classification", "keras_seqpar.data.packing"),
 )
 WAIT = 300.0  # seconds after which a child is taken to hang

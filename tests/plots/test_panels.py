@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from keras_seqpar.plots.panels import COLUMNS, view_frames
-from keras_seqpar.selective.rivals.viewing import Prediction
+from keras_seqpar.plots.viewing import Prediction
 
 pytest.importorskip("cv2")
 

@@ -11,7 +11,7 @@ from keras import layers
 
 from keras_seqpar import mobile
 from keras_seqpar.data.video import VideoWriter, open_video
-from keras_seqpar.selective.rivals import viewing
+from keras_seqpar.plots import viewing
 from tests import commands, harness
 
 pytest.importorskip("absl")

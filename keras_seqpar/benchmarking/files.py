@@ -46,7 +46,7 @@ def network_files(
     missing = {x: path for x, path in paths.items() if not path.is_file()}
     if missing:
         folder.mkdir(parents=True, exist_ok=True)
-        from keras_seqpar.selective.rivals import networks  # imports Keras
+        from keras_seqpar.benchmarking import networks  # imports Keras
 
         model = networks.load(name, size)
         for quantization, path in missing.items():

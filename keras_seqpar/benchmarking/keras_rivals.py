@@ -5,8 +5,8 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from keras_seqpar.selective.rivals.networks import make_network
-from keras_seqpar.selective.rivals.rivals import Rival
+from keras_seqpar.benchmarking.networks import make_network
+from keras_seqpar.benchmarking.rivals import Rival
 from keras_seqpar.selective.streams import stream
 
 TOLERANCE = 1e-4  # of the range of the outputs

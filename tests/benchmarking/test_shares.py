@@ -4,9 +4,9 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from keras_seqpar.selective.rivals.rivals import Rival, Scale
-from keras_seqpar.selective.rivals.shares import change_squares, measure_shares
-from keras_seqpar.selective.rivals.tables import share_table
+from keras_seqpar.benchmarking.rivals import Rival, Scale
+from keras_seqpar.benchmarking.shares import change_squares, measure_shares
+from keras_seqpar.benchmarking.tables import share_table
 
 
 def test_squares_have_the_share_and_the_proportions_of_the_frame():

@@ -19,8 +19,8 @@ from keras_seqpar.mobile.runtime.pack_runner import PackRunner
 from keras_seqpar.mobile.runtime.runner import NONE, Runner
 from keras_seqpar.selective.frame_stream import FrameStream
 from keras_seqpar.selective.regions.stream import region_stream
-from keras_seqpar.selective.rivals.keras_rivals import compile_dense
-from keras_seqpar.selective.rivals.networks import at_size, convert_quietly
+from keras_seqpar.benchmarking.keras_rivals import compile_dense
+from keras_seqpar.benchmarking.networks import at_size, convert_quietly
 from keras_seqpar.selective.streams import stream
 from keras_seqpar.surgery.attention import attend
 from keras_seqpar.surgery.cutout import cutout
