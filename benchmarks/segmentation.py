@@ -21,9 +21,9 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
+from keras_seqpar.benchmarking.scenes import SceneRivals, measure_pasted, scene_table
 from keras_seqpar.data import camvid
 from keras_seqpar.selective.arguments import parse_extent
-from keras_seqpar.benchmarking.scenes import SceneRivals, measure_pasted, scene_table
 from keras_seqpar.utils.files import write_files
 
 args = flags.FLAGS

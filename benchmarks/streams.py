@@ -34,13 +34,13 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from keras_seqpar.data.video import open_video
-from keras_seqpar.selective.detector import AUTO, Detector
 from keras_seqpar.benchmarking.files import network_files
 from keras_seqpar.benchmarking.rivals import file_rivals
 from keras_seqpar.benchmarking.shares import measure_shares, measure_start
 from keras_seqpar.benchmarking.tables import share_table, start_table, video_table
 from keras_seqpar.benchmarking.videos import measure_video
+from keras_seqpar.data.video import open_video
+from keras_seqpar.selective.detector import AUTO, Detector
 from keras_seqpar.utils.files import write_json
 
 RIVALS = ("int8", "float32", "keras")

@@ -20,11 +20,11 @@ from absl import flags
 
 import keras_seqpar as sp
 from keras_seqpar import plots
+from keras_seqpar.benchmarking.networks import convert_quietly
+from keras_seqpar.benchmarking.videos import measure_video
 from keras_seqpar.data.video import open_video, parse_size
 from keras_seqpar.networks.parts import find_parts
 from keras_seqpar.selective.detector import AUTO, Detector
-from keras_seqpar.benchmarking.networks import convert_quietly
-from keras_seqpar.benchmarking.videos import measure_video
 from keras_seqpar.utils.files import write_json
 
 args = flags.FLAGS

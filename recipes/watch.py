@@ -36,10 +36,10 @@ from keras_seqpar import plots
 from keras_seqpar.data.video import VideoStream, VideoWriter, open_video, parse_size
 from keras_seqpar.plots.drawing import optional
 from keras_seqpar.plots.panels import COLUMNS, MODES, view_frames
+from keras_seqpar.plots.viewing import Viewer, frame_size, make_viewer
 from keras_seqpar.presets.sources import load_source
 from keras_seqpar.selective.arguments import parse_extent
 from keras_seqpar.selective.detector import AUTO, COLORS, Detector
-from keras_seqpar.plots.viewing import Viewer, frame_size, make_viewer
 from keras_seqpar.utils.growing_file import GrowingCsv
 
 INCOMPLETE = 3  # exit code if the source breaks off, or after Ctrl-C or SIGTERM

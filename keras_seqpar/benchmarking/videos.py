@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_seqpar.selective.detector import Detector
 from keras_seqpar.benchmarking.rivals import DenseFile, error_of, listed, timed
+from keras_seqpar.selective.detector import Detector
 from keras_seqpar.selective.streams import stream
 
 LEARNING = 6  # frames of a video that are not counted: a detector learns from them

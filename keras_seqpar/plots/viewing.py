@@ -12,6 +12,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_seqpar.benchmarking.keras_rivals import compile_dense
+from keras_seqpar.benchmarking.networks import at_size, convert_quietly
 from keras_seqpar.data import camvid
 from keras_seqpar.mobile.network import read_network
 from keras_seqpar.mobile.runtime.manifest import read_manifest
@@ -19,8 +21,6 @@ from keras_seqpar.mobile.runtime.pack_runner import PackRunner
 from keras_seqpar.mobile.runtime.runner import NONE, Runner
 from keras_seqpar.selective.frame_stream import FrameStream
 from keras_seqpar.selective.regions.stream import region_stream
-from keras_seqpar.benchmarking.keras_rivals import compile_dense
-from keras_seqpar.benchmarking.networks import at_size, convert_quietly
 from keras_seqpar.selective.streams import stream
 from keras_seqpar.surgery.attention import attend
 from keras_seqpar.surgery.cutout import cutout
