@@ -21,6 +21,8 @@ from keras_seqpar.selective.planning.boxes import Box, changed_map
 from keras_seqpar.selective.ranges import RangeCheck
 from keras_seqpar.selective.results import Result, Stats
 
+_NO_FRAME = "No frame was seen yet. Call the stream with one first."
+
 
 @dataclasses.dataclass(frozen=True)
 class Computed:
@@ -185,8 +187,29 @@ class FrameStream(abc.ABC):
             ValueError: there was no frame yet.
         """
         if self._changed is None:
-            raise ValueError("No frame was seen yet. Call the stream with one first.")
+            raise ValueError(_NO_FRAME)
         return self._changed.copy()
+
+    def drift(self, frame) -> float:
+        """The largest absolute difference between a frame and the accepted values.
+
+        Of the last frame, it is the largest change that was ignored: the output belongs to the
+        accepted values.
+
+        Args:
+            frame: as for a call, without other inputs.
+
+        Returns:
+            The difference, in the units of the frames.
+
+        Raises:
+            TypeError: the frame is not numeric, or has another type than before.
+            ValueError: there was no frame yet, or this one has another size.
+        """
+        if self._accepted is None:
+            raise ValueError(_NO_FRAME)
+        found, _ = self._checked([frame, *self._extras] if self._extras else frame)
+        return float(distance(found, self._accepted).max())
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """All that is needed to go on, as arrays for `numpy.savez`."""
@@ -250,10 +273,6 @@ class FrameStream(abc.ABC):
     def _kept_bytes(self) -> int:
         """Size of what is kept besides the accepted frame."""
 
-    def _accepts_all(self) -> bool:
-        """Whether every change that is found is accepted."""
-        return True
-
     def _accept(self, frame: np.ndarray, boxes: Sequence[Box]) -> np.ndarray:
         """Takes boxes of a frame over into the accepted frame, which it returns."""
         if self._accepted is None:
@@ -276,12 +295,17 @@ class FrameStream(abc.ABC):
         finally:
             self._busy.release()
 
-    def _run(self, given, mask) -> Result:
-        start = time.perf_counter()
+    def _checked(self, given) -> tuple[np.ndarray, list[np.ndarray]]:
+        """The frame in RGB, and the other inputs."""
         before = None if self._accepted is None else self._accepted.dtype
         frame, extras = self._inputs.check(given, before)
         if self._color == "bgr":
             frame = np.ascontiguousarray(frame[..., ::-1])
+        return frame, extras
+
+    def _run(self, given, mask) -> Result:
+        start = time.perf_counter()
+        frame, extras = self._checked(given)
         self._check_range(frame)
         mask = None if mask is None else region_map(mask, self.input_shape[:2], "mask")
         loading = time.perf_counter()
@@ -290,15 +314,12 @@ class FrameStream(abc.ABC):
         loaded = time.perf_counter() - loading
         changed = self._find(frame, mask)
         everything = not self._complete or not _equal(extras, self._extras)
-        exact = self._accepts_all() and self._detector.is_exact
-        exact = exact and mask is None and self._wanted is None
         if everything or changed is not None:
             self._complete = False  # if anything fails, the next frame is computed as a whole
         self._extras = extras
         done = self._compute(frame, changed, everything)
         self._complete = True
         self._changed = np.zeros(self.input_shape[:2], bool) if changed is None else changed
-        assert self._accepted is not None
         output = self._output()
         return Result(
             output=output,
@@ -310,7 +331,6 @@ class FrameStream(abc.ABC):
                 macs_dense=self._macs_dense,
                 milliseconds=1000 * (time.perf_counter() - start - loaded),
                 warm_up_milliseconds=1000 * loaded,
-                drift=0.0 if exact else float(distance(frame, self._accepted).max()),
                 state_bytes=self.state_bytes,
                 layers=done.layers,
             ),

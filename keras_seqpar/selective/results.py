@@ -21,14 +21,12 @@ class Stats:
         milliseconds: time from frame to output, without loading.
         warm_up_milliseconds: time that this frame waited for loading, see `Stream.warm_up`; about
             0 for all but the first frame.
-        drift: largest absolute difference between the frame and the frame that the output
-            belongs to, in the units of the frames; 0 where every difference counts as a change.
         state_bytes: size of all that the stream keeps from frame to frame.
         layers: name of a stored map -> share of its positions that had to be computed.
 
     Example:
 
-    >>> stats = Stats("boxes", 0.1, ((0, 0, 8, 8),), 25, 100, 3.5, 0.0, 0.0, 4096)
+    >>> stats = Stats("boxes", 0.1, ((0, 0, 8, 8),), 25, 100, 3.5, 0.0, 4096)
     >>> stats.saved
     0.75
     """
@@ -40,7 +38,6 @@ class Stats:
     macs_dense: int
     milliseconds: float
     warm_up_milliseconds: float
-    drift: float
     state_bytes: int
     layers: dict[str, float] = dataclasses.field(repr=False, default_factory=dict)
 

@@ -167,7 +167,7 @@ class RegionStream(FrameStream):
             geometry.rows.limited(margin), geometry.cols.limited(margin), min_region_pixels
         )
         self._costs = CropCosts(height * width)
-        self._least, self._most, self._refresh = min_region_pixels, max_cost_share, refresh
+        self._most, self._refresh = max_cost_share, refresh
         self._scores = scores
         self._since_full = 0
         self._size: tuple[int, int] | None = None  # of the last crop
@@ -247,9 +247,6 @@ class RegionStream(FrameStream):
 
     def _kept_bytes(self) -> int:
         return self._map.nbytes
-
-    def _accepts_all(self) -> bool:
-        return self._least == 1
 
 
 def _open_crops(network: Network, geometry: Geometry):

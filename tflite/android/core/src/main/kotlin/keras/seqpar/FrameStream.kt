@@ -133,6 +133,18 @@ abstract class FrameStream internal constructor(
      */
     fun changeMap(): BooleanArray = requireNotNull(changed) { "No frame was seen yet." }.copyOf()
 
+    /**
+     * The largest absolute difference between a frame and the accepted values: of the last frame,
+     * the largest change that was ignored.
+     *
+     * @throws IllegalArgumentException there was no frame yet, or this one is of another size or
+     *   kind.
+     */
+    fun drift(pixels: ByteArray): Float = drift(PixelFrame(pixels))
+
+    /** The same of a frame of values. */
+    fun drift(values: FloatArray): Float = drift(ValueFrame(values))
+
     /** Forgets all frames; the next one may be of another kind. */
     fun reset() {
         accepted = null
@@ -142,9 +154,6 @@ abstract class FrameStream internal constructor(
 
     /** Forgets what was computed. */
     internal abstract fun forget()
-
-    /** Whether all that changed is accepted. */
-    internal open val acceptsAll: Boolean get() = true
 
     /** Size in bytes of what is kept besides the accepted frame. */
     internal abstract val keptBytes: Long
@@ -200,17 +209,17 @@ abstract class FrameStream internal constructor(
         }
     }
 
+    private fun drift(frame: Frame): Float {
+        val kept = requireNotNull(accepted) { "No frame was seen yet." }
+        check(frame)
+        return (0 until frame.size).maxOf { frame.distance(it, kept) }
+    }
+
     private fun run(frame: Frame, gains: FloatArray?, mask: BooleanArray?): Result {
         val start = System.nanoTime()
         val before = accepted
         val positions = size.height * size.width
-        require(frame.size == size.values) {
-            "Frames of ${network.name} have ${size.values} values of shape $frameShape, got " +
-                "${frame.size}."
-        }
-        require(before == null || before::class == frame::class) {
-            "Frames were of another kind so far, pixels or values. Call reset() to start again."
-        }
+        check(frame)
         require(mask == null || mask.size == positions) {
             "mask must have $positions positions, got ${mask?.size}."
         }
@@ -218,18 +227,26 @@ abstract class FrameStream internal constructor(
         val found = before?.let { find(frame, it, mask) } ?: BooleanArray(positions) { true }
         val computed = compute(frame, found, encodedGains)
         changed = found
-        val kept = accepted!!
-        val isExact = detector.isExact && mask == null && wanted == null && acceptsAll
-        val drift = if (isExact) 0f else (0 until frame.size).maxOf { frame.distance(it, kept) }
         return Result(
             network,
             outputs(),
             Stats(
                 computed.mode, found.count { it }.toDouble() / positions, computed.boxes,
-                computed.macs, macs, (System.nanoTime() - start) / 1e6, drift, stateBytes,
+                computed.macs, macs, (System.nanoTime() - start) / 1e6, stateBytes,
                 computed.layers,
             ),
         )
+    }
+
+    private fun check(frame: Frame) {
+        val before = accepted
+        require(frame.size == size.values) {
+            "Frames of ${network.name} have ${size.values} values of shape $frameShape, got " +
+                "${frame.size}."
+        }
+        require(before == null || before::class == frame::class) {
+            "Frames were of another kind so far, pixels or values. Call reset() to start again."
+        }
     }
 
     private fun find(frame: Frame, before: Frame, mask: BooleanArray?): BooleanArray {

@@ -92,8 +92,6 @@ class RegionStream private constructor(
 
     override val keptBytes: Long get() = map.size.toLong()
 
-    override val acceptsAll: Boolean get() = minRegionPixels == 1
-
     override fun outputs() = mapOf(plan.network.scores to map.copyOf())
 
     override fun compute(frame: Frame, changed: BooleanArray, gains: ByteArray): Computed {

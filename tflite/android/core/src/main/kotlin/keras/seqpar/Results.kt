@@ -13,8 +13,6 @@ import java.nio.ByteOrder
  * @property macs multiply-accumulates that were computed.
  * @property macsDense multiply-accumulates of a dense pass.
  * @property milliseconds time from frame to output.
- * @property drift largest absolute difference between the frame and the frame that the output
- *   belongs to, in the units of the frames; 0 where every difference counts as a change.
  * @property stateBytes size of all that the stream keeps from frame to frame.
  * @property layers name of a stored map -> share of its positions that had to be computed.
  */
@@ -25,7 +23,6 @@ class Stats(
     val macs: Long,
     val macsDense: Long,
     val milliseconds: Double,
-    val drift: Float,
     val stateBytes: Long,
     val layers: Map<String, Double>,
 ) {
