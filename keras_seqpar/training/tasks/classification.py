@@ -1,6 +1,6 @@
-"""Classification: data, network and losses of a training on labeled images."""
+"""Classification: data and losses of a training on labeled images."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,22 +11,16 @@ from keras_seqpar.data import fingerprints, loading
 from keras_seqpar.data.augmentation import Augment, Policy
 from keras_seqpar.data.batches import TrainingBatches, ValidationBatches
 from keras_seqpar.data.datasets import Dataset, Split, only
-from keras_seqpar.hierarchy.files import from_file
-from keras_seqpar.hierarchy.tree import Hierarchy
-from keras_seqpar.networks.builders import build_nhl, build_one_branch, build_phl, build_plain
 from keras_seqpar.networks.graph import behind
 from keras_seqpar.networks.loading import load_network
 from keras_seqpar.networks.prediction import predict
 from keras_seqpar.training import balance, distribution, loop
 from keras_seqpar.training.config import (
     JIT,
-    ONE_BRANCH,
-    PLAIN,
     SEQPAR,
     ClassificationConfig,
     DataConfig,
     DistillationConfig,
-    NetworkConfig,
     OptimizerConfig,
     RunConfig,
     to_values,
@@ -37,8 +31,7 @@ from keras_seqpar.training.runs import folder as run_folder
 from keras_seqpar.training.runs.checkpoints import Checkpoint
 from keras_seqpar.training.tasks.distillation import Teacher, Trainer
 from keras_seqpar.training.tasks.metrics import Accuracy, BalancedAccuracy
-from keras_seqpar.utils.names import match_labels
-from keras_seqpar.weights.copies import copy_weights
+from keras_seqpar.training.tasks.networks import make_network
 from keras_seqpar.weights.loading import load as load_weights
 
 STORED = 1.25  # training images are stored larger by this factor, so that crops keep detail
@@ -207,101 +200,6 @@ def load_data(config: DataConfig, *, batch_size: int, cropped: bool) -> Dataset:
     if skipped:
         print(f"Left out {len(skipped)} unreadable images: {', '.join(skipped)}.")
     return Dataset(one.name, one.categories, {**one.splits, **other.splits}, skipped, one.left_out)
-
-
-def make_network(
-    config: NetworkConfig,
-    categories: Sequence[str],
-    *,
-    image_size: int,
-    seed: int,
-    mixed_precision: str,
-) -> tuple[keras.Model, Callable[[], keras.Model]]:
-    """Builds the network to train, and a twin of it to save.
-
-    Args:
-        config: the network.
-        categories: labels, in the order of the logits.
-        image_size: side of the images in pixels.
-        seed: of the initial weights.
-        mixed_precision: type of the features, or "off".
-
-    Returns:
-        The network, which gives logits, in the given precision; and a function that returns the
-        same network in float32 with its weights, which gives scores.
-    """
-    saved = build(config, categories, "softmax", image_size=image_size, seed=seed)
-    precision = keras.config.dtype_policy()
-    if mixed_precision != "off":
-        keras.config.set_dtype_policy(f"mixed_{mixed_precision}")
-    try:
-        network = build(config, categories, None, image_size=image_size, seed=seed)
-    finally:
-        keras.config.set_dtype_policy(precision)
-
-    def snapshot() -> keras.Model:
-        copy_weights(network, saved)
-        return saved
-
-    return network, snapshot
-
-
-def build(
-    config: NetworkConfig,
-    categories: Sequence[str],
-    classifier_activation: str | None,
-    *,
-    image_size: int,
-    seed: int,
-) -> keras.Model:
-    """Builds a network that takes pixels of 0 to 255.
-
-    Args:
-        config: the network.
-        categories: labels, in the order of the logits.
-        classifier_activation: "softmax", or `None` for logits.
-        image_size: side of the images in pixels.
-        seed: of the initial weights.
-    """
-    options: dict[str, Any] = {
-        "input_shape": (image_size, image_size, 3),
-        "width": config.width,
-        "stem": config.stem,
-        "classifier_activation": classifier_activation,
-        "include_preprocessing": True,
-        "drop_path_rate": config.drop_path_rate,
-        "seed": seed,
-    }
-    options["family"] = config.family
-    if config.network == PLAIN:
-        return build_plain(categories, **options)
-    if config.network == ONE_BRANCH:
-        return build_one_branch(categories, **options)
-    options["plan"] = config.plan
-    if config.hierarchy:
-        return build_nhl(read_hierarchy(config.hierarchy, categories), **options)
-    return build_phl(categories, **options)
-
-
-def read_hierarchy(path: str, categories: Sequence[str]) -> Hierarchy:
-    """Reads a hierarchy and puts its categories into the order of the data.
-
-    Args:
-        path: a .json or .yaml file.
-        categories: labels of the data's categories.
-
-    Raises:
-        ValueError: the file holds no hierarchy, or one over other categories.
-    """
-    tree = from_file(path)
-    order = match_labels(categories, tree.categories)
-    if None in order or len(order) != len(tree.categories):
-        raise ValueError(
-            f"The hierarchy {path} is not over the categories of the data.\n"
-            f"  In the file: {', '.join(tree.categories)}.\n"
-            f"  In the data: {', '.join(categories)}."
-        )
-    return Hierarchy(tree.roots, [tree.category_ids[i] for i in order if i is not None])
 
 
 def features_of(network: keras.Model, split: Split) -> Split | None:

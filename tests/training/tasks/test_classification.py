@@ -9,7 +9,7 @@ import pytest
 from keras_seqpar.data import loading
 from keras_seqpar.networks.graph import leaf_layers
 from keras_seqpar.training.flags import parse_train_flags
-from keras_seqpar.training.tasks import classification
+from keras_seqpar.training.tasks import networks
 from keras_seqpar.training.tasks.distillation import Trainer
 from keras_seqpar.training.tasks.metrics import Accuracy, BalancedAccuracy
 from keras_seqpar.weights import named_weights
@@ -84,7 +84,7 @@ def test_a_nested_network(images, tmp_path, capsys):
     more = (f"--hierarchy={tmp_path / 'tree.json'}", "--plan=late_sp", "--family=resnet50")
     config, _ = parse_train_flags(simple(images, tmp_path, *more))
     build = functools.partial(
-        classification.build, config.network, image_size=SIZE, seed=0, classifier_activation=None
+        networks.build, config.network, image_size=SIZE, seed=0, classifier_activation=None
     )
     network = build(("bright", "dark"))
     assert network.get_layer("branch_things")

@@ -1,0 +1,108 @@
+"""The networks to train: from flags to a network in training, and its twin to save."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+
+from keras_seqpar.hierarchy.files import from_file
+from keras_seqpar.hierarchy.tree import Hierarchy
+from keras_seqpar.networks.builders import build_nhl, build_one_branch, build_phl, build_plain
+from keras_seqpar.training.config import ONE_BRANCH, PLAIN, NetworkConfig
+from keras_seqpar.utils.names import match_labels
+from keras_seqpar.weights.copies import copy_weights
+
+
+def make_network(
+    config: NetworkConfig,
+    categories: Sequence[str],
+    *,
+    image_size: int,
+    seed: int,
+    mixed_precision: str,
+) -> tuple[keras.Model, Callable[[], keras.Model]]:
+    """Builds the network to train, and a twin of it to save.
+
+    Args:
+        config: the network.
+        categories: labels, in the order of the logits.
+        image_size: side of the images in pixels.
+        seed: of the initial weights.
+        mixed_precision: type of the features, or "off".
+
+    Returns:
+        The network, which gives logits, in the given precision; and a function that returns the
+        same network in float32 with its weights, which gives scores.
+    """
+    saved = build(config, categories, "softmax", image_size=image_size, seed=seed)
+    precision = keras.config.dtype_policy()
+    if mixed_precision != "off":
+        keras.config.set_dtype_policy(f"mixed_{mixed_precision}")
+    try:
+        network = build(config, categories, None, image_size=image_size, seed=seed)
+    finally:
+        keras.config.set_dtype_policy(precision)
+
+    def snapshot() -> keras.Model:
+        copy_weights(network, saved)
+        return saved
+
+    return network, snapshot
+
+
+def build(
+    config: NetworkConfig,
+    categories: Sequence[str],
+    classifier_activation: str | None,
+    *,
+    image_size: int,
+    seed: int,
+) -> keras.Model:
+    """Builds a network that takes pixels of 0 to 255.
+
+    Args:
+        config: the network.
+        categories: labels, in the order of the logits.
+        classifier_activation: "softmax", or `None` for logits.
+        image_size: side of the images in pixels.
+        seed: of the initial weights.
+    """
+    options: dict[str, Any] = {
+        "input_shape": (image_size, image_size, 3),
+        "width": config.width,
+        "stem": config.stem,
+        "classifier_activation": classifier_activation,
+        "include_preprocessing": True,
+        "drop_path_rate": config.drop_path_rate,
+        "seed": seed,
+    }
+    options["family"] = config.family
+    if config.network == PLAIN:
+        return build_plain(categories, **options)
+    if config.network == ONE_BRANCH:
+        return build_one_branch(categories, **options)
+    options["plan"] = config.plan
+    if config.hierarchy:
+        return build_nhl(read_hierarchy(config.hierarchy, categories), **options)
+    return build_phl(categories, **options)
+
+
+def read_hierarchy(path: str, categories: Sequence[str]) -> Hierarchy:
+    """Reads a hierarchy and puts its categories into the order of the data.
+
+    Args:
+        path: a .json or .yaml file.
+        categories: labels of the data's categories.
+
+    Raises:
+        ValueError: the file holds no hierarchy, or one over other categories.
+    """
+    tree = from_file(path)
+    order = match_labels(categories, tree.categories)
+    if None in order or len(order) != len(tree.categories):
+        raise ValueError(
+            f"The hierarchy {path} is not over the categories of the data.\n"
+            f"  In the file: {', '.join(tree.categories)}.\n"
+            f"  In the data: {', '.join(categories)}."
+        )
+    return Hierarchy(tree.roots, [tree.category_ids[i] for i in order if i is not None])
