@@ -62,7 +62,6 @@ class NetworkConfig:
         drop_path_rate: rate of stochastic depth at the last block.
         init: where initial weights come from, as `keras_seqpar.weights.load` reads it.
         partial_init: fill only the weights that fit; without it, the whole trunk or nothing.
-        freeze_trunk: train the branches only.
     """
 
     family: str
@@ -74,21 +73,11 @@ class NetworkConfig:
     drop_path_rate: float
     init: str | None
     partial_init: bool
-    freeze_trunk: bool
 
     def __post_init__(self):
         if self.hierarchy and self.network != SEQPAR:
             raise ValueError(
                 f"--network {self.network} has no superclasses: leave out --hierarchy."
-            )
-        if self.freeze_trunk and not self.init:
-            raise ValueError(
-                "--freeze_trunk needs a trained trunk: --init timm:NAME, or FILE.keras."
-            )
-        if self.freeze_trunk and self.partial_init:
-            raise ValueError(
-                "--freeze_trunk needs a whole trunk, but --partial_init fills only a part of it: "
-                "give one of them."
             )
 
 
@@ -100,8 +89,10 @@ class OptimizerConfig:
         optimizer: "adamw" or "sgd".
         learning_rate: the highest learning rate, after the warm-up.
         epochs: passes over the training images.
-        warmup_epochs: length of the warm-up in epochs.
+        warmup_epochs: length of the warm-up in epochs; at most a quarter of them.
         weight_decay: decoupled weight decay; not of biases and normalizations.
+        ema: momentum of the average of the weights over the steps (an exponential moving
+            average), which is what is validated and saved; 0 for none.
     """
 
     optimizer: str
@@ -109,10 +100,38 @@ class OptimizerConfig:
     epochs: int
     warmup_epochs: float
     weight_decay: float
+    ema: float = 0.0
 
     def __post_init__(self):
         if not self.learning_rate > 0:
             raise ValueError(f"--learning_rate must be above 0, got {self.learning_rate}.")
+        if not 0 <= self.ema < 1:
+            raise ValueError(f"--ema must be 0 or more and below 1, got {self.ema}.")
+
+
+@dataclasses.dataclass(frozen=True)
+class TrunkConfig:
+    """How a trained trunk is treated. In a plain network it is all but the classifier.
+
+    Args:
+        frozen_epochs: epochs before the others in which the trunk stays as it is.
+        frozen_views: views of every training image whose features are computed once; 0 to
+            compute them in every step, from new views.
+        frozen_rate: the highest learning rate in these epochs.
+        frozen_memory: the most memory that the features may take, in GiB.
+        trunk_rate: the trunk's learning rate in the other epochs, as a share of the branches'.
+    """
+
+    frozen_epochs: int
+    frozen_views: int
+    frozen_rate: float
+    frozen_memory: float
+    trunk_rate: float
+
+    def __post_init__(self):
+        for name in ("frozen_rate", "frozen_memory", "trunk_rate"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ValueError(f"--{name} must be above 0, got {getattr(self, name)}.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -197,6 +216,7 @@ class ClassificationConfig:
     Args:
         data: the images.
         network: the network.
+        trunk: how a trained trunk is treated.
         optimizer: the optimizer and its schedule.
         step: how a step is computed.
         balance: how unbalanced categories are treated.
@@ -206,11 +226,33 @@ class ClassificationConfig:
 
     data: DataConfig
     network: NetworkConfig
+    trunk: TrunkConfig
     optimizer: OptimizerConfig
     step: StepConfig
     balance: BalanceConfig
     distillation: DistillationConfig
     augmentation: Policy
+
+    def __post_init__(self):
+        if not self.optimizer.epochs and not self.trunk.frozen_epochs:
+            raise ValueError("Nothing to train: give --epochs or --frozen_epochs above 0.")
+        if self.trunk.frozen_epochs and not self.network.init:
+            raise ValueError(
+                "--frozen_epochs needs a trained trunk: --init imagenet, timm:NAME or FILE.keras."
+            )
+        if self.trunk.frozen_epochs and self.network.partial_init:
+            raise ValueError(
+                "--frozen_epochs needs a whole trunk, but --partial_init fills only a part of it: "
+                "give one of them."
+            )
+        policy, views = self.augmentation, self.trunk.frozen_views
+        different = 2 if policy.flip else 1
+        random = policy.crop_scale < 1 or policy.randaugment
+        if self.trunk.frozen_epochs and views > different and not random:
+            raise ValueError(
+                f"Without crops and RandAugment, an image has {different} different view(s): give "
+                f"--frozen_views {different}, it was {views}; or --crop_scale below 1."
+            )
 
 
 @dataclasses.dataclass(frozen=True)

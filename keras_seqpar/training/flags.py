@@ -47,6 +47,7 @@ def define_train_flags(values: flags.FlagValues = flags.FLAGS) -> None:
         )
     define_data_flags(values)
     define_network_flags(values)
+    define_trunk_flags(values)
     define_training_flags(values)
     define_augmentation_flags(values)
     define_run_flags(None, "Folder for everything that the run writes. [runs/DATASET]", values)
@@ -87,59 +88,40 @@ def define_data_flags(values: flags.FlagValues = flags.FLAGS) -> None:
 
 def define_network_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     """Flags of the network."""
+    string = functools.partial(flags.DEFINE_string, flag_values=values)
+    number = functools.partial(flags.DEFINE_float, flag_values=values)
+    choice = functools.partial(flags.DEFINE_enum, flag_values=values)
     with flag_group("Network", values):
-        flags.DEFINE_string(
-            "family",
-            None,
-            f"For example resnet50. {_default('family')}",
-            flag_values=values,
-        )
-        flags.DEFINE_enum(
-            "network",
-            SEQPAR,
-            NETWORKS,
-            "With branches, plain, or with one branch.",
-            flag_values=values,
-        )
-        flags.DEFINE_string("plan", "late_sp", "Plan of the branches.", flag_values=values)
-        flags.DEFINE_string(
-            "hierarchy",
-            None,
-            "A .json or .yaml file with superclasses; default: none.",
-            flag_values=values,
-        )
-        flags.DEFINE_float(
-            "width", None, f"Multiplies all channel counts. {_default('width')}", flag_values=values
-        )
-        flags.DEFINE_enum(
-            "stem", "auto", STEMS, "First layers; auto: small up to 64 pixels.", flag_values=values
-        )
-        flags.DEFINE_float(
-            "drop_path_rate",
-            0.0,
-            "Rate of stochastic depth at the last block.",
-            lower_bound=0.0,
-            flag_values=values,
-        )
-        flags.DEFINE_string(
-            "init",
-            None,
-            "Initial weights: imagenet, timm:NAME, timm:PATH, keras:NAME or a .keras file.",
-            flag_values=values,
-        )
-        flags.DEFINE_boolean(
-            "partial_init",
-            False,
-            "Fill only the weights of --init that fit, and list the others. Without it: the whole "
-            "trunk or nothing.",
-            flag_values=values,
-        )
-        flags.DEFINE_boolean(
-            "freeze_trunk",
-            False,
-            "Train the branches only; needs --init. Much faster with --noflip --crop_scale 1: the "
-            "trunk's features are then computed once.",
-            flag_values=values,
+        string("family", None, f"For example resnet50. {_default('family')}")
+        choice("network", SEQPAR, NETWORKS, "With branches, plain, or with one branch.")
+        string("plan", "late_sp", "Plan of the branches.")
+        string("hierarchy", None, "A .json or .yaml file with superclasses; default: none.")
+        number("width", None, f"Multiplies all channel counts. {_default('width')}")
+        choice("stem", "auto", STEMS, "First layers; auto: small up to 64 pixels.")
+        text = "Rate of stochastic depth at the last block."
+        number("drop_path_rate", 0.0, text, lower_bound=0.0)
+        text = "Initial weights: imagenet, timm:NAME, timm:PATH, keras:NAME or a .keras file."
+        string("init", None, text)
+        text = "Fill only the weights of --init that fit, and list the others. Without it: the "
+        text += "whole trunk or nothing."
+        flags.DEFINE_boolean("partial_init", False, text, flag_values=values)
+
+
+def define_trunk_flags(values: flags.FlagValues = flags.FLAGS) -> None:
+    """Flags of how a trained trunk is treated."""
+    whole = functools.partial(flags.DEFINE_integer, flag_values=values)
+    number = functools.partial(flags.DEFINE_float, flag_values=values)
+    with flag_group("Trained trunk (of a plain network: all but the classifier)", values):
+        text = "Epochs before --epochs in which the trunk stays as it is; needs --init."
+        whole("frozen_epochs", 0, text, lower_bound=0)
+        text = "Views of every image in them: the whole, mirrored (--flip), then random ones. The "
+        text += "trunk's features of them are computed once. 0: new views in every step."
+        whole("frozen_views", 4, text, lower_bound=0)
+        rates = ", ".join(f"{name} {rate}" for name, rate in OPTIMIZERS.items())
+        number("frozen_rate", None, f"The highest learning rate in them. Default: {rates}.")
+        number("frozen_memory", 4.0, "The most memory for these features, in GiB.")
+        number(
+            "trunk_rate", 1.0, "The trunk's learning rate in --epochs, as a share of the others'."
         )
 
 
@@ -150,7 +132,7 @@ def define_training_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     choice = functools.partial(flags.DEFINE_enum, flag_values=values)
     with flag_group("Training", values):
         text = f"Passes over the training images. {_default('epochs')}"
-        whole("epochs", None, text, lower_bound=1)
+        whole("epochs", None, text, lower_bound=0)
         whole("batch_size", 64, "Images per step.", lower_bound=1)
         rates = ", ".join(f"{name} {rate}" for name, rate in OPTIMIZERS.items())
         define_optimizer_flags(None, 1.0, f" Default: {rates}.", values)
@@ -213,6 +195,12 @@ def define_optimizer_flags(
         0.05,
         "Decoupled weight decay; not of biases and normalizations.",
         lower_bound=0.0,
+        flag_values=values,
+    )
+    flags.DEFINE_float(
+        "ema",
+        0.0,
+        "Validate and save the average of the weights over the last 1 / (1 - EMA) steps, 0: off.",
         flag_values=values,
     )
 
@@ -329,7 +317,6 @@ def read_segment_flags() -> tuple[SegmentationConfig, RunConfig]:
             found = resumed_values(found, given)
     if not found["data"]:
         raise ValueError("Give --data: the zip with CamVid.")
-    found["warmup_epochs"] = min(found["warmup_epochs"], found["epochs"] / 4)
     return from_values(SegmentationConfig, found), from_values(RunConfig, found)
 
 
@@ -377,9 +364,9 @@ def fill_in(values: Mapping[str, Any]) -> dict[str, Any]:
             made[name] = defaults[made["dataset"] != "digits"]
     if made["stem"] == "auto":
         made["stem"] = "small" if made["image_size"] <= 64 else "standard"
-    if made["learning_rate"] is None:
-        made["learning_rate"] = OPTIMIZERS[made["optimizer"]]
-    made["warmup_epochs"] = min(made["warmup_epochs"], made["epochs"] / 4)
+    for name in ("learning_rate", "frozen_rate"):
+        if made[name] is None:
+            made[name] = OPTIMIZERS[made["optimizer"]]
     if made["output"] is None:
         made["output"] = f"runs/{made['dataset'].partition(':')[0]}"
     return made

@@ -2,7 +2,7 @@
 
 import dataclasses
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,9 @@ import keras
 
 from keras_seqpar.training.config import RunConfig
 from keras_seqpar.training.distribution import ONE_DEVICE, Devices
+from keras_seqpar.training.optimizers import inner_optimizers
 from keras_seqpar.training.runs.checkpoints import Checkpoint, save_model
+from keras_seqpar.training.runs.history import time_left
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,33 +21,52 @@ class Task:
 
     Args:
         trainer: the compiled model that `fit` trains: augmentation, network and losses.
-        batches: the training batches; `begin(epoch)` shuffles them.
-        validation: the batches to validate on.
-        snapshot: returns the network to save, with the current weights.
+        load: returns the batches to train on, whose `begin(epoch)` shuffles them, and those to
+            validate on. It is called if an epoch is left to train.
         advice: what the user can try if the loss becomes infinite or NaN.
-        best_by: what makes an epoch the best: a key of `BEST_BY`.
         class_weight: category index -> weight in the loss, as `fit` takes it.
         missed: returns the labels of which no validation image was right, after each validation.
     """
 
     trainer: keras.Model
-    batches: Any
-    validation: Any
-    snapshot: Callable[[], keras.Model]
+    load: Callable[[], tuple[Any, Any]]
     advice: str
-    best_by: str = "accuracy"
     class_weight: Mapping[int, float] | None = None
     missed: Callable[[], list[str]] = list
 
 
-def train(task: Task, epochs: int, run: RunConfig, devices: Devices = ONE_DEVICE) -> Checkpoint:
+@dataclasses.dataclass(frozen=True)
+class Phase:
+    """A number of epochs with the same task; a run has one or several in turn.
+
+    Args:
+        epochs: passes over the training images.
+        make: makes the task, when the phase begins or is resumed.
+        guess: guesses the seconds of an epoch from those of an epoch of the phase before; `None`
+            where it cannot.
+    """
+
+    epochs: int
+    make: Callable[[], Task]
+    guess: Callable[[float], float | None] = lambda seconds: None
+
+
+def train(
+    phases: Sequence[Phase],
+    snapshot: Callable[[], keras.Model],
+    run: RunConfig,
+    devices: Devices = ONE_DEVICE,
+    *,
+    best_by: str = "accuracy",
+) -> Checkpoint:
     """Trains, and writes checkpoints, the history and the last network into the run's folder.
 
     Args:
-        task: what to train.
-        epochs: passes over the training images.
+        phases: what to train, in turn.
+        snapshot: returns the network to save, with the current weights.
         run: where to write, and whether to resume.
         devices: the devices that train; only the first process writes files and shows progress.
+        best_by: what makes an epoch the best: a key of `BEST_BY`.
 
     Returns:
         The checkpoint of the finished run, with its history.
@@ -55,22 +76,29 @@ def train(task: Task, epochs: int, run: RunConfig, devices: Devices = ONE_DEVICE
         OSError: a file could not be written.
     """
     folder = Path(run.output)
-    checkpoint = Checkpoint(
-        folder,
-        task.snapshot,
-        task.batches.begin,
-        devices,
-        best_by=task.best_by,
-        missed=task.missed,
-    )
+    checkpoint = Checkpoint(folder, snapshot, devices, best_by=best_by)
     if run.resume:
-        checkpoint.restore(task.trainer)
+        checkpoint.read()
     if checkpoint.epoch:
-        print(f"Resuming after epoch {checkpoint.epoch} of {epochs}.")
+        total = sum(phase.epochs for phase in phases)
+        print(f"Resuming after epoch {checkpoint.epoch} of {total}.")
     elif run.resume:
         print(f"{folder} has no checkpoint yet: the run starts from the beginning.")
+    lengths = [(phase.epochs, phase.guess) for phase in phases]
+
+    def tell(epoch: int, logs: object) -> None:
+        if checkpoint.history and devices.first:
+            print(time_left(checkpoint.history, lengths), flush=True)
+
+    teller = keras.callbacks.LambdaCallback(on_epoch_begin=tell)
     try:
-        _fit(task, epochs, checkpoint)
+        end = 0
+        for phase in phases:
+            begin, end = end, end + phase.epochs
+            if begin <= checkpoint.epoch <= end and phase.epochs:
+                _train_phase(phase.make(), begin, end, checkpoint, teller)
+        if devices.first:
+            save_model(snapshot(), folder / "last.keras")
     except OSError as error:
         if not hasattr(error, "unwritten"):  # not of a file that the run writes
             raise
@@ -80,16 +108,35 @@ def train(task: Task, epochs: int, run: RunConfig, devices: Devices = ONE_DEVICE
     return checkpoint
 
 
-def _fit(task: Task, epochs: int, checkpoint: Checkpoint) -> None:
-    devices = checkpoint.devices
+def _train_phase(
+    task: Task, begin: int, end: int, checkpoint: Checkpoint, teller: keras.callbacks.Callback
+) -> None:
+    """Trains from the last epoch that the checkpoint knows to the end of a phase."""
+    trainer, devices = task.trainer, checkpoint.devices
+    if checkpoint.epoch > begin:
+        checkpoint.restore(trainer)
+    if checkpoint.epoch == end:
+        trainer.optimizer.finalize_variable_values(trainer.trainable_variables)
+        return
+    batches, validation = task.load()
+    callbacks = [
+        keras.callbacks.TerminateOnNaN(),
+        keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: batches.begin(epoch)),
+        teller,
+        checkpoint,
+    ]
+    checkpoint.missed_now, checkpoint.averages = task.missed, None
+    if any(each.use_ema for each in inner_optimizers(trainer.optimizer)):
+        checkpoint.averages = keras.callbacks.SwapEMAWeights()
+        callbacks.append(checkpoint.averages)
     verbose = 1 if sys.stdout.isatty() else 2
-    task.trainer.fit(
-        task.batches,
-        validation_data=task.validation,
+    trainer.fit(
+        batches,
+        validation_data=validation,
         class_weight=task.class_weight,
-        epochs=epochs,
+        epochs=end,
         initial_epoch=checkpoint.epoch,
-        callbacks=[keras.callbacks.TerminateOnNaN(), checkpoint],
+        callbacks=callbacks,
         shuffle=False,  # the batches do
         verbose=verbose if devices.first else 0,
     )
@@ -97,5 +144,3 @@ def _fit(task: Task, epochs: int, checkpoint: Checkpoint) -> None:
         raise ValueError(
             f"The loss became infinite or NaN in epoch {checkpoint.epoch + 1}. {task.advice}"
         )
-    if devices.first:
-        save_model(task.snapshot(), checkpoint.folder / "last.keras")

@@ -1,4 +1,4 @@
-"""The optimizer with its schedule."""
+"""The optimizer with its schedule, one rate for the trunk, and averages of the weights."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,11 @@ from keras_seqpar.training.config import OptimizerConfig
 
 
 def make_optimizer(
-    config: OptimizerConfig, steps: int, variables: Sequence
+    config: OptimizerConfig,
+    steps: int,
+    variables: Sequence,
+    trunk: Sequence = (),
+    trunk_rate: float = 1.0,
 ) -> keras.optimizers.Optimizer:
     """Returns the optimizer with its schedule: linear warm-up, then half a cosine to 0.
 
@@ -17,19 +21,47 @@ def make_optimizer(
         steps: steps per epoch.
         variables: the weights to train; those with one dimension, which are biases and
             normalizations, get no weight decay.
+        trunk: those of them that learn at another rate.
+        trunk_rate: their learning rate, as a share of that of the others.
     """
-    warmup = round(config.warmup_epochs * steps)
+    undecayed = [v for v in variables if len(v.shape) < 2]
+    others = _make_one(config, config.learning_rate, steps, undecayed)
+    if not trunk or trunk_rate == 1:
+        return others
+    slow = _make_one(config, trunk_rate * config.learning_rate, steps, undecayed)
+    by_path = keras.optimizers.OptimizerMap(others, {v.path: slow for v in trunk})
+    return keras.optimizers.MultiOptimizer(by_path)
+
+
+def _make_one(
+    config: OptimizerConfig, rate: float, steps: int, undecayed: Sequence
+) -> keras.optimizers.Optimizer:
+    warmup = round(min(config.warmup_epochs, config.epochs / 4) * steps)
     schedule = keras.optimizers.schedules.CosineDecay(
-        0.0 if warmup else config.learning_rate,
+        0.0 if warmup else rate,
         decay_steps=config.epochs * steps - warmup,
-        warmup_target=config.learning_rate if warmup else None,
+        warmup_target=rate if warmup else None,
         warmup_steps=warmup,
     )
-    decay = config.weight_decay or None
+    options = {"weight_decay": config.weight_decay or None, "use_ema": bool(config.ema)}
+    if config.ema:
+        options["ema_momentum"] = config.ema
     optimizer: keras.optimizers.Optimizer
     if config.optimizer == "sgd":
-        optimizer = keras.optimizers.SGD(schedule, momentum=0.9, nesterov=True, weight_decay=decay)
+        optimizer = keras.optimizers.SGD(schedule, momentum=0.9, nesterov=True, **options)
     else:
-        optimizer = keras.optimizers.AdamW(schedule, weight_decay=decay)
-    optimizer.exclude_from_weight_decay([v for v in variables if len(v.shape) < 2])
+        optimizer = keras.optimizers.AdamW(schedule, **options)
+    optimizer.exclude_from_weight_decay(undecayed)
     return optimizer
+
+
+def inner_optimizers(optimizer: keras.optimizers.Optimizer) -> list[keras.optimizers.Optimizer]:
+    """The optimizers that update weights: those in an optimizer for several, or itself."""
+    scaled = getattr(optimizer, "inner_optimizer", optimizer)  # of float16
+    return list(getattr(scaled, "optimizers", [scaled]))
+
+
+def highest_rate(optimizer: keras.optimizers.Optimizer) -> float:
+    """The present learning rate; of several the highest."""
+    rates = [each.learning_rate for each in inner_optimizers(optimizer)]
+    return max(float(keras.ops.convert_to_numpy(rate)) for rate in rates)

@@ -33,7 +33,7 @@ def test_a_finished_run_can_be_resumed_and_stays_as_it_is(tmp_path, capsys):
     ("arguments", "words"),
     [
         (["--familly=resnet18"], "error: Unknown command line flag 'familly'. Did you mean: fam"),
-        (["--epochs=0"], "error: flag --epochs=0: 0 is not a positive integer"),
+        (["--batch_size=0"], "error: flag --batch_size=0: 0 is not a positive integer"),
         (["--setting=two_core"], "value should be one of <"),
         (["--learning_rate=0"], "error: --learning_rate must be above 0, got 0.0"),
         (["--dataset=mnist"], "error: Unknown data set 'mnist'"),

@@ -15,7 +15,8 @@ def test_a_setting_gives_defaults_and_flags_win(name, images):
     given = settings.read(name)
     text = (pathlib.Path(settings.__file__).parent / f"{name}.toml").read_text()
     assert f"recipes/train.py --setting {name}" in text
-    init = ["--init=timm:resnet50"] if given.get("freeze_trunk") else []
+    needed = given.get("frozen_epochs") and "init" not in given
+    init = ["--init=timm:resnet50"] if needed else []
     config, _ = parse_train_flags([f"--setting={name}", *init])
     assert given.items() <= to_values(config).items()
     arguments = [f"--setting={name}", f"--dataset=folder:{images}", "--width=0.375"]
@@ -29,7 +30,9 @@ def test_a_setting_gives_defaults_and_flags_win(name, images):
     ("arguments", "words"),
     [
         (["--familly=resnet18"], "Unknown command line flag 'familly'. Did you mean: family"),
-        (["--epochs=0"], "flag --epochs=0: 0 is not a positive integer"),
+        (["--epochs=-1"], "flag --epochs=-1: -1 is not a non-negative integer"),
+        (["--ema=1"], "--ema must be 0 or more and below 1, got 1.0"),
+        (["--trunk_rate=0"], "--trunk_rate must be above 0, got 0.0"),
         (["--optimizer=adam"], "value should be one of <adamw|sgd>"),
         (["--learning_rate=0"], "--learning_rate must be above 0, got 0.0"),
         (["--learning_rate=nan"], "--learning_rate must be above 0, got nan"),
@@ -41,8 +44,6 @@ def test_a_setting_gives_defaults_and_flags_win(name, images):
         (["--crop_scale=0"], "crop_scale must be above 0 and at most 1, got 0.0"),
         (["--randaugment=11"], "randaugment must be 0 to 10, got 11.0"),
         (["--mixup=-1"], "mixup must be 0 or more, got -1.0"),
-        (["--freeze_trunk"], "--freeze_trunk needs a trained trunk: --init"),
-        (["--freeze_trunk", "--init=a.keras", "--partial_init"], "needs a whole trunk"),
         (["--resume"], "Say which run to resume"),
         (["digits"], "arguments without a flag: digits"),
         (["--hierarchy=a.json", "--network=plain"], "--network plain has no superclasses"),

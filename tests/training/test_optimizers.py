@@ -1,10 +1,12 @@
-"""The schedule of the learning rate."""
+"""The schedule of the learning rate, and the rate of the trunk."""
 
+import keras
 import numpy as np
+import pytest
 from keras import ops
 
 from keras_seqpar.training.flags import parse_train_flags
-from keras_seqpar.training.optimizers import make_optimizer
+from keras_seqpar.training.optimizers import highest_rate, make_optimizer
 
 
 def test_the_schedule_rises_and_falls():
@@ -14,3 +16,22 @@ def test_the_schedule_rises_and_falls():
     np.testing.assert_allclose(rates[:11], np.arange(11) / 100, atol=1e-7)
     cosine = 0.05 * (1 + np.cos(np.pi * np.arange(41) / 40))
     np.testing.assert_allclose(rates[10:], cosine, atol=1e-7)
+
+
+def test_the_trunk_learns_at_its_own_rate():
+    """Two equal weights, equal gradients: steps and weight decay have the ratio of the rates."""
+    flags = ["--epochs=1", "--warmup_epochs=0", "--learning_rate=0.1", "--weight_decay=0.5"]
+    for name in ("sgd", "adamw"):
+        config, _ = parse_train_flags([*flags, f"--optimizer={name}"])
+        trunk, other = (keras.Variable(np.ones((2, 2), "float32"), name=n) for n in "ab")
+        optimizer = make_optimizer(config.optimizer, 10, [trunk, other], [trunk], 0.25)
+        for gradient in (0.0, 0.3):  # the decay alone, then both
+            before = [ops.convert_to_numpy(v) + 0 for v in (trunk, other)]
+            pair = [ops.full((2, 2), gradient)] * 2
+            optimizer.apply(pair, [trunk, other])
+            slow, fast = (
+                ops.convert_to_numpy(v) - b for v, b in zip((trunk, other), before, strict=True)
+            )
+            assert fast.max() < 0
+            np.testing.assert_allclose(slow / fast, 0.25, rtol=0.02)
+        assert highest_rate(optimizer) == pytest.approx(0.1, rel=0.2)

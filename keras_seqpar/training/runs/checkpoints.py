@@ -12,6 +12,7 @@ import numpy as np
 
 from keras_seqpar.training.balance import BEST_BY
 from keras_seqpar.training.distribution import ONE_DEVICE, Devices
+from keras_seqpar.training.optimizers import highest_rate
 from keras_seqpar.training.runs.history import open_tensorboard, write_history
 from keras_seqpar.utils.files import replacing
 
@@ -36,30 +37,34 @@ class Checkpoint(keras.callbacks.Callback):
     Args:
         folder: the run folder.
         snapshot: returns the network to save, ready for use, with the current weights.
-        on_epoch: called with the number of the epoch that begins, from 0.
         devices: the devices that train; only their first process writes.
         best_by: what makes an epoch the best: a key of `BEST_BY`.
-        missed: returns the labels of which no validation image was right in the last epoch.
+
+    Attributes:
+        missed_now: returns the labels of which no validation image was right in the last epoch.
+        averages: puts averaged weights into the network for a validation; `None` if there are
+            none. The network is saved with them.
     """
 
     def __init__(
         self,
         folder: Path,
         snapshot: Callable[[], keras.Model],
-        on_epoch: Callable[[int], None],
         devices: Devices = ONE_DEVICE,
         *,
         best_by: str = "accuracy",
-        missed: Callable[[], list[str]] = list,
     ):
         super().__init__()
         self.devices = devices
-        self.folder, self.snapshot, self.on_epoch = folder, snapshot, on_epoch
+        self.folder, self.snapshot = folder, snapshot
         self.path = folder / "checkpoint.npz"
         self.history: list[dict[str, float]] = []
         self.missed: list[str] = []  # of the best epoch
-        self.best_by, self._missed = best_by, missed
+        self.missed_now: Callable[[], list[str]] = list
+        self.averages: keras.callbacks.SwapEMAWeights | None = None
+        self.best_by = best_by
         self.diverged = False
+        self._state: dict[str, np.ndarray] = {}  # as it was read
         if devices.first:
             self._log = open_tensorboard(folder / "tensorboard")
 
@@ -76,8 +81,7 @@ class Checkpoint(keras.callbacks.Callback):
         return max(self.history, key=lambda line: (sign * line[column], -line["val_loss"]))
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Shuffles, and starts the clock."""
-        self.on_epoch(epoch)
+        """Starts the clock."""
         self._started = time.perf_counter()
 
     def on_epoch_end(self, epoch, logs=None):
@@ -91,20 +95,26 @@ class Checkpoint(keras.callbacks.Callback):
             self.model.stop_training = True
             return
         line = {"epoch": epoch + 1} | logs
-        line["learning_rate"] = float(
-            keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)
-        )
+        line["learning_rate"] = highest_rate(self.model.optimizer)
         line["seconds"] = round(time.perf_counter() - self._started, 2)
         self.history.append(line)
         if self.best is line:
-            self.missed = self._missed()
+            self.missed = self.missed_now()
+        if self.best is line:
+            self._save_best()
         if not self.devices.first:
             return
-        if self.best is line:
-            save_model(self.snapshot(), self.folder / "best.keras")
         self._save()
         write_history(self.folder / "history.csv", self.history)
         self._log(line)
+
+    def _save_best(self) -> None:
+        if self.averages:  # every process swaps: it rounds
+            self.averages.on_test_begin()
+        if self.devices.first:
+            save_model(self.snapshot(), self.folder / "best.keras")
+        if self.averages:
+            self.averages.on_test_end()
 
     def _save(self) -> None:
         arrays = {
@@ -116,24 +126,32 @@ class Checkpoint(keras.callbacks.Callback):
         with replacing(self.path) as temporary:
             np.savez(temporary, **arrays)  # type: ignore[arg-type]
 
-    def restore(self, model: keras.Model) -> None:
-        """Loads the checkpoint, if there is one, into a compiled model.
-
-        Args:
-            model: built and compiled as when the checkpoint was written.
+    def read(self) -> None:
+        """Reads the checkpoint, if there is one.
 
         Raises:
-            ValueError: the checkpoint is damaged, or of another network.
+            ValueError: the checkpoint is damaged.
         """
         if not self.path.exists():  # killed in its first epoch
             return
         try:
             with np.load(self.path, allow_pickle=False) as file:
-                found = {name: file[name] for name in file.files}
-            meta = json.loads(found.pop("meta").tobytes())
+                self._state = {name: file[name] for name in file.files}
+            meta = json.loads(self._state.pop("meta").tobytes())
             self.history, self.missed = meta["history"], meta.get("missed", [])
         except (zipfile.BadZipFile, KeyError, ValueError, OSError, EOFError) as error:
             raise ValueError(f"{self.path} is no readable checkpoint: {error}") from error
+
+    def restore(self, model: keras.Model) -> None:
+        """Loads what was read into a compiled model.
+
+        Args:
+            model: built and compiled as when the checkpoint was written.
+
+        Raises:
+            ValueError: the checkpoint is of another network.
+        """
+        found, self._state = self._state, {}
         model.optimizer.build(model.trainable_variables)
         expected = state_of(model)
         shapes = {name: tuple(variable.shape) for name, variable in expected.items()}

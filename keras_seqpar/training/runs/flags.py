@@ -21,7 +21,15 @@ CALL_FLAGS = ("data", "data_dir", "output", "resume", "overwrite", "evaluate", "
 # Flags and values that had other names in runs of earlier versions, and flags they did not have.
 _RENAMED = {"drop_path": "drop_path_rate"}
 _RENAMED_VARIANTS = {"plain": "plain", "1branch": "one_branch"}
-_ADDED = {"partial_init": False, "class_weight": "none", "best_by": "accuracy"}
+_ADDED = {
+    "partial_init": False,
+    "class_weight": "none",
+    "best_by": "accuracy",
+    "ema": 0.0,
+    "frozen_epochs": 0,
+    "trunk_rate": 1.0,
+}
+_UNUSED = ("frozen_views", "frozen_rate", "frozen_memory")  # without --frozen_epochs
 
 
 def describe_start(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -105,6 +113,8 @@ def read_flags(folder: Path) -> dict[str, Any]:
     if variant := stored.pop("variant", None):
         stored["network"] = _RENAMED_VARIANTS.get(variant, "seqpar")
         stored["plan"] = variant if stored["network"] == "seqpar" else "late_sp"
+    if not stored.get("freeze_trunk", True):  # it was replaced by --frozen_epochs
+        del stored["freeze_trunk"]
     return {**about, "flags": stored}
 
 
@@ -206,6 +216,9 @@ def check_same(
     for name, value in _ADDED.items():
         if name in now["flags"]:
             before["flags"].setdefault(name, value)
+    for name in _UNUSED:
+        if name in now["flags"]:
+            before["flags"].setdefault(name, now["flags"][name])
     known = "images_sha256" in before
     differing = _other_values(before, now, call_flags)
     if known and before["images_sha256"] != now["images_sha256"]:

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from keras_seqpar.utils.files import make_folder, write_file
 from keras_seqpar.utils.growing_file import GrowingFile
 
@@ -20,6 +22,45 @@ def write_history(path: Path, history: Sequence[Mapping[str, float]]) -> None:
     writer.writeheader()
     writer.writerows({k: f"{v:.6g}" for k, v in line.items()} for line in history)
     write_file(path, text.getvalue())
+
+
+def time_left(
+    history: Sequence[Mapping[str, float]],
+    phases: Sequence[tuple[int, Callable[[float], float | None]]],
+) -> str:
+    """A sentence on how long a run still takes.
+
+    Args:
+        history: the lines of the epochs so far, one at least.
+        phases: of each phase of the run its number of epochs, and a function that guesses the
+            seconds of one before there is any, from those of an epoch of the phase before; it
+            returns `None` where it cannot.
+
+    Returns:
+        For example `"About 12 min left (3 of 20 epochs done)."`
+    """
+    left, end, each, unknown = 0.0, 0, None, 0
+    for epochs, guess in phases:
+        begin, end = end, end + epochs
+        times = [line["seconds"] for line in history[begin:end]]
+        if times:  # the first one compiles
+            each = float(np.median(times[1:] or times))
+        else:
+            each = guess(each) if each is not None else None
+        if each is None:
+            unknown += epochs
+        else:
+            left += each * (epochs - len(times))
+    more = f", without the last {unknown}" if unknown else ""
+    return f"About {duration(left)} left ({len(history)} of {end} epochs done{more})."
+
+
+def duration(seconds: float) -> str:
+    """A time in words, for example `"45 s"`, `"12 min"` or `"1 h 5 min"`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
 def summary(best: Mapping[str, float], last: Mapping[str, float]) -> str:

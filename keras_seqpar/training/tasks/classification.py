@@ -1,6 +1,7 @@
 """Classification: data and losses of a training on labeled images."""
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,7 @@ from keras_seqpar.data import fingerprints, loading
 from keras_seqpar.data.augmentation import Augment, Policy
 from keras_seqpar.data.batches import TrainingBatches, ValidationBatches
 from keras_seqpar.data.datasets import Dataset, Split, only
-from keras_seqpar.networks.graph import behind
 from keras_seqpar.networks.loading import load_network
-from keras_seqpar.networks.prediction import predict
 from keras_seqpar.training import balance, distribution, loop
 from keras_seqpar.training.config import (
     JIT,
@@ -29,6 +28,7 @@ from keras_seqpar.training.optimizers import make_optimizer
 from keras_seqpar.training.runs import flags as run_flags
 from keras_seqpar.training.runs import folder as run_folder
 from keras_seqpar.training.runs.checkpoints import Checkpoint
+from keras_seqpar.training.tasks import frozen
 from keras_seqpar.training.tasks.distillation import Teacher, Trainer
 from keras_seqpar.training.tasks.metrics import Accuracy, BalancedAccuracy
 from keras_seqpar.training.tasks.networks import make_network
@@ -87,7 +87,6 @@ def train(config: ClassificationConfig, run: RunConfig) -> Checkpoint:
             partial=config.network.partial_init,
         )
         print(f"Initial weights: {filled}")
-    network.get_layer("trunk").trainable = not config.network.freeze_trunk
     if devices.first:
         run_flags.write_flags(folder, about, contents)
     plan = config.network.plan if config.network.network == SEQPAR else config.network.network
@@ -110,58 +109,136 @@ def train(config: ClassificationConfig, run: RunConfig) -> Checkpoint:
         if note and devices.first:
             print(note)
 
-    trained, splits = network, (dataset.train, dataset.validation)
-    if config.network.freeze_trunk and policy == Policy() and not config.distillation.teacher:
-        features = [features_of(network, split) for split in splits]
-        if features[0] is not None and features[1] is not None:
-            trained = behind(network, network.get_layer("trunk"))
-            splits = (features[0], features[1])
-    batches = TrainingBatches(
-        splits[0],
-        policy,
-        len(dataset.categories),
-        image_size=config.data.image_size,
-        batch_size=step.batch_size,
-        label_smoothing=step.label_smoothing,
-        seed=step.seed,
-        share=devices.share,
-    )
-    validation = ValidationBatches(
-        splits[1], policy.columns, len(dataset.categories), step.batch_size, devices.share
-    )
-    with devices.scope():
-        trainer = make_trainer(
-            trained,
-            policy,
-            config.optimizer,
-            config.distillation,
-            dataset.categories,
-            image_size=config.data.image_size,
-            steps=len(batches),
-            jit=step.jit,
+    devices.connect(network.trainable_variables)
+    makers = TaskMakers(config, dataset, network, devices)
+    trunk, last = config.trunk, config.optimizer
+    if trunk.frozen_epochs and trunk.frozen_views:
+        frozen.check_memory(trunk, makers.halves.trunk, len(dataset.train), len(dataset.validation))
+    phases = [
+        loop.Phase(trunk.frozen_epochs, makers.frozen_start),
+        loop.Phase(last.epochs, makers.end_to_end, makers.guess_seconds),
+    ]
+    return loop.train(phases, snapshot, run, devices, best_by=config.balance.best_by)
+
+
+class TaskMakers:
+    """Makes the tasks of a run: the frozen start, then the whole network.
+
+    Args:
+        config: what to train.
+        dataset: both splits.
+        network: the network in training, which gives logits.
+        devices: the devices that train.
+    """
+
+    def __init__(
+        self,
+        config: ClassificationConfig,
+        dataset: Dataset,
+        network: keras.Model,
+        devices: distribution.Devices,
+    ):
+        self.config, self.dataset, self.devices = config, dataset, devices
+        self.network, self.halves = network, frozen.Halves.of(network)
+        self._trunk_seconds: float | None = None  # of one image at inference
+
+    def guess_seconds(self, frozen_epoch: float) -> float | None:
+        """Guesses an epoch of the whole network: a training step takes three times as long."""
+        if self._trunk_seconds is None:
+            return None
+        images = 3 * len(self.dataset.train) + len(self.dataset.validation)
+        return frozen_epoch + self._trunk_seconds * images
+
+    def end_to_end(self) -> loop.Task:
+        """Trains the whole network."""
+        self.halves.trunk.trainable = True
+        return self._task(self.network, self.config.optimizer, "learning_rate", self._images)
+
+    def frozen_start(self) -> loop.Task:
+        """Trains what stands behind the trunk."""
+        trunk = self.config.trunk
+        optimizer = dataclasses.replace(
+            self.config.optimizer, epochs=trunk.frozen_epochs, learning_rate=trunk.frozen_rate
         )
-    devices.connect(trainer.trainable_variables)
-    advice = (
-        f"Try a lower --learning_rate (it was {config.optimizer.learning_rate:g}), or "
-        "--mixed_precision off."
-    )
+        if trunk.frozen_views:
+            return self._task(self.halves.head, optimizer, "frozen_rate", self._features)
+        return self._task(self.halves.joined(), optimizer, "frozen_rate", self._images)
 
-    def missed() -> list[str]:
-        found = zip(dataset.categories, trainer.recalls(), strict=True)
-        return [label for label, recall in found if recall == 0]
+    def _task(
+        self,
+        network: keras.Model,
+        optimizer: OptimizerConfig,
+        rate: str,
+        load: Callable[[], tuple[TrainingBatches, ValidationBatches]],
+    ) -> loop.Task:
+        config, categories = self.config, self.dataset.categories
+        with self.devices.scope():
+            trainer = make_trainer(
+                network,
+                config.augmentation,
+                optimizer,
+                config.distillation,
+                categories,
+                image_size=config.data.image_size,
+                steps=len(self.dataset.train) // config.step.batch_size,
+                jit=config.step.jit,
+                trunk=self.halves.trunk.trainable_variables if network is self.network else (),
+                trunk_rate=config.trunk.trunk_rate,
+            )
 
-    balanced = config.balance.class_weight == balance.BALANCED
-    task = loop.Task(
-        trainer,
-        batches,
-        validation,
-        snapshot,
-        advice,
-        best_by=config.balance.best_by,
-        class_weight=balance.balanced_weights(counts["training"]) if balanced else None,
-        missed=missed,
-    )
-    return loop.train(task, config.optimizer.epochs, run, devices)
+        def missed() -> list[str]:
+            found = zip(categories, trainer.recalls(), strict=True)
+            return [label for label, recall in found if recall == 0]
+
+        counts = balance.counts_of(self.dataset.train.labels, len(categories))
+        balanced = config.balance.class_weight == balance.BALANCED
+        return loop.Task(
+            trainer,
+            load,
+            f"Try a lower --{rate} (it was {optimizer.learning_rate:g}), or --mixed_precision off.",
+            class_weight=balance.balanced_weights(counts) if balanced else None,
+            missed=missed,
+        )
+
+    def _images(self) -> tuple[TrainingBatches, ValidationBatches]:
+        policy = self.config.augmentation
+        batches = TrainingBatches(self.dataset.train, policy, **self._batch_options())
+        return batches, self._validation(self.dataset.validation, policy.columns)
+
+    def _features(self) -> tuple[TrainingBatches, ValidationBatches]:
+        config, splits = self.config, self.dataset
+        policy, size = config.augmentation, config.data.image_size
+        print(
+            f"Computing the trunk's features of {config.trunk.frozen_views} views of "
+            f"{len(splits.train):,} images, and of {len(splits.validation):,} to validate on ..."
+        )
+        with self.devices.scope():
+            teacher = load_teacher(config.distillation, splits.categories)
+            training = frozen.Features(self.halves.trunk, policy, size, teacher)
+            validation = frozen.Features(self.halves.trunk, Policy(), size, None)
+        views, seed = config.trunk.frozen_views, config.step.seed
+        features, taught = training.of_views(splits.train, views, seed, "Features")
+        (measured,), _ = validation.of_views(splits.validation, 1, seed, "Validation features")
+        self._trunk_seconds = min(training.seconds, validation.seconds)
+        columns = Policy().columns if taught is None else taught.shape[-1]
+        batches = frozen.ViewBatches(splits.train, features, taught, **self._batch_options())
+        of_features = Split(splits.validation.names, splits.validation.labels, measured)
+        return batches, self._validation(of_features, columns)
+
+    def _batch_options(self) -> dict[str, Any]:
+        step = self.config.step
+        return {
+            "categories": len(self.dataset.categories),
+            "image_size": self.config.data.image_size,
+            "batch_size": step.batch_size,
+            "label_smoothing": step.label_smoothing,
+            "seed": step.seed,
+            "share": self.devices.share,
+        }
+
+    def _validation(self, split: Split, columns: int) -> ValidationBatches:
+        categories, size = len(self.dataset.categories), self.config.step.batch_size
+        return ValidationBatches(split, columns, categories, size, self.devices.share)
 
 
 def load_data(config: DataConfig, *, batch_size: int, cropped: bool) -> Dataset:
@@ -202,13 +279,11 @@ def load_data(config: DataConfig, *, batch_size: int, cropped: bool) -> Dataset:
     return Dataset(one.name, one.categories, {**one.splits, **other.splits}, skipped, one.left_out)
 
 
-def features_of(network: keras.Model, split: Split) -> Split | None:
-    """A split with the trunk's features in place of images; `None` if they need too much memory."""
-    trunk = network.get_layer("trunk")
-    if 4 * len(split) * np.prod(trunk.output.shape[1:]) > loading.MEMORY_LIMIT:
+def load_teacher(config: DistillationConfig, categories: Sequence[str]) -> Teacher | None:
+    """Loads the teacher, if there is one; it gives logits in the order of the categories."""
+    if not config.teacher:
         return None
-    print(f"Computing the frozen trunk's features of {len(split)} images, once ...")
-    return Split(split.names, split.labels, predict(trunk, split, label="Trunk"))
+    return Teacher(load_network(config.teacher), categories, name="teacher")
 
 
 def make_trainer(
@@ -221,11 +296,14 @@ def make_trainer(
     image_size: int,
     steps: int,
     jit: str,
+    trunk: Sequence[keras.Variable] = (),
+    trunk_rate: float = 1.0,
 ) -> keras.Model:
     """Puts the augmentation before a network that returns logits, and compiles both.
 
     Args:
-        network: the network, or its branches alone (from the trunk's features on).
+        network: the network, or its branches alone (from the trunk's features on, which nothing
+            augments; the teacher's logits then take the place of the rows).
         policy: the augmentation.
         optimizer: the optimizer and its schedule.
         distillation: the teacher, if any.
@@ -233,23 +311,27 @@ def make_trainer(
         image_size: side of the images that the network gets.
         steps: steps per epoch.
         jit: a key of `JIT`.
+        trunk: weights that learn at another rate.
+        trunk_rate: their learning rate, as a share of that of the others.
 
     Returns:
         The compiled model.
     """
-    rows = keras.Input((policy.columns,), name="rows")
-    if network.inputs[0].name == "features":  # computed once, so there is nothing to augment
-        images = keras.Input(network.input.shape[1:], name="images")
-        augmented = images
+    share = distillation.distillation if distillation.teacher else 0.0
+    if network.inputs[0].name == "features":
+        columns = len(categories) if distillation.teacher else Policy().columns
+        rows = keras.Input((columns,), name="rows")
+        images = keras.Input(network.input.shape[1:], dtype=frozen.TYPE, name="images")
+        outputs, taught = network(images), rows
     else:
+        rows = keras.Input((policy.columns,), name="rows")
         images = keras.Input((None, None, 3), dtype="uint8", name="images")
         augmented = Augment(policy, image_size, name="augment")(images, rows)
-    outputs = network(augmented)
-    share = 0.0
+        outputs = network(augmented)
+        teacher = load_teacher(distillation, categories)
+        taught = teacher(augmented) if teacher else None
     if distillation.teacher:
-        teacher = Teacher(load_network(distillation.teacher), categories, name="teacher")
-        outputs = keras.ops.concatenate([outputs, teacher(augmented)], axis=-1)
-        share = distillation.distillation
+        outputs = keras.ops.concatenate([outputs, taught], axis=-1)
     trainer = Trainer(
         [images, rows],
         outputs,
@@ -260,7 +342,7 @@ def make_trainer(
     balanced = BalancedAccuracy(len(categories))
     trainer.recalls = balanced.recalls
     trainer.compile(
-        make_optimizer(optimizer, steps, network.trainable_variables),
+        make_optimizer(optimizer, steps, network.trainable_variables, trunk, trunk_rate),
         loss=keras.losses.CategoricalCrossentropy(from_logits=True),
         weighted_metrics=[Accuracy(len(categories)), balanced],
         jit_compile=JIT[jit],

@@ -45,6 +45,7 @@ def make_network(
 
     def snapshot() -> keras.Model:
         copy_weights(network, saved)
+        saved.layers[-1].build_config = network.layers[-1].build_config  # origin and license
         return saved
 
     return network, snapshot

@@ -95,8 +95,9 @@ def train(config: SegmentationConfig, run: RunConfig, scenes: camvid.Scenes) -> 
     # output covers whole images while the labels cover crops. Built here, both cover whole images.
     trainer.test_on_batch(*validation[0])
     advice = f"Try a lower --learning_rate (it was {config.optimizer.learning_rate:g})."
-    task = loop.Task(trainer, batches, validation, lambda: network, advice)
-    return loop.train(task, config.optimizer.epochs, run)
+    task = loop.Task(trainer, lambda: (batches, validation), advice)
+    phase = loop.Phase(config.optimizer.epochs, lambda: task)
+    return loop.train([phase], lambda: network, run)
 
 
 def make_trainer(

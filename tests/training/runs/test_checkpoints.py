@@ -171,7 +171,7 @@ def test_a_full_disk_leaves_the_checkpoint_before(images, tmp_path, monkeypatch)
 
 
 def test_an_infinite_validation_loss_stops_the_run(tmp_path):
-    checkpoint = Checkpoint(tmp_path, snapshot=keras.Model, on_epoch=print)
+    checkpoint = Checkpoint(tmp_path, snapshot=keras.Model)
     model = types.SimpleNamespace(stop_training=False)
     checkpoint.set_model(model)
     logs = {"loss": 1.0, "accuracy": 0.5, "val_loss": float("inf"), "val_accuracy": 0.5}
@@ -191,6 +191,6 @@ LINES = [
     ("best_by", "epoch"), [("accuracy", 0), ("balanced_accuracy", 3), ("loss", 2)]
 )
 def test_what_makes_an_epoch_the_best(tmp_path, best_by, epoch):
-    checkpoint = Checkpoint(tmp_path, keras.Model, print, best_by=best_by)
+    checkpoint = Checkpoint(tmp_path, keras.Model, best_by=best_by)
     checkpoint.history = LINES
     assert checkpoint.best is LINES[epoch]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from keras_seqpar.training.runs.history import summary, write_history
+from keras_seqpar.training.runs.history import summary, time_left, write_history
 
 
 def test_tensorboard_can_read_its_logs(finished):
@@ -29,3 +29,19 @@ def test_the_summary_has_both_accuracies():
     best = {"epoch": 2, "val_accuracy": 0.98, "val_balanced_accuracy": 0.5}
     text = summary(best, {"epoch": 3, "val_accuracy": 0.9})
     assert "98.00% (balanced 50.00%) in epoch 2 (best.keras), 90.00% in epoch 3" in text
+
+
+def test_the_time_left_covers_all_phases():
+    def line(seconds):
+        return {"epoch": 1, "seconds": seconds}
+
+    phases = [(4, lambda each: None), (2, lambda each: 10 * each)]
+    half = [line(100.0), line(10.0), line(12.0)]  # the first one compiled
+    assert time_left(half, phases) == "About 4 min left (3 of 6 epochs done)."  # 11 + 2 * 110 s
+    all_but_one = [*half, line(11.0), line(700.0)]
+    assert time_left(all_but_one, phases) == "About 12 min left (5 of 6 epochs done)."
+    unguessed = [(4, lambda each: None), (300, lambda each: None)]
+    assert "About 11 s left (3 of 304 epochs done, without the last 300)." in time_left(
+        half, unguessed
+    )
+    assert time_left([line(60.0)], [(66, lambda each: None)]).startswith("About 1 h 5 min left")

@@ -27,35 +27,6 @@ from tests.training.runner import (
 )
 
 
-def test_a_frozen_trunk_stays_as_it_was(finished, images, tmp_path, capsys):
-    folder = tmp_path / "run"
-    arguments = ["--freeze_trunk", f"--init={finished / 'best.keras'}", "--learning_rate=0.01"]
-    train(simple(images, folder, *arguments))
-    printed = capsys.readouterr().out
-    assert "Filled" in printed and "Left as they are" not in printed
-    before, after = weights_of(finished / "best.keras"), weights_of(folder / "last.keras")
-    trunk = {name for name in named_weights(trunk_of(finished))}
-    for name in before:
-        same = np.array_equal(before[name], after[name])
-        assert same == (name in trunk), name  # moving statistics of the trunk included
-
-
-def test_a_frozen_trunk_learns_the_same_with_and_without_cached_features(
-    finished, images, tmp_path, monkeypatch, capsys
-):
-    arguments = [
-        "--freeze_trunk", f"--init={finished / 'best.keras'}", "--noflip", "--crop_scale=1"
-    ]  # fmt: skip
-    train(simple(images, tmp_path / "cached", *arguments))
-    assert capsys.readouterr().out.count("Computing the frozen trunk's features") == 2
-    monkeypatch.setattr(loading, "MEMORY_LIMIT", 0)  # no room for features
-    train(simple(images, tmp_path / "whole", *arguments))
-    assert "Computing" not in capsys.readouterr().out
-    one, other = (weights_of(tmp_path / name / "last.keras") for name in ("cached", "whole"))
-    for name in one:
-        np.testing.assert_allclose(one[name], other[name], rtol=1e-3, atol=1e-4, err_msg=name)
-
-
 def test_initial_weights_of_another_network(finished, images, tmp_path, capsys):
     source = f"--init={finished / 'best.keras'}"
     arguments = simple(images, tmp_path / "run", "--network=plain", source)

@@ -1,0 +1,238 @@
+"""A frozen start: the trunk stays as it is, so its features are computed once.
+
+What stands behind the trunk then learns from features in memory, of several views of every image.
+"""
+
+import dataclasses
+import math
+import time
+
+import keras
+import numpy as np
+
+from keras_seqpar.data import augmentation
+from keras_seqpar.data.augmentation import Augment, Policy
+from keras_seqpar.data.batches import TrainingBatches
+from keras_seqpar.data.datasets import Split
+from keras_seqpar.networks.graph import behind
+from keras_seqpar.networks.prediction import predict
+from keras_seqpar.training.config import TrunkConfig
+from keras_seqpar.training.runs.history import duration
+from keras_seqpar.training.tasks.distillation import Teacher
+from keras_seqpar.weights.copies import CLASSIFIER
+
+TYPE = "float16"  # of the features in memory
+
+
+@dataclasses.dataclass(frozen=True)
+class Halves:
+    """A network as what gives features and what stands behind; both share its weights.
+
+    Args:
+        trunk: from images to features.
+        head: from features to logits.
+    """
+
+    trunk: keras.Model
+    head: keras.Model
+
+    @classmethod
+    def of(cls, network: keras.Model) -> "Halves":
+        """Divides a network behind its trunk; a plain network before its classifier."""
+        trunk = network.get_layer("trunk")
+        if any(layer.name.startswith("branch") for layer in network.layers):
+            return cls(trunk, behind(network, trunk))
+        features = network.get_layer(CLASSIFIER).input
+        last = next(layer for layer in network.layers if layer.output is features)
+        return cls(keras.Model(network.inputs, features, name="trunk"), behind(network, last))
+
+    def joined(self) -> keras.Model:
+        """The network again, with the trunk as at inference, also in training."""
+        images = keras.Input(self.trunk.input.shape[1:], name="images")
+        features = FrozenTrunk(self.trunk, name="frozen_trunk")(images)
+        return keras.Model(images, self.head(features), name="joined")
+
+
+class FrozenTrunk(keras.layers.Layer):
+    """A trunk that computes as at inference, also in training, and does not learn.
+
+    `trunk(x, training=False)` is not enough: a functional model passes its own `training` on.
+
+    Args:
+        trunk: gives the features.
+    """
+
+    def __init__(self, trunk: keras.Model, **kwargs):
+        super().__init__(**kwargs)
+        self.trunk = trunk
+        self.trainable = False
+
+    def call(self, images):
+        """The features."""
+        return self.trunk(images, training=False)
+
+    def compute_output_shape(self, images_shape):
+        """The shape of the features."""
+        return (images_shape[0], *self.trunk.output.shape[1:])
+
+
+def check_memory(config: TrunkConfig, trunk: keras.Model, training: int, validation: int) -> None:
+    """Refuses features that need more memory than they may take.
+
+    Args:
+        config: says how many views, and how much memory.
+        trunk: gives the features.
+        training: number of training images.
+        validation: number of validation images.
+
+    Raises:
+        ValueError: the features need more.
+    """
+    shape = trunk.output.shape[1:]
+    each = np.dtype(TYPE).itemsize * math.prod(shape)
+    needed, allowed = each * (config.frozen_views * training + validation), config.frozen_memory
+    if needed > allowed * 2**30:
+        fitting = int((allowed * 2**30 / each - validation) // training)
+        raise ValueError(
+            f"The features of {config.frozen_views} views of {training:,} images and of "
+            f"{validation:,} to validate on, {' x '.join(map(str, shape))} each, need "
+            f"{needed:,} bytes; --frozen_memory allows {allowed:g} GiB. "
+            + (f"Give at most --frozen_views {fitting}, " if fitting > 0 else "Give ")
+            + f"--frozen_memory {math.ceil(needed / 2**30)}, or --frozen_views 0, which keeps none."
+        )
+
+
+def view_rows(
+    view: int, count: int, policy: Policy, *, stored: int, size: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """What a view does to the images, as `augmentation.draw` says it, without mixing images.
+
+    Args:
+        view: its number: 0 is the whole image, 1 its mirror image if the policy mirrors; all
+            others are random.
+        count: number of images.
+        policy: what happens to training images.
+        stored: side of the images as they are stored, in pixels.
+        size: side of the images to make.
+        seed: of the random views.
+
+    Returns:
+        The rows, `(count, policy.columns)`, and which images to equalize, `(count,)`.
+    """
+    rng = np.random.default_rng([seed, view, 0])  # a step of training is never 0
+    if view > int(policy.flip):
+        alone = dataclasses.replace(policy, mixup=0.0, cutmix=0.0)
+        rows, _, equalized = augmentation.draw(rng, count, alone, stored=stored, size=size)
+        return rows, equalized
+    rows, _, equalized = augmentation.draw(rng, count, Policy(), stored=stored, size=size)
+    if view == 1:
+        rows[:, 0], rows[:, 2] = -rows[:, 0], stored
+    neutral = np.tile(augmentation.NO_COLOR, augmentation.OPERATIONS_PER_IMAGE)
+    colors = np.tile(neutral[: policy.columns - rows.shape[1]], (count, 1))
+    return np.concatenate([rows, colors], axis=1, dtype="float32"), equalized
+
+
+class Features(keras.Model):
+    """Computes features of images, and a teacher's logits, with a trunk that stays as it is.
+
+    Args:
+        trunk: gives the features.
+        policy: what happens to training images.
+        size: side of the images that the trunk gets, in pixels.
+        teacher: gives logits for the same views, or `None`.
+
+    Attributes:
+        seconds: what an image took in the last view.
+    """
+
+    def __init__(self, trunk: keras.Model, policy: Policy, size: int, teacher: Teacher | None):
+        super().__init__(name="features")
+        self.trunk, self.policy, self.teacher = trunk, policy, teacher
+        self.augment = Augment(policy, size, name="augment")
+        self.seconds = 0.0
+
+    def call(self, inputs):
+        """Features of augmented images, as a dictionary."""
+        augmented = self.augment(*inputs, training=True)
+        found = {"features": keras.ops.cast(self.trunk(augmented, training=False), TYPE)}
+        if self.teacher:
+            found["taught"] = self.teacher(augmented, training=True)
+        return found
+
+    def of_views(
+        self, split: Split, views: int, seed: int, label: str
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Features of views of all images of a split.
+
+        Args:
+            split: the images.
+            views: number of views.
+            seed: of the random views.
+            label: text before a progress bar.
+
+        Returns:
+            Features `(views, images, ...)` in float16, and the teacher's logits
+            `(views, images, categories)` or `None`.
+
+        Raises:
+            ValueError: features that float16 cannot hold.
+        """
+        stored = split.read([0]).shape[1]
+        found: dict[str, np.ndarray] = {}
+        for view in range(views):
+            rows, equalized = view_rows(
+                view, len(split), self.policy, stored=stored, size=self.augment.size, seed=seed
+            )
+
+            def read(indices, equalized=equalized):
+                return augmentation.equalize(split.read(indices), equalized[indices])
+
+            text = label if views == 1 else f"{label}, view {view + 1} of {views}"
+            images = Split(split.names, split.labels, read)
+            started = time.perf_counter()
+            made = predict(self, [images, rows], label=text)
+            seconds = time.perf_counter() - started
+            self.seconds = seconds / len(split)
+            left = duration(seconds * (views - 1 - view))
+            print(f"{text}: {duration(seconds)}, about {left} left of them.", flush=True)
+            if not np.isfinite(made["features"]).all():
+                raise ValueError(
+                    f"The trunk's features are too large for {TYPE}. Give --frozen_views 0, which "
+                    "stores none."
+                )
+            for name, values in made.items():
+                if view == 0:
+                    found[name] = np.empty((views, *values.shape), values.dtype)
+                found[name][view] = values
+        return found["features"], found.get("taught")
+
+
+class ViewBatches(TrainingBatches):
+    """Shuffled batches of features; a view of each image per epoch, all views in turn.
+
+    Args:
+        split: the images, for their labels.
+        features: `(views, images, ...)`.
+        taught: a teacher's logits, `(views, images, categories)`, which take the place of the
+            rows; or `None`.
+        options: of `TrainingBatches`.
+    """
+
+    def __init__(self, split: Split, features: np.ndarray, taught: np.ndarray | None, **options):
+        self.features, self.taught = features, taught
+        self.view = np.zeros(len(split), "int64")
+        images = Split(split.names, split.labels, lambda i: features[self.view[i], i])
+        super().__init__(images, Policy(), **options)
+
+    def begin(self, epoch: int) -> None:
+        """Shuffles for an epoch, and goes on to each image's next view."""
+        super().begin(epoch)
+        first = np.random.default_rng(self.seed).integers(len(self.features), size=len(self.view))
+        self.view = (first + epoch) % len(self.features)
+
+    def __getitem__(self, step: int):
+        (features, rows), labels = super().__getitem__(step)
+        if self.taught is not None:
+            indices = self.order[step * self.batch_size : (step + 1) * self.batch_size]
+            rows = self.share.of(self.taught[self.view[indices], indices])
+        return (features, rows), labels
