@@ -8,8 +8,10 @@ import numpy as np
 
 
 def make(folder: pathlib.Path) -> None:
-    """Writes single files of several kinds, a file of other operations, and a pack."""
+    """Writes single files of several kinds, a file of other operations, a pack and weights."""
     import keras
+    import safetensors.numpy
+    import torch
 
     import keras_seqpar as sp
     from keras_seqpar import mobile
@@ -23,11 +25,16 @@ def make(folder: pathlib.Path) -> None:
     mobile.convert(net, folder / "float.tflite", quantization="float32")
     mobile.convert(net, folder / "dynamic.tflite", labels=False)
     mobile.convert(unsure, folder / "int8.tflite", input_dtype="uint8", **integers)
-    mobile.convert(net, folder / "ai_edge.tflite", quantizer="ai_edge", **integers)
+    mobile.convert(net, folder / "litert.tflite", quantizer="litert", **integers)
     mobile.convert(sp.attention_input(net), folder / "gains.tflite", quantization="float32")
     signatures = {"pets": ["cat", "dog"], "all": None}
     mobile.convert_signatures(net, folder / "signatures.tflite", signatures, **integers)
     mobile.pack(net, folder / "int8.pack", **integers)
+
+    state = {"conv.weight": np.ones((4, 3, 3, 3), "float32"), "fc.bias": np.ones(4, "float16")}
+    np.savez(folder / "weights.npz", **state)
+    safetensors.numpy.save_file(state, folder / "weights.safetensors")
+    torch.save({name: torch.tensor(x) for name, x in state.items()}, folder / "weights.pt")
 
     x = inputs = keras.Input((16, 16, 3))
     x = keras.layers.ZeroPadding2D(1)(x)

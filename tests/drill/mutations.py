@@ -5,6 +5,7 @@ exception, a message without the file's name, a crash, more than 2 GB or 10 s.
 """
 
 import contextlib
+import importlib
 import io
 import pathlib
 import random
@@ -59,7 +60,8 @@ def cases(
     Yields:
         `(case, outcome, text)`.
     """
-    import ai_edge_litert.interpreter  # noqa: F401 (before the children are forked)
+    for name in ("ai_edge_litert.interpreter", "litert_quantizer.quantizer", "torch"):
+        importlib.import_module(name)  # before the children are forked
 
     from keras_seqpar import mobile  # noqa: F401
 
@@ -126,6 +128,48 @@ def _signed_model(draw: random.Random, folder: pathlib.Path, bases: pathlib.Path
     def opened():
         Runner(path)
         assert path.read_bytes() == content, "a change was not noticed"
+
+    return path, opened
+
+
+def _quantized(draw: random.Random, folder: pathlib.Path, bases: pathlib.Path) -> Made:
+    """A float file to quantize."""
+    from keras_seqpar.mobile.quantization.post_training import quantize
+    from keras_seqpar.mobile.runtime.runner import Runner
+
+    content = without_hash((bases / "float.tflite").read_bytes())
+    end = content.find(b"PK\3\4", 8)
+    model = mutate_model(draw, content) if draw.random() < 0.7 else mutate(draw, content, end=3000)
+    path, small = folder / "damaged.tflite", folder / "small.tflite"
+    path.write_bytes(model + content[end:])
+    small.unlink(missing_ok=True)
+    options: dict = {}
+    if draw.random() < 0.5:
+        images = np.random.default_rng(0).integers(0, 256, (50, 16, 16, 3)).astype("uint8")
+        options = {"quantization": "int8", "calibration": images}
+
+    def opened():
+        try:
+            quantize(path, small, **options)
+        except (ValueError, OSError):
+            assert not small.exists(), "an error, and a file all the same"
+            raise
+        Runner(small)
+
+    return path, opened
+
+
+def _state_dict(draw: random.Random, folder: pathlib.Path, bases: pathlib.Path) -> Made:
+    """Weights for `keras_seqpar.weights.load`."""
+    from keras_seqpar.weights.state_dicts import read_state_dict
+
+    base = draw.choice(sorted(bases.glob("weights.*")))
+    path = folder / f"damaged{base.suffix}"
+    path.write_bytes(mutate(draw, base.read_bytes()))
+
+    def opened():
+        arrays = read_state_dict(path).arrays
+        assert all(array.dtype == np.float32 for array in arrays.values())
 
     return path, opened
 
@@ -241,6 +285,8 @@ _HIERARCHIES = {
 KINDS: dict[str, tuple[Callable[[random.Random, pathlib.Path, pathlib.Path], Made], int]] = {
     "models": (_model, 8),
     "models with a hash": (_signed_model, 3),
+    "files to quantize": (_quantized, 2),
+    "state dicts": (_state_dict, 2),
     "packs": (_pack, 2),
     "manifests": (_manifest, 3),
     "label files": (_labels, 1),

@@ -17,6 +17,9 @@ from keras_seqpar.mobile.format.files import (
 from keras_seqpar.mobile.images import batches
 from keras_seqpar.mobile.quantization.calibration import check_calibration, check_no_gains
 from keras_seqpar.mobile.quantization.score_steps import warn_of_coarse_scores
+from keras_seqpar.mobile.runtime.checks.graphs import check_graphs
+from keras_seqpar.mobile.runtime.flatbuffer_reader import FlatbufferReader
+from keras_seqpar.mobile.runtime.interpreters import find_interpreter
 from keras_seqpar.mobile.runtime.labels import find_labels
 from keras_seqpar.mobile.runtime.reading import read_tflite
 from keras_seqpar.mobile.runtime.runner import LOGITS
@@ -52,8 +55,8 @@ def quantize(
         TypeError: calibration that is no array of uint8 or floats.
         FileNotFoundError: there is no such file.
         ValueError: `source` is damaged, is no float32 file of `convert`, or has a gains input
-            that int8 cannot keep; an unknown quantization or dtype; calibration that is missing
-            or does not fit; a path that cannot be written.
+            that int8 cannot keep; what became of it cannot be loaded; an unknown quantization or
+            dtype; calibration that is missing or does not fit; a path that cannot be written.
         ImportError: litert-quantizer is not installed.
         OSError: writing failed. Files that were there before are kept.
 
@@ -96,14 +99,15 @@ def quantize(
         logits=contents.about.get("outputs") == LOGITS,
         who=f"the file {source.name!r}",
     )
-    model, operations, _ = quantize_model(
-        content,
-        contents.about,
-        quantization,
-        calibration,
-        shape[0],
-        (input_dtype, output_dtype),
-    )
+    ends = (input_dtype, output_dtype)
+    try:
+        model, operations, _ = quantize_model(
+            content, contents.about, quantization, calibration, shape[0], ends
+        )
+        check_graphs(FlatbufferReader(model))
+        find_interpreter()[1](model_content=model).allocate_tensors()
+    except (ValueError, RuntimeError) as error:  # of the interpreter, too
+        raise ValueError(f"{str(source)!r} cannot be quantized: {error}") from error
     from keras_seqpar.mobile.format.metadata import append  # needs the [mobile] extra
 
     content = append(model, contents.files)
