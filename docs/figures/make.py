@@ -1,0 +1,143 @@
+"""Draws the pictures of the page Concepts and of the README, from the preset.
+
+    python docs/figures/make.py
+
+Writes branches.svg, cutout.svg, changes.svg and gain.svg beside itself. Numbers in the first three
+are counted and computed here; those of gain.svg are measurements, in gain.json with their command.
+"""
+
+import json
+import os
+from pathlib import Path
+
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ["SOURCE_DATE_EPOCH"] = "0"  # the same picture gives the same file
+
+import matplotlib
+import numpy as np
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+
+import keras_seqpar as sp
+from keras_seqpar import selective
+from keras_seqpar.plots import drawing
+
+HERE = Path(__file__).resolve().parent
+GRAY, LIGHT = "#666666", "#DDDDDD"
+KEPT = ("church", "tench")
+
+
+def box(axes, x, y, width, height, color, text, *, inside="white", size=9.0) -> None:
+    """A box with text in its middle."""
+    style = "round,pad=0,rounding_size=0.06"
+    axes.add_patch(FancyBboxPatch((x, y), width, height, boxstyle=style, color=color))
+    axes.text(
+        x + width / 2, y + height / 2, text, color=inside, size=size, ha="center", va="center"
+    )
+
+
+def arrow(axes, start, end, color=GRAY) -> None:
+    """An arrow between two points."""
+    axes.add_patch(FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=8, color=color))
+
+
+def network(path: Path, cost, kept=None) -> None:
+    """Trunk and branches; with `kept`, the other branches are pale."""
+    figure = drawing.new_figure(8, 3.6)
+    axes = figure.add_subplot()
+    axes.set(xlim=(0, 8), ylim=(0, 3.6))
+    axes.axis("off")
+    trunk, *branches = cost.nodes
+    axes.imshow(scene(0.35), extent=(0.05, 1.25, 1.35, 2.25), aspect="auto", zorder=2)
+    axes.text(0.65, 1.15, "image", color=GRAY, size=9, ha="center")
+    arrow(axes, (1.28, 1.8), (1.68, 1.8))
+    text = f"trunk\n\nwhat all\ncategories use\n\n{drawing.short(trunk.macs)} MACs"
+    box(axes, 1.7, 0.75, 1.3, 2.1, drawing.BLUE, text)
+    for i, branch in enumerate(branches):
+        y = 3.28 - 0.355 * i
+        chosen = kept is None or branch.label in kept
+        color = (drawing.GREEN if chosen else LIGHT, GRAY if chosen else LIGHT)
+        arrow(axes, (3.02, 1.8), (3.98, y), color[1])
+        inside = "white" if chosen else "#999999"
+        text = f"{branch.label}: {drawing.short(branch.macs)} MACs" if chosen else branch.label
+        box(axes, 4, y - 0.14, 2.5, 0.28, color[0], text, inside=inside, size=8)
+        if chosen:
+            arrow(axes, (6.52, y), (6.98, y))
+            axes.text(7.02, y, "score", color=GRAY, size=8, va="center")
+    drawing.finish(figure, path)
+
+
+def scene(ball: float) -> np.ndarray:
+    """A drawn street of 256 x 384 pixels, with a ball at a share of its width."""
+    y, x = np.mgrid[:256, :384]
+    frame = np.empty((256, 384, 3), "uint8")
+    frame[:] = 170, 205, 235  # sky
+    frame[150:] = 130, 130, 135  # road
+    frame[200:206, ::1][:, (np.arange(384) // 32) % 2 == 0] = 240, 240, 240
+    for left, top, color in ((20, 60, (190, 120, 90)), (150, 40, (205, 185, 140))):
+        frame[top:150, left : left + 100] = color
+        frame[top + 20 : top + 40, left + 15 : left + 35] = 70, 80, 100
+        frame[top + 20 : top + 40, left + 65 : left + 85] = 70, 80, 100
+    frame[(x - 384 * ball) ** 2 + (y - 175) ** 2 < 14**2] = 220, 60, 40
+    return frame
+
+
+def changes(path: Path, model) -> None:
+    """Two frames, and what has to be computed again for the second one, layer after layer."""
+    before, after = scene(0.78), scene(0.84)
+    camera = selective.stream(selective.open_sizes(model), input_shape=before.shape)
+    camera(before)
+    stats = camera(after).stats
+    grids = {}  # the last map of each size
+    for name, kept in camera.maps().items():
+        grids[kept.shape[1:3]] = name
+    panels = [("frame", before), ("next frame", after), ("changed pixels", camera.change_map())]
+    for grid in sorted(grids, reverse=True)[1:4]:
+        share = stats.layers[grids[grid]]
+        text = f"map of {grid[0]} x {grid[1]}: {share:.0%}"
+        panels.append((text, camera.change_map(grids[grid])))
+    figure = drawing.new_figure(8, 3.7)
+    for axes, (title, panel) in zip(figure.subplots(2, 3).flat, panels, strict=True):
+        axes.imshow(panel, cmap="cividis", vmin=0, vmax=1, interpolation="nearest")
+        axes.set_title(title, size=9)
+        axes.set_xticks([])
+        axes.set_yticks([])
+    drawing.finish(figure, path)
+    print(f"{stats.changed:.1%} changed, {stats.saved:.0%} saved")
+
+
+def gain(path: Path) -> None:
+    """A cutout of five categories beside the plain network trained on them, in percent."""
+    rows = json.loads((HERE / "gain.json").read_text())["rows"]
+    figure = drawing.new_figure(8, 2.4)
+    axes = figure.add_subplot()
+    for i, row in enumerate(reversed(rows)):
+        share = 100 * row["cutout"] / row["plain"]
+        axes.barh(i + 0.2, 100, 0.36, color=LIGHT)
+        axes.barh(i - 0.2, share, 0.36, color=drawing.GREEN)
+        axes.text(101, i + 0.2, f"{row['plain']:g} {row['unit']}", size=8, va="center", color=GRAY)
+        text = f"{row['cutout']:g} {row['unit']} ({share - 100:+.0f} %)"
+        axes.text(share + 1, i - 0.2, text, size=8, va="center")
+    axes.set_yticks(range(len(rows)), [row["what"] for row in reversed(rows)], size=9)
+    axes.set(xlim=(0, 118), xticks=[])
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    axes.set_title(
+        "plain network for five categories (gray), cutout of five of ten (green)", size=9
+    )
+    drawing.finish(figure, path)
+
+
+def main() -> None:
+    """Draws all pictures."""
+    matplotlib.rcParams["svg.hashsalt"] = "keras_seqpar"
+    gain(HERE / "gain.svg")
+    model = sp.load_preset("imagenette_small")
+    network(HERE / "branches.svg", sp.cost(model))
+    network(HERE / "cutout.svg", sp.cost(model), KEPT)
+    cutout = sp.cutout(model, KEPT)
+    print(sp.compare(model, cutout, sp.plain_twin(cutout)))
+    changes(HERE / "changes.svg", cutout)
+
+
+if __name__ == "__main__":
+    main()
