@@ -93,7 +93,9 @@ format: $(VENV)/test.done ## mend style and format where that is safe
 
 docs: $(VENV)/docs.done ## build the site into build/site/; a broken link or anchor is an error
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
-	@echo "Open build/site/index.html"
+	@! grep -rnE '(src|<link[^>]* href)="(https?:)?//' build/site --include=*.html || { \
+		echo "A page loads something from another host: see above." >&2; exit 1; }
+	@echo "Open build/site/index.html, or, to search it: $(BIN)/mkdocs serve"
 
 wheel: $(VENV)/test.done ## build the wheel into dist/
 	$(BIN)/python -m pip wheel -q --disable-pip-version-check --no-deps -w dist .

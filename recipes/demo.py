@@ -144,7 +144,7 @@ The files are in {folder}. Next:
   python recipes/demo.py --reuse --categories 0,1,7
   python recipes/evaluate.py {folder}/phl/best.keras --dataset digits --categories 3,5,8
   python recipes/train.py --dataset folder:PATH     (PATH/train/<category>/*.jpg, ...)
-  docs/guide.md: nested networks, attention, growing, budgets"""
+  docs/how_to/index.md: your photos, nested categories, cameras, Android"""
     )
 
 

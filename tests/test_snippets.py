@@ -23,6 +23,7 @@ from unittest import mock
 import keras
 import numpy as np
 import pytest
+from markdown.extensions.toc import slugify
 
 import keras_seqpar as sp
 from keras_seqpar import data, hierarchy, mobile, selective
@@ -44,7 +45,7 @@ NOT_RUN = {
 # What runs, on `runs/digits/best.keras`, in the place of what `recipes/train.py` would write.
 RUN = (
     "python recipes/evaluate.py runs/digits/best.keras",
-    "python recipes/group.py --help",
+    "python recipes/group.py --labels",
     "python tflite/convert.py runs/digits/best.keras",
     "python -m keras_seqpar.mobile.run digits.tflite",
 )
@@ -72,6 +73,10 @@ def test_python_blocks_run_in_order(page, tmp_path, monkeypatch, capsys):
     eager = functools.partialmethod(keras.Model.compile, run_eagerly=True)
     monkeypatch.setattr(keras.Model, "compile", eager)
     monkeypatch.setenv("MPLBACKEND", "agg")
+    for i in range(7):  # the photos of the user
+        photo = pathlib.Path("my_photos", "cat" if i < 5 else "dog", f"{i}.png")
+        photo.parent.mkdir(parents=True, exist_ok=True)
+        keras.utils.save_img(photo, np.full((8, 8, 3), i, "uint8"), scale=False)
     namespace = {"__name__": page}
     for line, text in blocks(page, "python"):
         if not text.startswith(tuple(NOT_RUN)):
@@ -94,6 +99,17 @@ def test_python_blocks_that_are_not_run_use_names_that_exist(page):
 def test_every_block_that_is_not_run_is_still_there():
     texts = [text for page in PAGES for _, text in blocks(page, "python")]
     assert all(any(text.startswith(first) for text in texts) for first in NOT_RUN)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if not page.startswith("docs/")])
+def test_links_lead_somewhere(page):
+    """Links inside of docs/ are checked by `make docs`."""
+    for link in re.findall(r"\]\((?!https?:)([^)]+)\)", (ROOT / page).read_text("utf-8")):
+        path, _, anchor = link.partition("#")
+        target = (ROOT / page).parent / path if path else ROOT / page
+        assert target.is_file(), link
+        titles = re.findall(r"^#+ (.+)$", target.read_text("utf-8"), re.M) if anchor else []
+        assert not anchor or anchor in [slugify(title, "-") for title in titles], link
 
 
 # Shell.
@@ -150,7 +166,7 @@ def check_command(words: list[str]) -> None:
         extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
         for wanted in re.findall(r"\.\[([\w,]+)\]", " ".join(rest)):
             assert set(wanted.split(",")) <= set(extras["optional-dependencies"]), wanted
-    elif tool in ("export", "sh", ".", "pytest", "cp", "npm"):
+    elif tool in ("export", "sh", ".", "pytest", "cp", "npm") or rest[:2] == ["-m", "venv"]:
         pass
     elif tool == "python" and rest[0] == "-m":
         module = importlib.util.find_spec(rest[1])

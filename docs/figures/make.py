@@ -53,7 +53,7 @@ def network(path: Path, cost, kept=None) -> None:
     text = f"trunk\n\nwhat all\ncategories use\n\n{drawing.short(trunk.macs)} MACs"
     box(axes, 1.7, 0.75, 1.3, 2.1, drawing.BLUE, text)
     for i, branch in enumerate(branches):
-        y = 3.28 - 0.355 * i
+        y = 3.4 - 0.35 * i
         chosen = kept is None or branch.label in kept
         color = (drawing.GREEN if chosen else LIGHT, GRAY if chosen else LIGHT)
         arrow(axes, (3.02, 1.8), (3.98, y), color[1])
@@ -88,7 +88,7 @@ def changes(path: Path, model) -> None:
     camera(before)
     stats = camera(after).stats
     grids = {}  # the last map of each size
-    for name, kept in camera.maps().items():
+    for name, kept in camera.maps.items():
         grids[kept.shape[1:3]] = name
     panels = [("frame", before), ("next frame", after), ("changed pixels", camera.change_map())]
     for grid in sorted(grids, reverse=True)[1:4]:
@@ -115,7 +115,10 @@ def gain(path: Path) -> None:
         axes.barh(i + 0.2, 100, 0.36, color=LIGHT)
         axes.barh(i - 0.2, share, 0.36, color=drawing.GREEN)
         axes.text(101, i + 0.2, f"{row['plain']:g} {row['unit']}", size=8, va="center", color=GRAY)
-        text = f"{row['cutout']:g} {row['unit']} ({share - 100:+.0f} %)"
+        change = f"{share - 100:+.0f} %"
+        if row["unit"] == "%":
+            change = f"{row['cutout'] - row['plain']:+.1f} points"
+        text = f"{row['cutout']:g} {row['unit']} ({change})"
         axes.text(share + 1, i - 0.2, text, size=8, va="center")
     axes.set_yticks(range(len(rows)), [row["what"] for row in reversed(rows)], size=9)
     axes.set(xlim=(0, 118), xticks=[])
