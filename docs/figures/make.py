@@ -40,19 +40,19 @@ def arrow(axes, start, end, color=GRAY) -> None:
     axes.add_patch(FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=8, color=color))
 
 
-def network(path: Path, cost, kept=None) -> None:
+def branches(path: Path, cost, kept=None) -> None:
     """Trunk and branches; with `kept`, the other branches are pale."""
     figure = drawing.new_figure(8, 3.6)
     axes = figure.add_subplot()
     axes.set(xlim=(0, 8), ylim=(0, 3.6))
     axes.axis("off")
-    trunk, *branches = cost.nodes
-    axes.imshow(scene(0.35), extent=(0.05, 1.25, 1.35, 2.25), aspect="auto", zorder=2)
+    trunk, *nodes = cost.nodes
+    axes.imshow(scene(0.35), extent=(0.05, 1.25, 1.35, 2.55), aspect="auto", zorder=2)
     axes.text(0.65, 1.15, "image", color=GRAY, size=9, ha="center")
     arrow(axes, (1.28, 1.8), (1.68, 1.8))
     text = f"trunk\n\nwhat all\ncategories use\n\n{drawing.short(trunk.macs)} MACs"
     box(axes, 1.7, 0.75, 1.3, 2.1, drawing.BLUE, text)
-    for i, branch in enumerate(branches):
+    for i, branch in enumerate(nodes):
         y = 3.4 - 0.35 * i
         chosen = kept is None or branch.label in kept
         color = (drawing.GREEN if chosen else LIGHT, GRAY if chosen else LIGHT)
@@ -67,35 +67,33 @@ def network(path: Path, cost, kept=None) -> None:
 
 
 def scene(ball: float) -> np.ndarray:
-    """A drawn street of 256 x 384 pixels, with a ball at a share of its width."""
-    y, x = np.mgrid[:256, :384]
-    frame = np.empty((256, 384, 3), "uint8")
+    """A drawn street of 512 x 512 pixels, with a ball at a share of its width."""
+    y, x = np.mgrid[:512, :512]
+    frame = np.empty((512, 512, 3), "uint8")
     frame[:] = 170, 205, 235  # sky
-    frame[150:] = 130, 130, 135  # road
-    frame[200:206, ::1][:, (np.arange(384) // 32) % 2 == 0] = 240, 240, 240
-    for left, top, color in ((20, 60, (190, 120, 90)), (150, 40, (205, 185, 140))):
-        frame[top:150, left : left + 100] = color
-        frame[top + 20 : top + 40, left + 15 : left + 35] = 70, 80, 100
-        frame[top + 20 : top + 40, left + 65 : left + 85] = 70, 80, 100
-    frame[(x - 384 * ball) ** 2 + (y - 175) ** 2 < 14**2] = 220, 60, 40
+    frame[330:] = 130, 130, 135  # road
+    frame[430:442, np.arange(512) % 128 < 64] = 240, 240, 240
+    for left, top, color in ((30, 150, (190, 120, 90)), (270, 100, (205, 185, 140))):
+        frame[top:330, left : left + 170] = color
+        for window in (left + 25, left + 110):
+            frame[top + 30 : top + 70, window : window + 35] = 70, 80, 100
+    frame[(x - 512 * ball) ** 2 + (y - 370) ** 2 < 20**2] = 220, 60, 40
     return frame
 
 
-def changes(path: Path, model) -> None:
+def changes(path: Path, camera) -> None:
     """Two frames, and what has to be computed again for the second one, layer after layer."""
-    before, after = scene(0.78), scene(0.84)
-    camera = selective.stream(selective.open_sizes(model), input_shape=before.shape)
-    camera(before)
-    stats = camera(after).stats
+    before, after = scene(0.76), scene(0.84)
+    camera(np.float32(before))
+    stats = camera(np.float32(after)).stats
     grids = {}  # the last map of each size
     for name, kept in camera.maps.items():
         grids[kept.shape[1:3]] = name
     panels = [("frame", before), ("next frame", after), ("changed pixels", camera.change_map())]
     for grid in sorted(grids, reverse=True)[1:4]:
-        share = stats.layers[grids[grid]]
-        text = f"map of {grid[0]} x {grid[1]}: {share:.0%}"
-        panels.append((text, camera.change_map(grids[grid])))
-    figure = drawing.new_figure(8, 3.7)
+        again = camera.change_map(grids[grid])
+        panels.append((f"map of {grid[0]} x {grid[1]}: {again.mean():.0%}", again))
+    figure = drawing.new_figure(7, 5)
     for axes, (title, panel) in zip(figure.subplots(2, 3).flat, panels, strict=True):
         axes.imshow(panel, cmap="cividis", vmin=0, vmax=1, interpolation="nearest")
         axes.set_title(title, size=9)
@@ -135,11 +133,10 @@ def main() -> None:
     matplotlib.rcParams["svg.hashsalt"] = "keras_seqpar"
     gain(HERE / "gain.svg")
     model = sp.load_preset("imagenette_small")
-    network(HERE / "branches.svg", sp.cost(model))
-    network(HERE / "cutout.svg", sp.cost(model), KEPT)
-    cutout = sp.cutout(model, KEPT)
-    print(sp.compare(model, cutout, sp.plain_twin(cutout)))
-    changes(HERE / "changes.svg", cutout)
+    branches(HERE / "branches.svg", sp.cost(model))
+    branches(HERE / "cutout.svg", sp.cost(model), KEPT)
+    network = selective.open_sizes(model)
+    changes(HERE / "changes.svg", selective.stream(network, input_shape=(512, 512, 3)))
 
 
 if __name__ == "__main__":
