@@ -89,8 +89,9 @@ def changes(path: Path, camera) -> None:
     grids = {}  # the last map of each size
     for name, kept in camera.maps.items():
         grids[kept.shape[1:3]] = name
+    squares = sorted((grid for grid in grids if grid[0] == grid[1]), reverse=True)
     panels = [("frame", before), ("next frame", after), ("changed pixels", camera.change_map())]
-    for grid in sorted(grids, reverse=True)[1:4]:
+    for grid in squares[1:4]:
         again = camera.change_map(grids[grid])
         panels.append((f"map of {grid[0]} x {grid[1]}: {again.mean():.0%}", again))
     figure = drawing.new_figure(7, 5)
