@@ -138,10 +138,12 @@ def _quantized(draw: random.Random, folder: pathlib.Path, bases: pathlib.Path) -
     from keras_seqpar.mobile.runtime.runner import Runner
 
     content = without_hash((bases / "float.tflite").read_bytes())
-    end = content.find(b"PK\3\4", 8)
-    model = mutate_model(draw, content) if draw.random() < 0.7 else mutate(draw, content, end=3000)
+    if draw.random() < 0.7:
+        content = mutate_model(draw, content) + content[content.find(b"PK\3\4", 8) :]
+    else:
+        content = mutate(draw, content, end=3000)
     path, small = folder / "damaged.tflite", folder / "small.tflite"
-    path.write_bytes(model + content[end:])
+    path.write_bytes(content)
     small.unlink(missing_ok=True)
     options: dict = {}
     if draw.random() < 0.5:
