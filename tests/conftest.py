@@ -36,7 +36,10 @@ import keras
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-ON_TENSORFLOW = {"benchmarks", "data", "hierarchy", "plots", "recipes", "test_snippets.py", "utils"}
+ON_TENSORFLOW = {
+    *("benchmarks", "data", "hierarchy", "plots", "recipes", "utils"),
+    *("test_docstrings.py", "test_snippets.py"),
+}
 ON_ALL_BACKENDS = {
     *("data/test_augmentation.py", "data/test_batches.py", "data/test_scene_crops.py"),
     *("recipes/test_segment.py", "recipes/test_train.py"),

@@ -1,4 +1,4 @@
-"""The snippets of README, docs and docstrings: what users copy first must run.
+"""The snippets of README and docs: what users copy first must run. Docstrings: test_docstrings.py.
 
 Python blocks of a page run in order, in one namespace and an empty folder. Of shell blocks, the
 commands in `RUN` are run on a network for digits; all others are read with the flags of the real
@@ -7,13 +7,10 @@ command. `NOT_RUN` lists the Python blocks that cannot run here; their names are
 
 import ast
 import contextlib
-import doctest
 import functools
 import importlib
-import json
 import os
 import pathlib
-import pkgutil
 import re
 import shlex
 import sys
@@ -26,14 +23,18 @@ import pytest
 from markdown.extensions.toc import slugify
 
 import keras_seqpar as sp
-from keras_seqpar import data, hierarchy, mobile, selective
+from keras_seqpar import data
 from tests import commands
 from tests.references import digits_nets
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PAGES = [
     "README.md",
-    *(str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("docs/**/*.md"))),
+    *(
+        str(path.relative_to(ROOT))
+        for path in sorted(ROOT.glob("docs/**/*.md"))
+        if path.parent.name != "reference"
+    ),
     *(str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("tflite/*/README.md"))),
 ]
 # Beginning of a Python block -> why it is not run.
@@ -49,7 +50,6 @@ RUN = (
     "python tflite/convert.py runs/digits/best.keras",
     "python -m keras_seqpar.mobile.run digits.tflite",
 )
-DOCTEST = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 
 
 def blocks(page: str, *languages: str) -> list[tuple[int, str]]:
@@ -241,136 +241,3 @@ def test_names_in_kotlin_blocks_are_in_the_sources(page):
                 "answer",
             )
             assert known or re.search(rf"\b{name}\b", sources), name
-
-
-# Docstrings.
-
-
-def examples() -> list[tuple[str, str]]:
-    """Every docstring with `>>>` of the package: where, and its text."""
-    found = []
-    for module in pkgutil.walk_packages(sp.__path__, "keras_seqpar."):
-        path = ROOT / (
-            module.name.replace(".", "/") + ("/__init__" if module.ispkg else "") + ".py"
-        )
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.Module)):
-                text = ast.get_docstring(node) or ""
-                if ">>>" in text:
-                    found.append((f"{module.name}.{getattr(node, 'name', '')}", text))
-    return found
-
-
-EXAMPLES = examples()
-# Why an example is not run -> where it is. All others run, in one folder, in this order.
-NOT_RUN_EXAMPLES = {
-    "downloads weights": (
-        *("weights.timm.from_timm", "weights.keras_applications.from_keras_applications"),
-        "weights.loading.load",
-    ),
-    "needs tensorflow-model-optimization, which has an environment of its own": (
-        *("mobile.export.aware.convert_aware", "mobile.quantization.qat.bridge.to_tf_keras"),
-        *("mobile.quantization.qat.bridge.from_tf_keras", "mobile.quantization.qat.sparsity.prune"),
-        "mobile.quantization.qat.fake_quantization.quantize_aware",
-        "mobile.quantization.qat.sparsity.cluster",
-    ),
-    "the guide runs the same calls": (
-        *("mobile.export.packs.adding.add_branch", "mobile.export.packs.packing.pack"),
-        *("mobile.runtime.pack_runner.PackRunner", "mobile.format.pack_files.remove_branch"),
-        *("mobile.export.signatures.convert_signatures", "mobile.runtime.manifest.read_manifest"),
-    ),
-    "measures for long": (
-        *("mobile.checking.benchmark_files.make", "mobile.checking.measuring.measure"),
-        *("mobile.checking.phone.commands", "mobile.checking.phone.with_log"),
-        "plots.latencies.latency",
-    ),
-    "builds networks of full size": (
-        *("costs.comparing.compare", "plots.costs.cost_curve", "plots.trees.topology"),
-        *("weights.networks.from_network", "families.base.Plan"),
-    ),
-    "needs files or data that the example does not make": (
-        *("data.video.reading.VideoStream", "data.video.reading.open_video"),
-        "data.video.writing.VideoWriter",
-        *("data.fingerprints.fingerprint", "plots.accuracy.attention"),
-        *("plots.learning.learning_curves", "networks.prediction.predict"),
-        *("mobile.checking.datasets.load_dataset", "utils.files.naming_unwritten"),
-    ),
-}
-EXAMPLES_NOT_RUN = {f"keras_seqpar.{x}" for places in NOT_RUN_EXAMPLES.values() for x in places}
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    """What the examples of docstrings speak of: small networks, images and files, in a folder."""
-    folder = tmp_path_factory.mktemp("examples")
-    here = os.getcwd()
-    os.chdir(folder)
-    model = sp.build_phl(
-        ["cat", "dog", "car"], family="resnet18", width=0.125, stem="small",
-        input_shape=(32, 32, 3), include_preprocessing=True, seed=0,
-    )  # fmt: skip
-    images = np.random.default_rng(0).integers(0, 256, (60, 32, 32, 3), "uint8")
-    pets = sp.cutout(model, ["cat", "dog"])
-    pets = sp.with_threshold(pets, sp.fit_threshold(np.random.default_rng(0).normal(size=(60, 2))))
-    pathlib.Path("runs/digits").mkdir(parents=True)
-    model.save("runs/digits/best.keras")
-    mobile.convert(pets, "pets.tflite", quantization="float32")
-    mobile.convert(model, "net.tflite", quantization="float32")
-    street = segmenter((64, 80))
-    mobile.convert(street, "street.tflite", quantization="float32", labels=False)
-    for name in ("digits.tflite", "float32.tflite"):
-        mobile.convert(pets, name, quantization="float32")
-    hierarchy.to_file(sp.Hierarchy.of({"pets": ["cat", "dog"]}), "pets.yaml")
-    keras.utils.save_img("logo.png", images[0], scale=False)
-    pathlib.Path("out").mkdir()
-    known = {name: getattr(sp, name) for name in sp.__all__}
-    known |= {"keras": keras, "np": np, "json": json, "load": data.load}
-    known |= {"stream": selective.stream, "region_stream": selective.region_stream}
-    known |= {"Runner": mobile.Runner}
-    known |= {"model": model, "trained": model, "pets": pets, "pets_net": pets}
-    known |= {"vehicles_net": sp.cutout(model, ["car"])}
-    known |= {"cutout_with_new_branch": sp.add_category(model, "bus")}
-    known |= {"images": images, "image": images[0], "frame": images[0], "accepted": images[1]}
-    known |= {"frames": images[:2], "labels": np.arange(60) % 2, "other_images": images}
-    known |= {"results": {}, "about": {}, "text": "{}", "weights": {"a": np.zeros(1)}}
-    yield known
-    os.chdir(here)
-
-
-def segmenter(size=(None, None)):
-    """A network for examples of `selective.regions`."""
-    layers = keras.layers
-    frame = keras.Input((*size, 3))
-    x = layers.Conv2D(4, 3, strides=2, activation="relu")(layers.ZeroPadding2D(1)(frame))
-    return keras.Model(frame, layers.Conv2D(3, 1)(x), name="street")
-
-
-def meant_in(where: str) -> dict:
-    """Names that mean something else in one example."""
-    if ".regions." in where:
-        frames = np.zeros((2, 64, 80, 3), "float32")
-        return {"model": segmenter(), "frames": frames, "frame": frames[0]}
-    if where.endswith("write_files"):
-        return {"model": b"", "labels": b"cat"}
-    return {}
-
-
-@pytest.mark.parametrize(("where", "text"), EXAMPLES, ids=[where for where, _ in EXAMPLES])
-def test_examples_of_docstrings(where, text, world, capsys, steady_clock):
-    parsed = doctest.DocTestParser().get_examples(text)
-    if where in EXAMPLES_NOT_RUN:
-        for example in parsed:
-            compile(example.source, where, "exec")
-        return
-    module = importlib.import_module(where.rpartition(".")[0])
-    namespace = {**world, **vars(module), **meant_in(where)}
-    for example in parsed:
-        capsys.readouterr()
-        exec(compile(example.source, where, "single"), namespace)
-        printed = capsys.readouterr().out
-        fits = doctest.OutputChecker().check_output(example.want, printed, DOCTEST)
-        assert fits or not example.want, f"{where}: {example.source}{printed}"
-
-
-def test_examples_that_are_not_run_are_still_there():
-    assert EXAMPLES_NOT_RUN <= {where for where, _ in EXAMPLES}

@@ -36,7 +36,8 @@ def network_files(
 
     Example:
 
-    >>> paths = network_files("preset:imagenette_small", 64, "out", quantizations=["float32"])
+    >>> network_files("pets.tflite", 32, "out")["file"].name
+    'pets.tflite'
     """
     if name.endswith(".tflite"):
         return {"file": Path(name)}

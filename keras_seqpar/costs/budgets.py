@@ -22,6 +22,12 @@ class BudgetFit:
         dropped: labels of all other categories.
         used: unit -> what the kept categories need.
         budget: unit -> limit.
+
+    Example:
+
+    >>> fit = fit_budget(model, {"params": 60e3}, prefer=["dog", "cat"])
+    >>> fit.kept, fit.dropped
+    (('dog', 'cat'), ('car',))
     """
 
     kept: tuple[str, ...]
@@ -70,7 +76,9 @@ def fit_budget(
 
     Example:
 
-    >>> fit = fit_budget(model, {"bytes": 50e6, "macs": 3.7e9}, prefer=["cat", "dog", "car"])
+    >>> fit = fit_budget(model, {"bytes": 250e3, "macs": 7e6}, prefer=["dog", "cat", "car"])
+    >>> cutout(model, fit.kept).output_shape
+    (None, 2)
     """
     parts = find_parts(model)
     units = ("bytes", "macs", "params", "ms")

@@ -31,9 +31,13 @@ def compare(
     Returns:
         A table to print. Its numbers are those of `cost`.
 
+    Raises:
+        TypeError: one is no Keras model.
+        ValueError: as for `cost`.
+
     Example:
 
-    >>> print(compare(model, cutout(model, ["cat"]), build_plain(["cat"], family="resnet50")))
+    >>> print(compare(model, cutout(model, ["cat"]), plain_twin(model)))
     """
     costs = [cost(model, input_shape) for model in (full, *others)]
     first, last = costs[0], costs[-1]
@@ -80,9 +84,9 @@ def plain_twin(
 
     Example:
 
-    >>> model = build_phl(["cat", "dog", "car"], family="resnet18", width=0.25)
-    >>> phone = cutout(model, ["cat"])
-    >>> print(compare(model, phone, plain_twin(phone)))
+    >>> plain = plain_twin(pets, seed=0)
+    >>> cost(pets).params / cost(plain).params < 0.4
+    True
     """
     parts = find_parts(model, allow_plain=True)
     build = parts.require_build(model.name)

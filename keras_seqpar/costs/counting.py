@@ -27,6 +27,11 @@ class NodeCost:
             `macs` leaves it out, because batch normalization folds into convolutions; the
             counters of some papers include it.
         bytes: size of all weights as float32, moving statistics included.
+
+    Example:
+
+    >>> [(node.label, node.kind) for node in cost(pets).nodes]
+    [('trunk', 'trunk'), ('cat', 'category'), ('dog', 'category')]
     """
 
     id: str
@@ -46,6 +51,12 @@ class Cost:
         name: the network's name.
         input_shape: `(height, width, channels)` that the MACs were counted for.
         nodes: one entry per node of the network.
+
+    Example:
+
+    >>> counted = cost(pets)
+    >>> counted.params == sum(node.params for node in counted.nodes)
+    True
     """
 
     name: str
@@ -115,8 +126,17 @@ def cost(model: keras.Model, input_shape: tuple | None = None) -> Cost:
 
     Example:
 
-    >>> cost(build_phl(["cat", "dog"])).params
-    10831938
+    >>> print(cost(model))
+    phl_resnet18 at 32x32x3
+    node          kind          parameters       MACs    float32  share
+    -------------------------------------------------------------------
+    trunk         trunk             44,040     6.77 M  178.40 kB  95.5%
+    cat           category           6,881   107.54 k   28.10 kB   1.5%
+    dog           category           6,881   107.54 k   28.10 kB   1.5%
+    car           category           6,881   107.54 k   28.10 kB   1.5%
+    -------------------------------------------------------------------
+    total                           64,683     7.10 M  262.70 kB 100.0%
+    MACs: convolutions and dense layers, for one image; share: of the MACs.
     """
     parts = find_parts(model, allow_plain=True)
     refuse_quantized(model, "Count the original network.")

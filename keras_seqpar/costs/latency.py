@@ -8,7 +8,21 @@ import numpy as np
 
 
 def measure_latency(model: keras.Model, *, runs: int = 20) -> float:
-    """Median milliseconds for one image in Keras on this machine, after three warm-ups."""
+    """Measures how long a network takes for one image in Keras on this machine.
+
+    Three runs before the measured ones do not count.
+
+    Args:
+        model: any Keras model of inputs whose sizes are fixed.
+        runs: number of runs to measure.
+
+    Returns:
+        The median of the runs, in milliseconds.
+
+    Example:
+
+    >>> milliseconds = measure_latency(pets, runs=3)
+    """
     inputs = [np.zeros((1, *x.shape[1:]), x.dtype) for x in model.inputs]
     batch = inputs if len(inputs) > 1 else inputs[0]
     times = []

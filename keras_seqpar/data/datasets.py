@@ -20,6 +20,12 @@ class Split:
             such an array where they do not fit into memory.
         contents: returns the size and CRC-32 of every encoded image, `(images, 2)`, by which
             `keras_seqpar.data.fingerprints` recognizes them; `None` where there are only pixels.
+
+    Example:
+
+    >>> validation = load("digits", image_size=32).validation
+    >>> len(validation), validation.labels[:3].tolist(), validation.read([0, 1]).shape
+    (360, [1, 4, 8], (2, 32, 32, 3))
     """
 
     names: tuple[str, ...]
@@ -46,6 +52,12 @@ class Dataset:
         splits: the splits that were loaded, by name: "train", "validation".
         skipped: names of the unreadable images that were left out.
         left_out: files of its folder or archive that are not used, counted in words, or "".
+
+    Example:
+
+    >>> digits = load("digits", image_size=32)
+    >>> digits.categories[:3], len(digits.train), len(digits.validation)
+    (('0', '1', '2'), 1437, 360)
     """
 
     name: str

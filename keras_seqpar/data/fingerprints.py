@@ -81,8 +81,8 @@ def fingerprint(dataset: Dataset) -> Fingerprint:
 
     Example:
 
-    >>> before = fingerprint(load("folder:pets", image_size=64))
-    >>> differences(before, fingerprint(load("folder:moved/pets", image_size=64)))
+    >>> before = fingerprint(data.load("digits", image_size=16))
+    >>> differences(before, fingerprint(data.load("digits", image_size=16)))
     []
     """
     made: Fingerprint = {}

@@ -18,7 +18,21 @@ from keras_seqpar.utils.names import check_label
 from keras_seqpar.utils.warning import warn_user
 
 SPECS = ("digits", "imagenette", "folder:PATH", "archive:PATH.zip", "archive:PATH.tar")
+"""What `load` reads: the forms of its argument `spec`.
+
+Example:
+
+>>> "digits" in SPECS
+True
+"""
 MEMORY_LIMIT = 4 * 2**30
+"""How many bytes of decoded images per split `load` keeps in memory by default: 4 GiB.
+
+Example:
+
+>>> 10_000 * 224 * 224 * 3 < MEMORY_LIMIT  # 10,000 images of 224 pixels
+True
+"""
 
 
 def load(

@@ -24,7 +24,7 @@ def pack(path: str | os.PathLike, dataset: Dataset, quality: int = 85) -> None:
 
     Example:
 
-    >>> pack("digits.zip", load("digits", image_size=16), quality=95)
+    >>> pack("digits.zip", data.load("digits", image_size=16), quality=95)
     """
     from PIL import Image
 

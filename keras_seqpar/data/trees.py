@@ -20,6 +20,13 @@ from keras_seqpar.utils.images import PLUGINS, image_endings
 from keras_seqpar.utils.names import check_label, same_form
 
 SPLITS = {"train": ("train", "training"), "validation": ("validation", "val", "valid", "test")}
+"""Name of a split -> the names that its folder may have.
+
+Example:
+
+>>> SPLITS["validation"]
+('validation', 'val', 'valid', 'test')
+"""
 _SPLIT_FOLDERS = {folder for folders in SPLITS.values() for folder in folders}
 _LAYOUT = "Expected: PATH/train/<category>/<image> and PATH/validation/<category>/<image>."
 # What operating systems and programs put beside images, apart from names that begin with a dot.

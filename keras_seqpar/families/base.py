@@ -27,6 +27,11 @@ class Stage:
         channels: output channels of every block.
         repeats: number of blocks.
         stride: stride of the first block (the others have 1).
+
+    Example:
+
+    >>> Stage(channels=64, repeats=2).scaled(0.5)
+    Stage(channels=32, repeats=2, stride=1)
     """
 
     channels: int
@@ -55,8 +60,8 @@ class Plan:
     Example:
 
     >>> from keras_seqpar.families.resnet import Bottlenecks
-    >>> plan = Plan(trunk=(None, None, 2), levels=((Bottlenecks(256, 3, 2, hidden=64),),))
-    >>> model = build_phl(["cat", "dog"], family="resnet50", plan=plan)
+    >>> plan = Plan(trunk=(1, 1), levels=((Bottlenecks(256, 1, 2, hidden=64),),))
+    >>> own = build_phl(["cat", "dog"], family="resnet50", plan=plan, width=0.125)
     """
 
     trunk: tuple[int | None, ...]
@@ -143,6 +148,12 @@ class Family(Protocol):
         keras_applications: the layer names of the network of `keras.applications`, if there is
             one of the same function. `keras_seqpar.weights.keras_applications` converts ResNets
             only.
+
+    Example:
+
+    >>> from keras_seqpar.networks.plans import get_family
+    >>> sorted(get_family("resnet50").stems)
+    ['small', 'standard']
     """
 
     stages: tuple[Stage, ...]

@@ -50,7 +50,9 @@ def from_file(path) -> Hierarchy:
 
     Example:
 
-    >>> hierarchy = from_file("pets.yaml")
+    >>> to_file(Hierarchy.of({"pets": ["cat", "dog"], "car": None}), "tree.yaml")
+    >>> from_file("tree.yaml").categories
+    ('cat', 'dog', 'car')
     """
     path = Path(path)
     check_suffix(path)

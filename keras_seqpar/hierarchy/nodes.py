@@ -20,6 +20,11 @@ class Node:
         TypeError: the label is no string.
         ValueError: the id has another form, or the text can be no label (it is empty, or has a
             line break or another character that cannot be shown).
+
+    Example:
+
+    >>> Node("French horn").id
+    'french_horn'
     """
 
     label: str

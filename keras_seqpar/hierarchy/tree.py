@@ -28,13 +28,14 @@ __all__ = ["Hierarchy", "Node"]
 class Hierarchy:
     """An immutable, validated tree of superclasses and categories.
 
+    Every node has a label, which users see, and an id, which layers are named after. Ids are made
+    from the labels; two labels that would get the same id, such as "C3" and "3", get different
+    ones.
+
     Args:
         roots: the nodes directly under the trunk.
         categories: ids of all leaves in the order of the logits; by default the order
             in which the tree names them.
-
-    Where labels without ids of their own would get the same one ("C3" and "3"), they get different
-    ones, as `keras_seqpar.utils.names.distinct_ids` makes them.
 
     Raises:
         ValueError: the tree is empty, two nodes have the same label, or two have the same id.

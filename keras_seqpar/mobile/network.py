@@ -110,10 +110,21 @@ def read_network(model: keras.Model) -> NetworkFacts:
 
 
 def labels_of(model: keras.Model) -> tuple[str, ...] | None:
-    """Returns the labels in the order of the logits, or `None` where the network has none.
+    """Returns the labels of a network in the order of its logits.
+
+    Args:
+        model: any Keras model.
+
+    Returns:
+        The labels; `None` for a network that is not of this package.
 
     Raises:
         TypeError: `model` is no Keras model.
+
+    Example:
+
+    >>> labels_of(pets)
+    ('cat', 'dog')
     """
     return read_network(model).labels
 

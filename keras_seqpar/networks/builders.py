@@ -63,13 +63,13 @@ def build_phl(
             from 0 at the first.
         weights: source of initial weights: `"timm:NAME"`, `"keras:NAME"` or a `.keras` file, see
             `keras_seqpar.weights.load`. It fills the trunk; of a plain network it fills all but
-            the classifier. A `.keras` file also fills what it has of equal branches, or the
-            classifier of equal categories.
+            the classifier. A `.keras` file also fills branches of the same names, or the
+            classifier of the same categories.
         dtype: a Keras dtype policy or its name, for example `"mixed_bfloat16"`; by default the
             global one. The scores are float32 whatever it is.
         name: name of the model.
-        seed: makes the initial weights repeatable. A branch's depend on the seed and its
-            node id only, whatever its neighbors are.
+        seed: makes the initial weights repeatable. Those of a branch depend on the seed and
+            its node id only, not on the other branches.
 
     Returns:
         A `keras.Model` from `(batch, height, width, channels)` to `(batch, categories)`.
@@ -130,8 +130,8 @@ def build_nhl(
     Args:
         hierarchy: a `Hierarchy`, or what `Hierarchy.of` reads (nested dicts and lists).
         split_points: number of levels of the plan, at least the hierarchy's depth, which is
-            the default. A hierarchy pruned to fewer levels builds the same branches as
-            before when given its old number here.
+            the default. Where a hierarchy was pruned to fewer levels, its old number builds
+            the same branches as before.
         family: as for `build_phl`.
         plan: name of a plan that has this number of split-points, or a `Plan`.
         trunk: as for `build_phl`.
@@ -156,9 +156,9 @@ def build_nhl(
 
     Example:
 
-    >>> model = build_nhl({"pets": ["cat", "dog"], "vehicles": ["car", "bus"]})
-    >>> [layer.name for layer in model.layers][2:4]
-    ['branch_pets', 'branch_vehicles']
+    >>> nested = build_nhl({"pets": ["cat", "dog"], "car": None}, family="resnet18", width=0.125)
+    >>> sorted(layer.name for layer in nested.layers if layer.name.startswith("branch"))
+    ['branch_car', 'branch_cat', 'branch_dog', 'branch_pets']
     """
     hierarchy = Hierarchy.of(hierarchy)
     if split_points is None:
@@ -222,8 +222,8 @@ def build_plain(
 
     Example:
 
-    >>> build_plain(10, family="resnet50").count_params()
-    23581642
+    >>> build_plain(10, family="resnet18", width=0.125).output_shape
+    (None, 10)
     """
     config = BuildConfig(
         "plain", family, None, None, width, stem, drop_path_rate, bool(include_preprocessing)
@@ -276,7 +276,8 @@ def build_one_branch(
 
     Example:
 
-    >>> build_one_branch(["cat", "dog"], family="resnet18", width=0.25).output_shape
+    >>> control = build_one_branch(["cat", "dog"], family="resnet18", width=0.125)
+    >>> control.output_shape
     (None, 2)
     """
     hierarchy = _numbered(categories)

@@ -49,7 +49,7 @@ def from_pixels(model: keras.Model, pixels: np.ndarray) -> np.ndarray:
 
     Example:
 
-    >>> scores = model.predict(from_pixels(model, images))
+    >>> scores = model(from_pixels(model, images))
     """
     try:
         parts = find_parts(model, allow_plain=True)

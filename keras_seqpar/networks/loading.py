@@ -22,7 +22,7 @@ def load_model(path: str | os.PathLike) -> keras.Model:
 
     Example:
 
-    >>> model = load_model("runs/digits/best.keras")
+    >>> again = load_model("model.keras")
     """
     if not Path(path).is_file():
         raise ValueError(f"There is no file {path}.")
@@ -43,6 +43,11 @@ def load_network(path: str | os.PathLike) -> keras.Model:
 
     Raises:
         ValueError: as for `load_model`, or the file holds a model of something else.
+
+    Example:
+
+    >>> load_network("model.keras").output_shape
+    (None, 3)
     """
     model = load_model(path)
     find_parts(model, allow_plain=True)

@@ -122,10 +122,10 @@ def rebuild(
 
 
 def with_activation(model: keras.Model, classifier_activation: str | None) -> keras.Model:
-    """The same network, plain ones included, with another activation over its logits.
+    """Returns the same network with another activation over its logits.
 
     Args:
-        model: a network of this package.
+        model: a network of this package, plain ones included.
         classifier_activation: a Keras activation, or `None` for logits.
 
     Returns:
@@ -137,7 +137,9 @@ def with_activation(model: keras.Model, classifier_activation: str | None) -> ke
 
     Example:
 
-    >>> logits = with_activation(build_plain(10, family="resnet18", width=0.125), None)
+    >>> logits = with_activation(model, None)(images)
+    >>> tuple(logits.shape)
+    (60, 3)
     """
     return with_scores(model, classifier_activation, find_parts(model, allow_plain=True).threshold)
 

@@ -18,13 +18,31 @@ FAMILIES: dict[str, Family] = {
     **convnext_v2.FAMILIES,
     **efficientnet_lite.FAMILIES,
 }
+"""Name of a family -> the family.
+
+Example:
+
+>>> "resnet50" in FAMILIES
+True
+"""
 
 
 def get_family(name: str) -> Family:
     """Returns a family by name.
 
+    Args:
+        name: one of `FAMILIES`.
+
+    Returns:
+        The family.
+
     Raises:
         ValueError: unknown; the message lists the valid ones.
+
+    Example:
+
+    >>> get_family("resnet18").stages[0].channels
+    64
     """
     if name not in FAMILIES:
         raise ValueError(unknown_name("family", name, FAMILIES))
@@ -45,6 +63,11 @@ def get_plan(plan: str | Plan | Mapping | None, family: Family, *, split_points:
     Raises:
         ValueError: unknown, or not there with so many split-points (the message lists the
             valid ones), or a `Plan` that does not fit the family.
+
+    Example:
+
+    >>> get_plan("late_sp", get_family("resnet50"), split_points=1).trunk  # all of three stages
+    (None, None, None)
     """
     if isinstance(plan, Mapping):
         plan = Plan.from_config(plan, family.stage_type)

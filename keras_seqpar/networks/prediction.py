@@ -39,7 +39,8 @@ def predict(
 
     Example:
 
-    >>> scores = predict(model, dataset.validation, label="Evaluating")
+    >>> predict(model, images, batch_size=30).shape
+    (60, 3)
     """
     inputs = list(images) if isinstance(images, (list, tuple)) else [images]
     counts = {len(each) for each in inputs}

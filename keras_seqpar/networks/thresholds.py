@@ -17,7 +17,22 @@ from collections.abc import Mapping
 import numpy as np
 
 SCORES = ("energy", "max_logit")
+"""What a threshold can be put on: the energy of the logits, or the largest logit.
+
+Example:
+
+>>> SCORES
+('energy', 'max_logit')
+"""
 KEEP = 0.95  # share of in-distribution images to keep: "false positives at 95 % true positives"
+"""Share of the in-distribution images that `fit_threshold` keeps by default, and at which the
+false positives of a score are usually published: "FPR at 95 % TPR".
+
+Example:
+
+>>> roc([3.0, 2.0, 1.0], [0.5, 2.5]).out_of_distribution_at(KEEP)
+0.5
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,12 +42,17 @@ class Threshold:
     Args:
         value: the score, in units of a logit.
         score: one of `SCORES`.
-        temperature: of the energy.
+        temperature: `T` of the energy, see `fit_threshold`.
 
     Raises:
         TypeError: `value` or `temperature` is no number.
         ValueError: an unknown score, a value that is not finite, a temperature that is not above
             0, or one for the largest logit.
+
+    Example:
+
+    >>> Threshold(1.0, "max_logit").rejects([[0.2, 0.1], [3.0, 0.1]])
+    array([ True, False])
     """
 
     value: float
@@ -86,6 +106,12 @@ class Roc:
             whose score is at or above the threshold.
         in_distribution: share of these images that each keeps (true positives).
         out_of_distribution: share of these images that each keeps (false positives).
+
+    Example:
+
+    >>> curve = roc([3.0, 2.0, 1.0], [0.5, 2.5])
+    >>> curve.thresholds.tolist(), curve.out_of_distribution.tolist()
+    ([inf, 3.0, 2.5, 2.0, 1.0, 0.5], [0.0, 0.0, 0.5, 0.5, 0.5, 1.0])
     """
 
     thresholds: np.ndarray
@@ -190,10 +216,11 @@ def fit_threshold(
         in_distribution: `(n, categories)` logits of images of the network's categories.
         out_of_distribution: `(m, categories)` logits of other images, if there are any.
         score: one of `SCORES`.
-        temperature: of the energy.
-        keep: least share of the in-distribution images to keep. By default 0.95 without
-            out-of-distribution images; with them, what gives the highest balanced accuracy: the
-            mean of the share of in-distribution images kept and of the others rejected.
+        temperature: `T` of the energy, `T log sum exp(z / T)` over the logits `z`.
+        keep: least share of the in-distribution images to keep. The default is 0.95 where no
+            out-of-distribution images are given. Where they are, it is the share with the
+            highest balanced accuracy: the mean of the share of in-distribution images kept and
+            the share of the others rejected.
 
     Returns:
         The threshold.
@@ -204,8 +231,10 @@ def fit_threshold(
 
     Example:
 
-    >>> logits = with_activation(pets, None).predict(images)
-    >>> pets = with_threshold(pets, fit_threshold(logits, keep=0.98))
+    >>> logits = keras.ops.convert_to_numpy(with_activation(pets, None)(images))
+    >>> threshold = fit_threshold(logits, keep=0.9)
+    >>> float(threshold.rejects(logits).mean())
+    0.1
     """
     known = known_score(in_distribution, score, temperature)
     scores = known

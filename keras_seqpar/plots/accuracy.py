@@ -38,7 +38,7 @@ def pareto(
 
     Example:
 
-    >>> pareto([{"name": "5 of 10", "group": "cutouts", "cost": 3.6e9, "top1": 0.96}])
+    >>> figure = pareto([{"name": "5 of 10", "group": "cutouts", "cost": 3.6e9, "top1": 0.96}])
     """
     if not points:
         raise ValueError("Give at least one point: name, group, cost and top1 of a network.")
@@ -100,8 +100,9 @@ def attention(sweeps: Mapping | Sequence[Mapping], path=None, *, title: str | No
 
     Example:
 
-    >>> report = json.loads(open("attention.json").read())
-    >>> figure = attention(report["sweeps"], "attention.png")
+    >>> sweep = {"gains": [0.5, 1, 2], "right": [0.5, 0.8, 0.9], "wrong": [0.8, 0.8, 0.7],
+    ...          "neutral": 0.8}
+    >>> figure = attention(sweep, "attention.png")
     """
     sweeps = [sweeps] if isinstance(sweeps, Mapping) else list(sweeps)
     if not sweeps:

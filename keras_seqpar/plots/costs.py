@@ -45,8 +45,7 @@ def cost_curve(
 
     Example:
 
-    >>> plain = build_plain(model.output_shape[-1], family="resnet50")
-    >>> figure = cost_curve(model, plain, "costs.png")
+    >>> figure = cost_curve(model, plain_twin(model), "costs.png")
     """
     hierarchy = find_parts(model).hierarchy
     trunk, *nodes = cost(model, input_shape).nodes

@@ -43,7 +43,7 @@ def feature_maps(
 
     Example:
 
-    >>> figure = feature_maps(cutout(model, ["cat", "dog"]), image, "maps.png")
+    >>> figure = feature_maps(pets, images[0], "maps.png")
     """
     parts = find_parts(model)
     if at not in LAYERS:

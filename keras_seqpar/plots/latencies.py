@@ -26,7 +26,12 @@ def latency(benchmark, path=None, *, title: str | None = None):
 
     Example:
 
-    >>> latency(benchmark.read("out/benchmark.json"), "latency.png")
+    >>> from keras_seqpar.mobile.checking.benchmark import Benchmark, File, Result
+    >>> files = (File("plain.tflite", 2, True, 9_000_000, 4_000_000),
+    ...          File("cut_1.tflite", 1, False, 6_000_000, 2_000_000))
+    >>> times = (Result("plain.tflite", "a phone", 1, 5.0, 4.0, 3.0, None),
+    ...          Result("cut_1.tflite", "a phone", 1, 4.0, 3.0, 2.2, None))
+    >>> figure = latency(Benchmark("pets", "int8", files, times), "latency.png")
     """
     rows = benchmark.rows()
     panels: dict[tuple[str, int], list[dict]] = {}

@@ -22,7 +22,11 @@ def learning_curves(history: Sequence[Mapping[str, float]], path=None):
 
     Example:
 
-    >>> learning_curves(history, "curves.png")
+    >>> history = [
+    ...     {"epoch": 1, "loss": 1.9, "accuracy": 0.4, "val_loss": 1.7, "val_accuracy": 0.5},
+    ...     {"epoch": 2, "loss": 1.2, "accuracy": 0.6, "val_loss": 1.3, "val_accuracy": 0.6},
+    ... ]
+    >>> figure = learning_curves(history, "curves.png")
     """
     figure = drawing.new_figure(9, 3.5)
     epochs = [line["epoch"] for line in history]
@@ -41,6 +45,11 @@ def write_curves(path: str | os.PathLike, history: Sequence[Mapping[str, float]]
     Args:
         path: the file to make or replace.
         history: as for `learning_curves`.
+
+    Example:
+
+    >>> epoch = {"epoch": 1, "loss": 1.9, "accuracy": 0.4, "val_loss": 1.7, "val_accuracy": 0.5}
+    >>> write_curves("curves.png", [epoch, {**epoch, "epoch": 2}])
     """
     with drawing.optional(path):
         learning_curves(history, path)

@@ -66,7 +66,7 @@ def topology(
 
     Example:
 
-    >>> figure = topology(build_phl(["cat", "dog"]), "network.png")
+    >>> figure = topology(model, "network.png")
     """
     hierarchy = find_parts(model).hierarchy
     counted = cost(model, input_shape)

@@ -31,6 +31,13 @@ from keras_seqpar.weights import named_weights
 from keras_seqpar.weights.differences import refuse_difference
 
 FOLDER = Path(__file__).parent
+"""The folder of the presets that come with the package.
+
+Example:
+
+>>> (FOLDER / "imagenette_small.json").is_file()
+True
+"""
 FORMAT = 2  # of the JSON file
 # The entries of every preset. The first ones are read from the network, the last four are given.
 NETWORK_KEYS = ("name", "input_shape", "build", "hierarchy", "classifier_activation", "threshold")
@@ -50,8 +57,8 @@ def preset_names(*, folder: str | os.PathLike | None = None) -> tuple[str, ...]:
 
     Example:
 
-    >>> for name in preset_names():
-    ...     print(name, about(name)["accuracy"])
+    >>> preset_names()
+    ('imagenette_small',)
     """
     found = Path(FOLDER if folder is None else folder).glob("*.json")
     return tuple(sorted(path.stem for path in found))
@@ -70,6 +77,11 @@ def about(name: str, *, folder: str | os.PathLike | None = None) -> dict:
     Raises:
         TypeError: `name` is no string.
         ValueError: the name is unknown (the message lists the valid ones), or a file is damaged.
+
+    Example:
+
+    >>> about("imagenette_small")["license"]
+    'Weights: Apache-2.0. Trained on Imagenette ...
     """
     if not isinstance(name, str):
         raise TypeError(f"The name of a preset must be a string, got {name!r:.80}.")
@@ -111,7 +123,9 @@ def load_preset(name: str, *, folder: str | os.PathLike | None = None) -> keras.
 
     Example:
 
-    >>> pets = cutout(load_preset(preset_names()[0]), ["English springer", "tench"])
+    >>> imagenette = load_preset("imagenette_small")
+    >>> cutout(imagenette, ["English springer", "tench"]).output_shape
+    (None, 2)
     """
     facts = about(name, folder=folder)
     path = Path(FOLDER if folder is None else folder) / f"{name}.npz"
@@ -142,6 +156,12 @@ def pack(model: keras.Model, **given: object) -> tuple[dict, bytes]:
         TypeError: `model` is no Keras model.
         ValueError: it is no network of this package, does not store how it was built, or has
             weights that float16 cannot hold; or an entry is unknown.
+
+    Example:
+
+    >>> facts, content = pack(model, license="Apache-2.0")
+    >>> facts["weights"]["bytes"] == len(content)
+    True
     """
     for key in given:
         if key not in GIVEN_KEYS:
@@ -200,6 +220,12 @@ def restore(facts: Mapping, content: bytes) -> keras.Model:
 
     Raises:
         ValueError: the two do not belong together, or one of them is damaged.
+
+    Example:
+
+    >>> facts, content = pack(model)
+    >>> restore(facts, content).output_shape
+    (None, 3)
     """
     try:
         build = BuildConfig(**facts["build"])
@@ -240,6 +266,15 @@ def write(name: str, facts: Mapping, content: bytes, *, folder: str | os.PathLik
     Raises:
         ValueError: the name has another form, or an entry is missing.
         OSError: writing failed.
+
+    Example:
+
+    >>> facts, content = pack(model, normalization="none", data="noise", license="Apache-2.0",
+    ...                       accuracy={})
+    >>> write("noise", facts, content, folder=".").name
+    'noise.json'
+    >>> about("noise", folder=".")["data"]
+    'noise'
     """
     check_name(name)
     if missing := [key for key in KEYS if key not in facts]:
@@ -253,9 +288,16 @@ def write(name: str, facts: Mapping, content: bytes, *, folder: str | os.PathLik
 def check_name(name: str) -> None:
     """Checks the name of a new preset.
 
+    Args:
+        name: what `write` is to call it.
+
     Raises:
         ValueError: it has characters other than lower-case letters, digits and underscores, or
             begins with a digit.
+
+    Example:
+
+    >>> check_name("pets_small")
     """
     if not name.isidentifier() or not name.isascii() or name != name.lower():
         raise ValueError(

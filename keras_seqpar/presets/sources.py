@@ -20,7 +20,8 @@ def load_source(source: str | None) -> keras.Model:
 
     Example:
 
-    >>> model = load_source("preset:imagenette_small")
+    >>> load_source("model.keras").output_shape
+    (None, 3)
     """
     if not source:
         raise ValueError("Give --model: a .keras file, or preset:NAME.")

@@ -57,7 +57,9 @@ class Detector:
     Example:
 
     >>> detect = Detector(threshold=20, drop_single=True)
-    >>> changed = detect(frame, accepted)
+    >>> changed = detect(images[1], images[0])  # a frame, and the one to compare it with
+    >>> changed.shape, changed.dtype
+    ((32, 32), dtype('bool'))
     """
 
     threshold: float | Sequence[float] | str = 0.0

@@ -30,6 +30,12 @@ class RunReport:
         shares: for each share of the frame that changes, the share of its outputs to compute.
         macs: multiply-accumulates of all its outputs.
         whole: it runs on whole maps, whatever changed.
+
+    Example:
+
+    >>> first = report("pets.tflite").runs[0]
+    >>> first.operations, first.receptive_field
+    (('MUL', 'ADD'), (1, 1))
     """
 
     operations: tuple[str, ...]
@@ -57,6 +63,12 @@ class Report:
         barriers: operation -> why it, and all that reads its result, is computed whole.
         memory: bytes that a stream takes, about.
         state_bytes: of them, the maps that are kept from frame to frame.
+
+    Example:
+
+    >>> counted = report("pets.tflite", shares=[0.01])
+    >>> counted.input_shape, counted.bounds[0] > 1
+    ((32, 32, 3), True)
     """
 
     name: str
@@ -135,7 +147,7 @@ def report(
 
     Example:
 
-    >>> print(report("net.tflite"))
+    >>> print(report("pets.tflite"))
     """
     shares = tuple(float(share) for share in shares)
     if not shares or not all(0 < share <= 1 for share in shares):

@@ -55,6 +55,12 @@ class Result:
         output: the network's output with a batch axis, in its own type; with several outputs name
             -> output.
         stats: statistics.
+
+    Example:
+
+    >>> result = stream("pets.tflite")(images[0])
+    >>> result.output.shape, result.stats.mode
+    ((1, 2), 'dense')
     """
 
     output: np.ndarray | dict[str, np.ndarray]

@@ -55,19 +55,18 @@ def stream(
     squeeze-and-excitation, is computed whole, with all that comes after it; `report` names it
     before anything runs.
 
-    The first frame takes about as long as a dense one, and loading. Where more changes than is
-    worth following, everything is computed; the times for that choice are measured while running.
+    The first frame takes about as long as a dense run, plus loading. Where so much changes that a
+    dense run is faster, everything is computed; the stream measures both while it runs.
 
     Args:
-        network: the path of a .tflite file of frames of one fixed size, or of a branch pack, which
-            is a folder; or a functional Keras
-            model of images `(height, width, channels)`, whose further inputs, such as gains, are
-            vectors.
+        network: the path of a .tflite file for frames of one fixed size; or of a branch pack, which
+            is a folder; or a functional Keras model of images `(height, width, channels)`, whose
+            further inputs, such as gains, are vectors.
         threshold: a position changed if a channel differs by more than this, in the units of the
             frames: one number, one per channel, or `"auto"`, which learns the noise from the first
             five frames; see `Detector`.
-        detector: how changes are found in all detail, in place of `threshold`. Several streams may
-            be given the same one; each learns in a copy of its own.
+        detector: a detector with settings of your own, in place of `threshold`. Several streams
+            may be given the same one; each learns in a copy.
         include: look for changes only here: a boolean `(height, width)` map, or boxes
             `(top, left, bottom, right)` in pixels.
         exclude: do not look for changes here; same types as `include`.
@@ -97,10 +96,12 @@ def stream(
 
     Example:
 
-    >>> camera = stream("net.tflite", threshold="auto")
-    >>> for frame in frames:  # (height, width, channels)
+    >>> camera = stream("pets.tflite", threshold=20)
+    >>> for frame in (images[0], images[0]):  # (height, width, channels); nothing changes
     ...     result = camera(frame)
-    ...     print(result.output.argmax(), result.stats.mode, result.stats.saved)
+    ...     print(result.output.shape, result.stats.mode, result.stats.saved)
+    (1, 2) dense 0.0
+    (1, 2) cached 1.0
     """
     opened = open_network(
         network,
@@ -175,10 +176,10 @@ class Stream(FrameStream):
 
     Example:
 
-    >>> camera = stream("net.tflite", threshold="auto")
-    >>> result = camera(frame)
+    >>> camera = stream("pets.tflite", threshold="auto")
+    >>> result = camera(images[0])
     >>> np.savez("camera.npz", **camera.state_dict())
-    >>> later = stream("net.tflite", threshold="auto")
+    >>> later = stream("pets.tflite", threshold="auto")
     >>> later.load_state(np.load("camera.npz"))
     """
 

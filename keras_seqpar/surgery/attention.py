@@ -102,6 +102,11 @@ def gain_names(model: keras.Model) -> tuple[str, ...]:
 
     Returns:
         The labels: superclasses before what is below them.
+
+    Example:
+
+    >>> gain_names(model)
+    ('cat', 'dog', 'car')
     """
     return tuple(node.label for node in find_parts(model).hierarchy.nodes)
 

@@ -40,8 +40,8 @@ def cutout(
         copy: give the cutout weights of its own; by default both share theirs. Keras cannot load
             a file of one model that contains several networks with shared weights, so saving such
             a model is refused: there, all of these networks but one need a copy.
-        name: name of the new model; by default the source's with `_cutout`, and from the second
-            on a number.
+        name: name of the new model; by default the source's with `_cutout`, and with a number
+            from the second cutout on.
 
     Returns:
         A network from `(batch, height, width, channels)` to `(batch, len(categories))`.
@@ -52,7 +52,6 @@ def cutout(
 
     Example:
 
-    >>> model = build_phl(["cat", "dog", "car"], family="resnet18", width=0.125)
     >>> cutout(model, ["car", "cat"]).output_shape
     (None, 2)
     """

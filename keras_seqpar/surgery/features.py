@@ -43,11 +43,10 @@ def split_branch(
 
     Example:
 
-    >>> model = build_phl(["cat", "dog"], family="resnet18", width=0.125, input_shape=(64, 64, 3))
     >>> before, rest = split_branch(model, "dog")
-    >>> images = keras.ops.zeros((1, 64, 64, 3))  # tensors: Keras takes no mixture with arrays
-    >>> features = before(images)
-    >>> scores = rest([features, images])  # equals model(images)
+    >>> tensors = keras.ops.convert_to_tensor(images)  # Keras takes no mixture with arrays
+    >>> features = before(tensors)
+    >>> scores = rest([features, tensors])  # equals model(images)
     """
     parts = find_parts(model)
     if after is not None and not isinstance(after, str):

@@ -97,7 +97,9 @@ def merge(model_a: keras.Model, model_b: keras.Model, *, name: str | None = None
 
     Example:
 
-    >>> both = merge(pets_net, vehicles_net)
+    >>> both = merge(pets, cutout(model, ["car"]))
+    >>> both.output_shape
+    (None, 3)
     """
     a, b = find_parts(model_a), find_parts(model_b)
     if len(model_a.inputs) != len(model_b.inputs):

@@ -36,7 +36,7 @@ __all__ = [
 
 
 def with_threshold(model: keras.Model, threshold: Threshold | None) -> keras.Model:
-    """The same network, plain ones included, that stores where "none of these" begins.
+    """Stores in a network below which score an image shows none of its categories.
 
     The scores do not change. The threshold is saved with the network, and converted files get an
     output `none_of_these`. It is valid for the network's logits only, so a cutout of fewer
@@ -44,7 +44,7 @@ def with_threshold(model: keras.Model, threshold: Threshold | None) -> keras.Mod
     Fit it again after further training.
 
     Args:
-        model: a network of this package.
+        model: a network of this package, plain ones included.
         threshold: from `fit_threshold`; `None` removes the one that is stored.
 
     Returns:
@@ -56,27 +56,38 @@ def with_threshold(model: keras.Model, threshold: Threshold | None) -> keras.Mod
 
     Example:
 
-    >>> pets = cutout(model, ["cat", "dog"])
-    >>> logits = with_activation(pets, None).predict(images)
-    >>> pets = with_threshold(pets, fit_threshold(logits))
+    >>> logits = keras.ops.convert_to_numpy(with_activation(pets, None)(images))
+    >>> careful = with_threshold(pets, fit_threshold(logits))
     """
     parts = find_parts(model, allow_plain=True)
     return with_scores(model, parts.classifier_activation, Threshold.of(threshold))
 
 
 def threshold_of(model: keras.Model) -> Threshold | None:
-    """Returns the threshold that a network stores, or `None`.
+    """Reads the threshold that `with_threshold` stored in a network.
+
+    Args:
+        model: a network of this package.
+
+    Returns:
+        The threshold, or `None` if it stores none.
 
     Raises:
         TypeError: `model` is no Keras model.
         ValueError: it is no network of this package.
+
+    Example:
+
+    >>> from keras_seqpar.surgery.unknowns import Threshold
+    >>> threshold_of(with_threshold(pets, Threshold(1.5))).value
+    1.5
     """
     return find_parts(model, allow_plain=True).threshold
 
 
 @one_at_a_time
 def none_of_these(model: keras.Model) -> keras.Model:
-    """A network with the decision beside the scores, to use or to export.
+    """Adds the decision "none of these" as a second output, to use or to export.
 
     Args:
         model: a network of this package that stores a threshold.
@@ -92,7 +103,11 @@ def none_of_these(model: keras.Model) -> keras.Model:
 
     Example:
 
-    >>> scores, none = none_of_these(pets)(images)
+    >>> logits = keras.ops.convert_to_numpy(with_activation(pets, None)(images))
+    >>> careful = with_threshold(pets, fit_threshold(logits))
+    >>> scores, none = none_of_these(careful)(images)
+    >>> tuple(scores.shape), tuple(none.shape)
+    ((60, 2), (60, 1))
     """
     threshold = threshold_of(model)
     if threshold is None:

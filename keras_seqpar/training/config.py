@@ -117,16 +117,13 @@ class TrunkConfig:
         frozen_epochs: epochs before the others in which the trunk stays as it is.
         frozen_views: views of every training image whose features are computed once; 0 to
             compute them in every step, from new views.
-        frozen_end: the layer of the trunk at which the frozen part ends; what follows learns in
-            these epochs, too. `None` for the whole trunk.
         frozen_rate: the highest learning rate in these epochs.
         frozen_memory: the most memory that the features may take, in GiB.
-        trunk_rate: the learning rate of what is trained of the trunk, as a share of the branches'.
+        trunk_rate: the trunk's learning rate in the other epochs, as a share of the branches'.
     """
 
     frozen_epochs: int
     frozen_views: int
-    frozen_end: str | None
     frozen_rate: float
     frozen_memory: float
     trunk_rate: float

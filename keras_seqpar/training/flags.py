@@ -117,13 +117,12 @@ def define_trunk_flags(values: flags.FlagValues = flags.FLAGS) -> None:
         text = "Views of every image in them: the whole, mirrored (--flip), then random ones. The "
         text += "trunk's features of them are computed once. 0: new views in every step."
         whole("frozen_views", 4, text, lower_bound=0)
-        text = "Layer of the trunk, for example stage3_block2_add, at which the frozen part ends."
-        text += " Default: the whole trunk is frozen."
-        flags.DEFINE_string("frozen_end", None, text, flag_values=values)
         rates = ", ".join(f"{name} {rate}" for name, rate in OPTIMIZERS.items())
         number("frozen_rate", None, f"The highest learning rate in them. Default: {rates}.")
         number("frozen_memory", 4.0, "The most memory for these features, in GiB.")
-        number("trunk_rate", 1.0, "The trunk's learning rate, as a share of the branches'.")
+        number(
+            "trunk_rate", 1.0, "The trunk's learning rate in --epochs, as a share of the others'."
+        )
 
 
 def define_training_flags(values: flags.FlagValues = flags.FLAGS) -> None:

@@ -58,8 +58,8 @@ def naming_unwritten(path: str | os.PathLike, *inside: Path) -> Iterator[None]:
 
     Example:
 
-    >>> with naming_unwritten("out/video.mp4"):
-    ...     writer.release()
+    >>> with naming_unwritten("notes.txt"):
+    ...     _ = Path("notes.txt").write_text("an error would name the file")
     """
     try:
         yield
@@ -128,7 +128,7 @@ def write_file(path: str | os.PathLike, content: bytes | str) -> None:
 
     Example:
 
-    >>> write_file("results.json", json.dumps(results))
+    >>> write_file("results.json", json.dumps({"top1": 0.96}))
     """
     write_files({path: content})
 
@@ -147,7 +147,7 @@ def write_files(contents: Mapping[str | os.PathLike, bytes | str]) -> None:
 
     Example:
 
-    >>> write_files({"net.labels.txt": labels, "net.tflite": model})
+    >>> write_files({"notes.txt": "of two files", "notes.bin": b"both or none"})
     """
     with replacing_files(*contents) as temporaries:
         for path, temporary, content in zip(contents, temporaries, contents.values(), strict=True):
@@ -223,8 +223,8 @@ def replacing_files(*paths: str | os.PathLike) -> Iterator[tuple[Path, ...]]:
     Example:
 
     >>> with replacing_files("net.npz", "net.json") as (arrays, facts):
-    ...     np.savez(arrays, **weights)
-    ...     facts.write_text(json.dumps(about))
+    ...     np.savez(arrays, bias=np.zeros(3))
+    ...     _ = facts.write_text(json.dumps({"bias": 3}))
     """
     targets = [Path(path) for path in paths]
     temporaries = tuple(map(_temporary, targets))
@@ -263,8 +263,8 @@ def new_folder(path: str | os.PathLike) -> Iterator[Path]:
 
     Example:
 
-    >>> with new_folder("pets.pack") as temporary:
-    ...     write_file(temporary / "manifest.json", text)
+    >>> with new_folder("new.pack") as temporary:
+    ...     write_file(temporary / "manifest.json", "{}")
     """
     target = Path(path)
     if target.name in _active:  # it is temporary itself, so it needs no second name

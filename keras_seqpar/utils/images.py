@@ -80,6 +80,7 @@ def decode(source: bytes | str | os.PathLike, image_size: int) -> np.ndarray:
 
     Example:
 
+    >>> keras.utils.save_img("logo.png", images[0])
     >>> decode("logo.png", 224).shape
     (224, 224, 3)
     """

@@ -60,7 +60,7 @@ def check_values(values: np.ndarray, limits: Limits | None, what: str, who: str)
 
     Example:
 
-    >>> check_values(image / 255, PIXELS, "images", "pets.tflite")
+    >>> check_values(images / 255, PIXELS, "images", "pets.tflite")
     'images of float64 in 0 .. 1 do not fit pets.tflite, which takes pixels of 0 to 255. ...'
     """
     if values.dtype.kind not in "fiu":

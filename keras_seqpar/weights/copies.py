@@ -29,6 +29,11 @@ def named_weights(model: keras.Model) -> dict[str, keras.Variable]:
     Raises:
         TypeError: `model` is no Keras model.
         ValueError: two layers have the same name.
+
+    Example:
+
+    >>> list(named_weights(model))[:2]
+    ['stem_conv/kernel', 'stem_conv_norm/gamma']
     """
     if not isinstance(model, keras.Model):
         raise TypeError(f"Expected a keras.Model, got {model!r} of type {type(model).__name__}.")
@@ -68,7 +73,10 @@ def copy_weights(source: keras.Model, target: keras.Model, *, partial: bool = Fa
 
     Example:
 
-    >>> print(copy_weights(trained, cutout_with_new_branch, partial=True))
+    >>> bigger = add_category(model, "bus")
+    >>> print(copy_weights(model, bigger, partial=True))
+    Filled 171 weights from 'phl_resnet18'.
+      Left as they are: bus_stage4_block1_conv1/kernel, ... and 29 more.
     """
     have, want = named_weights(source), named_weights(target)
     layers = function_layers(source), function_layers(target)

@@ -70,8 +70,10 @@ def from_keras_applications(
 
     Example:
 
-    >>> model = build_phl(["cat", "dog"], family="resnet50_v1")
-    >>> print(from_keras_applications(model, "ResNet50"))
+    >>> own = build_phl(["cat", "dog"], family="resnet50_v1")
+    >>> resnet = keras.applications.ResNet50(weights=None)  # or "ResNet50", which downloads weights
+    >>> print(from_keras_applications(own, resnet))
+    Filled 215 weights from keras.applications:resnet50. ...
     """
     target = find_target(model)
     names = target.names("keras_applications")

@@ -50,7 +50,7 @@ def load(
 
     Example:
 
-    >>> print(load(build_phl(["cat", "dog"]), "timm:resnet50.a1_in1k"))
+    >>> print(load(add_category(pets, "bus"), "model.keras"))
     """
     if not isinstance(source, (str, os.PathLike)):
         raise TypeError(f"source must be a string or a path, got {source!r:.60}.")

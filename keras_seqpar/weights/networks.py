@@ -42,7 +42,7 @@ def from_network(
 
     Example:
 
-    >>> print(from_network(build_phl(["cat", "dog"]), trained))
+    >>> print(from_network(add_category(pets, "bus"), model))
     """
     target, given = find_target(model), find_target(source)
     have, want = named_weights(source), named_weights(model)

@@ -46,8 +46,9 @@ def from_package(model: keras.Model, *, partial: bool = False) -> Filled:
 
     Example:
 
-    >>> model = build_plain(subset_labels("imagenet1k"), family="efficientnet_lite0")
-    >>> print(from_package(model))
+    >>> from keras_seqpar.hierarchy import subset_labels
+    >>> imagenet = build_plain(subset_labels("imagenet1k"), family="efficientnet_lite0")
+    >>> print(from_package(imagenet))
     """
     target = find_target(model)
     names = next((x.imagenet for x in target.families if x.imagenet), None)

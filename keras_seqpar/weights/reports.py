@@ -19,6 +19,12 @@ class Filled:
         unfilled: only with `partial=True`: the weights of the trunk (of a plain network: of the
             whole network) that the source does not have, or has with another shape or function.
             They are part of `kept`.
+
+    Example:
+
+    >>> filled = from_network(add_category(pets, "bus"), model)
+    >>> all(name.startswith("bus_") for name in filled.kept)
+    True
     """
 
     source: str

@@ -73,8 +73,10 @@ def from_timm(
 
     Example:
 
-    >>> model = build_phl(["cat", "dog"], family="resnet50")
-    >>> print(from_timm(model, "resnet50.a1_in1k"))
+    >>> import timm
+    >>> own = build_phl(["cat", "dog"], family="resnet18")
+    >>> resnet = timm.create_model("resnet18")  # or "resnet18.a1_in1k", which downloads weights
+    >>> print(from_timm(own, resnet))
     """
     target = find_target(model)
     names = target.names("timm")

@@ -39,8 +39,13 @@ class VideoStream:
 
     Example:
 
-    >>> with open_video("highway.avi") as clip:
-    ...     frames = list(clip.frames(100))
+    >>> with VideoWriter(Path("highway.mkv"), 25.0) as writer:
+    ...     for frame in images:
+    ...         writer.write(frame)
+    >>> with open_video("highway.mkv") as clip:
+    ...     frames = list(clip.frames(10))
+    >>> clip.frame_size, len(frames)
+    ((32, 32), 10)
     """
 
     def __init__(self, source: Source, resize: tuple[int, int] | None = None, color: str = "rgb"):
@@ -176,24 +181,43 @@ def open_video(
         resize: `(width, height)` to resize frames to.
         color: as for `VideoStream`.
 
+    Returns:
+        The open source.
+
     Raises:
         ImportError: OpenCV is not installed.
         ValueError: there is no such source, or it cannot be opened or decoded.
 
     Example:
 
-    >>> with open_video("rtsp://camera.local/live") as camera:
-    ...     for milliseconds, frame in camera.timed_frames(1000):
-    ...         print(milliseconds, frame.shape)
+    >>> for number in range(3):
+    ...     keras.utils.save_img(f"frame{number}.png", images[number])
+    >>> with open_video("frame*.png", resize=(64, 48)) as clip:
+    ...     for milliseconds, frame in clip.timed_frames():
+    ...         print(frame.shape)
+    (48, 64, 3)
+    (48, 64, 3)
+    (48, 64, 3)
     """
     return VideoStream(parse_source(source), resize, color)
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:
-    """`(width, height)` from the flag --size, for example "480x360"; `None` from `None`.
+    """Reads a frame size as the commands take it.
+
+    Args:
+        text: for example "480x360"; `None` stays `None`.
+
+    Returns:
+        `(width, height)` in pixels.
 
     Raises:
         ValueError: another text.
+
+    Example:
+
+    >>> parse_size("480x360")
+    (480, 360)
     """
     if text is None:
         return None

@@ -25,8 +25,16 @@ _BOX_NAMES = {  # of the outermost boxes of MP4 and MOV files
 def opencv() -> Any:
     """Imports OpenCV, with its log messages switched off.
 
+    Returns:
+        The module `cv2`.
+
     Raises:
         ImportError: it is not installed.
+
+    Example:
+
+    >>> opencv().cvtColor(images[0], opencv().COLOR_RGB2GRAY).shape
+    (32, 32)
     """
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     try:

@@ -46,9 +46,9 @@ class VideoWriter:
 
     Example:
 
-    >>> with VideoWriter(Path("copy.mkv"), clip.frame_rate) as writer:
-    ...     for milliseconds, frame in clip.timed_frames():
-    ...         writer.write(frame, milliseconds)
+    >>> with VideoWriter(Path("noise.mkv"), 25.0) as writer:
+    ...     for number, frame in enumerate(images):
+    ...         writer.write(frame, 40.0 * number)
     """
 
     def __init__(self, path: Path, frame_rate: float):

@@ -71,6 +71,12 @@ class Benchmark:
         quantization: of the files.
         files: the plain network's first, then the cutouts', small ones first.
         results: none before `measure`.
+
+    Example:
+
+    >>> file = File("pets.tflite", categories=2, plain=False, macs=6_990_000, bytes=241_059)
+    >>> Benchmark("pets", "float32", (file,)).rows()  # nothing is measured yet
+    []
     """
 
     network: str
@@ -131,7 +137,19 @@ class Benchmark:
 
 
 def write(benchmark: Benchmark, path: str | os.PathLike) -> None:
-    """Writes a benchmark as JSON, together with its `rows`."""
+    """Writes a benchmark as JSON, together with its `rows`.
+
+    Args:
+        benchmark: with or without results.
+        path: the file to make or replace.
+
+    Raises:
+        OSError: writing failed.
+
+    Example:
+
+    >>> write(files, "benchmark.json")
+    """
     facts = {"format": FORMAT, **dataclasses.asdict(benchmark), "rows": benchmark.rows()}
     write_file(path, json.dumps(facts, indent=1) + "\n")
 
@@ -139,8 +157,20 @@ def write(benchmark: Benchmark, path: str | os.PathLike) -> None:
 def read(path: str | os.PathLike) -> Benchmark:
     """Reads a file of `write`.
 
+    Args:
+        path: the file.
+
+    Returns:
+        The benchmark.
+
     Raises:
         ValueError: there is no such file, or it has other content.
+
+    Example:
+
+    >>> write(files, "benchmark.json")
+    >>> read("benchmark.json") == files
+    True
     """
     path = Path(path)
     if not path.is_file():

@@ -56,8 +56,9 @@ def make(
 
     Example:
 
-    >>> files = make(model, "out", sizes=[1, 5, 10])
-    >>> print(measure(files, "out"))
+    >>> made = make(pets, "files", quantization="float32", sizes=[1])
+    >>> [file.name for file in made.files]
+    ['plain-float32.tflite', 'cutout-1-float32.tflite']
     """
     check_options(quantization, "float32", "float32")
     hierarchy = find_parts(model).hierarchy

@@ -25,6 +25,12 @@ class Bounds:
             which both decide the same about none of these.
         max_accuracy_drop: how far the file's accuracy may be below Keras's; `None` for any.
         max_mean_error: largest mean of these differences; `None` for any.
+
+    Example:
+
+    >>> strict = Bounds(max_error=0.05, min_agreement=0.99)
+    >>> strict.agreement_problem("top-1 agreement", share=0.9, images=100)
+    'the top-1 agreement with Keras, 90.00% of 100 images, is below 99.00%'
     """
 
     max_error: float
@@ -76,6 +82,13 @@ BOUNDS = {
     "int8": Bounds(0.25, 0.97, max_mean_error=0.02),
     "int16x8": Bounds(0.15, 0.97, max_mean_error=0.01),
 }
+"""Quantization -> the bounds that `verify` holds its files to, unless it is given others.
+
+Example:
+
+>>> BOUNDS["int8"].min_agreement
+0.97
+"""
 # Logits move less: no softmax turns a small error near 0 into a large one. Measured on digits, the
 # largest: 2e-7, 8e-4, 0.006, 0.02 and 0.015; mean: 4e-8, 1e-4, 1e-3, 2.7e-3 and 1.8e-3.
 LOGIT_BOUNDS = {
@@ -128,7 +141,8 @@ def proven(share: float, count: int) -> float:
 
     Example:
 
-    >>> proven(1.0, 49)  # 0.941
+    >>> round(proven(1.0, 49), 3)
+    0.941
     """
     misses = round((1 - share) * count)
     if misses >= count:

@@ -31,7 +31,8 @@ def load_dataset(
 
     Example:
 
-    >>> images, labels = images_of(load_dataset("digits", net), "validation", net)
+    >>> load_dataset("digits", model).train.read([0]).shape
+    (1, 32, 32, 3)
     """
     height, width = model.inputs[0].shape[1:3]
     if height is None or height != width:

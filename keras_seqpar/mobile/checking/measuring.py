@@ -64,7 +64,9 @@ def measure(
 
     Example:
 
-    >>> print(measure(make(model, "out"), "out"))
+    >>> measured = measure(files, ".", threads=[1], rounds=1, runs=5)
+    >>> measured.results[0].file, measured.results[0].latency_ms > 0
+    ('pets.tflite', True)
     """
     for name, values in (("threads", threads), ("rounds", [rounds]), ("runs", [runs])):
         wrong = [v for v in values if isinstance(v, bool) or not isinstance(v, int) or v < 1]

@@ -60,7 +60,9 @@ def commands(
 
     Example:
 
-    >>> Path("phone.sh").write_text(commands(files, "out"))
+    >>> script = commands(files, ".")
+    >>> "--graph=/data/local/tmp/$file" in script
+    True
     """
     paths = " ".join(shlex.quote(str(Path(folder) / file.name)) for file in benchmark.files)
     names = " ".join(shlex.quote(file.name) for file in benchmark.files)
@@ -100,7 +102,12 @@ def with_log(benchmark: Benchmark, text: str, *, device: str = "phone") -> Bench
 
     Example:
 
-    >>> print(with_log(read("out/benchmark.json"), Path("phone.log").read_text()))
+    >>> log = '''Graph: [/data/local/tmp/pets.tflite]
+    ... #threads used for CPU inference: [1]
+    ... Inference timings in us: Init: 6, First inference: 3, Warmup (avg): 3, Inference (avg): 2900
+    ... '''
+    >>> with_log(files, log, device="a phone").results[0].latency_ms
+    2.9
     """
     known = {file.name: file for file in benchmark.files}
     groups: dict[tuple[str, int], list[dict]] = {}

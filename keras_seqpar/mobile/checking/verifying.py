@@ -55,6 +55,12 @@ class Report:
         zeros: share of the file's scores that are exactly 0.
         outputs: what was compared: `"scores"`, or the `"logits"` of a file that gives these.
         signature: the signature that ran, in a file of several.
+
+    Example:
+
+    >>> report = verify("pets.tflite", pets, images)
+    >>> report.agreement, report.problems
+    (1.0, [])
     """
 
     path: Path
@@ -178,10 +184,11 @@ def verify(
     network stores a threshold, the decisions about none of these are compared as well. Of a file
     that gives logits, these are compared. Runs on every backend.
 
-    Few images prove little: all of 5 images agree half of the time where 87 % of all do. So a
-    file whose scores may differ (all kinds but float32 and float16) passes only if its agreement
-    on these images proves, with 95 % confidence, that it is no more than 3 points below the bound:
-    with the usual bound of 97 %, 49 images that all agree do. The message says how many it takes.
+    Few images prove little: where 87 % of all images agree, 5 images all agree half of the time.
+    So a file whose scores may differ (all kinds but float32 and float16) passes only if its
+    agreement on these images proves, with 95 % confidence, that it is no more than 3 points below
+    the bound: with the usual bound of 97 %, 49 images that all agree do. The message says how many
+    it takes.
 
     Args:
         path: a .tflite file.

@@ -64,8 +64,10 @@ def convert_aware(
 
     Example:
 
-    >>> made = convert_aware(aware, model, "pets.tflite", input_dtype="uint8")
-    >>> print(verify(made.path, from_tf_keras(aware, model), images, labels).check())
+    >>> aware = quantize_aware(pets, images)  # then compile and fit it
+    >>> made = convert_aware(aware, pets, "aware.tflite", input_dtype="uint8")
+    >>> made.quantization
+    'int8'
     """
     network = read_network(model)
     path = check_path(path)

@@ -105,8 +105,10 @@ def convert(
 
     Example:
 
-    >>> made = convert(cutout(model, ["cat", "dog"]), "pets.tflite", quantization="int8",
-    ...                calibration=images, input_dtype="uint8")
+    >>> made = convert(pets, "int8.tflite", quantization="int8", calibration=images,
+    ...                input_dtype="uint8")
+    >>> print(made)
+    int8.tflite: int8, ... bytes, ... operations, labels in int8.labels.txt
     """
     network = read_network(model)  # TypeError
     path = check_path(path)

@@ -67,8 +67,9 @@ def convert_signatures(
 
     Example:
 
-    >>> made = convert_signatures(model, "animals.tflite", {"pets": ["cat", "dog"], "all": None})
-    >>> scores = Runner(made.path, signature="pets")(images)
+    >>> made = convert_signatures(pets, "both.tflite", {"cats": ["cat"], "pets": None})
+    >>> Runner(made.path, signature="pets")(images).shape
+    (60, 2)
     """
     network = read_network(model)  # TypeError
     path = check_path(path)

@@ -13,9 +13,30 @@ from keras_seqpar.utils.files import replacing
 from keras_seqpar.utils.names import unknown_name
 
 QUANTIZATIONS = ("float32", "float16", "dynamic", "int8", "int16x8")
+"""The kinds of files that `convert` writes, and in which numbers they keep weights and compute.
+
+Example:
+
+>>> QUANTIZATIONS
+('float32', 'float16', 'dynamic', 'int8', 'int16x8')
+"""
 QUANTIZERS = ("tensorflow", "litert")
+"""What can quantize: TensorFlow's converter, or litert-quantizer.
+
+Example:
+
+>>> QUANTIZERS
+('tensorflow', 'litert')
+"""
 LITERT_QUANTIZATIONS = ("dynamic", "int8")
 DTYPES = ("float32", "uint8", "int8")
+"""The types that inputs and outputs of a file can have; the integers only with int8.
+
+Example:
+
+>>> DTYPES
+('float32', 'uint8', 'int8')
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +51,12 @@ class Converted:
         bytes: size of the .tflite file.
         operations: name of a TFLite operation -> how often the file uses it.
         signatures: keys of a file of several signatures; their labels are inside the file only.
+
+    Example:
+
+    >>> made = convert(cutout(model, ["cat"]), "cat.tflite", quantization="float16")
+    >>> made.path.name, made.labels_path.read_text().split()
+    ('cat.tflite', ['cat'])
     """
 
     path: Path

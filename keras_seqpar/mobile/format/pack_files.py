@@ -32,7 +32,9 @@ def remove_branch(folder: str | os.PathLike, category: str) -> None:
 
     Example:
 
-    >>> remove_branch("pets.pack", "dog")
+    >>> remove_branch("farm.pack", "dog")
+    >>> read_manifest("farm.pack").hierarchy.categories
+    ('cat',)
     """
     folder = Path(folder)
     manifest = read_manifest(folder)

@@ -62,7 +62,7 @@ def quantize(
 
     Example:
 
-    >>> made = quantize("float32.tflite", "small.tflite", quantization="int8",
+    >>> made = quantize("pets.tflite", "small.tflite", quantization="int8",
     ...                 calibration=images, input_dtype="uint8")
     """
     source = Path(source)

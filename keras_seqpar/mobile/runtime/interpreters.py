@@ -14,6 +14,14 @@ INTERPRETERS = {
     "tflite-runtime": "tflite_runtime.interpreter",
     "tensorflow": "tensorflow",
 }
+"""Name of an interpreter of .tflite files -> the module that has it. The first one that is
+installed is the default.
+
+Example:
+
+>>> list(INTERPRETERS)
+['ai-edge-litert', 'tflite-runtime', 'tensorflow']
+"""
 
 
 def find_interpreter(name: str | None = None) -> tuple[str, Any]:

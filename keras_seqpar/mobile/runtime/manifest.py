@@ -141,6 +141,12 @@ class Manifest:
         threshold: below it an image shows none of all categories; `None` if unknown.
         trunk: the trunk's file.
         branches: node id -> the branch's file, in `hierarchy.nodes` order.
+
+    Example:
+
+    >>> manifest = read_manifest("pets.pack")
+    >>> manifest.quantization, manifest.hierarchy.categories, list(manifest.branches)
+    ('float32', ('cat', 'dog'), ['cat', 'dog'])
     """
 
     network: str

@@ -115,8 +115,9 @@ class PackRunner:
 
     Example:
 
-    >>> runner = PackRunner("animals.pack")
-    >>> scores = runner(images, ["cat", "dog"])  # (n, height, width, channels) -> (n, 2)
+    >>> runner = PackRunner("pets.pack")
+    >>> runner(images, ["dog"]).shape  # (n, height, width, channels) -> (n, categories)
+    (60, 1)
     """
 
     def __init__(

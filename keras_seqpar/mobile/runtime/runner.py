@@ -65,8 +65,9 @@ class Runner:
 
     Example:
 
-    >>> runner = Runner("digits.tflite")
-    >>> scores = runner(images)  # (n, height, width, channels) -> (n, categories)
+    >>> runner = Runner("pets.tflite")
+    >>> runner.labels, runner(images).shape  # (n, height, width, channels) -> (n, categories)
+    (('cat', 'dog'), (60, 2))
     """
 
     def __init__(

@@ -55,7 +55,8 @@ def export_stream(
 
     Example:
 
-    >>> export_stream("net.tflite", "net.stream")
+    >>> export_stream("pets.tflite", "pets.stream").name
+    'pets.stream'
     """
     path, folder = Path(path), Path(folder)
     plan = make_plan(read_graph(path, signature))

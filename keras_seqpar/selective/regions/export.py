@@ -30,9 +30,10 @@ def export_region_stream(
     Args:
         path: a .tflite file from an image to a map of scores.
         folder: where to write; it must not exist yet, or be empty.
-        crops: `(height, width)` of every size of crops: as many pixels less than the frame as a
-            multiple of the network's total stride. Two or three sizes are usual; with a margin
-            of the receptive field, they must be about four times as wide as that is to one side.
+        crops: `(height, width)` of every size of crops. Each must be smaller than the frame by a
+            multiple of the network's total stride. Two or three sizes are usual. Where the margin
+            is the receptive field, crops must be about four times as wide as the receptive field
+            reaches to one side.
         signature: of a file with several signatures, the one to run; by default the first.
 
     Returns:
@@ -46,7 +47,8 @@ def export_region_stream(
 
     Example:
 
-    >>> export_region_stream("street.tflite", "street.regions", [(32, 40), (48, 60)])
+    >>> export_region_stream("street.tflite", "street.regions", [(32, 40), (48, 60)]).name
+    'street.regions'
     """
     path, folder = Path(path), Path(folder)
     plan = make_plan(read_graph(path, signature))

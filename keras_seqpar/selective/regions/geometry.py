@@ -177,8 +177,10 @@ def crop_geometry(graph: Graph) -> Geometry:
 
     Example:
 
+    >>> from keras_seqpar.selective import region_stream
     >>> rows = region_stream("street.tflite").geometry.rows
     >>> rows.stride, rows.before, rows.after
+    (2, 1, 1)
     """
     frame, output = find_frame(graph), next(iter(graph.outputs), -1)
     shapes = [graph.tensors[i].shape for i in graph.outputs]

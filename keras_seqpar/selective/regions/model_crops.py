@@ -45,10 +45,18 @@ class ModelCrops:
 
 @one_at_a_time
 def open_sizes(model: keras.Model) -> keras.Model:
-    """The same network for frames of any size; it shares the layers of `model`.
+    """Makes a network take frames of any size.
 
     Args:
         model: a functional model with one image as its input.
+
+    Returns:
+        The same network, which shares all layers with `model`, for images of any height and width.
+
+    Example:
+
+    >>> open_sizes(street).input_shape
+    (None, None, None, 3)
     """
     shape = model.inputs[0].shape
     if shape[1] is None and shape[2] is None:

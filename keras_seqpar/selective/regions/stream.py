@@ -99,7 +99,9 @@ def region_stream(
     >>> camera = region_stream("street.tflite", margin=7, threshold=24, min_region_pixels=12)
     >>> for frame in frames:  # (height, width, channels)
     ...     result = camera(frame)
-    ...     print(result.output[0], result.stats.mode, result.stats.boxes)
+    ...     print(result.output.shape, result.stats.mode, result.stats.boxes)
+    (1, 32, 40) dense ((0, 0, 64, 80),)
+    (1, 32, 40) cached ()
     """
     opened = open_network(
         network,
@@ -136,7 +138,7 @@ class RegionStream(FrameStream):
     Example:
 
     >>> camera = region_stream("street.tflite", margin=7, threshold=24)
-    >>> result = camera(frame)
+    >>> result = camera(frames[0])
     >>> np.savez("camera.npz", **camera.state_dict())
     """
 

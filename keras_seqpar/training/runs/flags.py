@@ -29,7 +29,7 @@ _ADDED = {
     "frozen_epochs": 0,
     "trunk_rate": 1.0,
 }
-_UNUSED = ("frozen_views", "frozen_end", "frozen_rate", "frozen_memory")  # without --frozen_epochs
+_UNUSED = ("frozen_views", "frozen_rate", "frozen_memory")  # without --frozen_epochs
 
 
 def describe_start(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -139,8 +139,7 @@ class TaskMakers:
         devices: distribution.Devices,
     ):
         self.config, self.dataset, self.devices = config, dataset, devices
-        self.network = network
-        self.halves = frozen.Halves.of(network, config.trunk.frozen_end)
+        self.network, self.halves = network, frozen.Halves.of(network)
         self._trunk_seconds: float | None = None  # of one image at inference
 
     def guess_seconds(self, frozen_epoch: float) -> float | None:
@@ -173,8 +172,6 @@ class TaskMakers:
         load: Callable[[], tuple[TrainingBatches, ValidationBatches]],
     ) -> loop.Task:
         config, categories = self.config, self.dataset.categories
-        layers = (*self.halves.trunk.layers, *self.halves.rest)
-        slow = {id(v) for layer in layers for v in layer.trainable_variables}
         with self.devices.scope():
             trainer = make_trainer(
                 network,
@@ -185,7 +182,7 @@ class TaskMakers:
                 image_size=config.data.image_size,
                 steps=len(self.dataset.train) // config.step.batch_size,
                 jit=config.step.jit,
-                trunk=[v for v in network.trainable_variables if id(v) in slow],
+                trunk=self.halves.trunk.trainable_variables if network is self.network else (),
                 trunk_rate=config.trunk.trunk_rate,
             )
 

@@ -19,7 +19,6 @@ from keras_seqpar.networks.prediction import predict
 from keras_seqpar.training.config import TrunkConfig
 from keras_seqpar.training.runs.history import duration
 from keras_seqpar.training.tasks.distillation import Teacher
-from keras_seqpar.utils.names import unknown_name
 from keras_seqpar.weights.copies import CLASSIFIER
 
 TYPE = "float16"  # of the features in memory
@@ -32,49 +31,20 @@ class Halves:
     Args:
         trunk: from images to features.
         head: from features to logits.
-        rest: the layers of the network's trunk that are in the head.
     """
 
     trunk: keras.Model
     head: keras.Model
-    rest: tuple[keras.layers.Layer, ...] = ()
 
     @classmethod
-    def of(cls, network: keras.Model, end: str | None = None) -> "Halves":
-        """Divides a network behind its trunk; a plain network before its classifier.
-
-        Args:
-            network: with a layer `trunk`.
-            end: name of a layer of the trunk behind which to divide it instead.
-
-        Raises:
-            ValueError: the trunk has no such layer, or others go past it.
-        """
+    def of(cls, network: keras.Model) -> "Halves":
+        """Divides a network behind its trunk; a plain network before its classifier."""
         trunk = network.get_layer("trunk")
-        if end:
-            return cls._inside(network, trunk, end)
         if any(layer.name.startswith("branch") for layer in network.layers):
             return cls(trunk, behind(network, trunk))
         features = network.get_layer(CLASSIFIER).input
         last = next(layer for layer in network.layers if layer.output is features)
         return cls(keras.Model(network.inputs, features, name="trunk"), behind(network, last))
-
-    @classmethod
-    def _inside(cls, network: keras.Model, trunk: keras.Model, end: str) -> "Halves":
-        layers = {layer.name: layer for layer in trunk.layers}
-        if end not in layers:
-            raise ValueError(unknown_name("layer of the trunk", end, list(layers)))
-        try:
-            second = behind(trunk, layers[end])
-        except ValueError:
-            raise ValueError(
-                f"The trunk cannot end at {end!r}: other layers go past it. Give the last layer "
-                "of a block, for example the sum of a residual block."
-            ) from None
-        features = keras.Input(second.input.shape[1:], name="features")
-        head = keras.Model(features, behind(network, trunk)(second(features)), name="head")
-        first = keras.Model(trunk.input, layers[end].output, name="trunk")
-        return cls(first, head, tuple(second.layers))
 
     def joined(self) -> keras.Model:
         """The network again, with the trunk as at inference, also in training."""

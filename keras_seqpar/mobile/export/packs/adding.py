@@ -54,8 +54,8 @@ def add_branch(
 
     Example:
 
-    >>> bigger = add_category(net, "bus", freeze_others=True)  # and train it
-    >>> add_branch("animals.pack", bigger, "bus", calibration=images)
+    >>> add_branch("animals.pack", model, "car").hierarchy.categories
+    ('cat', 'dog', 'car')
     """
     network = read_network(model)  # TypeError
     folder = Path(folder)

@@ -29,6 +29,13 @@ from keras_seqpar.utils.files import is_taken, new_folder
 from keras_seqpar.utils.names import unknown_name
 
 PACK_QUANTIZATIONS = ("int8", "float32")
+"""The kinds of files that a branch pack can have.
+
+Example:
+
+>>> PACK_QUANTIZATIONS
+('int8', 'float32')
+"""
 
 
 def pack(
@@ -76,8 +83,9 @@ def pack(
 
     Example:
 
-    >>> manifest = pack(net, "animals.pack", calibration=images, input_dtype="uint8")
-    >>> scores = PackRunner("animals.pack")(other_images, ["cat", "dog"])
+    >>> manifest = pack(cutout(model, ["cat"]), "cat.pack", calibration=images, input_dtype="uint8")
+    >>> manifest.quantization, list(manifest.branches)
+    ('int8', ['cat'])
     """
     network = read_network(model)  # TypeError
     if quantization not in PACK_QUANTIZATIONS:

@@ -85,7 +85,8 @@ def to_tf_keras(model: keras.Model, *, logits: bool = False):
 
     Example:
 
-    >>> twin = to_tf_keras(cutout(model, ["cat", "dog"]), logits=True)
+    >>> import tf_keras
+    >>> twin = to_tf_keras(pets, logits=True)
     >>> twin.compile("adam", tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     """
     check_bridge(model)
@@ -202,8 +203,9 @@ def from_tf_keras(twin, model: keras.Model) -> keras.Model:
 
     Example:
 
-    >>> trained = from_tf_keras(twin, model)
-    >>> trained.save("trained.keras")
+    >>> twin = to_tf_keras(pets, logits=True)  # then compile and fit it
+    >>> from_tf_keras(twin, pets).output_shape
+    (None, 2)
     """
     network = check_bridge(model)
     folded = _folded_gains(model).convolutions

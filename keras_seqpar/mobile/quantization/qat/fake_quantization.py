@@ -57,10 +57,11 @@ def quantize_aware(model: keras.Model, calibration: np.ndarray):
 
     Example:
 
-    >>> aware = quantize_aware(model, images[:300])
+    >>> import tf_keras
+    >>> aware = quantize_aware(pets, images)
     >>> loss = tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     >>> aware.compile(tf_keras.optimizers.Adam(1e-4), loss)
-    >>> aware.fit(images.astype("float32"), labels, epochs=2)
+    >>> history = aware.fit(images.astype("float32"), labels, epochs=1, verbose=0)
     """
     network = check_bridge(model)
     images = check_calibration(

@@ -33,8 +33,8 @@ def prune(twin, sparsity: float, *, steps: int):
 
     Example:
 
-    >>> pruned = prune(to_tf_keras(model, logits=True), 0.5, steps=300)
-    >>> small = from_tf_keras(strip(pruned), model)  # after compile and fit
+    >>> pruned = prune(to_tf_keras(pets, logits=True), 0.5, steps=300)  # then compile and fit it
+    >>> small = from_tf_keras(strip(pruned), pets)
     """
     if isinstance(sparsity, bool) or not 0 < sparsity < 1:
         raise ValueError(f"sparsity must be a share above 0 and below 1, got {sparsity!r}.")
@@ -65,7 +65,8 @@ def cluster(twin, clusters: int):
 
     Example:
 
-    >>> clustered = cluster(to_tf_keras(model, logits=True), 16)
+    >>> clustered = cluster(to_tf_keras(pets, logits=True), 16)  # then compile and fit it
+    >>> small = from_tf_keras(strip(clustered), pets)
     """
     if isinstance(clusters, bool) or not isinstance(clusters, int) or clusters < 2:
         raise ValueError(f"clusters must be a whole number of 2 or more, got {clusters!r}.")
@@ -85,6 +86,12 @@ def strip(trained):
 
     Raises:
         ImportError: tensorflow-model-optimization is not installed.
+
+    Example:
+
+    >>> pruned = prune(to_tf_keras(pets, logits=True), 0.5, steps=300)
+    >>> strip(pruned).count_params() < pruned.count_params()
+    True
     """
     tfmot = need("tensorflow_model_optimization")
     return tfmot.clustering.keras.strip_clustering(tfmot.sparsity.keras.strip_pruning(trained))
