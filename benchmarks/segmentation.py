@@ -17,6 +17,7 @@ from keras_seqpar.utils.commands import flag_group, own_flags, run
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from absl import flags
@@ -48,7 +49,7 @@ def files_of(network: str, folder: Path, size: tuple[int, int]) -> list[Path]:
 
     scenes = camvid.load(args.data, ["train"])
     model = load_segmenter(network, len(scenes.categories))
-    options = {"image_size": size, "labels": False}
+    options: dict[str, Any] = {"image_size": size, "labels": False}
     images = camvid.with_positions(scenes.splits["train"].images[:100])
     whole = mobile.convert(model, folder / "float32.tflite", quantization="float32", **options)
     int8 = mobile.convert(

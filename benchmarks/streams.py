@@ -126,7 +126,7 @@ def measure_squares() -> dict:
     if unknown or not set(args.rivals) - {"keras"}:
         raise ValueError(f"--rivals must be int8, float32 or both, perhaps keras: {args.rivals}.")
     paths = make_files([x for x in args.rivals if x != "keras"])
-    rivals = {}
+    rivals: dict = {}
     for name, path in reversed(paths.items()):  # the first one gives the values of frames
         made, dense = file_rivals(name, path, args.threads)
         rivals = made | rivals
@@ -158,9 +158,10 @@ def measure_videos() -> dict:
 
     (path,) = make_files(["int8"], calibration).values()
     options = {"threads": args.threads, "turn": args.turn}
+    noises = [number("noise", x) for x in args.noise]
     rows = []
     for name, frames in clips.items():
-        for noise in [number("noise", x) for x in args.noise] or [None]:
+        for noise in noises or [None]:
             detector = Detector(threshold, noise=noise)
             found = {"video": name, **measure_video(path, frames, detector, **options)}
             rows.append(found)

@@ -90,7 +90,7 @@ def table(rows: list[Row], kept: tuple[str, ...]) -> str:
     """The networks side by side; in brackets the change against the plain network."""
     plain = rows[-1]
     titles = [row.name for row in rows]
-    lines = {
+    lines: dict[str, list[tuple[str, float]]] = {
         "parameters": [(f"{r.cost.params:,}", r.cost.params) for r in rows],
         "MACs": [(f"{r.cost.macs / 1e6:.2f} M", r.cost.macs) for r in rows],
         "int8 file": [(f"{r.report.bytes / 1e3:.0f} kB", r.report.bytes) for r in rows],

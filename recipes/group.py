@@ -16,6 +16,7 @@ controls; dissimilar separates categories that similarity (without --model: Word
 from keras_seqpar.utils.commands import EXPECTED_ERRORS, flag_group, run
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from absl import flags
@@ -97,7 +98,7 @@ def make_hierarchy() -> sp.Hierarchy:
     if args.source == "file":
         made = hierarchy.from_file(args.file)
         return made.prune(listed) if listed else made
-    measured: dict[str, np.ndarray | sp.Hierarchy] = {}
+    measured: dict[str, Any] = {}
     if args.model:
         labels, measured = measure()
     elif args.dataset:

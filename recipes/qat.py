@@ -154,7 +154,7 @@ def main(argv: list[str]) -> None:
         DataConfig(
             dataset=args.dataset,
             data_dir=args.data_dir,
-            categories=list(mobile.labels_of(network)),
+            categories=list(mobile.labels_of(network) or ()),
             image_size=config.image_size,
             skip_unreadable=args.skip_unreadable,
         ),

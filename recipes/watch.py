@@ -219,7 +219,8 @@ def watch(
 
 def main(argv: list[str]) -> int:
     """Opens the source, makes the stream, runs and writes."""
-    folder, rows = Path(args.output), []
+    folder = Path(args.output)
+    rows: list[dict] = []
     network: Any = args.model
     if not args.model or args.model.endswith(".keras") or args.model.startswith("preset:"):
         network = load_source(args.model)

@@ -8,7 +8,9 @@ python tflite/arm64.py compare ONE.npz OTHER.npz
 import platform
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -31,8 +33,14 @@ def make(folder: Path) -> None:
     np.save(folder / "images.npy", images)
     for dtype in ("uint8", "int8"):
         path = folder / f"{dtype}.tflite"
-        options = {"input_dtype": dtype, "output_dtype": dtype, "calibration": calibration}
-        mobile.convert(cut, path, quantization="int8", **options)
+        mobile.convert(
+            cut,
+            path,
+            quantization="int8",
+            calibration=calibration,
+            input_dtype=dtype,
+            output_dtype=dtype,
+        )
     mobile.convert(cut, folder / "float32.tflite", quantization="float32")
     mobile.pack(cut, folder / "pack", calibration=calibration, input_dtype="uint8")
 
@@ -69,7 +77,8 @@ def run(folder: Path, found: Path) -> None:
         results[f"{name} {DIFFERENCES}"] = np.array(play(folder, name, images))
     seconds = time.perf_counter() - start
     about = f"{platform.machine()}, {pack.interpreter}, {seconds:.1f} s"
-    np.savez(found, about=about, **results)
+    results["about"] = np.array(about)
+    np.savez(found, **results)  # type: ignore[arg-type]  # of names, never allow_pickle
 
 
 def play(folder: Path, name: str, images: np.ndarray) -> int:
@@ -134,5 +143,5 @@ def compare(one: Path, other: Path) -> int:
 
 
 if __name__ == "__main__":
-    commands = {"make": make, "run": run, "compare": compare}
+    commands: dict[str, Callable[..., Any]] = {"make": make, "run": run, "compare": compare}
     sys.exit(commands[sys.argv[1]](*map(Path, sys.argv[2:])))

@@ -6,7 +6,7 @@ import io
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from keras_seqpar.utils.files import naming_unwritten
 
@@ -73,7 +73,7 @@ class GrowingFile:
             self._file.close()
             self._file = None
 
-    def __enter__(self) -> "GrowingFile":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_) -> None:

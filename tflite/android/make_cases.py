@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -18,6 +19,7 @@ from PIL import Image, ImageDraw
 
 import keras_seqpar as sp
 from keras_seqpar import data, mobile
+from keras_seqpar.networks.thresholds import Threshold
 
 sys.path.append(str(Path(__file__).parents[2]))  # the tests' writer of small files
 
@@ -80,7 +82,7 @@ def draw(size: tuple[int, int], seed: int) -> Image.Image:
 def files(folder: Path, net: keras.Model, squares: np.ndarray) -> list[dict]:
     """Converts a cutout of the preset to a file of each kind."""
     cutout = sp.cutout(net, KEPT)
-    kinds = {
+    kinds: dict[str, dict[str, Any]] = {
         "float32": {"quantization": "float32"},
         "dynamic": {"quantization": "dynamic"},
         "uint8": {"quantization": "int8", "input_dtype": "uint8", "output_dtype": "uint8"},
@@ -103,7 +105,7 @@ def nested_files(folder: Path, images: np.ndarray) -> list[dict]:
     pixels = nested()
     logits = sp.with_activation(pixels, None).predict(images.astype("float32"), verbose=0)
     median = float(np.median(logits.max(-1)))
-    with_none = sp.with_threshold(pixels, {"value": median, "score": "max_logit"})
+    with_none = sp.with_threshold(pixels, Threshold(median, "max_logit"))
     path = mobile.convert(with_none, folder / "none.tflite", quantization="float32").path
     found.append(case(path, images))
     assert len(set(found[-1]["none"])) == 2, "the images should be on both sides of the threshold"
@@ -113,8 +115,13 @@ def nested_files(folder: Path, images: np.ndarray) -> list[dict]:
     for gains in (None, rng.uniform(0, 3, len(sp.gain_names(steerable))).astype("float32")):
         found.append(case(path, images, gains))
     found[-1]["gain_labels"] = list(sp.gain_names(steerable))
-    options = {"quantization": "int8", "calibration": images, "max_gain": 2}
-    path = mobile.convert(steerable, folder / "gains_int8.tflite", **options).path
+    path = mobile.convert(
+        steerable,
+        folder / "gains_int8.tflite",
+        quantization="int8",
+        calibration=images,
+        max_gain=2,
+    ).path
     found.append(case(path, images, np.array([3, 0, 1, 0.5, 2, 1, 1], "float32")))
     found[-1]["max_gain"] = mobile.Runner(path).about["max_gain"]
     return found
@@ -155,7 +162,7 @@ def case(path: Path, images: np.ndarray, gains: np.ndarray | None = None) -> dic
     scores, none = runner.decide(inputs, gains)
     return {
         "file": path.name,
-        "labels": list(runner.labels),
+        "labels": list(runner.labels or ()),
         "scores": scores.tolist(),
         "none": None if none is None else none.tolist(),
         "gains": None if gains is None else gains.tolist(),
@@ -166,7 +173,7 @@ def case(path: Path, images: np.ndarray, gains: np.ndarray | None = None) -> dic
 def packs(folder: Path, net: keras.Model, squares: np.ndarray, small: np.ndarray) -> list[dict]:
     """Branch packs, and the scores of Python's PackRunner for some of their categories."""
     flat = sp.cutout(net, ["tench", "church", "parachute", "golf ball"])
-    flat = sp.with_threshold(flat, {"value": 2.0, "score": "energy", "temperature": 1.5})
+    flat = sp.with_threshold(flat, Threshold(2.0, "energy", temperature=1.5))
     mobile.pack(flat, folder / "int8.pack", calibration=squares, input_dtype="uint8")
     deep = nested()
     mobile.pack(deep, folder / "nested.pack", quantization="float32")

@@ -1,6 +1,7 @@
 """Streams for the tests of the Kotlin core: folders, frames, and what Python's stream gives."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from hypothesis import HealthCheck, Phase, given, settings
@@ -127,7 +128,8 @@ def case(path: Path, frames: np.ndarray, seed: int = 0, threshold: float | str =
     (folder / "frames.bin").write_bytes(frames.tobytes())
     about = mobile.Runner(path).about if len(frames[0]) == len(frames[0, 0]) else {}
     stream = selective.stream(path, threshold=threshold)
-    outputs, results = [], []
+    outputs: list[np.ndarray] = []
+    results: list[dict[str, Any]] = []
     for frame in frames:
         if frames.dtype == "uint8" and any(about.get("mean", ())):
             frame = ((frame - np.float32(about["mean"])) / np.float32(about["std"])).astype(

@@ -273,7 +273,7 @@ def measure(
     return figures
 
 
-def table(results: Mapping[str, list[Mapping]]) -> str:
+def table(results: Mapping[str, Sequence[Mapping]]) -> str:
     """All cases side by side, in Markdown; means over the seeds, deviations in brackets."""
     titles = ["int8 file", "top-1", "against post-training", "top-1 before rounding"]
     titles += ["agreement with the start", "bytes", "zipped", "ms", "s per seed"]
@@ -302,7 +302,7 @@ def table(results: Mapping[str, list[Mapping]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def verdict(results: Mapping[str, list[Mapping]]) -> str:
+def verdict(results: Mapping[str, Sequence[Mapping]]) -> str:
     """Says whether training with fake quantization was worth it."""
     mean = {case: np.mean([one["top1"] for one in found]) for case, found in results.items()}
     seeds = len(results[AWARE])

@@ -13,6 +13,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -70,7 +71,7 @@ def main(folder: Path) -> None:
     net = sp.load_preset("imagenette_small")
     five = sp.cutout(net, FIVE)
     squares = calibration()
-    integers = {**INTEGERS, "calibration": squares}
+    integers: dict[str, Any] = {**INTEGERS, "calibration": squares}
     logits = logits_of(net, squares)
 
     def file(name: str) -> Path:

@@ -1,0 +1,30 @@
+"""What type checkers and editors see of the names that `__init__.py` finds on demand."""
+
+from keras_seqpar.mobile.checking.bounds import BOUNDS as BOUNDS
+from keras_seqpar.mobile.checking.bounds import Bounds as Bounds
+from keras_seqpar.mobile.checking.verifying import Report as Report
+from keras_seqpar.mobile.checking.verifying import verify as verify
+from keras_seqpar.mobile.export.aware import convert_aware as convert_aware
+from keras_seqpar.mobile.export.converting import convert as convert
+from keras_seqpar.mobile.export.packs.adding import add_branch as add_branch
+from keras_seqpar.mobile.export.packs.packing import PACK_QUANTIZATIONS as PACK_QUANTIZATIONS
+from keras_seqpar.mobile.export.packs.packing import pack as pack
+from keras_seqpar.mobile.export.signatures import convert_signatures as convert_signatures
+from keras_seqpar.mobile.format.files import DTYPES as DTYPES
+from keras_seqpar.mobile.format.files import QUANTIZATIONS as QUANTIZATIONS
+from keras_seqpar.mobile.format.files import QUANTIZERS as QUANTIZERS
+from keras_seqpar.mobile.format.files import Converted as Converted
+from keras_seqpar.mobile.format.pack_files import remove_branch as remove_branch
+from keras_seqpar.mobile.network import from_pixels as from_pixels
+from keras_seqpar.mobile.network import labels_of as labels_of
+from keras_seqpar.mobile.quantization.post_training import quantize as quantize
+from keras_seqpar.mobile.quantization.qat.bridge import from_tf_keras as from_tf_keras
+from keras_seqpar.mobile.quantization.qat.bridge import to_tf_keras as to_tf_keras
+from keras_seqpar.mobile.quantization.qat.fake_quantization import quantize_aware as quantize_aware
+from keras_seqpar.mobile.quantization.qat.sparsity import cluster as cluster
+from keras_seqpar.mobile.quantization.qat.sparsity import prune as prune
+from keras_seqpar.mobile.quantization.qat.sparsity import strip as strip
+from keras_seqpar.mobile.runtime.interpreters import INTERPRETERS as INTERPRETERS
+from keras_seqpar.mobile.runtime.manifest import read_manifest as read_manifest
+from keras_seqpar.mobile.runtime.pack_runner import PackRunner as PackRunner
+from keras_seqpar.mobile.runtime.runner import Runner as Runner
