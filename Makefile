@@ -12,15 +12,17 @@ BACKENDS ?= tensorflow jax torch
 CATEGORIES ?=
 PYTEST_ARGS ?= -n 2 --dist loadfile
 SHARE ?= 1
+VERSIONS ?= newest
 SEED := $(or $(SEED),$(shell date +%s))
 
 BIN = $(VENV)/bin
-INSTALL = -m pip install -qq --no-input --disable-pip-version-check
+# Python compiles what it imports: compiling all of TensorFlow takes longer than installing it.
+INSTALL = -m pip install -qq --no-input --no-compile --disable-pip-version-check
 TORCH = $(shell grep '^torch==' constraints.txt)# by name: a build for this machine is taken
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-threads test-random test-all test-tools test-web test-kotlin test-arm64 test-qat test-drill drill lint format docs wheel clean
+.PHONY: help demo test test-threads test-random test-all test-tools test-web test-kotlin test-arm64 test-qat test-drill test-wheel test-alone drill lint format docs wheel clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +60,30 @@ test-all: test docs test-tools ## make test, docs and test-tools
 
 test-tools: test-web test-kotlin test-arm64 test-qat test-drill ## the tests that need tools of their own
 
+test-wheel: wheel ## install the wheel into two new environments and use it there
+	@echo "== the wheel, with TensorFlow and then with NumPy and an interpreter"
+	@rm -rf build/wheel
+	@for room in keras light; do $(PYTHON) -m venv build/wheel/$$room || exit $$?; done
+	@build/wheel/keras/bin/python $(INSTALL) -c constraints.txt "$$(echo dist/*.whl)[mobile]"
+	@build/wheel/light/bin/python $(INSTALL) -c constraints.txt numpy ai-edge-litert
+	@build/wheel/light/bin/python $(INSTALL) --no-deps dist/*.whl
+	@for room in keras light; do \
+		KERAS_BACKEND=tensorflow TF_CPP_MIN_LOG_LEVEL=3 build/wheel/$$room/bin/python -P \
+			tests/smoke.py --files build/wheel/files || exit $$?; \
+	done
+	@rm -rf build/wheel
+
+test-alone: wheel ## the wheel beside one backend alone (PYTHON=python3.13 VERSIONS=oldest)
+	@for backend in $(BACKENDS); do \
+		echo "== $$($(PYTHON) --version), $$backend alone, $(VERSIONS)"; \
+		rm -rf build/alone && $(PYTHON) -m venv build/alone && \
+		build/alone/bin/python $(INSTALL) $(if $(filter oldest,$(VERSIONS)),-c tests/oldest.txt) \
+			"$$(echo dist/*.whl)[$$backend$$([ $$backend != tensorflow ] || echo ,mobile)]" && \
+		KERAS_BACKEND=$$backend TF_CPP_MIN_LOG_LEVEL=3 build/alone/bin/python -P \
+			tests/smoke.py --files build/alone/files || exit $$?; \
+	done
+	@rm -rf build/alone
+
 test-web: $(VENV)/demo.done ## the page of tflite/web in Chromium, beside Python
 	@echo "== the page"
 	@PYTHON="$(abspath $(BIN))/python" tflite/web/test/run
@@ -82,10 +108,11 @@ drill: $(VENV)/test.done ## damaged files, kills, full disks (SHARE=0.1 of the c
 	@KERAS_BACKEND=tensorflow TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m tests.drill \
 		--share $(SHARE) --seed $(SEED)
 
-lint: $(VENV)/test.done ## style, format and types
+lint: $(VENV)/test.done ## style, format, types, and extras that contradict each other
 	$(BIN)/ruff check --quiet .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --no-error-summary
+	@$(BIN)/python -m pip check --disable-pip-version-check
 
 format: $(VENV)/test.done ## mend style and format where that is safe
 	$(BIN)/ruff check --fix .
@@ -97,8 +124,12 @@ docs: $(VENV)/docs.done ## build the site into build/site/; a broken link or anc
 		echo "A page loads something from another host: see above." >&2; exit 1; }
 	@echo "Open build/site/index.html, or, to search it: $(BIN)/mkdocs serve"
 
-wheel: $(VENV)/test.done ## build the wheel into dist/
-	$(BIN)/python -m pip wheel -q --disable-pip-version-check --no-deps -w dist .
+wheel: $(VENV)/wheel.done ## build the source distribution, and from it the wheel, into dist/
+	@rm -rf dist
+	@$(BIN)/python -m hatchling build -t sdist -d dist
+	@$(BIN)/python -m pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation \
+		-w dist dist/*.tar.gz
+	@ls dist
 
 clean: ## remove environments, caches and dist/ (runs/ and out/ stay)
 	@for venv in "$(VENV)" "$(RUNTIME_VENV)" "$(MEDIAPIPE_VENV)" "$(QAT_VENV)"; do \
@@ -119,15 +150,20 @@ $(VENV)/demo.done: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
 	@$(BIN)/python $(INSTALL) -c constraints.txt -e '.[tensorflow,train,mobile,plots]'
 	@touch $@
 
-$(VENV)/test.done: $(VENV)/demo.done
-	@echo "Installing JAX, torch, timm and the test tools into $(VENV), once ..."
-	@$(BIN)/python $(INSTALL) -c constraints.txt $(TORCH) \
-		-e '.[tensorflow,train,mobile,plots,hierarchy,weights,imagenet,video,jax,torch,dev]'
-	@touch $@
+# All extras but qat in one environment: `make lint` finds those that contradict each other.
+EXTRAS = tensorflow,jax,torch,train,hierarchy,plots,video,mobile,weights,imagenet,docs,dev
+$(VENV)/test.done: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
+	@echo "Installing TensorFlow, JAX, torch and all tools into $(VENV), once: 5 GB on disk ..."
+	@$(BIN)/python $(INSTALL) -c constraints.txt $(TORCH) -e '.[$(EXTRAS)]'
+	@touch $(VENV)/demo.done $(VENV)/docs.done $@
 
 $(VENV)/docs.done: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
 	@echo "Installing MkDocs into $(VENV), once ..."
 	@$(BIN)/python $(INSTALL) -c constraints.txt -e '.[docs]'
+	@touch $@
+
+$(VENV)/wheel.done: constraints.txt | $(VENV)/pyvenv.cfg
+	@$(BIN)/python $(INSTALL) -c constraints.txt hatchling hatch-vcs
 	@touch $@
 
 # The interpreter of small devices: its last release needs Python 3.11 at most and NumPy 1.

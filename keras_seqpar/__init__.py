@@ -2,9 +2,7 @@
 
 from keras_seqpar.utils.lazy import import_after, lazy_names
 
-__version__ = "0.1.0"
-
-__getattr__, __dir__, __all__ = lazy_names(
+_find, __dir__, __all__ = lazy_names(
     __name__,
     {
         "costs.budgets": ["fit_budget"],
@@ -33,6 +31,19 @@ __getattr__, __dir__, __all__ = lazy_names(
         "weights",
     ),
 )
+
+
+def __getattr__(name: str):
+    """A public name, or `__version__`: that of the installed package, made from git's tags."""
+    if name != "__version__":
+        return _find(name)
+    import importlib.metadata  # takes 20 ms
+
+    try:
+        return importlib.metadata.version("keras-seqpar")
+    except importlib.metadata.PackageNotFoundError:  # a source tree on the path
+        return "0.1.0.dev0"
+
 
 # Registers the layers of this package, so that keras.models.load_model reads its networks.
 import_after("keras", "keras_seqpar.families.layers", "keras_seqpar.networks.layers")

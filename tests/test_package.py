@@ -14,6 +14,7 @@ import zipfile
 import pytest
 
 import keras_seqpar
+import keras_seqpar.mobile
 import keras_seqpar.selective
 
 PUBLIC = [
@@ -90,6 +91,16 @@ def test_public_names_are_pinned_and_described():
     for room, names in ((keras_seqpar, PUBLIC), (keras_seqpar.selective, STREAMS)):
         assert room.__all__ == names
         assert not [name for name in names if not getattr(room, name).__doc__]
+
+
+@pytest.mark.only_backend("tensorflow")
+@pytest.mark.parametrize("room", [keras_seqpar, keras_seqpar.mobile, keras_seqpar.selective])
+def test_type_checkers_see_the_public_names(root, room):
+    """mypy follows what the stub imports, so it knows that each module has the names."""
+    stub = root.joinpath(*room.__name__.split("."), "__init__.pyi")
+    imports = [n for n in ast.parse(stub.read_text()).body if isinstance(n, ast.ImportFrom)]
+    names = [alias.asname for n in imports for alias in n.names if n.module != "keras_seqpar"]
+    assert sorted(names) == sorted(room.__all__)
 
 
 def test_import_loads_keras_and_numpy_only(root, backend, tmp_path):
@@ -183,14 +194,16 @@ def test_wheel_holds_the_package_with_its_data_and_nothing_else(root, wheel):
 
 
 @pytest.mark.only_backend("tensorflow")
-def test_wheel_says_what_it_is_and_needs(wheel):
+def test_wheel_says_what_it_is_and_needs(wheel, tmp_path):
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
         (metadata,) = (name for name in names if name.endswith(".dist-info/METADATA"))
         assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
         about = email.message_from_bytes(archive.read(metadata))
+        archive.extractall(tmp_path)
+    code = "import keras_seqpar; print(keras_seqpar.__version__)"
+    assert about["Version"] == run_python(code, tmp_path, PYTHONPATH=str(tmp_path)).strip()
     assert about["Name"] == "keras-seqpar"
-    assert about["Version"] == keras_seqpar.__version__
     assert about["License-Expression"] == "Apache-2.0"
     assert about["Requires-Python"] == ">=3.11"
     core = [text for text in about.get_all("Requires-Dist") if "extra ==" not in text]
