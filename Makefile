@@ -10,6 +10,7 @@ MEDIAPIPE_VENV ?= $(VENV)-mediapipe
 QAT_VENV ?= $(VENV)-qat
 BACKENDS ?= tensorflow jax torch
 CATEGORIES ?=
+NETWORK ?= preset:$(if $(wildcard keras_seqpar/presets/imagenette_mobile.json),imagenette_mobile,imagenette_small)
 PYTEST_ARGS ?= -n 2 --dist loadfile
 SHARE ?= 1
 VERSIONS ?= newest
@@ -22,7 +23,7 @@ TORCH = $(shell grep '^torch==' constraints.txt)# by name: a build for this mach
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-threads test-random test-all test-tools test-web test-kotlin test-arm64 test-qat test-drill test-wheel test-alone drill lint format docs wheel clean
+.PHONY: help demo explore test test-threads test-random test-all test-tools test-web test-kotlin test-arm64 test-qat test-drill test-wheel test-alone drill lint format docs wheel clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +31,9 @@ help: ## list what can be made
 demo: $(VENV)/demo.done ## train on digits, cut, quantize, compare (CATEGORIES=0,1,7 to choose)
 	KERAS_BACKEND=tensorflow $(BIN)/python recipes/demo.py \
 		$(if $(CATEGORIES),--categories="$(CATEGORIES)")
+
+explore: $(VENV)/demo.done ## open a trained network in a browser (NETWORK=NET.keras)
+	@$(BIN)/python tflite/web/serve.py "$(NETWORK)"
 
 test: lint $(RUNTIME_VENV)/test.done $(MEDIAPIPE_VENV)/test.done ## lint, then all tests on the three backends, in turn
 	@for backend in $(BACKENDS); do \

@@ -7,7 +7,8 @@ import keras_seqpar.mobile
 
 FOLDER = pathlib.Path(keras_seqpar.mobile.__file__).parent
 # From the ground up.
-FLOORS = ["runtime", "run", "format", "images", "network", "quantization", "export", "checking"]
+FLOORS = ["runtime", "run", "format", "images", "network", "quantization", "export", "explorer"]
+FLOORS += ["checking"]
 
 
 def floor(name: str) -> int:

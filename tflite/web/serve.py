@@ -1,114 +1,70 @@
-"""Serves the page that runs .tflite files in the browser. Needs Python, and npm once.
+"""Serves the explorer: choose categories, see what they cost, take the file.
 
-    python tflite/web/serve.py --model out/best-int8.tflite
+    python tflite/web/serve.py preset:imagenette_small
+    python tflite/web/serve.py runs/digits/best.keras
+    python tflite/web/serve.py out/digits.pack
+    python tflite/web/serve.py out/digits.tflite
 
-prints an address to open. Without --model, choose a file in the page. The first call installs
-LiteRT.js into tflite/web/node_modules (npm ci). Only this machine can open the page, unless --host
-names another address. Files and images stay in the browser. Browsers allow a camera only on
-localhost or over https.
+prints an address to open; without a network, choose a file in the page. A network of Keras is
+converted in float32, which needs the extra `mobile`; the other two need Python only. For int8,
+with images of your own, see recipes/explore.py. The first call installs LiteRT.js and fflate into
+tflite/web/node_modules (npm ci). Only this machine can open the page, unless --host names another
+address. Images stay in the browser. Browsers allow a camera only on localhost or over https.
 """
 
 import argparse
-import http.server
-import shutil
-import subprocess
+import os
 import sys
-import urllib.parse
+import tempfile
 from pathlib import Path
 
+from keras_seqpar.mobile.explorer.server import Cutter, PageServer, data_of_file, export, install
+
 HERE = Path(__file__).resolve().parent
-HEADERS = {  # the first two allow a page to use threads
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Embedder-Policy": "require-corp",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Cache-Control": "no-cache",
-}
 
 
-class Handler(http.server.SimpleHTTPRequestHandler):
-    """Serves this folder, and the file of --model as `/model`."""
+def prepare(network: str, folder: Path) -> Cutter | None:
+    """Writes the data of a network; returns what makes cutouts of it, if something can."""
+    if not network.startswith("preset:") and Path(network).suffix != ".keras":
+        data_of_file(network, folder)
+        return None
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # the converter's
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from keras_seqpar.mobile.explorer.page_data import cutter, sample_photos, write_page_data
+    from keras_seqpar.networks.loading import load_model
+    from keras_seqpar.presets import load_preset
 
-    extensions_map = {  # noqa: RUF012
-        **http.server.SimpleHTTPRequestHandler.extensions_map,
-        ".js": "text/javascript",
-        ".wasm": "application/wasm",
-    }
-    model: Path | None = None
-
-    def do_GET(self):
-        if urllib.parse.urlsplit(self.path).path != "/model":
-            super().do_GET()
-        elif self.model is None:
-            self.send_response(204)
-            self.end_headers()
-        else:
-            content = self.model.read_bytes()
-            self.send_response(200)
-            self.send_header("Content-Type", "application/octet-stream")
-            self.send_header("Content-Length", str(len(content)))
-            self.send_header("X-Name", urllib.parse.quote(self.model.name))
-            self.end_headers()
-            self.wfile.write(content)
-
-    def end_headers(self):
-        for name, value in HEADERS.items():
-            self.send_header(name, value)
-        super().end_headers()
-
-    def log_message(self, format, *arguments):
-        """Prints errors only."""
-        if not str(arguments[1] if len(arguments) > 1 else "").startswith(("2", "3")):
-            super().log_message(format, *arguments)
-
-
-def install() -> None:
-    """Installs LiteRT.js beside the page, if it is missing.
-
-    Raises:
-        OSError: npm is missing or fails.
-    """
-    if (HERE / "node_modules" / "@litertjs" / "core" / "dist" / "index.js").is_file():
-        return
-    npm = shutil.which("npm")
-    if npm is None:
-        raise OSError(
-            "The page needs LiteRT.js, and npm, which installs it, is not on the PATH. Install "
-            f"Node.js, then: npm ci --omit=dev --prefix {HERE}"
-        )
-    print("Installing LiteRT.js, once (40 MB) ...", flush=True)
-    done = subprocess.run([npm, "ci", "--omit=dev", "--no-audit", "--no-fund"], cwd=HERE)
-    if done.returncode:
-        raise OSError("npm ci failed: see above.")
+    print("Converting the network ...", flush=True)
+    name = network.removeprefix("preset:")
+    model = load_preset(name) if name != network else load_model(network)
+    source = None if name != network else network
+    write_page_data(model, folder, title=Path(name).stem, source=source, examples=sample_photos())
+    return cutter(model)
 
 
 def main() -> None:
-    """Serves until interrupted."""
+    """Serves until interrupted, or exports."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--model", type=Path, help="a .tflite file to open")
+    parser.add_argument("network", nargs="?", help="preset:NAME, NET.keras, a pack or NET.tflite")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, default=8000, help="0 for any free port")
+    parser.add_argument("--export", metavar="FOLDER", help="write static files, do not serve")
     args = parser.parse_args()
-    if args.model is not None and not args.model.is_file():
-        raise FileNotFoundError(f"There is no file {str(args.model)!r}.")
-    install()
-
-    class WithModel(Handler):
-        model = args.model
-
-        def __init__(self, *arguments):
-            super().__init__(*arguments, directory=str(HERE))
-
-    with http.server.ThreadingHTTPServer((args.host, args.port), WithModel) as server:
-        host, port = server.server_address[:2]
-        print(f"Open http://{host}:{port}/ in a browser. Ctrl+C stops the server.", flush=True)
-        try:
-            server.serve_forever()
-        except KeyboardInterrupt:
-            pass
+    install(HERE)
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder) / "data"
+        data.mkdir()
+        cut = prepare(args.network, data) if args.network else None
+        if args.export:
+            export(HERE, data, args.export)
+            print(f"Static files: {args.export}")
+            return
+        with PageServer(HERE, data, host=args.host, port=args.port, cut=cut) as server:
+            server.run()
 
 
 if __name__ == "__main__":
     try:
         main()
-    except OSError as error:
+    except (OSError, ValueError, ImportError) as error:
         sys.exit(f"Error: {error}")

@@ -2,7 +2,9 @@
 
     python tflite/web/test/make_files.py FOLDER
 
-The networks are the preset and its cutouts. Images are drawn, or come with scikit-learn.
+The networks are small and have random weights. Single files are of a flat network. What a server
+offers is of a nested network in float32, and of one of ten categories in int8. Images are drawn,
+or come with scikit-learn.
 """
 
 import os
@@ -11,6 +13,7 @@ os.environ["KERAS_BACKEND"] = "tensorflow"  # the converter needs it
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,12 +24,27 @@ from sklearn.datasets import load_sample_images
 
 import keras_seqpar as sp
 from keras_seqpar import data, mobile
+from keras_seqpar.mobile.explorer.page_data import write_page_data
+from keras_seqpar.mobile.explorer.server import data_of_file
+from keras_seqpar.mobile.explorer.validation import write_validation
 from keras_seqpar.mobile.runtime.run import read_image
+from keras_seqpar.networks.thresholds import known_score
+from keras_seqpar.selective.detector import Detector
 
 FIVE = ["tench", "church", "golf ball", "parachute", "English springer"]
 THREE = ["golf ball", "tench", "church"]
 INTEGERS = {"quantization": "int8", "input_dtype": "uint8", "output_dtype": "uint8"}
 GAINS = [0.5, 2, 1, 1.25, 0]
+TREE = {"animal": ["cat", "dog"], "ship": None}
+STEERED = {"animal": 1.5, "cat": 0.5, "ship": 2.0}
+TEN = [f"category {i}" for i in range(10)]
+
+
+def small(builder, categories, size: int):
+    """A small network of random weights that takes pixels."""
+    shape = (size, size, 3)
+    options = {"family": "resnet18", "width": 0.125, "include_preprocessing": True, "seed": 1}
+    return builder(categories, input_shape=shape, **options)
 
 
 def draw_images(folder: Path) -> list[str]:
@@ -68,8 +86,7 @@ def calibration() -> np.ndarray:
 def main(folder: Path) -> None:
     """Writes files, images and expected.json."""
     images = draw_images(folder)
-    net = sp.load_preset("imagenette_small")
-    five = sp.cutout(net, FIVE)
+    net = small(sp.build_phl, FIVE, 96)
     squares = calibration()
     integers: dict[str, Any] = {**INTEGERS, "calibration": squares}
     logits = logits_of(net, squares)
@@ -77,20 +94,13 @@ def main(folder: Path) -> None:
     def file(name: str) -> Path:
         return folder / f"{name}.tflite"
 
-    mobile.convert(five, file("uint8"), **integers)
-    mobile.convert(five, file("float"), quantization="float32")
-    mobile.convert(five, file("scored"), outputs="logits", **integers)
-    mobile.convert(five, file("dynamic"))
-    mobile.convert(five, file("int8"), **{**integers, "input_dtype": "int8"})
-    mobile.convert(net, file("all"), quantization="float32")
-    mobile.convert(sp.with_activation(net, None), file("logits"), quantization="float32")
+    mobile.convert(net, file("uint8"), **integers)
+    mobile.convert(net, file("float"), quantization="float32")
+    mobile.convert(net, file("int8"), outputs="logits", **{**integers, "input_dtype": "int8"})
     mobile.convert(sp.cutout(net, THREE), file("three"), quantization="float32")
-    steerable = sp.attention_input(five)
-    mobile.convert(steerable, file("gains"), quantization="float32")
-    mobile.convert(steerable, file("gains_uint8"), max_gain=2, **integers)
+    mobile.convert(sp.attention_input(net), file("gains"), max_gain=2, **integers)
     mobile.convert_signatures(net, file("several"), {"five": FIVE, "three": THREE}, **integers)
-    thresholded = sp.with_threshold(net, sp.fit_threshold(logits, keep=0.5))
-    mobile.convert(thresholded, file("unsure"))
+    mobile.convert(sp.with_threshold(net, sp.fit_threshold(logits, keep=0.5)), file("unsure"))
     expected: dict = {"categories": FIVE, "three": THREE, "gains": GAINS, "pixels": {}}
     expected["scores"] = {}
     for image in images:
@@ -107,7 +117,72 @@ def main(folder: Path) -> None:
                 decision = None if none is None else bool(none)
                 result = {"scores": scores[0].tolist(), "none": decision}
                 expected["scores"][name][image] = result
+    expected["packs"] = write_packs(folder, images, squares)
+    expected["changes"] = changes()
     (folder / "expected.json").write_text(json.dumps(expected), "utf-8")
+
+
+def write_packs(folder: Path, images: list[str], squares: np.ndarray) -> dict:
+    """Writes what servers offer; returns the results of PackRunner and of Keras."""
+    squares = np.stack([np.asarray(Image.fromarray(x).resize((32, 32))) for x in squares])
+    nested = small(sp.build_nhl, TREE, 32)
+    nested.save(folder / "nested.keras")
+    ten = small(sp.build_phl, TEN, 32)
+    ten = sp.with_threshold(ten, sp.fit_threshold(logits_of(ten, squares), keep=0.5))
+    photos = {name: data.decode(folder / name, 96) for name in ("flower.png", "shapes.png")}
+    source = str(folder / "nested.keras")
+    write_page_data(nested, folder / "nested", title="Nested", source=source, examples=photos)
+    labels = np.arange(len(squares), dtype="int32") % 3
+    names = tuple(f"square {i}" for i in range(len(squares)))
+    validation = data.Split(names, labels, squares)
+    dataset = data.Dataset("squares", ("cat", "dog", "ship"), {"validation": validation})
+    facts = write_validation(nested, dataset, folder / "nested", gains=(1, 2))
+    write_page_data(ten, folder / "ten", title="Ten", calibration=squares, examples=photos)
+    data_of_file(folder / "ten" / "pack", folder / "only_pack")
+    shutil.make_archive(str(folder / "ten.pack"), "zip", folder / "ten" / "pack")
+    pixels = np.stack([data.decode(folder / image, 32) for image in images])
+    found: dict = {"images": images, "validation": accuracies(facts, [0, 2])}
+    for name, some in (("nested", ["ship", "cat"]), ("ten", TEN[3:6])):
+        runner = mobile.PackRunner(folder / name / "pack")
+        results = {"some": [runner.manifest.hierarchy.find(label).id for label in some]}
+        for choice, categories in (("all", None), ("chosen", some)):
+            logits = runner.logits(pixels, categories)
+            scores, none = runner.decide(pixels, categories)
+            results[choice] = {
+                "logits": logits.tolist(),
+                "scores": scores.tolist(),
+                "energy": known_score(logits).tolist(),
+                "none": None if none is None else none.tolist(),
+            }
+        found[name] = results
+    attended = sp.with_activation(sp.attend(nested, STEERED), None)
+    before, _ = sp.split_branch(sp.attend(nested, STEERED), "cat")
+    found["steered"] = {
+        "gains": STEERED,
+        "logits": attended.predict(pixels, verbose=0).tolist(),
+        "cat": np.abs(before.predict(pixels, verbose=0)).mean(-1).reshape(len(pixels), -1).tolist(),
+    }
+    return found
+
+
+def accuracies(facts: dict, columns: list[int]) -> dict:
+    """Shares of right predictions of a cutout and of the network, on the cutout's images."""
+    logits, truth = np.array(facts["logits"]), np.array(facts["truth"])
+    rows = np.isin(truth, columns)
+    cutout = np.array(columns)[logits[np.ix_(rows, columns)].argmax(-1)]
+    both = {"cutout": cutout, "full": logits[rows].argmax(-1)}
+    return {name: float(np.mean(found == truth[rows])) for name, found in both.items()}
+
+
+def changes() -> dict:
+    """Two frames, and where the Python detector sees the second one change."""
+    rng = np.random.default_rng(0)
+    accepted = rng.integers(0, 256, (8, 8, 3), "uint8")
+    frame = accepted.copy()
+    frame[2:5, 3:6] = rng.integers(0, 256, (3, 3, 3), "uint8")
+    changed = Detector(threshold=20)(frame, accepted)
+    frames = [x.ravel().tolist() for x in (accepted, frame)]
+    return {"frames": frames, "changed": np.asarray(changed).astype(int).ravel().tolist()}
 
 
 def logits_of(net, images: np.ndarray) -> np.ndarray:
