@@ -122,7 +122,7 @@ function thumbnail(image, label) {
 // The curves of the sweeps, as SVG.
 function showSweeps(sweeps) {
   element('sweep').hidden = sweeps.length === 0;
-  const [width, height, left, bottom] = [640, 260, 48, 34];
+  const [width, height, left, bottom] = [640, 260, 56, 34];
   element('curves').replaceChildren(...sweeps.map(({name, gains, right, wrong}) => {
     const measured = values => values.every(value => value !== null);
     const curves = Object.entries({'Right cue': right, 'Wrong cue': wrong})

@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from keras_seqpar.costs.comparing import plain_twin
-from keras_seqpar.costs.counting import Cost, cost
+from keras_seqpar.costs.counting import cost
 from keras_seqpar.mobile.explorer.server import FACTS, VERSION, Cutter
 from keras_seqpar.mobile.explorer.steerable import steerable_branches
 from keras_seqpar.mobile.export.converting import convert
@@ -62,10 +62,6 @@ def write_page_data(
         ValueError: it cannot be packed, or takes no square color images.
         RuntimeError: Keras does not run on TensorFlow.
         OSError: writing failed. No folder is left behind.
-
-    Example:
-
-    >>> facts = write_page_data(pets, "page", title="Pets", calibration=images)
     """
     read_network(model)  # TypeError
     shape = tuple(model.inputs[0].shape[1:])
@@ -137,7 +133,7 @@ def _write_network(network: keras.Model, folder: Path, options: Mapping) -> dict
     """Converts a network to one file; returns its name and what it costs."""
     path = folder / "plain.tflite"
     made = convert(network, path, outputs="logits", **options)
-    counted: Cost = cost(network)
+    counted = cost(network)
     size = made.path.stat().st_size
     return {"file": path.name, "params": counted.params, "macs": counted.macs, "bytes": size}
 
