@@ -195,7 +195,9 @@ class Stream(FrameStream):
 
     @property
     def maps(self) -> dict[str, np.ndarray]:
-        """Name of a stored map -> a copy of it, of the last frame."""
+        """Name of a stored map -> a copy of it, of the last frame; empty before the first one."""
+        if not self._complete:
+            return {}
         tensors = self._graph.tensors
         return {tensors[i].name: self._engine.read(i) for i in self._engine.maps}
 
@@ -245,8 +247,6 @@ class Stream(FrameStream):
 
     def _start(self) -> None:
         """Puts the accepted frame and the other inputs into the engine."""
-        if not self._engine.maps:
-            self._engine.start()
         encode, extras = self._network.encode, self._plan.extras
         self._engine.set_extras(
             {i: encode(x, i) for i, x in zip(extras, self._extras, strict=True)}

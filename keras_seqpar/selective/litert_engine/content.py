@@ -1,17 +1,19 @@
 """Makes a .tflite file of some operations of a graph."""
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from keras_seqpar.mobile.runtime.flatbuffer_reader import FlatbufferReader
 from keras_seqpar.selective.litert_engine.flatbuffer_writer import CopiedTable, Scalar, write
 from keras_seqpar.selective.litert_engine.graph import (
     RESHAPE_OPTIONS,
-    SQUEEZE_OPTIONS,
     Graph,
     Operation,
     Tensor,
+    read_buffer,
 )
 from keras_seqpar.selective.litert_engine.operations import VALID
 from keras_seqpar.selective.planning import graph as planning
@@ -21,16 +23,26 @@ from keras_seqpar.selective.planning.plan import CropRun, Plan, WholeRun
 _WINDOWED = ("CONV_2D", "DEPTHWISE_CONV_2D", "MAX_POOL_2D", "AVERAGE_POOL_2D")
 
 
-def of_crop_run(plan: Plan, run: CropRun) -> bytes:
+def of_crop_run(plan: Plan, run: CropRun, grid: tuple[int, int]) -> bytes:
     """The file of a run on crops: windows do not pad, and sources are inputs of their own.
 
-    Its shapes are those of the whole grid.
+    Args:
+        plan: the plan.
+        run: the run.
+        grid: `(rows, columns)` of outputs that its shapes are for; the whole grid where maps grow.
     """
-    file = _File(plan.graph)
+    file, graph = _File(plan.graph), plan.graph
     places = []
     for source in run.sources:
-        tensor = plan.graph.tensors[source.reader]
-        places.append(file.add(tensor, shape_of_crop(plan, source, run.grid)))
+        places.append(file.add(graph.tensors[source.reader], shape_of_crop(plan, source, grid)))
+    crops: set[int] = set()
+    for number in run.operations if grid != run.grid else ():
+        operation = graph.operations[number]
+        reads = any((number, place) in run.reads for place in range(len(operation.inputs)))
+        if reads or crops.intersection(operation.inputs):
+            crops.update(operation.outputs)
+            for i in operation.outputs:
+                file.add(graph.tensors[i], shape_of_part(graph.tensors[i], *grid), number=i)
     file.inputs = [*places, *(file.number(i) for i in run.vectors)]
     grown = {
         number
@@ -43,6 +55,18 @@ def of_crop_run(plan: Plan, run: CropRun) -> bytes:
         }
         file.append(number, replaced, valid=number not in grown)
     return file.content([file.number(i) for i in run.outputs])
+
+
+def of_everything(plan: Plan) -> tuple[bytes, Plan]:
+    """The file that makes all stored maps.
+
+    Returns:
+        The file, and the plan with its constants in the bytes of this file, so that those of the
+        file that was read can go.
+    """
+    file, run = _File(plan.graph), plan.full
+    content = file.of_operations(run.operations, run.inputs, run.outputs)
+    return content, dataclasses.replace(plan, graph=file.moved(content))
 
 
 def of_whole_run(plan: Plan, run: WholeRun) -> bytes:
@@ -61,11 +85,7 @@ def of_operations(
         inputs: numbers of the tensors that they read.
         outputs: numbers of the tensors that they give.
     """
-    file = _File(graph)
-    file.inputs = [file.number(i) for i in inputs]
-    for number in operations:
-        file.append(number, {})
-    return file.content([file.number(i) for i in outputs])
+    return _File(graph).of_operations(operations, inputs, outputs)
 
 
 def shape_of_crop(plan: Plan, source, grid: tuple[int, int]) -> tuple[int, ...]:
@@ -94,8 +114,8 @@ class _File:
         self._operations: list[dict] = []
         self._buffers: list[dict] = [{}]  # the first one is empty
 
-    def add(self, tensor: Tensor, shape: Sequence[int], data=None) -> int:
-        """Adds a tensor and returns its number."""
+    def add(self, tensor: Tensor, shape: Sequence[int], data=None, number: int = -1) -> int:
+        """Adds a tensor, perhaps that of a number in the graph, and returns its number here."""
         fields: dict[int, Any] = {
             0: np.array(shape, "<i4"),
             1: Scalar("<b", tensor.type),
@@ -108,6 +128,8 @@ class _File:
         if len(tensor.scales) or len(tensor.zeros):
             fields[4] = {2: tensor.scales, 3: tensor.zeros, 6: Scalar("<i", tensor.axis)}
         self._tensors.append(fields)
+        if number >= 0:
+            self._numbers[number] = len(self._tensors) - 1
         return len(self._tensors) - 1
 
     def number(self, i: int) -> int:
@@ -116,7 +138,7 @@ class _File:
             return -1
         if i not in self._numbers:
             tensor = self.graph.tensors[i]
-            self._numbers[i] = self.add(tensor, tensor.shape, tensor.data)
+            self.add(tensor, tensor.shape, tensor.data, i)
         return self._numbers[i]
 
     def append(self, number: int, replaced: Mapping[int, int], *, valid: bool = False) -> None:
@@ -145,17 +167,36 @@ class _File:
         self._operations.append(fields)
 
     def _options(self, operation: Operation, valid: bool):
-        assert operation.options is not None
-        reader = operation.reader
+        options = operation.options
         if operation.options_type == RESHAPE_OPTIONS:
             return {0: np.array(self.graph.tensors[operation.outputs[0]].shape, "<i4")}
-        if operation.options_type == SQUEEZE_OPTIONS:
-            start, length = reader.vector(operation.options, 0, 4)
-            return {0: np.frombuffer(reader.data, "<i4", length, start)} if length else {}
-        options = CopiedTable.read(reader, operation.options)
-        if valid and operation.name in _WINDOWED:
+        if valid and operation.name in _WINDOWED and isinstance(options, CopiedTable):
             return options.with_byte(0, VALID)
         return options
+
+    def of_operations(
+        self, operations: Iterable[int], inputs: Iterable[int], outputs: Iterable[int]
+    ) -> bytes:
+        """The file of some operations, see `of_operations`."""
+        self.inputs = [self.number(i) for i in inputs]
+        for number in operations:
+            self.append(number, {})
+        return self.content([self.number(i) for i in outputs])
+
+    def moved(self, content: bytes) -> Graph:
+        """The graph with its constants in the bytes of this file."""
+        flat = FlatbufferReader(content)
+        buffers = flat.tables(flat.root, 4)
+
+        def data(i: int, tensor: Tensor):
+            fields = self._tensors[self._numbers[i]] if i in self._numbers else {}
+            if 2 in fields:
+                return read_buffer(flat, buffers[fields[2].value])
+            return None if tensor.data is None else memoryview(bytes(tensor.data))
+
+        tensors = enumerate(self.graph.tensors)
+        moved = (dataclasses.replace(x, data=data(i, x)) for i, x in tensors)
+        return dataclasses.replace(self.graph, tensors=tuple(moved))
 
     def content(self, outputs: Sequence[int]) -> bytes:
         """The file."""

@@ -202,7 +202,7 @@ class _Writer:
         session = FileSessions(lambda content: None).crops(self.plan, run)  # for its costs only
         kind = {"kind": "copy"}
         if not run.copies:
-            kind = {"kind": "crop", **self.files.add(name, of_crop_run(self.plan, run))}
+            kind = {"kind": "crop", **self.files.add(name, of_crop_run(self.plan, run, run.grid))}
         return {
             **kind,
             "sources": [self._source(x) for x in run.sources],

@@ -7,6 +7,7 @@ copied from another flatbuffer (`CopiedTable`).
 
 import dataclasses
 import struct
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ class Scalar:
     value: int | float
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(frozen=True)
 class CopiedTable:
     """A table of numbers only, copied byte by byte from another flatbuffer.
 
@@ -39,7 +40,7 @@ class CopiedTable:
     """
 
     content: bytes
-    offsets: list[int]
+    offsets: Sequence[int]
 
     @classmethod
     def read(cls, reader: FlatbufferReader, table: int) -> "CopiedTable":
@@ -50,11 +51,17 @@ class CopiedTable:
         content = bytes(reader.data[table + 4 : table + size])
         if len(content) != size - 4:
             raise struct.error
-        return cls(content, [place - 4 if place else -1 for place in places])
+        return cls(content, tuple(place - 4 if place else -1 for place in places))
+
+    def number(self, form: str, field: int, default):
+        """The number in a field; `form` as for `struct.unpack`."""
+        if field >= len(self.offsets) or self.offsets[field] < 0:
+            return default
+        return struct.unpack_from(form, self.content, self.offsets[field])[0]
 
     def with_byte(self, field: int, value: int) -> "CopiedTable":
         """The same table with another value in a field of one byte."""
-        offsets = self.offsets + [-1] * (field + 1 - len(self.offsets))
+        offsets = [*self.offsets, *[-1] * (field + 1 - len(self.offsets))]
         content = bytearray(self.content)
         if offsets[field] < 0:
             offsets[field] = len(content)
@@ -119,7 +126,7 @@ def _table(data: bytearray, fields: dict[int, Any], waiting: list) -> int:
     return position
 
 
-def _fields(data: bytearray, content: bytes, offsets: list[int]) -> int:
+def _fields(data: bytearray, content: bytes, offsets: Sequence[int]) -> int:
     """Writes a table after its vtable; the table begins at a multiple of 8 bytes."""
     _align(data, 2)
     vtable = len(data)

@@ -15,6 +15,7 @@ import numpy as np
 from keras_seqpar.mobile.runtime.flatbuffer_reader import FlatbufferReader
 from keras_seqpar.mobile.runtime.reading import read_tflite
 from keras_seqpar.selective.litert_engine import operations as rules
+from keras_seqpar.selective.litert_engine.flatbuffer_writer import CopiedTable
 from keras_seqpar.selective.litert_engine.rearranging import rearranged
 from keras_seqpar.selective.litert_engine.rows import mark_rows
 from keras_seqpar.selective.litert_engine.tables import (
@@ -160,7 +161,7 @@ def _tensor(path: Path, flat: FlatbufferReader, table: int, buffers: list[int]) 
     name = flat.content(table, 3).decode("utf-8", "replace")
     shape = tuple(_numbers(flat, table, 0, "<i4").tolist())
     type_, index = _number(flat, table, 1, "<b", 0), _number(flat, table, 2, "<I", 0)
-    data = _buffer(flat, buffers[index]) if index else None
+    data = read_buffer(flat, buffers[index]) if index else None
     variable = _number(flat, table, 5, "<b", 0)
     quantization = flat.field(table, 4)
     scales, zeros, axis = np.zeros(0, "float32"), np.zeros(0, "int64"), 0
@@ -193,7 +194,7 @@ def _tensor(path: Path, flat: FlatbufferReader, table: int, buffers: list[int]) 
     return Tensor(name, shape, data, type_, scales, zeros, axis)
 
 
-def _buffer(flat: FlatbufferReader, table: int) -> memoryview | None:
+def read_buffer(flat: FlatbufferReader, table: int) -> memoryview | None:
     """The bytes of a constant; large ones may be stored after the flatbuffer."""
     whole = memoryview(flat.data)
     start, length = flat.vector(table, 0, 1)
@@ -234,7 +235,18 @@ def _operation(
             "runs another graph, or has settings that streams cannot copy. Run the file without a "
             "stream."
         )
-    return Operation(name, inputs, outputs, index, kind, flat, options, flat.content(table, 5))
+    content = None if options is None else _options(flat, kind, options)
+    return Operation(name, inputs, outputs, index, kind, content, flat.content(table, 5))
+
+
+def _options(flat: FlatbufferReader, kind: int, table: int) -> CopiedTable | dict:
+    """A copy of the options of an operation; those of RESHAPE repeat the shape of its output."""
+    if kind == RESHAPE_OPTIONS:
+        return {}
+    if kind == SQUEEZE_OPTIONS:
+        axes = _numbers(flat, table, 0, "<i4")
+        return {0: axes} if len(axes) else {}
+    return CopiedTable.read(flat, table)
 
 
 def _names(flat: FlatbufferReader, table: int, field: int):
@@ -251,4 +263,4 @@ def _number(flat: FlatbufferReader, table: int, field: int, form: str, default):
 def _numbers(flat: FlatbufferReader, table: int, field: int, form: str) -> np.ndarray:
     dtype = np.dtype(form)
     start, length = flat.vector(table, field, dtype.itemsize)
-    return np.frombuffer(flat.data, dtype, length, start) if length else np.zeros(0, dtype)
+    return np.array(np.frombuffer(flat.data, dtype, length, start) if length else [], dtype)

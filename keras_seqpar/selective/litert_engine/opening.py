@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_seqpar.mobile.runtime.inputs import encode, input_limits
 from keras_seqpar.mobile.runtime.interpreters import find_interpreter
+from keras_seqpar.selective.litert_engine.content import of_everything
 from keras_seqpar.selective.litert_engine.graph import Tensor, read_graph
 from keras_seqpar.selective.litert_engine.memory import check_memory
 from keras_seqpar.selective.litert_engine.pack import read_pack
@@ -77,6 +78,7 @@ def open_file(
         raise ValueError(f"num_threads must be a whole number of 1 or more, got {num_threads!r}.")
     plan = plan_file(path, signature, categories)
     may_load_file = check_memory(plan, memory_limit)
+    content, plan = of_everything(plan)
     name, make_interpreter = find_interpreter(interpreter)
     if not hasattr(make_interpreter, "resize_tensor_input"):
         raise ImportError(
@@ -93,7 +95,7 @@ def open_file(
         return values if values.dtype == tensor.dtype else encode(values, _detail(tensor))
 
     return Network(
-        engine=Engine(plan, FileSessions(make), plain=may_load_file),
+        engine=Engine(plan, FileSessions(make, content), plain=may_load_file),
         inputs=inputs_of(plan, who),
         fingerprint=graph.fingerprint,
         encode=encoded,

@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from keras_seqpar.mobile.runtime.flatbuffer_reader import FlatbufferReader
-from keras_seqpar.selective.litert_engine.flatbuffer_writer import Scalar, write
+from keras_seqpar.selective.litert_engine.flatbuffer_writer import CopiedTable, Scalar, write
 from keras_seqpar.selective.litert_engine.tables import Operation, OperatorCode, Tables, Tensor
 
 SomeTables = TypeVar("SomeTables", bound=Tables)
@@ -204,8 +204,7 @@ class _Rewriting(Generic[SomeTables]):
                 outputs=(output,),
                 code=self._codes.index(code),
                 options_type=numbers[1],
-                reader=reader,
-                options=reader.root,
+                options=CopiedTable.read(reader, reader.root),
                 custom=b"",
             )
         )

@@ -18,6 +18,8 @@ from keras_seqpar.selective.planning.sessions import (
 )
 
 Maps = Mapping[int, np.ndarray]
+BAND = 1e6  # bytes read and written at a time, about: memory of an interpreter, and of a cache
+SMALL = 4  # rows and columns that files state: delegates take memory for that at first
 _NOWHERE = np.zeros(0, "uint8")
 Interpreters = Callable[[bytes], Any]  # makes an interpreter of the content of a file
 
@@ -51,10 +53,11 @@ class FileSessions(Sessions):
 
     Args:
         make: makes an interpreter from a file's content.
+        everything: the file that makes all stored maps; `None` to make it when it is loaded.
     """
 
-    def __init__(self, make: Interpreters):
-        self.make = make
+    def __init__(self, make: Interpreters, everything: bytes | None = None):
+        self.make, self._everything = make, everything
 
     def crops(self, plan: Plan, run: CropRun) -> CropSession:
         """See `Sessions`."""
@@ -68,7 +71,8 @@ class FileSessions(Sessions):
 
     def full(self, plan: Plan) -> FullSession:
         """See `Sessions`."""
-        return FileFullSession(plan, self)
+        whole = FileWholeSession(plan, plan.full, self.make, self._everything)
+        return FileFullSession(plan, self, whole)
 
 
 class FileCropSession(CropSession):
@@ -89,9 +93,12 @@ class FileCropSession(CropSession):
     def load(self) -> Session:
         """Makes its interpreter, where there is none yet; memory for crops comes later."""
         if self._session is None:
-            self._session = Session(self._make, of_crop_run(self.plan, self.run))
+            small = min(self.run.grid[0], SMALL), min(self.run.grid[1], SMALL)
+            grid = small if self.grown is None else self.run.grid
+            content = of_crop_run(self.plan, self.run, grid)
+            self._session = Session(self._make, content)
             if self.grown is not None and not self._grows(self._session):
-                self._session = Session(self._make, of_crop_run(self.plan, self.run))
+                self._session = Session(self._make, content)
                 self._size, self.only_whole = None, True
         return self._session
 
@@ -124,7 +131,16 @@ class FileCropSession(CropSession):
         return top, left, top + rows, left + cols
 
     def compute(self, box: Box, maps: Maps, vectors: Maps) -> None:
-        """Computes a box of outputs and writes it into the stored maps."""
+        """Computes a box of outputs, in bands if it is large, and writes it into the maps."""
+        top, left, bottom, right = box
+        rows = bottom - top
+        if self.grown is None:
+            nbytes = rows * (right - left) * self.bytes_per_position
+            rows = -(-rows // max(1, round(nbytes / BAND)))
+        for y in range(top, bottom, rows):
+            self._compute((y, left, min(y + rows, bottom), right), maps, vectors)
+
+    def _compute(self, box: Box, maps: Maps, vectors: Maps) -> None:
         session, run = self._session or self.load(), self.run
         box = self._enlarged(box) if self.grown is None else box
         top, left, bottom, right = made = box if self.grown is None else self.made(box)
@@ -172,17 +188,18 @@ class FileWholeSession(WholeSession):
         plan: the plan.
         run: the run.
         make: makes interpreters.
+        content: its file; `None` to make it.
     """
 
-    def __init__(self, plan: Plan, run: WholeRun, make: Interpreters):
+    def __init__(self, plan: Plan, run: WholeRun, make: Interpreters, content: bytes | None = None):
         super().__init__(plan, run)
-        self._make = make
+        self._make, self._content = make, content
         self._session: Session | None = None
 
     def load(self) -> Session:
         """Makes its interpreter, where there is none yet."""
         if self._session is None:
-            session = Session(self._make, of_whole_run(self.plan, self.run))
+            session = Session(self._make, self._content or of_whole_run(self.plan, self.run))
             session.fit()
             self._session = session
         return self._session
@@ -219,6 +236,7 @@ class FileFullSession(FullSession):
             memory = (ctypes.c_byte * tensor.nbytes).from_address(address) if address else None
             values = bytearray(tensor.nbytes) if memory is None else memory
             found[i] = np.frombuffer(values, tensor.dtype).reshape(tensor.map_shape)
+            found[i].fill(0)  # so that the first frame does not wait for the memory
         return found
 
     def compute(

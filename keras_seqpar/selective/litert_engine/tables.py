@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_seqpar.mobile.runtime.flatbuffer_reader import FlatbufferReader
+from keras_seqpar.selective.litert_engine.flatbuffer_writer import CopiedTable
 from keras_seqpar.selective.planning import graph as planning
 
 # Number of a TensorType in schema.fbs -> NumPy's type; others are not computed with by NumPy.
@@ -107,15 +107,13 @@ class Operation(planning.Operation):
     Args:
         code: number of its operator code.
         options_type: number of its `BuiltinOptions`.
-        reader: the flatbuffer of its options.
-        options: their position in it; `None` where it has none.
+        options: as `write` of `flatbuffer_writer` takes them; `None` where it has none.
         custom: options of a custom operation.
     """
 
     code: int
     options_type: int
-    reader: FlatbufferReader
-    options: int | None
+    options: CopiedTable | dict | None
     custom: bytes
 
 
@@ -160,10 +158,8 @@ class Tables(planning.Graph):
 
     def option(self, operation: Operation, field: int, form: str = "<b", default=0):
         """A number in the options of an operation."""
-        if operation.options is None:
-            return default
-        slot = operation.reader.slot(operation.options, field)
-        return default if slot is None else operation.reader.number(form, slot)
+        options = operation.options
+        return options.number(form, field, default) if isinstance(options, CopiedTable) else default
 
     def constant(self, operation: Operation, index: int) -> np.ndarray | None:
         """The values of an input of an operation; `None` if it is missing or not constant."""

@@ -151,12 +151,14 @@ class Engine:
         return Work(tuple(of_steps), changed, plan.dense is not None, plan.macs, cost)
 
     def load(self) -> None:
-        """Loads all that runs; the first frame would do it otherwise."""
+        """Loads all that runs and allocates the stored maps, where that is not done yet."""
         for step in (self._full, *self._steps, self._dense):
             if step is not None and not isinstance(step, View):
                 step.load()
+        if not self._maps:
+            self._start()
 
-    def start(self) -> None:
+    def _start(self) -> None:
         """Allocates the stored maps."""
         graph, self._maps = self.plan.graph, self._full.start()
         for i in self.plan.constant_maps:

@@ -42,7 +42,8 @@ class CropSession(abc.ABC):
         )
         written = sum(tensors[i].dtype.itemsize * tensors[i].map_shape[-1] for i in run.outputs)
         is_integer = any(tensors[i].dtype.kind in "iu" for i in run.outputs)
-        self.per_position = run.macs + COPY[is_integer] * (read + written)
+        self.bytes_per_position = read + written
+        self.per_position = run.macs + COPY[is_integer] * self.bytes_per_position
         inputs = {i for n in run.operations for i in plan.graph.operations[n].inputs if i >= 0}
         weights = sum(tensors[i].nbytes for i in inputs if tensors[i].data is not None)
         self.resizing = RESIZING * START[is_integer]
@@ -121,12 +122,12 @@ class FullSession:
 
     Args:
         plan: the plan.
-        sessions: makes what runs, and keeps maps.
+        sessions: keeps maps.
+        whole: runs everything.
     """
 
-    def __init__(self, plan: Plan, sessions: "Sessions"):
-        self.plan, self._sessions = plan, sessions
-        self._whole = sessions.whole(plan, plan.full)
+    def __init__(self, plan: Plan, sessions: "Sessions", whole: WholeSession):
+        self.plan, self._sessions, self._whole = plan, sessions, whole
 
     def load(self) -> Any:
         """Makes what it runs with, where that is not there yet."""
@@ -163,7 +164,7 @@ class Sessions(abc.ABC):
 
     def full(self, plan: Plan) -> FullSession:
         """What runs everything at once."""
-        return FullSession(plan, self)
+        return FullSession(plan, self, self.whole(plan, plan.full))
 
     def keep(self, values: np.ndarray) -> Any:
         """A stored map that has values; it may be the same memory."""

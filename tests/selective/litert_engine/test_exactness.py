@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_seqpar import selective
+from keras_seqpar.selective.litert_engine import sessions
 from keras_seqpar.selective.litert_engine.content import of_whole_run
 from keras_seqpar.selective.planning.passes import BOXES, FULL, PLAIN
 from keras_seqpar.selective.planning.plan import CropRun, WholeRun
@@ -43,9 +44,12 @@ def check(path, kind, seed, frames=5, threads=1, boxes=2):
     frame = noise(stream.input_shape, kind, rng)
     passes = stream._engine._passes
     passes.choose = lambda cost: str(rng.choice([FULL, PLAIN] if passes.is_stale else WAYS))
+    bands = (sessions.BAND, 3e3)  # large boxes in several bands, too
     for i in range(frames):
         frame = change(frame, rng, 1 + i % boxes, (0.15, 0.6)[i % 2]) if i else frame
-        result = stream(frame)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sessions, "BAND", bands[i % 2])
+            result = stream(frame)
         for mine, theirs in zip(outputs_of(result), dense(frame), strict=True):
             assert equal(mine, theirs), (i, result.stats.mode)
     maps = stream.maps
