@@ -15,8 +15,10 @@ the plain network; branches pool their features as they are.
 Deviation: `stem="small"` is the same convolution with stride 1, for images of 32 to 64 pixels.
 
 The plans' widths are this package's own. They are written for lite0 and scale with the family.
-`keras_seqpar.families.resnet` says what their names mean: `late_sp` and `small` split after the
-fifth stage, `early` after the fourth.
+`keras_seqpar.families.resnet` says what their names mean: `late_sp` splits before the last block
+of the fifth stage, `small` behind it, `early` after the fourth stage. The branches of `late_sp` are
+blocks like those of the sixth stage, so that they can start as parts of a trained network
+(`keras_seqpar.from_plain`).
 """
 
 import dataclasses
@@ -46,10 +48,17 @@ class Stage(base.Stage):
         kernel: side of the depthwise kernels.
         expansion: how many times its input channels the middle of a block has; with 1 the block
             is a depthwise-separable convolution.
+        hidden: channels in the middle of every block, instead of `expansion`.
     """
 
     kernel: int = 3
     expansion: int = 6
+    hidden: int | None = None
+
+    def scaled(self, width: float) -> "Stage":
+        """Returns the stage with all channel counts multiplied by `width`."""
+        hidden = self.hidden and scale_channels(self.hidden, width)
+        return dataclasses.replace(super().scaled(width), hidden=hidden)
 
 
 # Table 1 of arXiv 1905.11946, the network of width and depth 1.
@@ -144,8 +153,9 @@ class EfficientNetLite(Family):
 
 def _residual(x, stage, stride: int, name: str, init: Initializers, gain: str | None):
     """What a block adds to its input."""
-    if stage.expansion != 1:
-        x = _conv(x, stage.expansion * x.shape[-1], 1, f"{name}_expand", init)
+    if stage.hidden or stage.expansion != 1:
+        hidden = stage.hidden or stage.expansion * x.shape[-1]
+        x = _conv(x, hidden, 1, f"{name}_expand", init)
         x = _norm_relu(x, f"{name}_expand")
     x = layers.DepthwiseConv2D(
         stage.kernel,
@@ -195,24 +205,22 @@ def _separable(channels: int, repeats: int, stride: int = 1) -> Stage:
     return Stage(channels, repeats, stride, kernel=5, expansion=1)
 
 
+def _slim(repeats: int, stride: int = 1) -> Stage:
+    """The family's own blocks of its sixth stage, with a fraction of their channels."""
+    return Stage(128, repeats, stride, kernel=5, hidden=128)
+
+
 _LATE = (None, None, None, None, None)
+_MOST = (None, None, None, None, 2)
 _EARLY = (None, None, None, None)
 _LAST = Stage(128, 1, kernel=5, expansion=3)
 
 PLANS: dict[str, tuple[Plan, ...]] = {
     "late_sp": (
-        Plan(_LATE, ((_separable(128, 1, 2), _LAST),)),
-        Plan(_LATE, ((_separable(128, 1, 2),), (_LAST,))),
-        Plan(_LATE, ((_separable(128, 1, 2),), (_separable(128, 1),), (_LAST,))),
-        Plan(
-            _LATE,
-            (
-                (_separable(128, 1, 2),),
-                (_separable(128, 1),),
-                (_separable(128, 1),),
-                (_LAST,),
-            ),
-        ),
+        Plan(_MOST, ((_slim(3, 2),),)),
+        Plan(_MOST, ((_slim(1, 2),), (_slim(2),))),
+        Plan(_MOST, ((_slim(1, 2),), (_slim(1),), (_slim(1),))),
+        Plan(_MOST, ((_slim(1, 2),), (_slim(1),), (_slim(1),), (_slim(1),))),
     ),
     "small": (Plan(_LATE, ((_separable(96, 1, 2), _separable(160, 1)),)),),
     "early": (
