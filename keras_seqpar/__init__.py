@@ -17,6 +17,7 @@ _find, __dir__, __all__ = lazy_names(
         "surgery.cutout": ["cutout"],
         "surgery.features": ["split_branch"],
         "surgery.growing": ["add_category", "merge"],
+        "surgery.slimming": ["from_plain"],
         "surgery.unknowns": ["none_of_these", "with_threshold"],
         "weights.copies": ["copy_weights"],
     },

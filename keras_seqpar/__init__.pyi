@@ -28,6 +28,7 @@ from keras_seqpar.surgery.cutout import cutout as cutout
 from keras_seqpar.surgery.features import split_branch as split_branch
 from keras_seqpar.surgery.growing import add_category as add_category
 from keras_seqpar.surgery.growing import merge as merge
+from keras_seqpar.surgery.slimming import from_plain as from_plain
 from keras_seqpar.surgery.unknowns import none_of_these as none_of_these
 from keras_seqpar.surgery.unknowns import with_threshold as with_threshold
 from keras_seqpar.weights.copies import copy_weights as copy_weights

@@ -32,6 +32,7 @@ PUBLIC = [
     "cutout",
     "fit_budget",
     "fit_threshold",
+    "from_plain",
     "gain_names",
     "load_preset",
     "merge",

@@ -1,8 +1,7 @@
 """From a trained plain network to a SeqPar network whose branches are parts of its tail."""
 
 import dataclasses
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import keras
 import numpy as np
@@ -11,15 +10,15 @@ from keras import layers
 from keras_seqpar.families.base import Plan
 from keras_seqpar.hierarchy.tree import Hierarchy, Node
 from keras_seqpar.networks.builders import build_nhl, build_phl
-from keras_seqpar.networks.graph import behind, build_model, one_at_a_time, replay
-from keras_seqpar.networks.parts import Parts, find_parts, with_activation
+from keras_seqpar.networks.graph import replay
+from keras_seqpar.networks.parts import Parts, find_parts
 from keras_seqpar.networks.prediction import predict
+from keras_seqpar.surgery.tails import Tail, is_1x1, moments
 from keras_seqpar.weights.copies import assign, named_weights
 
-_RIDGE = 1e-3  # penalty of least squares, as a share of the inputs' mean variance
+_RIDGE = 1e-3  # penalty on changes of kernels, as a share of the inputs' mean variance
 _LOGIT_RIDGE = 0.1  # where there are as many features as images
 _MIXING = (layers.Conv2D, layers.Dense)  # their outputs are new channels
-_NORMS = (layers.BatchNormalization, layers.LayerNormalization)
 
 
 def from_plain(
@@ -97,7 +96,7 @@ def from_plain(
     want = named_weights(new.trunk)
     assign(named_weights(parts.trunk), want, want)
     features = predict(new.trunk, images, batch_size=batch_size)
-    tail = _Tail(plain, parts, new.trunk.layers[-1].name, features)
+    tail = Tail(plain, parts, new.trunk.layers[-1].name, features)
     logits = predict(tail.logits, features, batch_size=batch_size)
     logits = logits - logits.mean(axis=1, keepdims=True)
     every = range(features.shape[-1])
@@ -144,173 +143,6 @@ def _check(plain: keras.Model, parts: Parts, tree: Hierarchy, images) -> None:
             f"images must be an array (n, height, width, channels) of {least} images or more, 2 "
             f"per category, of the shape {wanted}; got an array of the shape {shape}."
         )
-
-
-class _Tail:
-    """What of a plain network stands behind the end of a trunk.
-
-    Args:
-        plain: the network.
-        parts: its parts.
-        end: name of the last layer of the trunk.
-        features: of some images, behind the trunk.
-
-    Attributes:
-        layers: name -> layer, in the order of computation.
-        outputs: 1x1 convolution -> what it gives for these images.
-        moments: normalization -> mean and deviation of what it gets, per channel.
-        logits: a network from the trunk's features to the logits.
-    """
-
-    def __init__(self, plain: keras.Model, parts: Parts, end: str, features: np.ndarray):
-        self.features = features
-        self.network = with_activation(plain, None)
-        self.trunk = parts.trunk
-        self.end = self.trunk.get_layer(end)
-        self._body = behind(self.trunk, self.end)
-        self.layers = {x.name: x for x in self._body.layers if not _is_input(x)}
-        self.outputs: dict[str, np.ndarray] = {}
-        self.moments: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-        replay(self._body, keras.ops.convert_to_tensor(features), self._note)
-        self.logits, _ = self._build([])
-        gated = [x.name for x in self.layers.values() if isinstance(x, (*_NORMS, layers.Add))]
-        self._gated, self._names = self._build(gated)
-        self._gradients = _GRADIENTS[keras.backend.backend()](self._gated)
-
-    def _note(self, layer, *args, **kwargs):
-        y = layer(*args, **kwargs)
-        if _is_1x1(layer):
-            self.outputs[layer.name] = keras.ops.convert_to_numpy(y)
-        elif isinstance(layer, layers.BatchNormalization):
-            x = keras.ops.convert_to_numpy(args[0])
-            self.moments[layer.name] = _moments(x)
-        return y
-
-    @one_at_a_time
-    def _build(self, gated: Sequence[str]) -> tuple[keras.Model, list[str]]:
-        """A network from features, and one factor per channel behind some layers, to logits."""
-        output = self.end.output
-        features = keras.Input(output.shape[1:], dtype=output.dtype, name="features")
-        factors: dict[str, keras.KerasTensor] = {}
-
-        def inside(layer, *args, **kwargs):
-            y = layer(*args, **kwargs)
-            if layer.name not in gated:
-                return y
-            factors[layer.name] = keras.Input((1, 1, y.shape[-1]), dtype=y.dtype)
-            return y * factors[layer.name]
-
-        body = replay(self._body, features, inside)
-
-        def outside(layer, *args, **kwargs):
-            return body if layer is self.trunk else layer(*args, **kwargs)
-
-        image = keras.Input(self.network.input_shape[1:], dtype=self.network.input.dtype)
-        logits = replay(self.network, image, outside)
-        inputs = [features, *factors.values()]
-        return build_model(inputs if gated else features, logits), list(factors)
-
-    def importance(self, column: int, batch_size: int) -> dict[str, np.ndarray]:
-        """How much each channel behind each layer matters for a category's logit."""
-        total = {name: np.zeros(self.layers[name].output.shape[-1]) for name in self._names}
-        for first in range(0, len(self.features), batch_size):
-            batch = self.features[first : first + batch_size]
-            ones = [np.ones((len(batch), 1, 1, len(x)), batch.dtype) for x in total.values()]
-            for name, found in zip(self._names, self._gradients(batch, ones, column), strict=True):
-                total[name] += np.abs(np.asarray(found)).sum(axis=(0, 1, 2))
-        return total
-
-    def twins(
-        self, branch: keras.Model, id_: str, done: int
-    ) -> tuple[dict[str, keras.layers.Layer], int]:
-        """Layer of a branch -> layer here; and how many blocks that comes to.
-
-        Args:
-            branch: the branch.
-            id_: id of its node.
-            done: how many blocks are parts of the branches above.
-        """
-        blocks, twins = list(_blocks(self.layers.values())), {}
-        for name, parts in _blocks(branch.layers, f"{id_}_"):
-            parts = {key: x for key, x in parts.items() if x.weights or isinstance(x, layers.Add)}
-            while done < len(blocks) and not _fits(parts, blocks[done][1]):
-                done += 1
-            if done == len(blocks):
-                passed = ", ".join(name for name, _ in blocks) or "none"
-                raise ValueError(
-                    f"The plain network has no block that {name!r} of the plan could be a part of: "
-                    "it needs the same kernels and strides, and as many channels or more. Blocks "
-                    f"behind the trunk: {passed}. Take a plan whose branches are made of such "
-                    'blocks in their order, for example "late_sp" of efficientnet_lite0.'
-                )
-            twins |= {x.name: blocks[done][1][key] for key, x in parts.items()}
-            done += 1
-        return twins, done
-
-
-def _is_input(layer) -> bool:
-    return isinstance(layer, layers.InputLayer)
-
-
-def _is_1x1(layer) -> bool:
-    return isinstance(layer, layers.Conv2D) and layer.kernel_size == (1, 1)
-
-
-def _moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and deviation per channel."""
-    axes = tuple(range(x.ndim - 1))
-    return x.mean(axes), x.std(axes)
-
-
-def _margin(model: keras.Model, features, factors, column: int):
-    """The sum over images of a logit, less the mean of all logits."""
-    logits = model([features, *factors], training=False)
-    return keras.ops.sum(logits[:, column] - keras.ops.mean(logits, axis=1))
-
-
-def _tensorflow_gradients(model: keras.Model):
-    import tensorflow as tf
-
-    @tf.function(reduce_retracing=True)
-    def gradients(features, factors, column):
-        with tf.GradientTape() as tape:
-            tape.watch(factors)
-            margin = _margin(model, features, factors, column)
-        return tape.gradient(margin, factors)
-
-    def run(features, factors, column: int):
-        tensors = [tf.convert_to_tensor(x) for x in factors]
-        return gradients(tf.convert_to_tensor(features), tensors, tf.constant(column))
-
-    return run
-
-
-def _jax_gradients(model: keras.Model):
-    import jax
-
-    def margin(factors, features, column):
-        return _margin(model, features, factors, column)
-
-    gradients = jax.jit(jax.grad(margin))
-    return lambda features, factors, column: gradients(factors, features, column)
-
-
-def _torch_gradients(model: keras.Model):
-    import torch
-
-    def run(features, factors, column: int):
-        tensors = [keras.ops.convert_to_tensor(x).requires_grad_() for x in factors]
-        margin = _margin(model, keras.ops.convert_to_tensor(features), tensors, column)
-        return [keras.ops.convert_to_numpy(x) for x in torch.autograd.grad(margin, tensors)]
-
-    return run
-
-
-_GRADIENTS = {
-    "tensorflow": _tensorflow_gradients,
-    "jax": _jax_gradients,
-    "torch": _torch_gradients,
-}
 
 
 class _Channels:
@@ -400,7 +232,7 @@ def _fill(
     twins: Mapping[str, keras.layers.Layer],
     chosen: _Chosen,
     features: np.ndarray,
-    tail: _Tail,
+    tail: Tail,
 ) -> np.ndarray:
     """Gives the layers of a branch their weights, in turn; returns what its last layer gets."""
 
@@ -410,7 +242,7 @@ def _fill(
         if layer.weights:
             twin, (inputs, outputs) = twins[layer.name], chosen[layer.name]
             layer.set_weights([_part(w, layer, inputs, outputs) for w in twin.get_weights()])
-            if _is_1x1(layer):
+            if is_1x1(layer):
                 x = keras.ops.convert_to_numpy(args[0])
                 _fit(layer, x, tail.outputs[twin.name][..., outputs])
             elif isinstance(layer, layers.BatchNormalization):
@@ -431,13 +263,15 @@ def _part(weight: np.ndarray, layer: keras.layers.Layer, inputs, outputs) -> np.
 
 
 def _fit(layer: keras.layers.Conv2D, inputs: np.ndarray, outputs: np.ndarray) -> None:
-    """Fits a 1x1 convolution; what it adds to all positions is left to the normalization."""
+    """Fits a 1x1 convolution, with as little change as is needed.
+
+    What it should add to all positions is left to the normalization.
+    """
     rows, columns = layer.strides
-    x = inputs[:, ::rows, ::columns]
-    kernel, _ = _least_squares(
-        x.reshape(-1, x.shape[-1]), outputs.reshape(-1, outputs.shape[-1]), _RIDGE
-    )
-    layer.kernel.assign(kernel[None, None])
+    x = inputs[:, ::rows, ::columns].reshape(-1, inputs.shape[-1])
+    before = keras.ops.convert_to_numpy(layer.kernel)[0, 0]
+    change, _ = _least_squares(x, outputs.reshape(-1, outputs.shape[-1]) - x @ before, _RIDGE)
+    layer.kernel.assign((before + change)[None, None])
 
 
 def _match(
@@ -453,8 +287,11 @@ def _match(
     """
     gamma, beta, moving_mean, moving_variance = layer.get_weights()
     scale = gamma / np.sqrt(moving_variance + layer.epsilon)
-    new_mean, new_std = _moments(inputs)
-    layer.set_weights([scale * std, beta + scale * (mean - moving_mean), new_mean, new_std**2])
+    beta = beta + scale * (mean - moving_mean)
+    new_mean, new_std = moments(inputs)
+    made = new_std / np.sqrt(new_std**2 + layer.epsilon)  # the deviation of a scale of 1
+    gamma = scale * std / np.where(made > 0, made, 1)
+    layer.set_weights([gamma, beta, new_mean, new_std**2])
 
 
 def _least_squares(
@@ -467,27 +304,3 @@ def _least_squares(
     gram += ridge * np.trace(gram) / len(gram) * np.eye(len(gram))
     kernel = np.linalg.solve(gram, x.T @ (outputs - offset))
     return kernel, offset - center @ kernel
-
-
-def _blocks(found, prefix: str = "") -> Iterator[tuple[str, dict[str, keras.layers.Layer]]]:
-    """Name -> layers, by the rest of their names, of all blocks in turn."""
-    blocks: dict[str, dict[str, keras.layers.Layer]] = {}
-    for layer in found:
-        if match := re.fullmatch(rf"{re.escape(prefix)}(stage\d+_block\d+)_(.+)", layer.name):
-            blocks.setdefault(match[1], {})[match[2]] = layer
-    yield from blocks.items()
-
-
-def _fits(parts: Mapping, block: Mapping) -> bool:
-    """Whether layers can be a part of a block."""
-    weighted = [{key for key, x in each.items() if x.weights} for each in (parts, block)]
-    return weighted[0] == weighted[1] and all(
-        key in block
-        and type(block[key]) is type(layer)
-        and block[key].output.shape[-1] >= layer.output.shape[-1]
-        and all(
-            getattr(block[key], name, None) == getattr(layer, name, None)
-            for name in ("kernel_size", "strides")
-        )
-        for key, layer in parts.items()
-    )

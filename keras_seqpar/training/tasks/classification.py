@@ -31,7 +31,7 @@ from keras_seqpar.training.runs.checkpoints import Checkpoint
 from keras_seqpar.training.tasks import frozen
 from keras_seqpar.training.tasks.distillation import Teacher, Trainer
 from keras_seqpar.training.tasks.metrics import Accuracy, BalancedAccuracy
-from keras_seqpar.training.tasks.networks import make_network
+from keras_seqpar.training.tasks.networks import FROM_PLAIN, make_network, start_from_plain
 from keras_seqpar.weights.loading import load as load_weights
 
 STORED = 1.25  # training images are stored larger by this factor, so that crops keep detail
@@ -79,7 +79,9 @@ def train(config: ClassificationConfig, run: RunConfig) -> Checkpoint:
             seed=step.seed,
             mixed_precision=step.mixed_precision,
         )
-    if config.network.init:
+    if (config.network.init or "").startswith(FROM_PLAIN):
+        start_from_plain(network, config.network, dataset.train, seed=step.seed)
+    elif config.network.init:
         filled = load_weights(
             network,
             config.network.init,

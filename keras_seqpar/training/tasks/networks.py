@@ -4,13 +4,21 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
+from keras_seqpar.data.datasets import Split
 from keras_seqpar.hierarchy.files import from_file
 from keras_seqpar.hierarchy.tree import Hierarchy
 from keras_seqpar.networks.builders import build_nhl, build_one_branch, build_phl, build_plain
-from keras_seqpar.training.config import ONE_BRANCH, PLAIN, NetworkConfig
+from keras_seqpar.networks.loading import load_network
+from keras_seqpar.networks.parts import find_parts
+from keras_seqpar.surgery.slimming import from_plain
+from keras_seqpar.training.config import ONE_BRANCH, PLAIN, SEQPAR, NetworkConfig
 from keras_seqpar.utils.names import match_labels
 from keras_seqpar.weights.copies import copy_weights
+
+FROM_PLAIN = "plain:"  # an --init that fills branches, too
+_SAMPLES = 400  # images that say which channels matter
 
 
 def make_network(
@@ -86,6 +94,37 @@ def build(
     if config.hierarchy:
         return build_nhl(read_hierarchy(config.hierarchy, categories), **options)
     return build_phl(categories, **options)
+
+
+def start_from_plain(
+    network: keras.Model, config: NetworkConfig, split: Split, *, seed: int
+) -> None:
+    """Fills a network with the parts of a trained plain one.
+
+    Args:
+        network: the network to fill.
+        config: how it was built; its `init` is `plain:FILE.keras`.
+        split: training images, some of which say which channels matter.
+        seed: chooses them.
+
+    Raises:
+        ValueError: the file holds no plain network that fits.
+    """
+    if config.network != SEQPAR:
+        raise ValueError(
+            f"--init {config.init} fills branches; --network {config.network} has none."
+        )
+    plain = load_network((config.init or "").removeprefix(FROM_PLAIN))
+    categories = find_parts(network).hierarchy.categories
+    count = min(len(split), max(_SAMPLES, 4 * len(categories)))
+    rows = np.sort(np.random.default_rng(seed).permutation(len(split))[:count])
+    images = keras.ops.cast(split.read(rows), "float32")
+    size = network.input_shape[1:3]
+    images = keras.ops.image.resize(images, size, antialias=True, data_format="channels_last")
+    tree = read_hierarchy(config.hierarchy, categories) if config.hierarchy else None
+    images = keras.ops.convert_to_numpy(images)
+    copy_weights(from_plain(plain, images, plan=config.plan, hierarchy=tree), network)
+    print(f"Initial weights: parts of {plain.name!r}, by what matters on {count} images.")
 
 
 def read_hierarchy(path: str, categories: Sequence[str]) -> Hierarchy:
