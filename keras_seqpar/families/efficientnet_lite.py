@@ -57,8 +57,11 @@ class Stage(base.Stage):
 
     def scaled(self, width: float) -> "Stage":
         """Returns the stage with all channel counts multiplied by `width`."""
-        hidden = self.hidden and scale_channels(self.hidden, width)
-        return dataclasses.replace(super().scaled(width), hidden=hidden)
+        return dataclasses.replace(
+            self,
+            channels=scale_channels(self.channels, width),
+            hidden=self.hidden and scale_channels(self.hidden, width),
+        )
 
 
 # Table 1 of arXiv 1905.11946, the network of width and depth 1.

@@ -105,7 +105,10 @@ def from_plain(
 
     def start(node: Node, features: np.ndarray, channels: Sequence[int], done: int) -> None:
         of_node = [columns[each.id] for each in node.walk() if each.is_category]
-        total = {name: sum(importance[i][name] for i in of_node) for name in importance[0]}
+        total = {
+            layer: np.sum([importance[i][layer] for i in of_node], axis=0)
+            for layer in importance[0]
+        }
         branch, logit = new.branches[node.id], f"{node.id}_logit"
         twins, done = tail.twins(branch, node.id, done)
         chosen, channels = _choose(branch, logit, twins, total, channels)
@@ -176,7 +179,7 @@ class _Channels:
         """The channels that matter most, in their order."""
         if self.chosen is None:
             ranks = np.argsort(-np.asarray(self.importance), kind="stable")
-            self.chosen = np.sort(ranks[: self.count])
+            self.chosen = sorted(ranks[: self.count].tolist())
         return self.chosen
 
 

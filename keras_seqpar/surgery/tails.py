@@ -97,7 +97,8 @@ class Tail:
             id_: id of its node.
             done: how many blocks are parts of the branches above.
         """
-        blocks, twins = list(_blocks(self.layers.values())), {}
+        blocks = list(_blocks(self.layers.values()))
+        twins: dict[str, keras.layers.Layer] = {}
         for name, parts in _blocks(branch.layers, f"{id_}_"):
             parts = {key: x for key, x in parts.items() if x.weights or isinstance(x, layers.Add)}
             while done < len(blocks) and not _fits(parts, blocks[done][1]):

@@ -1,5 +1,6 @@
 """Classification: networks, frozen trunks, initial weights, precision, teachers, refusals."""
 
+import dataclasses
 import functools
 
 import keras
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from keras_seqpar.data import loading
+from keras_seqpar.data.datasets import Split
 from keras_seqpar.networks.graph import leaf_layers
 from keras_seqpar.training.flags import parse_train_flags
 from keras_seqpar.training.tasks import networks
@@ -34,6 +36,27 @@ def test_initial_weights_of_another_network(finished, images, tmp_path, capsys):
     capsys.readouterr()
     train([*arguments, "--partial_init", "--overwrite"])
     assert "do NOT fit and keep their values: " in capsys.readouterr().out
+
+
+@pytest.mark.only_backend("tensorflow")
+def test_branches_that_begin_as_parts_of_a_plain_network(tmp_path):
+    path = tmp_path / "plain.keras"
+    more = ("--family=efficientnet_lite0", "--width=0.25", "--plan=late_sp")
+    arguments = simple(tmp_path, tmp_path / "run", *more, f"--init=plain:{path}")
+    config, _ = parse_train_flags(arguments)
+    options = {"image_size": 64, "seed": 0, "classifier_activation": None}
+    network = networks.build(config.network, ("bright", "dark"), **options)
+    plain = dataclasses.replace(config.network, network="plain")
+    networks.build(plain, ("dark", "bright"), **{**options, "seed": 1}).save(path)
+    pixels = np.random.default_rng(0).integers(0, 255, (12, 80, 80, 3), "uint8")
+    split = Split(("",) * 12, np.zeros(12, "int64"), lambda rows: pixels[rows])
+    networks.start_from_plain(network, config.network, split, seed=0)
+    loaded = keras.models.load_model(path)
+    have, found = (named_weights(x.get_layer("trunk")) for x in (loaded, network))
+    for name, weight in found.items():
+        np.testing.assert_array_equal(harness.array(weight), harness.array(have[name]))
+    with pytest.raises(ValueError, match="fills branches, but --network plain has none"):
+        networks.start_from_plain(network, plain, split, seed=0)
 
 
 def test_a_plain_network_in_mixed_precision_is_saved_in_float32(images, tmp_path):
