@@ -112,7 +112,8 @@ def start_from_plain(
     """
     if config.network != SEQPAR:
         raise ValueError(
-            f"--init {config.init} fills branches; --network {config.network} has none."
+            f"--init {config.init} fills branches, but --network {config.network} has none. Give "
+            f"--network {SEQPAR}, or --init with the file alone."
         )
     plain = load_network((config.init or "").removeprefix(FROM_PLAIN))
     categories = find_parts(network).hierarchy.categories
