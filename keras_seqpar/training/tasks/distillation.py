@@ -64,6 +64,15 @@ class Trainer(keras.Model):
         self.recalls: Callable[[], list[float | None]] = list  # top-1 of each category
         self._cross_entropy = keras.losses.CategoricalCrossentropy(from_logits=True)
 
+    def zero_grad(self, set_to_none=True):
+        """Clears the gradients before a step (torch).
+
+        Keras keeps weights by path there, so those of a teacher with equal layer names hide the
+        network's, whose gradients would add up over the steps.
+        """
+        for variable in self.trainable_variables:
+            variable.value.grad = None
+
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         categories = y.shape[-1]
         logits = ops.cast(y_pred[:, :categories], "float32")
