@@ -158,7 +158,7 @@ def measure_videos() -> dict:
 
     (path,) = make_files(["int8"], calibration).values()
     options = {"threads": args.threads, "turn": args.turn}
-    noises = [number("noise", x) for x in args.noise]
+    noises: list[float | None] = [number("noise", x) for x in args.noise]
     rows = []
     for name, frames in clips.items():
         for noise in noises or [None]:

@@ -56,8 +56,14 @@ def check_networks(folder: Path) -> None:
     from keras_seqpar import selective
 
     scenes = frames((32, 32, 3))
-    options = {"width": 0.125, "input_shape": (32, 32, 3), "include_preprocessing": True}
-    model = sp.build_phl(["cat", "dog", "bird", "fish"], family="resnet18", stem="small", **options)
+    model = sp.build_phl(
+        ["cat", "dog", "bird", "fish"],
+        family="resnet18",
+        width=0.125,
+        stem="small",
+        input_shape=(32, 32, 3),
+        include_preprocessing=True,
+    )
     model.compile("sgd", loss="categorical_crossentropy")
     loss = model.fit(scenes, np.eye(4), verbose=0).history["loss"][0]
     check(np.isfinite(loss), "a network trains")
@@ -118,7 +124,7 @@ def check_files(folder: Path) -> None:
     runner, camera = Runner(folder / "int8.tflite"), stream(folder / "int8.tflite")
     check(runner.labels == ("church", "tench"), "a file carries its labels")
     for frame in stored["frames"]:
-        same = np.array_equal(np.ravel(camera(frame).output), np.ravel(runner(frame[None])))
+        same = np.array_equal(np.asarray(camera(frame).output), runner(frame[None]))
         check(same, "a stream has the file's bits")
     check(not HEAVY & set(sys.modules), "nothing heavy was loaded")
 

@@ -145,10 +145,11 @@ def main(argv: list[str]) -> None:
         calibration, _ = images_of(dataset, "train", model, args.calibration)
         if max_gain is None and len(model.inputs) > 1:
             max_gain = 2.0
-    path = file_to_write(Path(argv[1]), list(uses), mobile.labels_of(model))
+    path = file_to_write(Path(argv[1]), list(uses), mobile.labels_of(model) or ())
     convert = mobile.convert
     if uses:
         convert = functools.partial(mobile.convert_signatures, signatures=uses)
+    checked: list[tuple[str | None, Sequence[str] | None]] = [*uses.items()] or [(None, None)]
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".convert-") as folder:
         made = convert(
             model,
@@ -164,7 +165,7 @@ def main(argv: list[str]) -> None:
             author=args.author,
             license=args.license,
         )
-        for use, categories in (uses or {None: None}).items():
+        for use, categories in checked:
             cutout = sp.cutout(model, categories) if categories else model
             verify(made.path, cutout, dataset, use)
         print(made.move(path))

@@ -35,7 +35,8 @@ class File:
     def __init__(self, shape, kind="float32", seed=0, zero=3):
         self.kind, self.zero = kind, zero
         self.rng = np.random.default_rng(seed)
-        self.tensors, self.operations, self.buffers, self.codes = [], [], [{}], []
+        self.tensors, self.operations, self.codes = [], [], []
+        self.buffers: list[dict] = [{}]
         self.shapes, self.about = [], None
         self.frame = self.tensor(shape)
         self.inputs, self.outputs, self.signature = [self.frame], [], None
@@ -153,8 +154,8 @@ class File:
         return self.add("CONCATENATION", list(inputs), (*shape, depth), (10, fields))
 
     def unary(self, name, x):
-        options = {"HARD_SWISH": (91, {}), "GELU": (116, {}), "LEAKY_RELU": (75, {})}
-        options["LEAKY_RELU"][1][0] = Scalar("<f", 0.2)
+        leaky = {0: Scalar("<f", 0.2)}
+        options: dict = {"HARD_SWISH": (91, {}), "GELU": (116, {}), "LEAKY_RELU": (75, leaky)}
         exact = {"LOGISTIC": (-128, 1 / 256), "TANH": (0, 1 / 128)}.get(name, (None, None))
         zero, scale = exact
         scales = None if scale is None else [scale]

@@ -144,7 +144,9 @@ def write_packs(folder: Path, images: list[str], squares: np.ndarray) -> dict:
     found: dict = {"images": images, "validation": accuracies(facts, [0, 2])}
     for name, some in (("nested", ["ship", "cat"]), ("ten", TEN[3:6])):
         runner = mobile.PackRunner(folder / name / "pack")
-        results = {"some": [runner.manifest.hierarchy.find(label).id for label in some]}
+        results: dict[str, Any] = {
+            "some": [runner.manifest.hierarchy.find(label).id for label in some]
+        }
         for choice, categories in (("all", None), ("chosen", some)):
             logits = runner.logits(pixels, categories)
             scores, none = runner.decide(pixels, categories)
@@ -169,7 +171,7 @@ def accuracies(facts: dict, columns: list[int]) -> dict:
     """Shares of right predictions of a cutout and of the network, on the cutout's images."""
     logits, truth = np.array(facts["logits"]), np.array(facts["truth"])
     rows = np.isin(truth, columns)
-    cutout = np.array(columns)[logits[np.ix_(rows, columns)].argmax(-1)]
+    cutout = np.array(columns)[logits[rows][:, columns].argmax(-1)]
     both = {"cutout": cutout, "full": logits[rows].argmax(-1)}
     return {name: float(np.mean(found == truth[rows])) for name, found in both.items()}
 
