@@ -62,7 +62,7 @@ test-random: $(VENV)/test.done ## property tests on new examples (SEED=1 to draw
 
 test-all: test docs test-tools ## make test, docs and test-tools
 
-test-tools: test-web test-kotlin test-arm64 test-qat test-drill ## the tests that need tools of their own
+test-tools: test-wheel test-web test-kotlin test-arm64 test-qat test-drill ## the tests that need tools of their own
 
 test-wheel: wheel ## install the wheel into two new environments and use it there
 	@echo "== the wheel, with TensorFlow and then with NumPy and an interpreter"
@@ -185,9 +185,11 @@ $(MEDIAPIPE_VENV)/test.done: | $(MEDIAPIPE_VENV)/pyvenv.cfg
 	@$(MEDIAPIPE_VENV)/bin/python $(INSTALL) mediapipe==1.2.2
 	@touch $@
 
-# tensorflow-model-optimization works on tf_keras, a second Keras, which no other test should meet.
-$(QAT_VENV)/test.done: pyproject.toml constraints.txt | $(QAT_VENV)/pyvenv.cfg
+# tensorflow-model-optimization works on tf_keras, a second Keras, which no other test should meet:
+# this environment has both of them, and sees what is installed in VENV.
+$(QAT_VENV)/test.done: $(VENV)/test.done | $(QAT_VENV)/pyvenv.cfg
 	@echo "Installing tensorflow-model-optimization into $(QAT_VENV), once ..."
-	@$(QAT_VENV)/bin/python $(INSTALL) -c constraints.txt -e '.[tensorflow,train,mobile,qat]' \
-		hypothesis pytest pytest-xdist
+	@$(BIN)/python -c 'import site; print("import site; site.addsitedir(%r)" % site.getsitepackages()[0])' \
+		> "$$($(QAT_VENV)/bin/python -c 'import site; print(site.getsitepackages()[0])')/main.pth"
+	@$(QAT_VENV)/bin/python $(INSTALL) -c constraints.txt -e '.[qat]'
 	@touch $@
