@@ -9,6 +9,7 @@ from keras import layers
 
 from keras_seqpar.networks.graph import behind, build_model, one_at_a_time, replay
 from keras_seqpar.networks.parts import Parts, with_activation
+from keras_seqpar.surgery.gradients import gradients_of
 
 _NORMS = (layers.BatchNormalization, layers.LayerNormalization)
 
@@ -42,7 +43,7 @@ class Tail:
         self.logits, _ = self._build([])
         gated = [x.name for x in self.layers.values() if isinstance(x, (*_NORMS, layers.Add))]
         self._gated, self._names = self._build(gated)
-        self._gradients = _GRADIENTS[keras.backend.backend()](self._gated)
+        self._gradients = gradients_of(self._gated)
 
     def _note(self, layer, *args, **kwargs):
         y = layer(*args, **kwargs)
@@ -129,57 +130,6 @@ def moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and deviation per channel."""
     axes = tuple(range(x.ndim - 1))
     return x.mean(axes), x.std(axes)
-
-
-def _margin(model: keras.Model, features, factors, column: int):
-    """The sum over images of a logit, less the mean of all logits."""
-    logits = model([features, *factors], training=False)
-    return keras.ops.sum(logits[:, column] - keras.ops.mean(logits, axis=1))
-
-
-def _tensorflow_gradients(model: keras.Model):
-    import tensorflow as tf
-
-    @tf.function(reduce_retracing=True)
-    def gradients(features, factors, column):
-        with tf.GradientTape() as tape:
-            tape.watch(factors)
-            margin = _margin(model, features, factors, column)
-        return tape.gradient(margin, factors)
-
-    def run(features, factors, column: int):
-        tensors = [tf.convert_to_tensor(x) for x in factors]
-        return gradients(tf.convert_to_tensor(features), tensors, tf.constant(column))
-
-    return run
-
-
-def _jax_gradients(model: keras.Model):
-    import jax
-
-    def margin(factors, features, column):
-        return _margin(model, features, factors, column)
-
-    gradients = jax.jit(jax.grad(margin))
-    return lambda features, factors, column: gradients(factors, features, column)
-
-
-def _torch_gradients(model: keras.Model):
-    import torch
-
-    def run(features, factors, column: int):
-        tensors = [keras.ops.convert_to_tensor(x).requires_grad_() for x in factors]
-        margin = _margin(model, keras.ops.convert_to_tensor(features), tensors, column)
-        return [keras.ops.convert_to_numpy(x) for x in torch.autograd.grad(margin, tensors)]
-
-    return run
-
-
-_GRADIENTS = {
-    "tensorflow": _tensorflow_gradients,
-    "jax": _jax_gradients,
-    "torch": _torch_gradients,
-}
 
 
 def _blocks(found, prefix: str = "") -> Iterator[tuple[str, dict[str, keras.layers.Layer]]]:
