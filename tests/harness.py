@@ -19,6 +19,7 @@ from keras_seqpar.families.resnet import Bottlenecks
 from keras_seqpar.networks.graph import called_layers as leaves
 from keras_seqpar.networks.plans import get_family
 from keras_seqpar.utils.names import check_label
+from keras_seqpar.weights import named_weights
 
 LABELS = ("tench", "English springer", "cassette player", "chain saw", "church", "French horn")
 
@@ -220,8 +221,7 @@ def check_names(model: keras.Model) -> None:
     """Layer names are unique over all sub-models, and so are the keys of weights."""
     names = [layer.name for layer in leaves(model)]
     assert len(names) == len(set(names))
-    keys = [f"{layer.name}/{weight.name}" for layer in leaves(model) for weight in layer.weights]
-    assert len(keys) == len(set(keys)) == len(model.weights)
+    assert len(named_weights(model)) == len(model.weights)
 
 
 def check_network(model: keras.Model, folder, *, gradient: bool = True) -> None:

@@ -6,7 +6,7 @@ import math
 import keras
 from keras import layers as kl
 
-from keras_seqpar.networks.graph import called_layers, leaf_layers, replay
+from keras_seqpar.networks.graph import called_layers, inner_layers, leaf_layers, replay
 from keras_seqpar.networks.parts import find_parts
 from keras_seqpar.networks.quantized import refuse_quantized
 from keras_seqpar.utils.output import printable
@@ -109,7 +109,8 @@ def cost(model: keras.Model, input_shape: tuple | None = None) -> Cost:
 
     One multiply-accumulate is one MAC. Only convolutions and dense layers are counted, as in
     most papers' tables. Some papers, arXiv 2308.05128 among them, also count normalization:
-    add `norm_macs` to compare with them.
+    add `norm_macs` to compare with them. Layers inside of layers, as blocks of KerasHub have them,
+    are counted one by one.
 
     Args:
         model: a network of this package, plain ones included.
@@ -122,7 +123,8 @@ def cost(model: keras.Model, input_shape: tuple | None = None) -> Cost:
     Raises:
         TypeError: `model` is no Keras model.
         ValueError: `model` is no network of this package or was quantized by Keras, its input
-            size is not known, or `input_shape` has another number of channels.
+            size is not known, `input_shape` has another number of channels, or a trunk of one's
+            own has a layer with kernels whose MACs are not known.
 
     Example:
 
@@ -156,8 +158,7 @@ def cost(model: keras.Model, input_shape: tuple | None = None) -> Cost:
     def call(layer, *args, **kwargs):
         if isinstance(layer, keras.Model):
             return replay(layer, args[0], call)
-        output = layer.compute_output_spec(*args, **kwargs)
-        macs[id(layer)] = _macs(layer, args[0], output), _norm_macs(layer, output)
+        output, macs[id(layer)] = _counted(layer, *args, **kwargs)
         return output
 
     specs = [keras.KerasTensor((1, *x.shape[1:]), x.dtype) for x in model.inputs]
@@ -197,24 +198,65 @@ def short_number(count: float, unit: str = "") -> str:
 
 
 def _params(layer) -> int:
-    statistics = 0
-    if isinstance(layer, kl.BatchNormalization):
-        statistics = math.prod(layer.moving_mean.shape) + math.prod(layer.moving_variance.shape)
-    return sum(math.prod(w.shape) for w in layer.weights) - statistics
+    norms = [x for x in (layer, *inner_layers(layer)) if isinstance(x, kl.BatchNormalization)]
+    statistics = [w for x in norms for w in (x.moving_mean, x.moving_variance)]
+    sizes = [math.prod(w.shape) for w in layer.weights]
+    return sum(sizes) - sum(math.prod(w.shape) for w in statistics)
+
+
+def _counted(layer, *args, **kwargs):
+    """The output of a layer without values, and its MACs and those of normalizations."""
+    inner = [x for x in inner_layers(layer) if x.weights and not inner_layers(x)]
+    if not inner:
+        output = layer.compute_output_spec(*args, **kwargs)
+        return output, (_macs(layer, args[0], output), _norm_macs(layer, output))
+    found: list[tuple[int, int]] = []
+
+    def noted(each, call):
+        def run(x, *rest, **options):
+            y = call(x, *rest, **options)
+            found.append((_macs(each, x, y), _norm_macs(each, y)))
+            return y
+
+        return run
+
+    calls = [each.call for each in inner]
+    try:
+        for each, call in zip(inner, calls, strict=True):
+            each.call = noted(each, call)
+        # Not the layer's own method: that may know the shape without calling what is inside.
+        output = keras.Operation.compute_output_spec(layer, *args, **kwargs)
+    finally:
+        for each in inner:
+            del each.call  # the class's is left
+    return output, tuple(sum(column) for column in zip(*found, strict=True)) or (0, 0)
 
 
 def _macs(layer, inputs, output) -> int:
-    """MACs of one layer: output positions x channels x what each output value sums over."""
-    if isinstance(layer, kl.DepthwiseConv2D):  # each output channel sees one input channel
-        return math.prod(output.shape) * math.prod(layer.kernel_size)
+    """MACs of one layer: every value of a kernel works once per position.
+
+    Raises:
+        ValueError: a layer with kernels of another kind.
+    """
     if isinstance(layer, kl.Conv2DTranspose):  # each input value is spread over one kernel
-        return math.prod(inputs.shape) * math.prod(layer.kernel_size) * output.shape[-1]
-    if isinstance(layer, kl.Conv2D):
-        channels = inputs.shape[-1] // layer.groups
-        return math.prod(output.shape) * math.prod(layer.kernel_size) * channels
-    if isinstance(layer, kl.Dense):
-        return math.prod(output.shape) * inputs.shape[-1]
-    return 0
+        return math.prod(inputs.shape) // layer.kernel.shape[-1] * math.prod(layer.kernel.shape)
+    values = math.prod(output.shape)
+    if isinstance(layer, kl.SeparableConv2D):
+        depthwise, pointwise = layer.depthwise_kernel.shape, layer.pointwise_kernel.shape
+        return values // pointwise[-1] * (math.prod(depthwise) + math.prod(pointwise))
+    if isinstance(layer, (kl.Conv2D, kl.Dense, kl.DepthwiseConv2D)):
+        shape = layer.kernel.shape
+        depthwise = isinstance(layer, kl.DepthwiseConv2D)
+        return values // (shape[-1] * (shape[-2] if depthwise else 1)) * math.prod(shape)
+    matrices = [w for w in layer.weights if math.prod(w.shape) > max(w.shape, default=1)]
+    if not matrices:
+        return 0
+    raise ValueError(
+        f"The layer {layer.name!r}, a {type(layer).__name__}, has a kernel of the shape "
+        f"{tuple(matrices[0].shape)}, and nothing here says how often it is used. cost counts "
+        "Conv2D, DepthwiseConv2D, SeparableConv2D, Conv2DTranspose and Dense, also inside of "
+        "other layers. Build the trunk of these."
+    )
 
 
 def _norm_macs(layer, output) -> int:

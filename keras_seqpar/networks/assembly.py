@@ -142,12 +142,12 @@ class Maker:
 
     def one_branch(self, hierarchy: Hierarchy) -> keras.Model:
         """The control: one branch for all categories, about as many parameters as all have."""
-        plan = get_plan("late_sp", self.family, split_points=1)
+        plan = get_plan(self.config.plan, self.family, split_points=1)
         times = math.sqrt(len(hierarchy.categories))
         stages = [stage.scaled(self.config.width * times) for stage in plan.levels[0]]
-        trunk_stages = self._trunk_stages(plan)
+        trunk_stages = [] if self.own_trunk else self._trunk_stages(plan)
         self._check(trunk_stages, plan.levels)
-        trunk = self._trunk(trunk_stages)
+        trunk = self.own_trunk or self._trunk(trunk_stages)
         inputs = keras.Input(trunk.output.shape[1:], name="branch_input")
         x = self._stages(inputs, stages, "branch_", trunk_stages)
         branch = keras.Model(inputs, self._head(x, "branch_"), name="branch")  # no node's

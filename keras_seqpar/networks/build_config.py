@@ -20,8 +20,8 @@ class BuildConfig:
         builder: `"phl"`, `"nhl"`, `"plain"` or `"one_branch"`; `MERGED` for a network that was
             merged from two that were built differently.
         family: name of the family; with a trunk of one's own, that of the branches.
-        plan: name of the plan, or the configuration of a `Plan`; `None` for `"plain"` and
-            `"one_branch"`. A `Plan` is turned into its configuration.
+        plan: name of the plan, or the configuration of a `Plan`; `None` for `"plain"`. A
+            `Plan` is turned into its configuration.
         split_points: number of levels of the plan; `None` for `"plain"` and `"one_branch"`.
         width: what all channel counts were multiplied by.
         stem: name of the stem.
@@ -69,7 +69,7 @@ class BuildConfig:
     def arguments(self) -> dict:
         """The arguments of the builder, apart from categories, input shape and activation."""
         names = ["family", "width", "stem", "drop_path_rate", "include_preprocessing"]
-        if self.builder in ("phl", "nhl"):
+        if self.plan is not None:
             names.append("plan")
         if self.builder == "nhl":
             names.append("split_points")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 import keras
 
 from keras_seqpar.families.base import Plan
+from keras_seqpar.hierarchy.subsets import SUBSETS, subset_labels
 from keras_seqpar.hierarchy.tree import Hierarchy
 from keras_seqpar.networks.assembly import Maker
 from keras_seqpar.networks.build_config import BuildConfig
@@ -41,8 +42,8 @@ def build_phl(
     channels-last, on every backend.
 
     Args:
-        categories: labels of the categories in the order of the logits, or a flat
-            `Hierarchy`.
+        categories: labels of the categories in the order of the logits, a flat `Hierarchy`, or
+            the name of a subset of ImageNet, see `keras_seqpar.hierarchy.subset_labels`.
         family: name of the family, for example `"resnet50"` or `"convnext_v2_tiny"`.
         plan: name of the plan, or a `keras_seqpar.families.base.Plan`.
         trunk: a functional Keras model that becomes the trunk, with its weights: of
@@ -61,10 +62,10 @@ def build_phl(
             wants it. With `trunk` nothing is added: `True` says that the trunk takes pixels.
         drop_path_rate: rate of stochastic depth at the last block; it grows linearly with depth
             from 0 at the first.
-        weights: source of initial weights: `"timm:NAME"`, `"keras:NAME"` or a `.keras` file, see
-            `keras_seqpar.weights.load`. It fills the trunk; of a plain network it fills all but
-            the classifier. A `.keras` file also fills branches of the same names, or the
-            classifier of the same categories.
+        weights: source of initial weights: `"imagenet"`, `"timm:NAME"`, a `.keras` file or another
+            of `keras_seqpar.weights.load`. It fills the trunk; of a plain network it fills all but
+            the classifier, of ImageNet's categories that too. A `.keras` file also fills what it
+            has of equal branches, or the classifier of equal categories.
         dtype: a Keras dtype policy or its name, for example `"mixed_bfloat16"`; by default the
             global one. The scores are float32 whatever it is.
         name: name of the model.
@@ -87,7 +88,8 @@ def build_phl(
     >>> model.output_shape
     (None, 2)
     """
-    hierarchy = Hierarchy.of(categories)
+    named = isinstance(categories, str) and categories in SUBSETS
+    hierarchy = Hierarchy.of(subset_labels(categories) if named else categories)
     if hierarchy.depth != 1:
         raise ValueError(
             f"A PHL network has one split-point, but this hierarchy has {hierarchy.depth}. "
@@ -199,7 +201,7 @@ def build_plain(
     branches: of a cutout, only the classifier is smaller.
 
     Args:
-        categories: labels, or their number (then they are called "0", "1", ...).
+        categories: as for `build_phl`, or their number (then they are called "0", "1", ...).
         family: name of the family.
         input_shape: as for `build_phl`.
         width: as for `build_phl`.
@@ -236,7 +238,10 @@ def build_one_branch(
     categories,
     *,
     family: str = "resnet50",
-    input_shape: tuple = (224, 224, 3),
+    plan: str | Plan = "late_sp",
+    trunk: keras.Model | None = None,
+    trunk_end: str | None = None,
+    input_shape: tuple | None = None,
     width: float = 1.0,
     stem: str = "standard",
     classifier_activation: str | None = "softmax",
@@ -247,15 +252,18 @@ def build_one_branch(
     name: str | None = None,
     seed: int | None = None,
 ) -> keras.Model:
-    """Builds the control for a PHL network of the plan `late_sp`: one branch for all categories.
+    """Builds the control for a PHL network of the same plan: one branch for all categories.
 
     The channels of the branch are multiplied by the square root of the number of categories, so
     that it has about as many parameters as all branches of the PHL network together. Like a plain
     network it has no branches to cut.
 
     Args:
-        categories: labels, or their number (then they are called "0", "1", ...).
+        categories: as for `build_phl`, or their number (then they are called "0", "1", ...).
         family: name of the family.
+        plan: as for `build_phl`.
+        trunk: as for `build_phl`.
+        trunk_end: as for `build_phl`.
         input_shape: as for `build_phl`.
         width: as for `build_phl`.
         stem: as for `build_phl`.
@@ -272,7 +280,7 @@ def build_one_branch(
 
     Raises:
         TypeError: an argument of the wrong type.
-        ValueError: as for `build_plain`, or categories that are no flat hierarchy.
+        ValueError: as for `build_phl`, or categories that are no flat hierarchy.
 
     Example:
 
@@ -286,10 +294,14 @@ def build_one_branch(
             "A network of one branch has no superclasses, but this hierarchy has "
             f"{hierarchy.depth} levels. Give build_one_branch a flat list of categories."
         )
+    plan = _checked(plan, family)
     config = BuildConfig(
-        "one_branch", family, None, None, width, stem, drop_path_rate, bool(include_preprocessing)
+        "one_branch", family, plan, None, width, stem, drop_path_rate, bool(include_preprocessing)
     )
-    return _build(config, hierarchy, input_shape, classifier_activation, weights, dtype, name, seed)
+    return _build(
+        config, hierarchy, input_shape, classifier_activation, weights, dtype, name, seed,
+        trunk, trunk_end,
+    )  # fmt: skip
 
 
 BUILDERS: dict[str, Callable[..., keras.Model]] = {
@@ -308,7 +320,9 @@ def _checked(plan: str | Plan, family: str) -> str | Plan:
 
 
 def _numbered(categories) -> Hierarchy:
-    """The hierarchy of labels, or of a number of categories."""
+    """The hierarchy of labels, of a subset's name, or of a number of categories."""
+    if isinstance(categories, str) and categories in SUBSETS:
+        return Hierarchy.of(subset_labels(categories))
     if isinstance(categories, int) and not isinstance(categories, bool):
         if categories < 1:
             raise ValueError(f"The number of categories must be 1 or more, got {categories}.")

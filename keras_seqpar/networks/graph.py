@@ -231,6 +231,14 @@ def called_layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
     return (x for x in leaf_layers(model) if not isinstance(x, keras.layers.InputLayer))
 
 
+def inner_layers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+    """The layers that a layer holds, those inside them included; none for most layers.
+
+    Blocks of KerasHub and KerasCV are single layers that hold convolutions and normalizations.
+    """
+    return layer._flatten_layers(include_self=False)
+
+
 def internal_class(operation) -> tuple[str, str] | None:
     """The class of an operation that Keras uses in models but does not export.
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import keras
 
+from keras_seqpar.hierarchy.subsets import SUBSETS, subset_labels
 from keras_seqpar.hierarchy.tree import Hierarchy
 from keras_seqpar.networks.assembly import make_scores
 from keras_seqpar.networks.graph import hold_weakly, one_at_a_time
@@ -15,7 +16,7 @@ from keras_seqpar.weights.copies import copy_weights
 
 def cutout(
     model: keras.Model,
-    categories: Sequence[str],
+    categories: Sequence[str] | str,
     *,
     classifier_activation: str | None = SAME,
     copy: bool = False,
@@ -34,7 +35,8 @@ def cutout(
     Args:
         model: a network of this package: a SeqPar network, a plain one, or a cutout.
         categories: labels or node ids, in the order wanted; a superclass stands for its
-            categories. Superclass branches without a kept category disappear.
+            categories. Superclass branches without a kept category disappear. Or the name of a
+            subset of ImageNet, for example `"meow"` (the five domestic cats).
         classifier_activation: `"same"` as the source, or another activation; `None` for
             logits.
         copy: give the cutout weights of its own; by default both share theirs. Keras cannot load
@@ -56,6 +58,8 @@ def cutout(
     (None, 2)
     """
     parts = find_parts(model, allow_plain=True)
+    if isinstance(categories, str) and categories in SUBSETS:
+        categories = subset_labels(categories)
     kept = parts.hierarchy.prune(categories)
     name = name or _new_name(model.name)
     if parts.branches:

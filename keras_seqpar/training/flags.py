@@ -100,8 +100,9 @@ def define_network_flags(values: flags.FlagValues = flags.FLAGS) -> None:
         choice("stem", "auto", STEMS, "First layers; auto: small up to 64 pixels.")
         text = "Rate of stochastic depth at the last block."
         number("drop_path_rate", 0.0, text, lower_bound=0.0)
-        text = "Initial weights: imagenet, timm:NAME, timm:PATH, keras:NAME or a .keras file. With "
-        text += "plain:FILE.keras, branches too: parts of that trained plain network."
+        text = "Initial weights: imagenet, timm:NAME, timm:PATH, keras:NAME, keras_cv:NAME or a "
+        text += ".keras file. With plain:FILE.keras, branches too: parts of that trained plain "
+        text += "network."
         string("init", None, text)
         text = "Fill only the weights of --init that fit, and list the others. Without it: the "
         text += "whole trunk or nothing."

@@ -1,4 +1,4 @@
-"""Weights by name: copies, and weights of packages, of timm and of keras.applications."""
+"""Weights by name: copies, and weights of packages, timm, keras.applications and KerasCV."""
 
 from keras_seqpar.utils.lazy import lazy_names
 
@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = lazy_names(
     {
         "copies": ["copy_weights", "named_weights"],
         "keras_applications": ["from_keras_applications"],
+        "keras_cv": ["from_keras_cv"],
         "loading": ["load"],
         "networks": ["from_network"],
         "packages": ["from_package"],

@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_seqpar.networks.graph import leaf_layers
+from keras_seqpar.networks.graph import inner_layers, leaf_layers
 from keras_seqpar.networks.layers import CategoryScores
 from keras_seqpar.weights.differences import (
     build_differences,
@@ -24,7 +24,8 @@ def named_weights(model: keras.Model) -> dict[str, keras.Variable]:
         model: a network of this package; its layer names are unique over all sub-models.
 
     Returns:
-        The variables in layer order.
+        The variables in layer order. Those of a layer inside of a layer have its name in between,
+        `layer/inner/weight`.
 
     Raises:
         TypeError: `model` is no Keras model.
@@ -40,7 +41,7 @@ def named_weights(model: keras.Model) -> dict[str, keras.Variable]:
     named: dict[str, keras.Variable] = {}
     for layer in leaf_layers(model):
         for variable in layer.weights:
-            key = f"{layer.name}/{variable.name}"
+            key = _key(layer, variable)
             if key in named and named[key] is not variable:
                 raise ValueError(f"Two weights of {model.name!r} are called {key!r}.")
             named[key] = variable
@@ -104,10 +105,18 @@ def fitting(source: keras.Model, target: keras.Model) -> list[str]:
             continue
         if layer.name == CLASSIFIER and _other_categories(source, target):
             continue
-        shapes = [{w.name: shape_of(w) for w in x.weights} for x in (twin, layer)]
+        shapes = [{_key(x, w): shape_of(w) for w in x.weights} for x in (twin, layer)]
         if shapes[0] == shapes[1]:
-            names += [f"{layer.name}/{weight.name}" for weight in layer.weights]
+            names += [_key(layer, weight) for weight in layer.weights]
     return names
+
+
+def _key(layer: keras.layers.Layer, weight: keras.Variable) -> str:
+    """The name of a weight in `named_weights`."""
+    if not inner_layers(layer):
+        return f"{layer.name}/{weight.name}"
+    path = weight.path.split("/")
+    return "/".join(path[path.index(layer.name) if layer.name in path else 0 :])
 
 
 def assign(have: dict[str, keras.Variable], want: dict[str, keras.Variable], names) -> None:

@@ -36,7 +36,7 @@ class Target:
         """The layer names of a package that has a network of the same function.
 
         Args:
-            package: `"timm"`, `"imagenet"` or `"keras_applications"`.
+            package: `"timm"`, `"imagenet"`, `"keras_applications"` or `"keras_cv"`.
 
         Raises:
             ValueError: it has none.

@@ -8,6 +8,7 @@ import keras
 from keras_seqpar.networks.loading import load_model
 from keras_seqpar.weights.copies import named_weights
 from keras_seqpar.weights.keras_applications import from_keras_applications
+from keras_seqpar.weights.keras_cv import from_keras_cv
 from keras_seqpar.weights.networks import from_network
 from keras_seqpar.weights.packages import NAME as IMAGENET
 from keras_seqpar.weights.packages import from_package
@@ -32,8 +33,8 @@ def load(
         model: a network of this package.
         source: `"imagenet"` (weights of a Python package, see `from_package`), `"timm:NAME"` or
             `"timm:PATH"` (see `from_timm`), `"keras:NAME"` (see
-            `from_keras_applications`), or the path of a `.keras` file with a network of this
-            package (see `from_network`).
+            `from_keras_applications`), `"keras_cv:NAME"` (see `from_keras_cv`), or the path of a
+            `.keras` file with a network of this package (see `from_network`).
         classifier: whether timm and Keras fill the layer `logits` of a plain network. ImageNet's
             weights fill it where the categories are ImageNet's, whatever this says.
         partial: fill every layer that fits and leave the others as they are; the report lists
@@ -64,10 +65,12 @@ def load(
         return from_package(model, partial=partial)
     if separator and origin == "keras":
         return from_keras_applications(model, rest, classifier=classifier, partial=partial)
+    if separator and origin == "keras_cv":
+        return from_keras_cv(model, rest, partial=partial)
     if Path(text).suffix != ".keras":
         raise ValueError(
-            f"Cannot tell what {text!r} is. Give imagenet, timm:NAME, timm:PATH, keras:NAME, or "
-            "the path of a .keras file."
+            f"Cannot tell what {text!r} is. Give imagenet, timm:NAME, timm:PATH, keras:NAME, "
+            "keras_cv:NAME, or the path of a .keras file."
         )
     named_weights(model)  # refuses what is no model before a file is read
     return from_network(model, load_model(text), name=text, partial=partial)

@@ -72,7 +72,42 @@ def test_one_layer_of_each_kind_by_hand():
     assert macs(kl.Conv2DTranspose(4, 2, strides=2, **last), x) == 64 * 4 * 6 * 4
     assert macs(kl.Dense(5), (1, 7)) == 35
     assert macs(kl.Dense(5), x) == 64 * 6 * 5
+    assert macs(kl.SeparableConv2D(10, 3, strides=2, padding="same", **last), x) == 16 * (
+        6 * 9 + 6 * 10
+    )
     assert macs(kl.ReLU(), x) == 0
+    with pytest.raises(ValueError, match=r"'odd', a EinsumDense, has a kernel of .* \(6, 5\)"):
+        macs(kl.EinsumDense("bhwc,cd->bhwd", (None, 8, 5), name="odd"), x)
+
+
+class Block(keras.layers.Layer):
+    """A layer that holds others and knows its shape without calling them."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.conv = keras.layers.Conv2D(4, 3, padding="same", data_format="channels_last")
+        self.norm = keras.layers.BatchNormalization()
+
+    def build(self, shape):
+        self.conv.build(shape)
+        self.norm.build((*shape[:-1], 4))
+
+    def call(self, x):
+        return self.norm(self.conv(x))
+
+    def compute_output_shape(self, shape):
+        return (*shape[:-1], 4)
+
+
+def test_layers_inside_of_layers_are_counted():
+    image = keras.Input((16, 16, 3))
+    own = keras.Model(image, Block(name="block")(image), name="own")
+    model = sp.build_phl(["a"], trunk=own, family="resnet18", plan=harness.plan())
+    trunk = sp.cost(model).nodes[0]
+    assert (trunk.macs, trunk.norm_macs) == (256 * 4 * 27, 256 * 4)
+    assert trunk.params == 4 * 27 + 4 + 8
+    x = harness.images(model)  # and the layers work as before
+    assert harness.predict(model, x).shape == (2, 1)
 
 
 def test_a_small_network_by_hand():

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import keras_seqpar as sp
-from keras_seqpar import selective, weights
+from keras_seqpar import mobile, selective, weights
 from keras_seqpar.networks.parts import find_parts
 from keras_seqpar.surgery.features import split_branch
 from tests import harness
@@ -14,20 +14,45 @@ MOBILE = {"family": "efficientnet_lite0", "width": 0.25}
 TREE = {"pets": ["cat", "dog"], "car": None}
 
 
-def mobilenet(size=48):
+def keras_applications():
     return keras.applications.MobileNetV3Small(
-        (size, size, 3), weights=None, include_top=False, alpha=0.75, minimalistic=True
+        (48, 48, 3), weights=None, include_top=False, alpha=0.75, minimalistic=True
     )
 
 
-def keras_cv_backbone():
-    keras_cv = pytest.importorskip("keras_cv", exc_type=ImportError)
-    return keras_cv.models.ResNetBackbone(
+def keras_cv():
+    models = pytest.importorskip("keras_cv", exc_type=ImportError).models
+    return models.ResNetBackbone(
         stackwise_filters=[8, 16],
         stackwise_blocks=[1, 1],
         stackwise_strides=[1, 2],
         include_rescaling=True,
         input_shape=(32, 32, 3),
+    )
+
+
+def keras_hub():
+    """KerasHub's MobileNet V3 with two blocks; each of them is one layer that holds others."""
+    models = pytest.importorskip("keras_hub", exc_type=ImportError).models
+    return models.MobileNetBackbone(
+        stackwise_expansion=[[24]],
+        stackwise_num_blocks=[1],
+        stackwise_num_filters=[[16]],
+        stackwise_kernel_size=[[5]],
+        stackwise_num_strides=[[2]],
+        stackwise_se_ratio=[[0.25]],
+        stackwise_activation=[["relu"]],
+        stackwise_padding=[[2]],
+        output_num_filters=32,
+        input_activation="relu",
+        output_activation="relu",
+        input_num_filters=8,
+        depthwise_filters=8,
+        depthwise_stride=1,
+        depthwise_residual=False,
+        squeeze_and_excite=0.5,
+        last_layer_filter=32,
+        image_shape=(32, 32, 3),
     )
 
 
@@ -39,19 +64,20 @@ def own():
     return keras.Model(image, keras.layers.Dense(5, name="head")(pooled), name="mine")
 
 
-def test_a_network_on_mobilenet_holds_all_contracts(tmp_path):
-    trunk = mobilenet()
+@pytest.mark.parametrize("make", [keras_applications, keras_cv, keras_hub])
+def test_networks_on_trunks_of_others_hold_all_contracts(make, tmp_path):
+    trunk = make()
     model = sp.build_nhl(TREE, trunk=trunk, include_preprocessing=True, **MOBILE)
     assert model.name == "nhl_" + trunk.name and model.input_shape == trunk.input_shape
     harness.randomize(model)
     harness.check_network(model, tmp_path)
     x = harness.images(model)
     want = harness.logits(model, x)
-    cut = sp.cutout(model, ["car", "cat"])
+    cut = sp.cutout(model, ["car", "cat"], copy=True)
     assert harness.error(harness.logits(cut, x), want[:, [2, 0]]) < 1e-6
     assert harness.error(harness.logits(sp.cutout(harness.reload(cut, tmp_path), ["cat"]), x),
                          want[:, :1]) < 1e-6  # fmt: skip
-    assert sp.cost(cut).macs < sp.cost(model).macs
+    assert 0 < sp.cost(cut).macs < sp.cost(model).macs
     louder = harness.logits(sp.attend(model, {"cat": 2.0}), x)
     assert np.abs(louder - want)[:, 0].max() > 1e-4
     assert harness.error(louder[:, 1:], want[:, 1:]) < 1e-6
@@ -59,14 +85,45 @@ def test_a_network_on_mobilenet_holds_all_contracts(tmp_path):
     assert len(split_branch(model, "cat")) == 2
 
 
-@pytest.mark.only_backend("tensorflow")  # KerasCV's backbones are Keras models on all of them
-def test_a_backbone_of_keras_cv_is_a_trunk(tmp_path):
-    model = sp.build_phl(["cat", "dog"], trunk=keras_cv_backbone(), plan="small", **MOBILE)
+@pytest.mark.only_backend("tensorflow")  # conversion needs it
+@pytest.mark.parametrize("make", [keras_applications, keras_cv, keras_hub])
+def test_networks_on_trunks_of_others_become_files_packs_and_streams(make, tmp_path):
+    model = sp.build_phl(["a", "b"], trunk=make(), plan="small", include_preprocessing=True,
+                         **MOBILE)  # fmt: skip
     harness.randomize(model)
-    harness.check_network(model, tmp_path)
-    cut = sp.cutout(model, ["dog"])
-    x = harness.images(model)
-    assert harness.error(harness.logits(cut, x), harness.logits(model, x)[:, 1:]) < 1e-6
+    pixels = np.random.default_rng(0).integers(0, 256, (2, *model.input_shape[1:]), "uint8")
+    want = harness.predict(model, pixels.astype("float32"))
+    made = mobile.convert(model, tmp_path / "net.tflite", quantization="float32")
+    assert harness.error(mobile.Runner(made.path)(pixels), want) < 1e-5
+    mobile.pack(model, tmp_path / "net.pack", quantization="float32")
+    scores = mobile.PackRunner(tmp_path / "net.pack")(pixels, ["b", "a"])
+    assert harness.error(scores, want[:, ::-1]) < 1e-5
+    camera = selective.stream(made.path)
+    camera(pixels[0])
+    pixels[0, 3:6, 4:9] = 0
+    want = harness.predict(model, pixels[:1].astype("float32"))
+    assert harness.error(camera(pixels[0]).output, want) < 1e-5
+
+
+@pytest.mark.only_backend("tensorflow")  # what is built is the same everywhere
+@pytest.mark.parametrize(
+    ("family", "layer"),
+    [
+        ("resnet18", "a_stage1_block1_conv2"),
+        ("resnet50", "a_stage1_block1_conv3"),
+        ("convnext_v2_atto", "a_stage1_block1_dwconv"),
+        ("efficientnet_lite0", "a_stage1_block1_depthwise"),
+    ],
+)
+def test_the_family_says_what_branches_are_made_of(family, layer):
+    options = {"trunk": own(), "trunk_end": "second", "family": family, "width": 0.25}
+    options["plan"] = harness.plan(1, family)
+    model = sp.build_phl(["a", "b"], **options)
+    assert layer in {x.name for x in harness.leaves(model)}
+    control = sp.build_one_branch(["a", "b"], **options)
+    assert control.get_layer("trunk").output_shape == (None, 12, 12, 12)
+    assert layer.replace("a_", "branch_", 1) in {x.name for x in harness.leaves(control)}
+    assert find_parts(control, allow_plain=True).build.trunk == "mine"
 
 
 def test_a_trunk_ends_where_it_is_told_to_and_shares_its_weights():

@@ -159,6 +159,8 @@ def test_one_branch_costs_about_what_all_branches_do(count):
     trunk = control.nodes[0].params
     assert trunk == 8_543_296
     assert 0.7 < (control.params - trunk) / (params - trunk) < 1.3
+    early = sp.cost(sp.build_one_branch(labels, plan="early", **options)).nodes[0].params
+    assert early == totals("resnet50", "early", 0, 0, size=64)[0] < trunk
 
 
 # Errors.

@@ -42,6 +42,20 @@ def test_a_plain_network_names_photographs(package):
     assert {"daisy", "bee", "cardoon", "pot"} & set(named[1]), named[1]
 
 
+def test_the_cats_of_imagenet_tell_a_cat_apart(package):
+    """scikit-image ships the photograph of a tabby."""
+    cat = pytest.importorskip("skimage.data").chelsea()[:, 75:375]
+    plain = lite0(sp.build_plain, "imagenet1k", weights="imagenet", include_preprocessing=True)
+    labels = subset_labels("imagenet1k")
+    scores = harness.array(plain(cat[None].astype("float32")))[0]
+    assert labels[scores.argmax()] in subset_labels("meow")
+    cats = sp.cutout(plain, "meow")
+    of_cats = harness.array(cats(cat[None].astype("float32")))[0]
+    kept = scores[[labels.index(label) for label in subset_labels("meow")]]
+    assert harness.error(of_cats, kept / kept.sum()) < 1e-4
+    assert find_parts(cats, allow_plain=True).hierarchy.categories == subset_labels("meow")
+
+
 def test_trunks_and_classifiers_of_other_categories(package):
     model = lite0(sp.build_phl, ["a", "b"])
     before = {x.path: harness.array(x) for x in model.weights}

@@ -88,9 +88,9 @@ def build(
     options["family"] = config.family
     if config.network == PLAIN:
         return build_plain(categories, **options)
+    options["plan"] = config.plan
     if config.network == ONE_BRANCH:
         return build_one_branch(categories, **options)
-    options["plan"] = config.plan
     if config.hierarchy:
         return build_nhl(read_hierarchy(config.hierarchy, categories), **options)
     return build_phl(categories, **options)

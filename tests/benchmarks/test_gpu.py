@@ -1,0 +1,48 @@
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from keras_seqpar.data.datasets import Dataset, Split
+from keras_seqpar.data.packing import pack
+from tests.commands import ROOT
+
+# Runs the command as on a machine without TensorFlow.
+WITHOUT_TENSORFLOW = """
+import runpy, sys
+sys.modules["tensorflow"] = None
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    """Images of noise: 16 to train on, 4 to validate on, two categories."""
+    path = tmp_path_factory.mktemp("data") / "noise.zip"
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 32, 32, 3), "uint8")
+    splits = {
+        name: Split([f"{i}.png" for i in range(n)], np.arange(n) % 2, pixels[:n])
+        for name, n in (("train", 16), ("validation", 4))
+    }
+    pack(path, Dataset("noise", ("a", "b"), splits))
+    return path
+
+
+@pytest.mark.only_backend("jax")
+def test_two_steps_without_tensorflow_and_a_second_call_that_trains_nothing(archive, tmp_path):
+    command = [sys.executable, "-c", WITHOUT_TENSORFLOW, ROOT / "benchmarks" / "gpu.py", archive]
+    command += [f"--output={tmp_path / 'gpu'}", "--", "--width=0.125", "--image_size=32"]
+    command += ["--epochs=1", "--batch_size=8", "--mixed_precision=off"]
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": str(ROOT)}
+    for _ in range(2):
+        done = subprocess.run(command, capture_output=True, text=True, env=environment)
+        assert not done.returncode, done.stderr
+        assert "plain, 1 epochs: " in done.stdout and "91.57 % (20 epochs)" in done.stdout
+    assert "Backend: jax" not in done.stdout  # the second call only reads
+    results = json.loads((tmp_path / "gpu" / "gpu.json").read_text())
+    assert results.keys() == {"PHL early, 1 epochs", "plain, 1 epochs"}
+    assert all(0 <= found["top1"] <= 1 and found["macs"] > 0 for found in results.values())
