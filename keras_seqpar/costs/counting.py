@@ -6,7 +6,13 @@ import math
 import keras
 from keras import layers as kl
 
-from keras_seqpar.networks.graph import called_layers, inner_layers, leaf_layers, replay
+from keras_seqpar.networks.graph import (
+    called_layers,
+    functional,
+    inner_layers,
+    leaf_layers,
+    replay,
+)
 from keras_seqpar.networks.parts import find_parts
 from keras_seqpar.networks.quantized import refuse_quantized
 from keras_seqpar.utils.output import printable
@@ -157,7 +163,7 @@ def cost(model: keras.Model, input_shape: tuple | None = None) -> Cost:
 
     def call(layer, *args, **kwargs):
         if isinstance(layer, keras.Model):
-            return replay(layer, args[0], call)
+            return replay(functional(layer) or layer, args[0], call)
         output, macs[id(layer)] = _counted(layer, *args, **kwargs)
         return output
 
@@ -220,15 +226,20 @@ def _counted(layer, *args, **kwargs):
 
         return run
 
-    calls = [each.call for each in inner]
+    def anew(*args, **kwargs):
+        found.clear()  # torch may have failed halfway on its device without values
+        return outer(*args, **kwargs)
+
+    outer = layer.call
     try:
-        for each, call in zip(inner, calls, strict=True):
-            each.call = noted(each, call)
+        layer.call = anew
+        for each in inner:
+            each.call = noted(each, each.call)
         # Not the layer's own method: that may know the shape without calling what is inside.
         output = keras.Operation.compute_output_spec(layer, *args, **kwargs)
     finally:
-        for each in inner:
-            del each.call  # the class's is left
+        for each in (layer, *inner):
+            vars(each).pop("call", None)  # the class's is left
     return output, tuple(sum(column) for column in zip(*found, strict=True)) or (0, 0)
 
 

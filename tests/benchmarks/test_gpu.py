@@ -35,8 +35,9 @@ def archive(tmp_path_factory):
 @pytest.mark.only_backend("jax")
 def test_two_steps_without_tensorflow_and_a_second_call_that_trains_nothing(archive, tmp_path):
     command = [sys.executable, "-c", WITHOUT_TENSORFLOW, ROOT / "benchmarks" / "gpu.py", archive]
-    command += [f"--output={tmp_path / 'gpu'}", "--", "--width=0.125", "--image_size=32"]
-    command += ["--epochs=1", "--batch_size=8", "--mixed_precision=off"]
+    command += [f"--output={tmp_path / 'gpu'}", "--", "--family=resnet18"]
+    command += ["--width=0.125", "--image_size=32", "--epochs=1", "--batch_size=8"]
+    command += ["--mixed_precision=off"]
     environment = {**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": str(ROOT)}
     for _ in range(2):
         done = subprocess.run(command, capture_output=True, text=True, env=environment)

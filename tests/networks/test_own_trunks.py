@@ -56,6 +56,11 @@ def keras_hub():
     )
 
 
+def swish():
+    image = keras.Input((32, 32, 3))
+    return keras.Model(image, keras.layers.Conv2D(8, 3, 2, activation="swish")(image))
+
+
 def own():
     image = keras.Input((24, 24, 3))
     x = keras.layers.Conv2D(8, 3, 2, padding="same", name="first", activation="relu")(image)
@@ -86,7 +91,7 @@ def test_networks_on_trunks_of_others_hold_all_contracts(make, tmp_path):
 
 
 @pytest.mark.only_backend("tensorflow")  # conversion needs it
-@pytest.mark.parametrize("make", [keras_applications, keras_cv, keras_hub])
+@pytest.mark.parametrize("make", [keras_applications, keras_cv, keras_hub, swish])
 def test_networks_on_trunks_of_others_become_files_packs_and_streams(make, tmp_path):
     model = sp.build_phl(["a", "b"], trunk=make(), plan="small", include_preprocessing=True,
                          **MOBILE)  # fmt: skip

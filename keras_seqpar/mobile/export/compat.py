@@ -17,7 +17,13 @@ def with_constants(traced):
         convert_variables_to_constants_v2,
     )
 
-    return convert_variables_to_constants_v2(traced)
+    made = convert_variables_to_constants_v2(traced)
+    for operation in made.graph.get_operations():
+        # Swish has a gradient of its own, which cannot be saved with constants in it. The converter
+        # would then leave out the signature, without a word.
+        if operation.type == "IdentityN":
+            operation._clear_attr("_gradient_op_type")
+    return made
 
 
 def calibrated_then_quantized(converter, change: Callable[[bytes], bytes]) -> bytes:
