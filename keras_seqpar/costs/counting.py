@@ -251,14 +251,14 @@ def _macs(layer, inputs, output) -> int:
     """
     if isinstance(layer, kl.Conv2DTranspose):  # each input value is spread over one kernel
         return math.prod(inputs.shape) // layer.kernel.shape[-1] * math.prod(layer.kernel.shape)
-    values = math.prod(output.shape)
     if isinstance(layer, kl.SeparableConv2D):
         depthwise, pointwise = layer.depthwise_kernel.shape, layer.pointwise_kernel.shape
-        return values // pointwise[-1] * (math.prod(depthwise) + math.prod(pointwise))
+        positions = math.prod(output.shape) // pointwise[-1]
+        return positions * (math.prod(depthwise) + math.prod(pointwise))
     if isinstance(layer, (kl.Conv2D, kl.Dense, kl.DepthwiseConv2D)):
         shape = layer.kernel.shape
-        depthwise = isinstance(layer, kl.DepthwiseConv2D)
-        return values // (shape[-1] * (shape[-2] if depthwise else 1)) * math.prod(shape)
+        channels = shape[-1] * (shape[-2] if isinstance(layer, kl.DepthwiseConv2D) else 1)
+        return math.prod(output.shape) // channels * math.prod(shape)
     matrices = [w for w in layer.weights if math.prod(w.shape) > max(w.shape, default=1)]
     if not matrices:
         return 0

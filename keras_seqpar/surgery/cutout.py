@@ -11,7 +11,6 @@ from keras_seqpar.networks.assembly import make_scores
 from keras_seqpar.networks.graph import hold_weakly, one_at_a_time
 from keras_seqpar.networks.parts import SAME, Parts, find_parts, rebuild
 from keras_seqpar.utils.progress import note
-from keras_seqpar.weights.copies import copy_weights
 
 
 def cutout(
@@ -103,5 +102,5 @@ def _new_name(source: str) -> str:
 def with_own_weights(model: keras.Model) -> keras.Model:
     """The same network with a copy of all weights."""
     clone = keras.models.clone_model(model)  # re-initializes every layer
-    copy_weights(model, clone)
+    clone.set_weights(model.get_weights())  # not by name: KerasHub's MobileNet renames a block
     return clone

@@ -113,13 +113,13 @@ def test_other_backbones_are_refused_with_what_fits(models):
     text = refused("'resnet50_imagenet' is no EfficientNet-Lite of KerasCV", "resnet50_imagenet",
                    model)  # fmt: skip
     assert "efficientnetlite_b0, efficientnetlite_b1" in text and "trunk=backbone" in text
-    refused("Did you mean 'efficientnetlite_b0'", "efficientnetlite_bo", model)
+    refused("Did you mean 'efficientnetlite_b0'", "efficientnetlite_0", model)
     resnet = models.ResNetBackbone(
         stackwise_filters=[8], stackwise_blocks=[1], stackwise_strides=[1],
         include_rescaling=False, input_shape=(32, 32, 3),
     )  # fmt: skip
     refused("is no EfficientNet-Lite of KerasCV", resnet, model)
-    refused(r"activation=\['swish'\].*'relu6'", backbone(models, activation="swish"), model)
+    refused(r"activation=\['silu'\].*'relu6'", backbone(models, activation="silu"), model)
     refused("has no weights in keras_cv. efficientnet_lite0, ", "x/y", harness.network(["a"]))
     with pytest.raises(TypeError, match=r"must be a keras\.Model or one of efficientnetlite_b0"):
         weights.from_keras_cv(model, {})
