@@ -29,7 +29,7 @@ def build_of(model) -> BuildConfig | None:
         ("build_nhl", TREE, {}, {"builder": "nhl", "plan": "late_sp", "split_points": 2}),
         ("build_nhl", LABELS, {"split_points": 3}, {"builder": "nhl", "split_points": 3}),
         ("build_plain", 4, {"drop_path_rate": 0.1}, {"builder": "plain", "drop_path_rate": 0.1}),
-        ("build_one_branch", LABELS, {}, {"builder": "one_branch", "plan": None}),
+        ("build_one_branch", LABELS, {}, {"builder": "one_branch", "plan": "late_sp"}),
     ],
 )
 def test_builders_store_their_arguments(builder, source, options, want, tmp_path):
