@@ -12,9 +12,9 @@ def gradients_of(model: keras.Model) -> Callable:
         model: a network from a list of features and factors to logits, as at inference.
 
     Returns:
-        A function of the features, the factors (arrays whose first axis is the batch) and the column of
-        the logit. It returns the gradients with respect to the factors, in their order, of the sum
-        over the batch.
+        A function of the features, the factors (arrays whose first axis is the batch) and the
+        column of the logit. It returns the gradients with respect to the factors, in their order,
+        of the sum over the batch.
     """
     return _BY_BACKEND[keras.backend.backend()](model)
 
