@@ -184,8 +184,10 @@ def test_a_run_with_everything_resumes_to_the_same_weights(
     with np.load(folder / "checkpoint.npz") as file:
         stored = [file[key] for key in file.files if key.endswith(" kernel")]
     saved = [value for key, value in weights_of(folder / "last.keras").items() if "kernel" in key]
-    assert len(saved) == len(stored)
-    assert not any(np.array_equal(a, b) for a, b in zip(saved, stored, strict=True))
+    assert len(saved) <= len(stored)  # those of the teacher may follow
+    for a, b in zip(saved, stored, strict=False):
+        assert not np.array_equal(a, b)
+        np.testing.assert_allclose(a, b, atol=0.1)
 
 
 def test_a_frozen_start_that_makes_no_sense(finished, images, tmp_path):
