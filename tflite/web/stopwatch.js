@@ -49,7 +49,7 @@ export class Stopwatch {
     }
     if (ids.length) runs.unshift(['chosen', () => model.run(image, ids)]);
     const times = Object.fromEntries(runs.map(([name]) => [name, []]));
-    for (let i = -Stopwatch.WARM_UP; i < Stopwatch.ROUNDS; i++) {
+    for (let i = -Stopwatch.WARM_UP; runs.length && i < Stopwatch.ROUNDS; i++) {
       for (const [name, once] of runs) {
         if (this.round !== token) return;
         const {milliseconds} = await once();
