@@ -1,4 +1,4 @@
-"""Draws the pictures of the page Concepts and of the README, from the preset.
+"""Draws the figures of the page Concepts and of the README, from the preset.
 
     python docs/figures/make.py
 
@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-os.environ["SOURCE_DATE_EPOCH"] = "0"  # the same picture gives the same file
+os.environ["SOURCE_DATE_EPOCH"] = "0"  # the same figure gives the same file
 
 import matplotlib
 import numpy as np
@@ -130,7 +130,7 @@ def gain(path: Path) -> None:
 
 
 def main() -> None:
-    """Draws all pictures."""
+    """Draws all figures."""
     matplotlib.rcParams["svg.hashsalt"] = "keras_seqpar"
     gain(HERE / "gain.svg")
     model = sp.load_preset("imagenette_small")

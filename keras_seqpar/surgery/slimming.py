@@ -112,15 +112,13 @@ def from_plain(
         branch, logit = new.branches[node.id], f"{node.id}_logit"
         twins, done = tail.twins(branch, node.id, done)
         chosen, channels = _choose(branch, logit, twins, total, channels)
-        pooled = _fill(branch, logit, twins, chosen, features, tail)
+        made = _fill(branch, logit, twins, chosen, features, tail)
         if node.is_category:
             target = logits[:, [columns[node.id]]]
-            kernel, bias = _least_squares(pooled, target, _LOGIT_RIDGE)
+            kernel, bias = _least_squares(made, target, _LOGIT_RIDGE)
             branch.get_layer(logit).set_weights([kernel, bias])
-        elif node.children:
-            below = predict(branch, features, batch_size=batch_size)
-            for child in node.children:
-                start(child, below, channels, done)
+        for child in node.children:
+            start(child, made, channels, done)
 
     for root in tree.roots:
         start(root, features, every, 0)
@@ -237,7 +235,11 @@ def _fill(
     features: np.ndarray,
     tail: Tail,
 ) -> np.ndarray:
-    """Gives the layers of a branch their weights, in turn; returns what its last layer gets."""
+    """Gives the layers of a branch their weights, in turn.
+
+    Returns:
+        What the logit gets; without one, what the branch gives.
+    """
 
     def call(layer, *args, **kwargs):
         if layer.name == logit:
