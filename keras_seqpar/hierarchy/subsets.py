@@ -23,6 +23,12 @@ _SUBSETS = {
 SUBSETS = tuple(_SUBSETS)
 
 
+def labels_if_subset(categories):
+    """The labels of a subset where its name is given; anything else as it is."""
+    named = isinstance(categories, str) and categories in SUBSETS
+    return subset_labels(categories) if named else categories
+
+
 def subset_labels(name: str) -> tuple[str, ...]:
     """The labels of ImageNet-1k's categories, or of a well-known subset of them.
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import keras
 
 from keras_seqpar.families.base import Plan
-from keras_seqpar.hierarchy.subsets import SUBSETS, subset_labels
+from keras_seqpar.hierarchy.subsets import labels_if_subset
 from keras_seqpar.hierarchy.tree import Hierarchy
 from keras_seqpar.networks.assembly import Maker
 from keras_seqpar.networks.build_config import BuildConfig
@@ -88,8 +88,7 @@ def build_phl(
     >>> model.output_shape
     (None, 2)
     """
-    named = isinstance(categories, str) and categories in SUBSETS
-    hierarchy = Hierarchy.of(subset_labels(categories) if named else categories)
+    hierarchy = Hierarchy.of(labels_if_subset(categories))
     if hierarchy.depth != 1:
         raise ValueError(
             f"A PHL network has one split-point, but this hierarchy has {hierarchy.depth}. "
@@ -321,13 +320,11 @@ def _checked(plan: str | Plan, family: str) -> str | Plan:
 
 def _numbered(categories) -> Hierarchy:
     """The hierarchy of labels, of a subset's name, or of a number of categories."""
-    if isinstance(categories, str) and categories in SUBSETS:
-        return Hierarchy.of(subset_labels(categories))
     if isinstance(categories, int) and not isinstance(categories, bool):
         if categories < 1:
             raise ValueError(f"The number of categories must be 1 or more, got {categories}.")
         categories = [str(i) for i in range(categories)]
-    return Hierarchy.of(categories)
+    return Hierarchy.of(labels_if_subset(categories))
 
 
 def _build(

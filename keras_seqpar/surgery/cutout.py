@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import keras
 
-from keras_seqpar.hierarchy.subsets import SUBSETS, subset_labels
+from keras_seqpar.hierarchy.subsets import labels_if_subset
 from keras_seqpar.hierarchy.tree import Hierarchy
 from keras_seqpar.networks.assembly import make_scores
 from keras_seqpar.networks.graph import hold_weakly, one_at_a_time
@@ -57,9 +57,7 @@ def cutout(
     (None, 2)
     """
     parts = find_parts(model, allow_plain=True)
-    if isinstance(categories, str) and categories in SUBSETS:
-        categories = subset_labels(categories)
-    kept = parts.hierarchy.prune(categories)
+    kept = parts.hierarchy.prune(labels_if_subset(categories))
     name = name or _new_name(model.name)
     if parts.branches:
         new = rebuild(parts, hierarchy=kept, classifier_activation=classifier_activation, name=name)
