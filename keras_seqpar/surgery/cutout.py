@@ -8,7 +8,7 @@ import keras
 from keras_seqpar.hierarchy.subsets import labels_if_subset
 from keras_seqpar.hierarchy.tree import Hierarchy
 from keras_seqpar.networks.assembly import make_scores
-from keras_seqpar.networks.graph import hold_weakly, one_at_a_time
+from keras_seqpar.networks.graph import hold_weakly, inner_layers, one_at_a_time
 from keras_seqpar.networks.parts import SAME, Parts, find_parts, rebuild
 from keras_seqpar.utils.progress import note
 
@@ -100,5 +100,10 @@ def _new_name(source: str) -> str:
 def with_own_weights(model: keras.Model) -> keras.Model:
     """The same network with a copy of all weights."""
     clone = keras.models.clone_model(model)  # re-initializes every layer
-    clone.set_weights(model.get_weights())  # not by name: KerasHub's MobileNet renames a block
+    # Not by name: KerasHub's MobileNet renames a block. Not in the order of `weights`: a layer
+    # that is built quantized (float8) has another order than one that was quantized later.
+    for theirs, mine in zip(inner_layers(model), inner_layers(clone), strict=True):
+        values: dict = {}
+        theirs.save_own_variables(values)
+        mine.load_own_variables(values)
     return clone

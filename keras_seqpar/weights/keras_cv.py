@@ -60,8 +60,23 @@ def from_keras_cv(
 
     Example:
 
+    KerasCV's `EfficientNetLiteB0Backbone()` is this one; it reads its numbers from the network.
+
+    >>> from keras_cv.models import EfficientNetLiteBackbone
+    >>> backbone = EfficientNetLiteBackbone(
+    ...     width_coefficient=1.0,
+    ...     depth_coefficient=1.0,
+    ...     stackwise_kernel_sizes=[3, 3, 5, 3, 5, 5, 3],
+    ...     stackwise_num_repeats=[1, 2, 2, 3, 3, 4, 1],
+    ...     stackwise_input_filters=[32, 16, 24, 40, 80, 112, 192],
+    ...     stackwise_output_filters=[16, 24, 40, 80, 112, 192, 320],
+    ...     stackwise_expansion_ratios=[1, 6, 6, 6, 6, 6, 6],
+    ...     stackwise_strides=[1, 2, 2, 2, 1, 2, 1],
+    ...     stackwise_squeeze_and_excite_ratios=[0] * 7,
+    ...     include_rescaling=True,
+    ... )
     >>> model = build_phl(["cat", "dog"], family="efficientnet_lite0")
-    >>> print(from_keras_cv(model, keras_cv.models.EfficientNetLiteB0Backbone()))
+    >>> print(from_keras_cv(model, backbone))
     """
     target = find_target(model)
     names = target.names("keras_cv")
