@@ -66,7 +66,7 @@ OPTIONAL = {
 BACKENDS = {"tensorflow", "jax", "torch"}
 # Files of a framework are read with that framework, whatever the backend is: data sets of
 # tensorflow-datasets, and weights that torch has saved.
-READERS = {("data/imagenette.py", "tensorflow"), ("weights/state_dicts.py", "torch")}
+READERS = {("data/sources/imagenette.py", "tensorflow"), ("weights/state_dicts.py", "torch")}
 # Streams change the maps they keep in place: one small file per backend.
 IN_PLACE = {(f"selective/keras_engine/{name}_maps.py", name) for name in BACKENDS}
 # Several devices are prepared by each backend's own means.

@@ -8,6 +8,6 @@ __getattr__, __dir__, __all__ = lazy_names(
         "datasets": ["Dataset", "Split", "only"],
         "decoding": ["decode"],
         "loading": ["MEMORY_LIMIT", "SPECS", "load"],
-        "trees": ["SPLITS"],
+        "sources.trees": ["SPLITS"],
     },
 )

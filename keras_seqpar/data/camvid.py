@@ -19,8 +19,8 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from keras_seqpar.data.archives import reading
 from keras_seqpar.data.fingerprints import Fingerprint
+from keras_seqpar.data.sources.archives import reading
 
 CLASSES = (
     *("sky", "building", "pole", "road", "pavement", "tree", "sign_symbol", "fence", "car"),

@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_seqpar.data.datasets import Split
 from keras_seqpar.data.fingerprints import reader_of
-from keras_seqpar.data.trees import Record
+from keras_seqpar.data.sources.trees import Record
 from keras_seqpar.utils.images import decode
 
 

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 from keras_seqpar.data.datasets import Dataset
 from keras_seqpar.data.decoding import decode_split
-from keras_seqpar.data.digits import load_digits
-from keras_seqpar.data.imagenette import read_imagenette
-from keras_seqpar.data.trees import SPLITS, read_archive, read_folder
+from keras_seqpar.data.sources.digits import load_digits
+from keras_seqpar.data.sources.imagenette import read_imagenette
+from keras_seqpar.data.sources.trees import SPLITS, read_archive, read_folder
 from keras_seqpar.utils.names import check_label
 from keras_seqpar.utils.warning import warn_user
 

@@ -5,7 +5,7 @@ import os
 import zipfile
 
 from keras_seqpar.data.datasets import Dataset
-from keras_seqpar.data.trees import folder_name
+from keras_seqpar.data.sources.trees import folder_name
 from keras_seqpar.utils.files import replacing
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from keras_seqpar.data.archives import Listing, normal, open_archive, reading
+from keras_seqpar.data.sources.archives import Listing, normal, open_archive, reading
 from keras_seqpar.utils.images import PLUGINS, image_endings
 from keras_seqpar.utils.names import check_label, same_form
 

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Sequence
 
 from keras_seqpar.data.datasets import missing_library
-from keras_seqpar.data.trees import Record
+from keras_seqpar.data.sources.trees import Record
 from keras_seqpar.hierarchy.subsets import subset_labels, subset_wnids
 
 ANSWER_SECONDS = 10.0  # to wait for the server that has the data

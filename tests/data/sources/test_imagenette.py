@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from keras_seqpar import data
-from keras_seqpar.data import imagenette
-from keras_seqpar.data.imagenette import labels_by_wnid
+from keras_seqpar.data.sources import imagenette
+from keras_seqpar.data.sources.imagenette import labels_by_wnid
 from tests.data.test_loading import plain
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from keras_seqpar import data
-from tests.data.test_trees import PLAIN, image, read, store
+from tests.data.sources.test_trees import PLAIN, image, read, store
 
 FORMATS = ("zip", "tar", "tar.gz", "tar.bz2", "tar.xz")
 

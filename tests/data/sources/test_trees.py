@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from keras_seqpar import data
-from keras_seqpar.data import trees
 from keras_seqpar.data.packing import pack
+from keras_seqpar.data.sources import trees
 from keras_seqpar.mobile.runtime import run
 from keras_seqpar.utils.images import image_endings
 

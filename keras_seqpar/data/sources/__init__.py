@@ -1,0 +1,1 @@
+"""Where images come from: folders, archives, tensorflow-datasets, scikit-learn's digits."""
