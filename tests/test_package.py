@@ -148,7 +148,7 @@ def test_networks_need_no_optional_library(root, backend, tmp_path):
         *("keras_seqpar.networks.layers", "keras_seqpar.networks.parts"),
     ],
 )
-def test_keras_loads_saved_networks(root, backend, tmp_path, first):
+def test_keras_loads_saved_networks(root, tmp_path, first):
     """Importing the package, or a part of it that brings Keras in, is enough, in any order."""
     path = root / "tests" / "references" / "network_without_build_config.keras"
     code = (
@@ -156,7 +156,7 @@ def test_keras_loads_saved_networks(root, backend, tmp_path, first):
         "import keras, keras_seqpar\n"
         f"print(keras.models.load_model({str(path)!r}).layers[-1].hierarchy.categories)"
     )
-    printed = run_python(code, tmp_path, KERAS_BACKEND=backend, PYTHONPATH=str(root))
+    printed = run_python(code, tmp_path, KERAS_BACKEND="numpy", PYTHONPATH=str(root))
     assert printed.splitlines()[-1].startswith("('")
 
 
@@ -211,22 +211,6 @@ def test_wheel_says_what_it_is_and_needs(wheel, tmp_path):
     assert about["Requires-Python"] == ">=3.11"
     core = [text for text in about.get_all("Requires-Dist") if "extra ==" not in text]
     assert sorted(map(_distribution, core)) == ["keras", "numpy"]
-
-
-@pytest.mark.only_backend("tensorflow")
-def test_installed_wheel_builds_a_network(wheel, tmp_path):
-    site = tmp_path / "site"
-    command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-index"]
-    subprocess.run([*command, "--target", str(site), str(wheel)], check=True)
-    code = (
-        "import keras_seqpar as sp\n"
-        "model = sp.build_phl(['cat', 'dog', 'bird'], family='resnet18', width=0.125,\n"
-        "                     input_shape=(32, 32, 3), stem='small')\n"
-        "print(sp.__file__)\n"
-        "print(sp.cutout(model, ['bird']).output_shape)"
-    )
-    printed = run_python(code, tmp_path, PYTHONPATH=str(site)).splitlines()
-    assert printed[-2:] == [str(site / "keras_seqpar" / "__init__.py"), "(None, 1)"]
 
 
 @pytest.mark.only_backend("tensorflow")
