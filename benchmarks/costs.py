@@ -1,7 +1,7 @@
 """Counts the networks of arXiv 2308.05128 (tables 2 to 4) and compares with the paper's figures.
 
-    python benchmarks/costs.py            # prints the table of docs/results.md
-    python benchmarks/costs.py --update   # and writes it into docs/results.md
+    python benchmarks/costs.py            # prints the rows of docs/results/costs.json
+    python benchmarks/costs.py --update   # and writes them into it; then docs/results/make.py
 
 No data and no training: networks are built, cut and counted at 224 pixels. The network with
 1,000 categories is also run, saved, reloaded and cut; the seconds and the peak memory are printed
@@ -10,13 +10,15 @@ below the table. Takes about 2 minutes and 4 GiB. KERAS_BACKEND selects the back
 
 from keras_seqpar.utils.commands import flag_group, run
 
+import datetime
+import json
 import os
-import re
 import resource
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
 
@@ -30,15 +32,9 @@ from keras_seqpar import hierarchy
 from keras_seqpar.costs.counting import Cost
 from keras_seqpar.networks.loading import load_network
 from keras_seqpar.networks.parts import find_parts
-from keras_seqpar.utils.files import write_file
+from keras_seqpar.utils.files import write_json
 
-RESULTS = Path(__file__).parent.parent / "docs" / "results.md"
-MARK = re.compile(r"(<!-- cost table -->\n).*?(<!-- end -->)", re.DOTALL)
-HEAD = [
-    "| case | network | parameters | GMACs (with normalization) | paper | against own full net"
-    " | against plain |",
-    "|---|---|---|---|---|---|---|",
-]
+RESULTS = Path(__file__).parent.parent / "docs" / "results" / "costs.json"
 # The paper's parameters / GMACs: of the full network, of the cutout.
 PAPER = {
     "Imagenette": ("19,986,506 / 3.99", "14,264,901 / 3.66"),
@@ -49,42 +45,40 @@ PAPER = {
 
 args = flags.FLAGS
 with flag_group("Output"):
-    flags.DEFINE_bool("update", False, "Write the table into docs/results.md.")
+    flags.DEFINE_bool("update", False, "Write the rows into docs/results/costs.json.")
 
 
 def row(
     case: str,
     network: str,
     cost: Cost,
-    paper: str,
+    paper: str | None,
     full: Cost | None,
     plain: Cost | None,
-) -> str:
-    """One line of the table.
+) -> list[Any]:
+    """One row of the table.
 
     Args:
         case: the data.
         network: what was counted.
         cost: its cost.
-        paper: the paper's figures.
+        paper: the paper's figures, or `None`.
         full: cost of the full network to compare with, or `None`.
         plain: cost of the plain network to compare with, or `None`.
     """
 
-    def against(base: Cost | None) -> str:
+    def against(base: Cost | None) -> str | None:
         if base is None:
-            return "-"
+            return None
         return f"{cost.params / base.params - 1:+.1%} / {cost.macs / base.macs - 1:+.1%}"
 
-    with_norms = (cost.macs + cost.norm_macs) / 1e9
-    return (
-        f"| {case} | {network} | {cost.params:,} | {cost.macs / 1e9:.2f} ({with_norms:.2f}) "
-        f"| {paper} | {against(full)} | {against(plain)} |"
-    )
+    gmacs = cost.macs / 1e9, (cost.macs + cost.norm_macs) / 1e9
+    rounded = [round(count, 2) for count in gmacs]
+    return [case, network, cost.params, *rounded, paper, against(full), against(plain)]
 
 
-def count(case: str, full: keras.Model, kept: Sequence[str], label: str) -> list[str]:
-    """The three lines of one case: full network, cutout, plain network.
+def count(case: str, full: keras.Model, kept: Sequence[str], label: str) -> list[list[Any]]:
+    """The three rows of one case: full network, cutout, plain network.
 
     Args:
         case: the data.
@@ -95,12 +89,12 @@ def count(case: str, full: keras.Model, kept: Sequence[str], label: str) -> list
     plain = sp.plain_twin(full)
     of_full, of_plain = sp.cost(full), sp.cost(plain)
     of_cutout = sp.cost(sp.cutout(full, kept))
-    paper = PAPER.get(case, ("-", "-"))
+    paper = PAPER.get(case, (None, None))
     cut = f"cutout, {len(kept)} of {len(find_parts(full).hierarchy.categories)}"
     return [
         row(case, label, of_full, paper[0], None, of_plain),
         row("", cut, of_cutout, paper[1], of_full, of_plain),
-        row("", plain.name.replace("_", " "), of_plain, "-", of_full, None),
+        row("", plain.name.replace("_", " "), of_plain, None, of_full, None),
     ]
 
 
@@ -133,10 +127,11 @@ def exercise(full: keras.Model, kept: Sequence[str]) -> str:
     return ", ".join(f"{name} {value:.0f} s" for name, value in seconds.items())
 
 
-def update(path: Path, table: str) -> None:
-    """Replaces the table between the marks of a Markdown file."""
-    text = path.read_text("utf-8")
-    write_file(path, MARK.sub(lambda m: f"{m[1]}{table}\n{m[2]}", text))
+def update(path: Path, rows: Sequence[Sequence[Any]], note: str) -> None:
+    """Writes rows, note and today's date into a file of results; the rest of it stays."""
+    table = json.loads(path.read_text("utf-8"))
+    today = datetime.date.today().isoformat()
+    write_json(path, {**table, "date": today, "rows": rows, "notes": [note]})
 
 
 def main(_) -> None:
@@ -148,8 +143,7 @@ def main(_) -> None:
     thousand = hierarchy.from_subset("imagenet1k", levels=2)
     cats = hierarchy.subset_labels("meow")
     hundred_nhl = sp.build_nhl(hundred, plan="early")
-    lines = [
-        *HEAD,
+    rows = [
         *count("Imagenette", sp.build_phl(nette), nette[:5], "PHL `late_sp`"),
         *count("Imagewoof", sp.build_nhl(woof), woof.categories[::2], "NHL `late_sp`"),
         *count("ImageNet100", hundred_nhl, spread, "NHL `early`, 10 superclasses of 10"),
@@ -159,14 +153,13 @@ def main(_) -> None:
     full = sp.build_nhl(thousand, family="convnext_v2_tiny")
     built = time.perf_counter() - start
     label = f"ConvNeXt V2 tiny NHL `late_sp`, {len(thousand.superclasses)} superclasses"
-    lines += count("ImageNet-1k", full, cats, label)
+    rows += count("ImageNet-1k", full, cats, label)
     seconds = f"build {built:.0f} s, {exercise(full, cats)}"
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    lines += ["", f"The network with 1,000 categories: {seconds}; peak memory {peak:.1f} GiB."]
-    table = "\n".join(lines)
-    print(table)
+    note = f"The network with 1,000 categories: {seconds}; peak memory {peak:.1f} GiB."
+    print(*rows, note, sep="\n")
     if args.update:
-        update(RESULTS, table)
+        update(RESULTS, rows, note)
 
 
 if __name__ == "__main__":

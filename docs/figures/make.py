@@ -2,11 +2,10 @@
 
     python docs/figures/make.py
 
-Writes branches.svg, cutout.svg, changes.svg and gain.svg beside itself. Numbers in the first three
-are counted and computed here; those of gain.svg are measurements, in gain.json with their command.
+Writes branches.svg, cutout.svg and changes.svg beside itself. Numbers in them are counted and
+computed here; `python docs/results/make.py` draws what was measured.
 """
 
-import json
 import os
 from pathlib import Path
 
@@ -104,35 +103,9 @@ def changes(path: Path, camera) -> None:
     print(f"{stats.changed:.1%} changed, {stats.saved:.0%} saved")
 
 
-def gain(path: Path) -> None:
-    """A cutout of five categories beside the plain network trained on them, in percent."""
-    rows = json.loads((HERE / "gain.json").read_text())["rows"]
-    figure = drawing.new_figure(8, 2.4)
-    axes = figure.add_subplot()
-    for i, row in enumerate(reversed(rows)):
-        share = 100 * row["cutout"] / row["plain"]
-        axes.barh(i + 0.2, 100, 0.36, color=LIGHT)
-        axes.barh(i - 0.2, share, 0.36, color=drawing.GREEN)
-        axes.text(101, i + 0.2, f"{row['plain']:g} {row['unit']}", size=8, va="center", color=GRAY)
-        change = f"{share - 100:+.0f} %"
-        if row["unit"] == "%":
-            change = f"{row['cutout'] - row['plain']:+.1f} points"
-        text = f"{row['cutout']:g} {row['unit']} ({change})"
-        axes.text(share + 1, i - 0.2, text, size=8, va="center")
-    axes.set_yticks(range(len(rows)), [row["what"] for row in reversed(rows)], size=9)
-    axes.set(xlim=(0, 118), xticks=[])
-    axes.spines[:].set_visible(False)
-    axes.tick_params(length=0)
-    axes.set_title(
-        "plain network for five categories (gray), cutout of five of ten (green)", size=9
-    )
-    drawing.finish(figure, path)
-
-
 def main() -> None:
     """Draws all figures."""
     matplotlib.rcParams["svg.hashsalt"] = "keras_seqpar"
-    gain(HERE / "gain.svg")
     model = sp.load_preset("imagenette_small")
     branches(HERE / "branches.svg", sp.cost(model))
     branches(HERE / "cutout.svg", sp.cost(model), KEPT)
