@@ -202,11 +202,16 @@ class RunConfig:
         output: the folder for everything that the run writes.
         resume: continue the run in that folder.
         overwrite: replace the run in that folder.
+        checkpoint_steps: steps of an epoch between checkpoints; 0 for none.
+        checkpoint_minutes: minutes between checkpoints; 0 for none. One is written at the end of
+            every epoch in any case.
     """
 
     output: str
     resume: bool = False
     overwrite: bool = False
+    checkpoint_steps: int = 0
+    checkpoint_minutes: float = 10.0
 
 
 @dataclasses.dataclass(frozen=True)

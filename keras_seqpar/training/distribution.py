@@ -73,8 +73,24 @@ class Devices:
             dist.broadcast(variable.value.data, 0)
             variable.value.register_post_accumulate_grad_hook(average)
 
-    def mean(self, value: float) -> float:
-        """The mean of a number over all processes."""
+    @property
+    def steps_to_agree(self) -> int:
+        """The processes agree on something only every so many steps: to do so, they wait."""
+        return 1 if self.processes == 1 else 16
+
+    def first_says(self, yes: bool) -> bool:
+        """What the first process says."""
+        if keras.backend.backend() != "torch" or self.processes == 1:
+            return yes
+        import torch
+        import torch.distributed as dist
+
+        said = torch.tensor([yes])
+        dist.broadcast(said, 0)
+        return bool(said)
+
+    def mean(self, value):
+        """The mean of a number or an array over all processes."""
         if keras.backend.backend() != "torch" or self.processes == 1:
             return value
         import torch
@@ -82,7 +98,7 @@ class Devices:
 
         total = torch.tensor(value, dtype=torch.float64)
         dist.all_reduce(total)
-        return float(total) / self.processes
+        return total.numpy() / self.processes
 
 
 ONE_DEVICE = Devices()

@@ -245,6 +245,10 @@ def define_run_flags(output: str | None, text: str, values: flags.FlagValues = f
             "resume", False, "Continue the run in --output, with its flags.", flag_values=values
         )
         flags.DEFINE_boolean("overwrite", False, "Replace the run in --output.", flag_values=values)
+        text = "Write a checkpoint every so many steps, too, not only after each epoch; 0: off."
+        flags.DEFINE_integer("checkpoint_steps", 0, text, lower_bound=0, flag_values=values)
+        text = "Write a checkpoint every so many minutes, too; 0: off."
+        flags.DEFINE_float("checkpoint_minutes", 10.0, text, lower_bound=0.0, flag_values=values)
 
 
 def define_measured_data_flags(*, split: bool = True) -> None:

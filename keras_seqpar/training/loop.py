@@ -76,12 +76,20 @@ def train(
         OSError: a file could not be written.
     """
     folder = Path(run.output)
-    checkpoint = Checkpoint(folder, snapshot, devices, best_by=best_by)
+    checkpoint = Checkpoint(
+        folder,
+        snapshot,
+        devices,
+        best_by=best_by,
+        every_steps=run.checkpoint_steps,
+        every_minutes=run.checkpoint_minutes,
+    )
     if run.resume:
         checkpoint.read()
-    if checkpoint.epoch:
+    if checkpoint.epoch or checkpoint.step:
         total = sum(phase.epochs for phase in phases)
-        print(f"Resuming after epoch {checkpoint.epoch} of {total}.")
+        more = f" and {checkpoint.step} steps of the next" if checkpoint.step else ""
+        print(f"Resuming after epoch {checkpoint.epoch} of {total}{more}.")
     elif run.resume:
         print(f"{folder} has no checkpoint yet: the run starts from the beginning.")
     lengths = [(phase.epochs, phase.guess) for phase in phases]
@@ -95,7 +103,8 @@ def train(
         end = 0
         for phase in phases:
             begin, end = end, end + phase.epochs
-            if begin <= checkpoint.epoch <= end and phase.epochs:
+            over = checkpoint.epoch > end or checkpoint.epoch == end and checkpoint.step
+            if begin <= checkpoint.epoch and not over and phase.epochs:
                 _train_phase(phase.make(), begin, end, checkpoint, teller)
         if devices.first:
             save_model(snapshot(), folder / "last.keras")
@@ -111,21 +120,54 @@ def train(
 def _train_phase(
     task: Task, begin: int, end: int, checkpoint: Checkpoint, teller: keras.callbacks.Callback
 ) -> None:
-    """Trains from the last epoch that the checkpoint knows to the end of a phase."""
-    trainer, devices = task.trainer, checkpoint.devices
-    if checkpoint.epoch > begin:
+    """Trains from the last step that the checkpoint knows to the end of a phase."""
+    trainer = task.trainer
+    if checkpoint.epoch > begin or checkpoint.step:
         checkpoint.restore(trainer)
-    if checkpoint.epoch == end:
-        trainer.optimizer.finalize_variable_values(trainer.trainable_variables)
-        return
-    batches, validation = task.load()
+    if checkpoint.epoch < end:
+        batches, validation = task.load()
+        checkpoint.steps, checkpoint.missed_now = len(batches), task.missed
+        if checkpoint.step:
+            rest = _Rest(batches, checkpoint.step)
+            _fit(task, rest, validation, checkpoint.epoch + 1, checkpoint, teller)
+            checkpoint.restore(trainer)  # `fit` has put averages in the place of the weights
+        if checkpoint.epoch < end:
+            _fit(task, batches, validation, end, checkpoint, teller)
+            return
+    trainer.optimizer.finalize_variable_values(trainer.trainable_variables)
+
+
+class _Rest(keras.utils.PyDataset):
+    """The batches of an epoch from a step on."""
+
+    def __init__(self, batches: Any, first: int):
+        super().__init__()
+        self.batches, self.first, self.begin = batches, first, batches.begin
+
+    def __len__(self) -> int:
+        return len(self.batches) - self.first
+
+    def __getitem__(self, step: int):
+        return self.batches[self.first + step]
+
+
+def _fit(
+    task: Task,
+    batches: Any,
+    validation: Any,
+    end: int,
+    checkpoint: Checkpoint,
+    teller: keras.callbacks.Callback,
+) -> None:
+    """Trains from the epoch that the checkpoint knows to another."""
+    trainer, devices = task.trainer, checkpoint.devices
     callbacks = [
         keras.callbacks.TerminateOnNaN(),
         keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: batches.begin(epoch)),
         teller,
         checkpoint,
     ]
-    checkpoint.missed_now, checkpoint.averages = task.missed, None
+    checkpoint.averages = None
     if any(each.use_ema for each in inner_optimizers(trainer.optimizer)):
         checkpoint.averages = keras.callbacks.SwapEMAWeights()
         callbacks.append(checkpoint.averages)

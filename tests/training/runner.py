@@ -13,6 +13,7 @@ from keras_seqpar.weights import named_weights
 
 CATEGORIES = {"bright": 170, "dark": 80}
 SIZE = 16
+JIT = "--jit=off" if keras.backend.backend() == "tensorflow" else "--jit=auto"  # XLA is slow there
 
 # A plan of one trunk block and branches of one block, so that compiling takes little time.
 TINY = """
@@ -57,7 +58,7 @@ def flags(images, output, *more):
         *(f"--dataset=folder:{images}", f"--output={output}", f"--image_size={SIZE}"),
         *("--width=0.125", "--epochs=3", "--batch_size=8", "--plan=tiny", "--seed=7"),
         *("--randaugment=5", "--mixup=0.2", "--cutmix=1", "--drop_path_rate=0.2"),
-        *("--label_smoothing=0.1", *more),
+        *("--label_smoothing=0.1", JIT, *more),
     ]
 
 
@@ -65,7 +66,7 @@ def simple(images, output, *more):
     """A small run of one epoch."""
     return [
         *(f"--dataset=folder:{images}", f"--output={output}", f"--image_size={SIZE}"),
-        *("--width=0.125", "--epochs=1", "--batch_size=8", "--plan=tiny", *more),
+        *("--width=0.125", "--epochs=1", "--batch_size=8", "--plan=tiny", JIT, *more),
     ]
 
 

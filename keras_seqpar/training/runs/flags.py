@@ -16,8 +16,14 @@ from keras_seqpar.data.fingerprints import Fingerprint
 from keras_seqpar.training.runs import places
 from keras_seqpar.utils.files import is_temporary, write_files, write_json
 
-# Flags for places of files and ways to start; they may differ when a run is resumed.
-CALL_FLAGS = ("data", "data_dir", "output", "resume", "overwrite", "evaluate", "setting")
+LOCK = ".lock"  # held by the process that trains in the folder
+_HOW_OFTEN = ("checkpoint_steps", "checkpoint_minutes")
+# Flags for places of files, ways to start and how often to save; they may differ when a run is
+# resumed.
+CALL_FLAGS = (
+    *("data", "data_dir", "output", "resume", "overwrite", "evaluate", "setting"),
+    *_HOW_OFTEN,
+)
 # Flags and values that had other names in runs of earlier versions, and flags they did not have.
 _RENAMED = {"drop_path": "drop_path_rate"}
 _RENAMED_VARIANTS = {"plain": "plain", "1branch": "one_branch"}
@@ -139,7 +145,9 @@ def is_unwritten(folder: Path, given: Collection[str]) -> bool:
     """
     if (folder / "flags.json").exists():
         return False
-    left = [] if not folder.is_dir() else [p.name for p in folder.iterdir() if not is_temporary(p)]
+    left = folder.is_dir() and any(
+        path.name != LOCK and not is_temporary(path) for path in folder.iterdir()
+    )
     if left or folder.is_file():
         raise ValueError(
             f"There is no run to resume in {folder}: it has no flags.json, but other files. Check "
@@ -182,7 +190,9 @@ def resumed_values(values: Mapping[str, Any], given: Collection[str]) -> dict[st
     stored = located_flags(about, folder)
     made = dict(values)
     for name in values:
-        left_open = values[name] is None if name in CALL_FLAGS else name not in given
+        left_open = name not in given
+        if name in CALL_FLAGS and name not in _HOW_OFTEN:
+            left_open = values[name] is None
         if left_open and name in stored:
             made[name] = stored[name]
             place = about.get("places", {}).get(name, {}).get("path")

@@ -1,5 +1,6 @@
 """Classification: data and losses of a training on labeled images."""
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -51,14 +52,20 @@ def train(config: ClassificationConfig, run: RunConfig) -> Checkpoint:
         ValueError: bad input, or a loss that is infinite or NaN.
         OSError: a file could not be written.
     """
+    devices = distribution.use(config.step.devices, config.step.batch_size)
+    with run_folder.open_folder(run) if devices.first else contextlib.nullcontext():
+        return _train(config, run, devices)
+
+
+def _train(
+    config: ClassificationConfig, run: RunConfig, devices: distribution.Devices
+) -> Checkpoint:
+    """Trains in a folder that is open."""
     step, policy = config.step, config.augmentation
-    devices = distribution.use(step.devices, step.batch_size)
     values, folder = to_values(config) | to_values(run), Path(run.output)
     begun = run.resume and run_flags.has_begun(folder)
-    if devices.first:
-        run_folder.open_folder(run)
-        if not begun:
-            run_flags.write_start(folder, values)
+    if devices.first and not begun:
+        run_flags.write_start(folder, values)
     dataset = load_data(config.data, batch_size=step.batch_size, cropped=policy.crop_scale < 1)
     contents = fingerprints.fingerprint(dataset)
     about = run_flags.describe(

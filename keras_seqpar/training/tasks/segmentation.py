@@ -46,6 +46,13 @@ def train(config: SegmentationConfig, run: RunConfig, scenes: camvid.Scenes) -> 
             f"{len(images)} training images of {images.labels.shape[1:]} pixels are too few "
             f"or too small for batches of {config.batch_size} crops of {config.crop}."
         )
+    with run_folder.open_folder(run):
+        return _train(config, run, scenes)
+
+
+def _train(config: SegmentationConfig, run: RunConfig, scenes: camvid.Scenes) -> Checkpoint:
+    """Trains in a folder that is open."""
+    images, classes = scenes.splits["train"], len(scenes.categories)
     about = run_flags.describe(
         to_values(config) | to_values(run),
         scenes.categories,
@@ -54,7 +61,6 @@ def train(config: SegmentationConfig, run: RunConfig, scenes: camvid.Scenes) -> 
     )
     folder = Path(run.output)
     begun = run.resume and run_flags.has_begun(folder)
-    run_folder.open_folder(run)
     if begun:
         run_flags.check_same(folder, about, scenes.contents)
     keras.utils.set_random_seed(config.seed)

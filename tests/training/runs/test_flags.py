@@ -72,11 +72,11 @@ def test_a_run_that_was_stopped_before_its_first_file(images, tmp_path, monkeypa
 def test_a_folder_in_which_nothing_began_counts_as_empty(tmp_path):
     write_start(tmp_path, {"output": str(tmp_path), "dataset": "digits"})
     (tmp_path / ".images.01234567-1.tmp.csv").touch()
-    open_folder(RunConfig(str(tmp_path)))
-    assert [path.name for path in tmp_path.iterdir()] == ["flags.json"]
+    with open_folder(RunConfig(str(tmp_path))):
+        assert {path.name for path in tmp_path.iterdir()} == {"flags.json", ".lock"}
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(ValueError, match="is not empty"):
-        open_folder(RunConfig(str(tmp_path)))
+    with pytest.raises(ValueError, match="is not empty"), open_folder(RunConfig(str(tmp_path))):
+        pass
 
 
 def test_nothing_to_resume(tmp_path, capsys):
