@@ -7,7 +7,8 @@
 
 The first line trains on scikit-learn's digits. KERAS_BACKEND selects tensorflow, jax or torch.
 A run depends only on its flags: order and augmentation of the images are functions of (seed, epoch,
-step). So a run that was killed and resumed ends with the same weights as one that was not.
+step). So a run that was killed at any step and resumed ends with the same weights as one that was
+not.
 """
 
 from keras_seqpar.utils.commands import run
