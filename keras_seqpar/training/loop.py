@@ -103,7 +103,7 @@ def train(
         end = 0
         for phase in phases:
             begin, end = end, end + phase.epochs
-            over = checkpoint.epoch > end or checkpoint.epoch == end and checkpoint.step
+            over = checkpoint.epoch > end or (checkpoint.epoch == end and checkpoint.step)
             if begin <= checkpoint.epoch and not over and phase.epochs:
                 _train_phase(phase.make(), begin, end, checkpoint, teller)
         if devices.first:

@@ -183,7 +183,7 @@ class Checkpoint(keras.callbacks.Callback):
         arrays = values | {f"{_SUM}{i}": value for i, value in enumerate(sums)}
         arrays["meta"] = np.frombuffer(json.dumps(about).encode(), "uint8")
         with replacing(self.path) as temporary:
-            np.savez(temporary, **arrays)  # type: ignore[arg-type]
+            np.savez(temporary, **arrays)
 
     def read(self) -> None:
         """Reads the checkpoint, if there is one.

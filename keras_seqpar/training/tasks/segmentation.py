@@ -40,7 +40,7 @@ def train(config: SegmentationConfig, run: RunConfig, scenes: camvid.Scenes) -> 
         ValueError: bad input, or a loss that is infinite or NaN.
         OSError: a file could not be written.
     """
-    images, classes = scenes.splits["train"], len(scenes.categories)
+    images = scenes.splits["train"]
     if len(images) < config.batch_size or min(images.labels.shape[1:]) < config.crop:
         raise ValueError(
             f"{len(images)} training images of {images.labels.shape[1:]} pixels are too few "
