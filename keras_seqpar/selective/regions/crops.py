@@ -8,6 +8,7 @@ the network needs.
 import collections
 import dataclasses
 import statistics
+from collections.abc import Callable
 
 import numpy as np
 
@@ -20,7 +21,9 @@ _START = 0.01  # of a frame's pixels: what a crop costs in addition to its area,
 _MOST_START = 0.125  # of a frame's pixels
 _KEPT = 9  # times of each kind, of which the median counts
 _TRIES = 3  # times of crops that are measured before they count
-_MORE = 1.2  # a crop may be larger by this factor, to have the size of the one before
+MOST_SIZES = 8  # of crops that stay loaded
+_NEW_SIZE = 0.25  # of a frame's pixels: what loading another size costs, about
+Size = tuple[int, int]  # height and width in pixels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Crop:
     inside: Box
 
     @property
-    def size(self) -> tuple[int, int]:
+    def size(self) -> Size:
         """Height and width in pixels."""
         return self.box[2] - self.box[0], self.box[3] - self.box[1]
 
@@ -83,6 +86,41 @@ class CropCosts:
             self.start = min(max(statistics.median(self._starts), 0.0), most)
 
 
+class CropSizes:
+    """The few sizes that crops have: another one is loaded where it has paid.
+
+    A crop takes the smallest loaded size that holds it. Another size is loaded when the pixels
+    that were computed for want of it have cost as much as loading costs.
+
+    Args:
+        frame: the size of a frame.
+        most: how many sizes stay loaded; the one that was not used for longest goes.
+    """
+
+    def __init__(self, frame: Size, most: int = MOST_SIZES):
+        self._frame, self._most = frame, most
+        self._loaded: collections.OrderedDict[Size, None] = collections.OrderedDict()
+        self._wasted: collections.Counter[Size] = collections.Counter()
+
+    def choose(self, size: Size) -> Size:
+        """The size to compute for a crop of `size`."""
+        fitting = [x for x in self._loaded if x[0] >= size[0] and x[1] >= size[1]]
+        best = min([*fitting, self._frame], key=_area)
+        self._wasted[size] += _area(best) - _area(size)
+        if self._wasted[size] >= _NEW_SIZE * _area(self._frame):
+            best, self._wasted[size] = size, 0
+        if best != self._frame:
+            self._loaded[best] = None
+            self._loaded.move_to_end(best)
+        if len(self._loaded) > self._most:
+            self._loaded.popitem(last=False)
+        return best
+
+
+def _area(size: Size) -> int:
+    return size[0] * size[1]
+
+
 @dataclasses.dataclass(frozen=True)
 class CropPlanner:
     """Turns changes into crops.
@@ -92,22 +130,20 @@ class CropPlanner:
             context around that.
         cols: axis of the columns, likewise.
         least: changed positions that a region must have; smaller ones are left out.
+        size: the size to take for a crop, given the smallest that would do.
     """
 
     rows: CropAxis
     cols: CropAxis
     least: int
+    size: Callable[[Size], Size] = lambda size: size
 
-    def plan(
-        self, changed: np.ndarray, start: float, before: tuple[int, int] | None = None
-    ) -> list[Crop]:
+    def plan(self, changed: np.ndarray, start: float) -> list[Crop]:
         """The crops for a change; together they contain all regions that count.
 
         Args:
             changed: boolean `(height, width)` of the frame.
             start: what a crop costs in addition to its area, in pixels.
-            before: size of the crop before, which crops have that are not much smaller: another
-                size has to be prepared.
         """
         boxes, cell = find_boxes(changed, least=self.least), CELL
         while len(boxes) > _MOST_BOXES:
@@ -119,25 +155,18 @@ class CropPlanner:
             sides = min(height + around[0], self.rows.size), min(width + around[1], self.cols.size)
             return start + sides[0] * sides[1]
 
-        crops = []
-        for box in merged(boxes, cost):
-            crop = self.crop(box, before)
-            if crop is not None:
-                crops.append(crop)
-                before = crop.size
-        return crops
+        crops = (self.crop(box) for box in merged(boxes, cost))
+        return [crop for crop in crops if crop is not None]
 
-    def crop(self, box: Box, before: tuple[int, int] | None = None) -> Crop | None:
+    def crop(self, box: Box) -> Crop | None:
         """The crop for a changed box; `None` where no output reads the box."""
         axes = self.rows, self.cols
         needed = [x.needed(box[i], box[i + 2] - 1) for i, x in enumerate(axes)]
         parts = [x.aligned(*span) for x, span in zip(axes, needed, strict=True) if span is not None]
         if len(parts) < 2:
             return None
-        sizes = [end - start for start, end in parts]
-        if before and all(a >= b for a, b in zip(before, sizes, strict=True)):
-            if before[0] * before[1] <= _MORE * sizes[0] * sizes[1]:
-                sizes = list(before)
+        height, width = (end - start for start, end in parts)
+        sizes = self.size((height, width))
         spans = []
         for axis, (start, _), size in zip(axes, parts, sizes, strict=True):
             start = min(start, axis.size - size)

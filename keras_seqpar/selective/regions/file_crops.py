@@ -1,14 +1,12 @@
 """Runs a .tflite network on crops of any size. Needs NumPy and an interpreter only.
 
-An interpreter can be resized to a crop, but not where the file holds a size: enlarging by 2, for
-example, is stored as the size of its result. The operations are therefore cut into pieces. Those
-that have weights and no such sizes are loaded once and resized to each crop. The others, which are
-fast to load, are loaded once for every size, with the sizes for that crop.
+Files hold sizes: enlarging by 2, for example, is stored as the size of its result. So each size of
+crops gets an interpreter of its own, of a file with the sizes for that crop.
 """
 
 import collections
 import dataclasses
-from collections.abc import Callable, Collection, Container
+from collections.abc import Callable, Collection
 from typing import TypeVar
 
 import numpy as np
@@ -16,9 +14,10 @@ import numpy as np
 from keras_seqpar.selective.litert_engine.content import of_operations, shape_of_part
 from keras_seqpar.selective.litert_engine.graph import Graph, Operation, Tensor
 from keras_seqpar.selective.litert_engine.sessions import Interpreters, Session
+from keras_seqpar.selective.regions.crops import MOST_SIZES
 from keras_seqpar.selective.regions.geometry import Geometry
 
-_KEPT = 32  # sizes of crops for which pieces with sizes of their own stay loaded
+_MOST_BYTES = 64e6  # of the files of all sizes; interpreters pack their weights once more
 # Operations that hold the size of their output -> which input that is.
 _SIZED = {
     "RESIZE_BILINEAR": 1,
@@ -39,61 +38,41 @@ _FIXED = {
 Taken = TypeVar("Taken")
 
 
-@dataclasses.dataclass(frozen=True)
-class _Piece:
-    """Operations that run together.
-
-    Args:
-        operations: their numbers, in order.
-        inputs: the tensors that they read.
-        outputs: the tensors that others read, or that the network gives.
-        sized: some of them hold sizes.
-    """
-
-    operations: tuple[int, ...]
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
-    sized: bool
-
-
 class FileCrops:
     """A file as a network of frames and of crops.
 
     Args:
         geometry: of the file.
         make: makes an interpreter of the content of a file.
+        most: how many sizes of crops stay loaded; fewer of a large file.
 
     Attributes:
         half: the score of 0.5, as the file stores it.
+        kept: how many sizes of crops stay loaded; the one that was not used for longest goes.
 
     Raises:
         ValueError: an operation is of one size only.
     """
 
-    def __init__(self, geometry: Geometry, make: Interpreters):
+    def __init__(self, geometry: Geometry, make: Interpreters, most: int = MOST_SIZES):
         self.geometry, self._make = geometry, make
         graph = geometry.graph
         assert isinstance(graph, Graph)
         self._graph = graph
         _check_sizes(geometry)
-        self._pieces = [_Crops(geometry, piece, make) for piece in _cut(geometry)]
+        weights = sum(len(x.data) for x in graph.tensors if x.data is not None)
+        self.kept = int(min(max(_MOST_BYTES // max(weights, 1), 2), most))
         self._full: Session | None = None
+        self._sessions: collections.OrderedDict[tuple[int, int], Session] = (
+            collections.OrderedDict()
+        )
         output = graph.tensors[geometry.output]
         self.half = output.zero + 0.5 / float(output.scales[0]) if len(output.scales) else 0.5
 
-    def load(self) -> None:
-        """Makes the interpreters that do not depend on the size of crops."""
-        self._load_full()
-        for piece in self._pieces:
-            piece.load()
-
-    def _load_full(self) -> Session:
+    def load(self) -> Session:
+        """Makes the interpreter of whole frames, where there is none yet."""
         if self._full is None:
-            graph, (frame, output) = self._graph, (self.geometry.frame, self.geometry.output)
-            numbers = range(len(graph.operations))
-            content = of_operations(graph, numbers, [frame], [output])
-            self._full = Session(self._make, content)
-            self._full.fit()
+            self._full = self._session(self._graph)
         return self._full
 
     def full(self, frame: np.ndarray, take: Callable[[np.ndarray], Taken]) -> Taken:
@@ -103,67 +82,30 @@ class FileCrops:
             frame: `(height, width, channels)`, in the file's own type.
             take: what to do with the scores `(rows, columns, classes)`; it must not keep them.
         """
-        session = self._load_full()
-        session.inputs[0]()[0] = frame
-        session.invoke()
-        return take(session.outputs[0]()[0])
+        return _run(self.load(), frame, take)
 
     def crop(self, part: np.ndarray, take: Callable[[np.ndarray], Taken]) -> Taken:
         """Runs a crop; as `full`."""
-        values = {self.geometry.frame: part[None]}
-        for piece in self._pieces:
-            values |= piece.run(values, (part.shape[0], part.shape[1]))
-        return take(values[self.geometry.output][0])
+        size = part.shape[0], part.shape[1]
+        if size not in self._sessions:
+            graph = resized(self.geometry, self._graph.live, size)
+            self._sessions[size] = self._session(graph)
+            if len(self._sessions) > self.kept:
+                self._sessions.popitem(last=False)
+        self._sessions.move_to_end(size)
+        return _run(self._sessions[size], part, take)
+
+    def _session(self, graph: Graph) -> Session:
+        ends = [self.geometry.frame], [self.geometry.output]
+        session = Session(self._make, of_operations(graph, self._graph.live, *ends))
+        session.fit()
+        return session
 
 
-class _Crops:
-    """The interpreters of a piece."""
-
-    def __init__(self, geometry: Geometry, piece: _Piece, make: Interpreters):
-        self._geometry, self._piece, self._make = geometry, piece, make
-        self._session: Session | None = None  # of all sizes
-        self._size: tuple[int, int] | None = None  # of crops that it is made for now
-        self._of_size: collections.OrderedDict[tuple[int, int], Session] = collections.OrderedDict()
-
-    def load(self) -> Session | None:
-        """Makes the interpreter, where one is for all sizes."""
-        if self._session is None and not self._piece.sized:
-            graph = self._geometry.graph
-            assert isinstance(graph, Graph)
-            self._session = self._new(graph)
-        return self._session
-
-    def _new(self, graph: Graph) -> Session:
-        piece = self._piece
-        content = of_operations(graph, piece.operations, piece.inputs, piece.outputs)
-        return Session(self._make, content)
-
-    def _fitted(self, size: tuple[int, int]) -> Session:
-        session = self.load()
-        if session is not None:
-            if size != self._size:
-                self._size = None
-                session.fit([_shape(self._geometry, i, size) for i in self._piece.inputs])
-                self._size = size
-            return session
-        if size not in self._of_size:
-            session = self._new(resized(self._geometry, self._piece.operations, size))
-            session.fit()
-            self._of_size[size] = session
-            if len(self._of_size) > _KEPT:
-                self._of_size.popitem(last=False)
-        self._of_size.move_to_end(size)
-        return self._of_size[size]
-
-    def run(self, values: dict[int, np.ndarray], size: tuple[int, int]) -> dict[int, np.ndarray]:
-        """Number of an output -> its values for a crop, to be read before the next run."""
-        session = self._fitted(size)
-        for view, i in zip(session.inputs, self._piece.inputs, strict=True):
-            target = view()
-            target[...] = values[i].reshape(target.shape)
-            del target  # no one may hold it when the interpreter runs
-        session.invoke()
-        return {i: view() for view, i in zip(session.outputs, self._piece.outputs, strict=True)}
+def _run(session: Session, part: np.ndarray, take: Callable[[np.ndarray], Taken]) -> Taken:
+    session.inputs[0]()[0] = part
+    session.invoke()
+    return take(session.outputs[0]()[0])
 
 
 def resized(geometry: Geometry, numbers: Collection[int], size: tuple[int, int]) -> Graph:
@@ -224,15 +166,6 @@ def _is_row(graph: Graph, i: int) -> bool:
     return i >= 0 and graph.tensors[i].data is not None and graph.tensors[i].positions is not None
 
 
-def _is_sized(geometry: Geometry, operation: Operation) -> bool:
-    """Whether an operation holds sizes of what it makes, which change with the frame's size."""
-    graph = geometry.graph
-    assert isinstance(graph, Graph)
-    if operation.outputs[0] not in geometry.reads:
-        return False
-    return operation.name in _SIZED or any(_is_row(graph, i) for i in operation.inputs)
-
-
 def _check_sizes(geometry: Geometry) -> None:
     """Refuses operations that work for one size only."""
     graph, reads = geometry.graph, geometry.reads
@@ -246,61 +179,3 @@ def _check_sizes(geometry: Geometry) -> None:
                 "selective.stream, which computes the part before it only where something "
                 "changed; or convert a network without this operation."
             )
-
-
-def _cut(geometry: Geometry) -> list[_Piece]:
-    """Cuts the operations into pieces, whose every second one has operations that hold sizes."""
-    graph = geometry.graph
-    assert isinstance(graph, Graph)
-    level: dict[int, int] = {geometry.frame: 0}  # of tensors that depend on the frame
-    members: dict[int, list[int]] = {}
-    for number in graph.live:
-        operation = graph.operations[number]
-        known = [level[i] for i in operation.inputs if i in level]
-        if not known:
-            continue
-        at = max(known)
-        if _is_sized(geometry, operation):
-            at += at % 2
-        elif graph.has_weights(operation):
-            at += 1 - at % 2
-        members.setdefault(at, []).append(number)
-        level |= dict.fromkeys(operation.outputs, at)
-    pieces: list[list[int]] = []
-    for at in sorted(members):
-        if pieces and not (_any_sized(geometry, members[at]) or _any_sized(geometry, pieces[-1])):
-            pieces[-1] += members[at]
-        else:
-            pieces.append(members[at])
-    return [_piece(geometry, numbers, level) for numbers in pieces]
-
-
-def _any_sized(geometry: Geometry, numbers: list[int]) -> bool:
-    graph = geometry.graph
-    assert isinstance(graph, Graph)
-    return any(_is_sized(geometry, graph.operations[n]) for n in numbers)
-
-
-def _piece(geometry: Geometry, numbers: list[int], moving: Container[int]) -> _Piece:
-    graph, inside = geometry.graph, set(numbers)
-    made = {i for n in numbers for i in graph.operations[n].outputs}
-    maker = {i: n for n, x in enumerate(graph.operations) for i in x.outputs}
-    inputs: dict[int, None] = {}
-    waiting, operations = list(numbers), set(numbers)
-    while waiting:  # with operations that make constants, such as weights stored as float16
-        for i in graph.operations[waiting.pop()].inputs:
-            if i < 0 or i in made or graph.tensors[i].data is not None:
-                continue
-            if i in moving:
-                inputs[i] = None
-            elif maker[i] not in operations:
-                operations.add(maker[i])
-                waiting.append(maker[i])
-    read_elsewhere = {
-        i for n, x in enumerate(graph.operations) if n not in inside for i in x.inputs
-    }
-    outputs = [i for i in sorted(made) if i in read_elsewhere or i in graph.outputs]
-    return _Piece(
-        tuple(sorted(operations)), tuple(sorted(inputs)), tuple(outputs),
-        _any_sized(geometry, numbers),
-    )  # fmt: skip

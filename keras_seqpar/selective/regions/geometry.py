@@ -87,8 +87,8 @@ class CropAxis:
 
 
 def _rounded(steps: int) -> int:
-    """A number of strides, rounded up to eighths of an octave: exact up to 16."""
-    unit = 1 << max(0, steps.bit_length() - 4)
+    """A number of strides, rounded up to sixteenths of an octave: exact up to 32."""
+    unit = 1 << max(0, steps.bit_length() - 5)
     return -(-steps // unit) * unit
 
 

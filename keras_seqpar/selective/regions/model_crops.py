@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_seqpar.networks.graph import build_model, one_at_a_time, replay
 from keras_seqpar.selective.keras_engine.graph import graph_of
+from keras_seqpar.selective.regions.crops import MOST_SIZES
 from keras_seqpar.selective.regions.geometry import Geometry
 
 Taken = TypeVar("Taken")
@@ -21,9 +22,10 @@ class ModelCrops:
 
     Attributes:
         half: the score of 0.5.
+        kept: how many sizes of crops are taken: backends compile for each.
     """
 
-    half = 0.5
+    half, kept = 0.5, MOST_SIZES
 
     def __init__(self, geometry: Geometry):
         self.geometry = geometry

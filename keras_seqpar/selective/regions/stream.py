@@ -15,7 +15,7 @@ from keras_seqpar.selective.detector import Detector
 from keras_seqpar.selective.frame_stream import Computed, FrameStream
 from keras_seqpar.selective.litert_engine.sessions import FileSessions
 from keras_seqpar.selective.network import Network
-from keras_seqpar.selective.regions.crops import Crop, CropCosts, CropPlanner
+from keras_seqpar.selective.regions.crops import Crop, CropCosts, CropPlanner, CropSizes
 from keras_seqpar.selective.regions.file_crops import FileCrops
 from keras_seqpar.selective.regions.geometry import Geometry, crop_geometry
 from keras_seqpar.selective.streams import open_network
@@ -166,13 +166,15 @@ class RegionStream(FrameStream):
         self._crops = _open_crops(network, geometry)
         self._encode, self._macs = network.encode, plan.macs
         self._planner = CropPlanner(
-            geometry.rows.limited(margin), geometry.cols.limited(margin), min_region_pixels
+            geometry.rows.limited(margin),
+            geometry.cols.limited(margin),
+            min_region_pixels,
+            CropSizes((height, width), self._crops.kept).choose,
         )
         self._costs = CropCosts(height * width)
         self._most, self._refresh = max_cost_share, refresh
         self._scores = scores
         self._since_full = 0
-        self._size: tuple[int, int] | None = None  # of the last crop
         output = plan.graph.tensors[geometry.output]
         self._classes = output.shape[3]
         shape, dtype = output.shape[1:3], "uint8" if self._classes <= 256 else "int32"
@@ -195,7 +197,7 @@ class RegionStream(FrameStream):
         due = self._refresh is not None and self._since_full + 1 >= self._refresh
         full = everything or due
         if not full and changed is not None:
-            crops = self._planner.plan(changed, self._costs.start, self._size)
+            crops = self._planner.plan(changed, self._costs.start)
             cost = sum(self._costs.start + crop.area for crop in crops)
             full = cost >= self._most * frame[..., 0].size
         start = time.perf_counter()
@@ -215,7 +217,6 @@ class RegionStream(FrameStream):
             made = self._crops.crop(part, lambda x, crop=crop: self._take(x[_slices(crop.inside)]))
             top, left = crop.known[:2]  # with a narrow margin, `known` may exceed the crop
             self._map[top : top + made.shape[0], left : left + made.shape[1]] = made
-            self._size = crop.size
         area = sum(crop.area for crop in crops)
         self._costs.took(time.perf_counter() - start, area, len(crops))
         macs = self._macs * area // frame[..., 0].size

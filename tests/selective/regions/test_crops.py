@@ -57,27 +57,31 @@ def test_crops_hold_what_they_renew():
 def test_sizes_of_crops_are_few():
     one = axis(4 * 256)
     sizes = {end - start for start, end in (one.aligned(8, 8 + n) for n in range(1, 1000))}
-    assert len(sizes) < 50
-    assert all(one.aligned(8, 8 + n)[1] - 8 <= 1.13 * max(n, 12) + 4 for n in range(1, 900))
+    assert len(sizes) < 90
+    assert all(one.aligned(8, 8 + n)[1] - 8 <= 1.07 * max(n, 12) + 4 for n in range(1, 900))
 
 
-def test_crops_keep_a_size_that_is_not_much_too_large():
-    planner = crops.CropPlanner(axis(), axis(80), least=1)
-    alone = planner.crop((40, 40, 44, 44))
-    height, width = alone.size
-    for size, kept in (
-        ((height + 4, width), True),
-        ((height, width), True),
-        ((height + 40, width), False),
-        ((height - 4, width + 4), False),
-    ):
-        crop = planner.crop((40, 40, 44, 44), size)
-        assert (crop.size == size) == kept and (crop.size == alone.size or kept)
+def test_other_sizes_are_loaded_where_that_pays():
+    sizes = crops.CropSizes((100, 100), most=2)  # loading costs 2,500 pixels
+    assert sizes.choose((90, 90)) == (100, 100)  # only 1,900 more
+    assert sizes.choose((90, 90)) == (90, 90)
+    assert sizes.choose((20, 20)) == (20, 20)
+    assert [sizes.choose((20, 10)) for _ in range(13)] == [(20, 20)] * 12 + [(20, 10)]
+    assert sizes.choose((20, 20)) == (20, 20)
+    assert sizes.choose((60, 60)) == (60, 60)  # (90, 90) has gone, and (20, 10)
+    assert sizes.choose((20, 10)) == (20, 20)
+
+
+def test_crops_of_a_larger_size_renew_more():
     corner = 60, 40, 101, 80
-    size = planner.crop(corner).size
-    crop = planner.crop(corner, (size[0] + 4, size[1]))
-    assert crop.size == (size[0] + 4, size[1])
-    assert crop.box[2:] == (101, 80) and crop.known[2:] == (51, 40)
+    small, large = (
+        crops.CropPlanner(axis(), axis(80), 1, size).crop(corner)
+        for size in (lambda x: x, lambda x: (x[0] + 4, x[1]))
+    )
+    assert large.size == (small.size[0] + 4, small.size[1])
+    assert small.box[2:] == large.box[2:] == (101, 80)
+    assert small.known[2:] == large.known[2:] == (51, 40)
+    assert large.known[0] < small.known[0] and large.known[1] == small.known[1]
 
 
 def test_regions_are_joined_where_one_crop_is_cheaper():

@@ -1,25 +1,35 @@
 """Crops of files give the bits of the whole file."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from keras_seqpar import selective
+from keras_seqpar.selective.regions import file_crops
 from tests.selective.litert_engine.files import VALID, Dense, File, change, noise
 from tests.selective.litert_engine.random_files import KINDS, operation
 
 pytestmark = pytest.mark.only_backend("tensorflow")  # nothing is computed in a backend
 
 
+def open_stream(path, **options):
+    """A stream that computes what changed, whatever that takes on a frame as small as here."""
+    stream = selective.region_stream(path, **{"max_cost_share": 1.0, **options})
+    stream._costs.took = lambda *_: None  # the number of crops does not depend on times
+    stream._planner = dataclasses.replace(stream._planner, size=lambda size: size)
+    return stream
+
+
 def exact_stream(path, **options):
-    return selective.region_stream(path, scores=True, max_cost_share=1.0, **options)
+    return open_stream(path, scores=True, **options)
 
 
 def check(path, kind, seed, frames=6, threads=1):
     """Plays frames with small changes; returns how they were computed."""
     stream, dense = exact_stream(path, num_threads=threads), Dense(path, threads)
-    stream._costs.took = lambda *_: None  # the number of crops does not depend on times
     rng = np.random.default_rng(seed)
     frame, modes = noise(stream.input_shape, kind, rng), []
     for i in range(frames):
@@ -119,17 +129,19 @@ def test_cropped_maps_and_slices(tmp_path):
     assert "boxes" in check(file.save(tmp_path / "net.tflite"), "int8", 0)
 
 
-def test_pieces_are_few_and_sizes_are_kept(tmp_path):
-    stream = exact_stream(decoder("int8").save(tmp_path / "net.tflite"))
-    pieces = stream._crops._pieces
-    assert [x._piece.sized for x in pieces] == [False, True, False]
+def test_sizes_are_kept_as_far_as_memory_allows(tmp_path, monkeypatch):
+    path = decoder("int8").save(tmp_path / "net.tflite")
+    stream = exact_stream(path)
+    made, session = [], stream._crops._session
+    monkeypatch.setattr(stream._crops, "_session", lambda x: made.append(x) or session(x))
     frame = noise(stream.input_shape, "int8", np.random.default_rng(0))
-    stream(frame)
-    for _ in range(3):
+    for _ in range(4):
+        stream(frame)
         frame = frame.copy()
         frame[20, 20] += 1
-        stream(frame)
-    assert len(pieces[1]._of_size) == 1
+    assert len(made) == 2  # of frames and of the one size of crops
+    monkeypatch.setattr(file_crops, "_MOST_BYTES", 1e3)
+    assert exact_stream(path)._crops.kept == 2 < stream._crops.kept
 
 
 def test_what_works_for_one_size_only_is_refused(tmp_path):

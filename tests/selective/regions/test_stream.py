@@ -5,7 +5,7 @@ import pytest
 
 from keras_seqpar import selective
 from tests.selective.litert_engine.files import Dense, File, noise
-from tests.selective.regions.test_file_crops import decoder
+from tests.selective.regions.test_file_crops import decoder, open_stream
 
 pytestmark = pytest.mark.only_backend("tensorflow")  # nothing is computed in a backend
 SHAPE = (64, 72, 3)
@@ -14,12 +14,6 @@ SHAPE = (64, 72, 3)
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
     return decoder("float32").save(tmp_path_factory.mktemp("regions") / "street.tflite")
-
-
-def open_stream(path, **options):
-    stream = selective.region_stream(path, **{"max_cost_share": 1.0, **options})
-    stream._costs.took = lambda *_: None  # what is computed does not depend on times
-    return stream
 
 
 def still(value=0.0):
