@@ -191,6 +191,34 @@ def behind(model: keras.Model, layer: keras.layers.Layer) -> keras.Model:
     return build_model([features, *inputs[1:]] if inputs[1:] else features, outputs)
 
 
+def bottlenecks(model: keras.Model) -> list[keras.layers.Layer]:
+    """The layers that all paths of a model go through: at each of them it can be divided in two.
+
+    Args:
+        model: a functional model of one input and one output.
+    """
+    order: list[keras.Operation] = []
+    numbers = {id(start := object()): -1}  # of what an operation returned
+    kept, last_use = [start], {}
+
+    def call(operation, *args, **kwargs):
+        for value in keras.tree.flatten((args, kwargs)):
+            if id(value) in numbers:
+                last_use[numbers[id(value)]] = len(order)
+        kept.append(output := object())
+        numbers[id(output)] = len(order)
+        order.append(operation)
+        return output
+
+    replay(model, start, call)
+    found, furthest = [], last_use[-1]
+    for number, operation in enumerate(order):
+        if furthest <= number and isinstance(operation, keras.layers.Layer):
+            found.append(operation)
+        furthest = max(furthest, last_use.get(number, number))
+    return found
+
+
 def saved_twice(layer: keras.layers.Layer) -> list[str]:
     """Names of layers with weights before `layer` that a file being saved has twice already.
 

@@ -119,7 +119,9 @@ class TrunkConfig:
             compute them in every step, from new views.
         frozen_rate: the highest learning rate in these epochs.
         frozen_memory: the most memory that the features may take, in GiB.
-        trunk_rate: the trunk's learning rate in the other epochs, as a share of the branches'.
+        trunk_rate: the learning rate of the trunk where it learns, as a share of the branches'.
+        frozen_end: the last layer of the trunk that is frozen in these epochs, or the beginning of
+            its name, as "stage3"; `None` for all of the trunk.
     """
 
     frozen_epochs: int
@@ -127,8 +129,14 @@ class TrunkConfig:
     frozen_rate: float
     frozen_memory: float
     trunk_rate: float
+    frozen_end: str | None = None
 
     def __post_init__(self):
+        if self.frozen_end and not self.frozen_epochs:
+            raise ValueError(
+                f"--frozen_end {self.frozen_end} says where the frozen part of the trunk ends, but "
+                "--frozen_epochs is 0. Give --frozen_epochs above 0, or leave out --frozen_end."
+            )
         for name in ("frozen_rate", "frozen_memory", "trunk_rate"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ValueError(f"--{name} must be above 0, got {getattr(self, name)}.")

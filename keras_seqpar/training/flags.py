@@ -116,6 +116,9 @@ def define_trunk_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     with flag_group("Trained trunk (of a plain network: all but the classifier)", values):
         text = "Epochs before --epochs in which the trunk stays as it is; needs --init."
         whole("frozen_epochs", 0, text, lower_bound=0)
+        text = "Freeze it up to this layer only, or up to the last one that begins so (stage3); "
+        text += "the rest of it learns with the branches, at --trunk_rate. [all of it]"
+        flags.DEFINE_string("frozen_end", None, text, flag_values=values)
         text = "Views of every image in them: the whole, mirrored (--flip), then random ones. The "
         text += "trunk's features of them are computed once. 0: new views in every step."
         whole("frozen_views", 4, text, lower_bound=0)
@@ -123,7 +126,9 @@ def define_trunk_flags(values: flags.FlagValues = flags.FLAGS) -> None:
         number("frozen_rate", None, f"The highest learning rate in them. Default: {rates}.")
         number("frozen_memory", 4.0, "The most memory for these features, in GiB.")
         number(
-            "trunk_rate", 1.0, "The trunk's learning rate in --epochs, as a share of the others'."
+            "trunk_rate",
+            1.0,
+            "The trunk's learning rate where it learns, as a share of the others'.",
         )
 
 

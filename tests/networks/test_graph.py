@@ -12,7 +12,14 @@ import pytest
 
 import keras_seqpar as sp
 from keras_seqpar.networks import graph
-from keras_seqpar.networks.graph import behind, functional, internal_class, leaf_layers, replay
+from keras_seqpar.networks.graph import (
+    behind,
+    bottlenecks,
+    functional,
+    internal_class,
+    leaf_layers,
+    replay,
+)
 from keras_seqpar.selective import open_sizes
 from tests import harness
 
@@ -53,6 +60,16 @@ def small():
     inner = keras.Model(inner_in, keras.layers.Dense(4, name="inside")(inner_in), name="inner")
     y = keras.layers.Add(name="add")([inner(x), x])
     return keras.Model(inputs, [y, x])
+
+
+def test_bottlenecks_are_where_a_model_can_be_divided():
+    model = small()
+    model = keras.Model(model.inputs[0], model.outputs[0])
+    assert [layer.name for layer in bottlenecks(model)] == ["first", "add"]
+    inputs = keras.Input((4,))
+    x = keras.layers.Dense(4, name="dense")(inputs)
+    model = keras.Model(inputs, keras.layers.ReLU(name="relu")(x + inputs))  # and the input
+    assert [layer.name for layer in bottlenecks(model)] == ["relu"]
 
 
 X = np.random.default_rng(0).normal(size=(2, 4)).astype("float32")

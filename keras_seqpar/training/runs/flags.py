@@ -33,6 +33,7 @@ _ADDED = {
     "best_by": "accuracy",
     "ema": 0.0,
     "frozen_epochs": 0,
+    "frozen_end": None,
     "trunk_rate": 1.0,
 }
 _UNUSED = ("frozen_views", "frozen_rate", "frozen_memory")  # without --frozen_epochs

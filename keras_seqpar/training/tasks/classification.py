@@ -148,7 +148,8 @@ class TaskMakers:
         devices: distribution.Devices,
     ):
         self.config, self.dataset, self.devices = config, dataset, devices
-        self.network, self.halves = network, frozen.Halves.of(network)
+        self.network = network
+        self.halves = frozen.Halves.of(network, config.trunk.frozen_end)
         self._trunk_seconds: float | None = None  # of one image at inference
 
     def guess_seconds(self, frozen_epoch: float) -> float | None:
@@ -164,7 +165,7 @@ class TaskMakers:
         return self._task(self.network, self.config.optimizer, "learning_rate", self._images)
 
     def frozen_start(self) -> loop.Task:
-        """Trains what stands behind the trunk."""
+        """Trains what stands behind the trunk, or behind its frozen part."""
         trunk = self.config.trunk
         optimizer = dataclasses.replace(
             self.config.optimizer, epochs=trunk.frozen_epochs, learning_rate=trunk.frozen_rate
@@ -181,6 +182,8 @@ class TaskMakers:
         load: Callable[[], tuple[TrainingBatches, ValidationBatches]],
     ) -> loop.Task:
         config, categories = self.config, self.dataset.categories
+        learning = {id(variable) for variable in network.trainable_variables}
+        trunk = [v for v in self.halves.whole.trainable_variables if id(v) in learning]
         with self.devices.scope():
             trainer = make_trainer(
                 network,
@@ -191,7 +194,7 @@ class TaskMakers:
                 image_size=config.data.image_size,
                 steps=len(self.dataset.train) // config.step.batch_size,
                 jit=config.step.jit,
-                trunk=self.halves.trunk.trainable_variables if network is self.network else (),
+                trunk=trunk,
                 trunk_rate=config.trunk.trunk_rate,
             )
 
@@ -356,4 +359,5 @@ def make_trainer(
         weighted_metrics=[Accuracy(len(categories)), balanced],
         jit_compile=JIT[jit],
     )
+    trainer.optimizer.build(trainer.trainable_variables)  # slow while a step is traced
     return trainer

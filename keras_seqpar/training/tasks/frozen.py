@@ -1,6 +1,6 @@
-"""A frozen start: the trunk stays as it is, so its features are computed once.
+"""A frozen start: the trunk, or its beginning, stays as it is: its features are computed once.
 
-What stands behind the trunk then learns from features in memory, of several views of every image.
+What stands behind it then learns from features in memory, of several views of every image.
 """
 
 import dataclasses
@@ -14,11 +14,12 @@ from keras_seqpar.data import augmentation
 from keras_seqpar.data.augmentation import Augment, Policy
 from keras_seqpar.data.batches import TrainingBatches
 from keras_seqpar.data.datasets import Split
-from keras_seqpar.networks.graph import behind
+from keras_seqpar.networks.graph import behind, bottlenecks
 from keras_seqpar.networks.prediction import predict
 from keras_seqpar.training.config import TrunkConfig
 from keras_seqpar.training.runs.history import duration
 from keras_seqpar.training.tasks.distillation import Teacher
+from keras_seqpar.utils.names import unknown_name
 from keras_seqpar.weights.copies import CLASSIFIER
 
 TYPE = "float16"  # of the features in memory
@@ -31,26 +32,63 @@ class Halves:
     Args:
         trunk: from images to features.
         head: from features to logits.
+        whole: all of the trunk; of a plain network, all but its classifier.
     """
 
     trunk: keras.Model
     head: keras.Model
+    whole: keras.Model
 
     @classmethod
-    def of(cls, network: keras.Model) -> "Halves":
-        """Divides a network behind its trunk; a plain network before its classifier."""
-        trunk = network.get_layer("trunk")
-        if any(layer.name.startswith("branch") for layer in network.layers):
-            return cls(trunk, behind(network, trunk))
-        features = network.get_layer(CLASSIFIER).input
-        last = next(layer for layer in network.layers if layer.output is features)
-        return cls(keras.Model(network.inputs, features, name="trunk"), behind(network, last))
+    def of(cls, network: keras.Model, end: str | None = None) -> "Halves":
+        """Divides a network behind its trunk, a plain network before its classifier; or earlier.
+
+        Args:
+            network: the network.
+            end: the layer of the trunk at whose output to divide it, as `find_end` takes it.
+
+        Raises:
+            ValueError: the trunk cannot be divided there.
+        """
+        trunk = whole = network.get_layer("trunk")
+        last = trunk
+        if not any(layer.name.startswith("branch") for layer in network.layers):
+            features = network.get_layer(CLASSIFIER).input
+            whole = keras.Model(network.input, features, name="trunk")
+            last = next(layer for layer in network.layers if layer.output is features)
+        if end is None:
+            return cls(whole, behind(network, last), whole)
+        layer = find_end(trunk, end)
+        rest, behind_trunk = behind(trunk, layer), behind(network, trunk)
+        features = keras.Input(layer.output.shape[1:], dtype=layer.output.dtype, name="features")
+        head = keras.Model(features, behind_trunk(rest(features)))
+        return cls(keras.Model(trunk.input, layer.output, name="trunk"), head, whole)
 
     def joined(self) -> keras.Model:
         """The network again, with the trunk as at inference, also in training."""
         images = keras.Input(self.trunk.input.shape[1:], name="images")
         features = FrozenTrunk(self.trunk, name="frozen_trunk")(images)
         return keras.Model(images, self.head(features), name="joined")
+
+
+def find_end(trunk: keras.Model, name: str) -> keras.layers.Layer:
+    """The layer at whose output the frozen part of a trunk ends.
+
+    Args:
+        trunk: the trunk.
+        name: of the layer; or the beginning of the names of several, for example `"stage3"`,
+            which stands for the last of them.
+
+    Raises:
+        ValueError: no such layer, or features go around it.
+    """
+    layers = {layer.name: layer for layer in bottlenecks(trunk)}
+    fitting = [layer for key, layer in layers.items() if key.startswith(f"{name}_")]
+    if name not in layers and not fitting:
+        valid = dict.fromkeys(key.partition("_")[0] for key in layers)
+        extra = f"Or one of the {len(layers)} layers that all features go through."
+        raise ValueError(unknown_name("layer for --frozen_end", name, valid, extra))
+    return layers[name] if name in layers else fitting[-1]
 
 
 class FrozenTrunk(keras.layers.Layer):

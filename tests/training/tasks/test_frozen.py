@@ -57,12 +57,15 @@ def plain(labels, **options):
     )
 
 
-@pytest.mark.parametrize("build", [harness.build, plain])
-def test_features_and_a_teachers_logits_are_those_of_each_view(build):
+@pytest.mark.parametrize(
+    ("build", "end"),
+    [(harness.build, None), (plain, None), (harness.build, "stem"), (plain, "stage2")],
+)
+def test_features_and_a_teachers_logits_are_those_of_each_view(build, end):
     options = {"include_preprocessing": True, "classifier_activation": None}
     network = build(LABELS, **options)
     harness.randomize(network)
-    halves = frozen.Halves.of(network)
+    halves = frozen.Halves.of(network, end)
     teacher = Teacher(harness.build(LABELS, include_preprocessing=True, seed=5), LABELS)
     split, policy = some_images(), Policy(flip=True, crop_scale=0.5)
     made = frozen.Features(halves.trunk, policy, SIZE, teacher)
@@ -88,6 +91,19 @@ def test_features_and_a_teachers_logits_are_those_of_each_view(build):
             np.testing.assert_array_equal(logits[i], taught[view, index])
             seen.append((index, view))
     assert len(set(seen)) == 15  # each image in each of its views
+
+
+def test_the_frozen_part_of_a_trunk_ends_where_all_features_go_through():
+    network = plain(LABELS)
+    trunk = network.get_layer("trunk")
+    assert frozen.find_end(trunk, "stage1").name == "stage1_block2_relu"
+    halves = frozen.Halves.of(network, "stage1_block1_relu")
+    first = {v.path for v in halves.trunk.weights}
+    assert first and not any("stage1_block2" in path or "stage2" in path for path in first)
+    assert {v.path for v in halves.head.weights} == {v.path for v in network.weights} - first
+    for name in ("stage1_block1_conv1", "stage9", "stage1_block"):
+        with pytest.raises(ValueError, match=f"layer for --frozen_end '{name}'.*Valid: .*stage1, "):
+            frozen.find_end(trunk, name)
 
 
 def test_features_that_need_too_much_memory():
@@ -126,6 +142,23 @@ def test_only_what_stands_behind_the_trunk_learns(finished, images, tmp_path):
         np.testing.assert_allclose(value, after[1][name], rtol=1e-2, atol=2e-3, err_msg=name)
 
 
+def test_the_rest_of_a_trunk_learns_with_the_branches(finished, images, tmp_path):
+    """Behind --frozen_end, at --trunk_rate; with stored features and without."""
+    before = weights_of(finished / "best.keras")
+    common = [f"--init={finished / 'best.keras'}", "--noflip", "--crop_scale=1", "--optimizer=sgd"]
+    common += ["--frozen_epochs=1", "--frozen_end=stem", "--frozen_rate=0.01", "--epochs=0"]
+    moved = []
+    for views, rate in ((1, 1), (0, 0.1)):
+        folder = tmp_path / str(views)
+        train(simple(images, folder, *common, f"--frozen_views={views}", f"--trunk_rate={rate}"))
+        after = weights_of(folder / "last.keras")
+        for name, value in after.items():  # moving statistics included
+            assert np.array_equal(value, before[name]) == name.startswith("stem"), name
+        kernels = [n for n in before if n.startswith("stage1") and n.endswith("kernel")]
+        moved.append(np.mean([np.abs(after[name] - before[name]).mean() for name in kernels]))
+    assert 5 < moved[0] / moved[1] < 20
+
+
 def loss_of(path, images):
     """The cross-entropy of a network on the validation images."""
     split = loading.load(f"folder:{images}", image_size=SIZE).validation
@@ -143,7 +176,7 @@ def test_a_run_with_everything_resumes_to_the_same_weights(
     """Killed in the frozen start and in the epochs of the whole network, between checkpoints."""
     more = ["--frozen_epochs=1", "--frozen_views=3", "--trunk_rate=0.1", "--mixup=0.2"]
     more += [
-        *("--ema=0.5", "--checkpoint_steps=1"),
+        *("--ema=0.5", "--checkpoint_steps=1", "--frozen_end=stem"),
         f"--init={finished / 'best.keras'}",
         f"--teacher={finished / 'last.keras'}",
     ]
@@ -199,4 +232,6 @@ def test_a_frozen_start_that_makes_no_sense(finished, images, tmp_path):
     same = words("--frozen_epochs=1", init, "--flip", "--crop_scale=1")
     assert "an image has 2 different view(s): give --frozen_views 2, it was 4" in same
     assert "Nothing to train: give --epochs" in words("--epochs=0")
+    assert "says where the frozen part" in words(init, "--frozen_end=stem")
+    assert "Did you mean 'stage1'" in words("--frozen_epochs=1", init, "--frozen_end=stage3")
     assert "--frozen_memory 1" in words("--frozen_epochs=1", init, "--frozen_memory=1e-9")
