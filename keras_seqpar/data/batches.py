@@ -17,13 +17,11 @@ class Share:
         process: number of this process, from 0.
         processes: number of processes.
         pieces: number of pieces of a batch that are computed separately.
-        joined: whether the processes compute every batch together, as one.
     """
 
     process: int = 0
     processes: int = 1
     pieces: int = 1
-    joined: bool = False
 
     def of(self, batch: np.ndarray) -> np.ndarray:
         """This process's part of a batch."""
@@ -128,8 +126,5 @@ class ValidationBatches(keras.utils.PyDataset):
         labels = np.eye(self.categories, dtype="float32")[self.split.labels[indices]]
         rows = np.zeros((self.batch_size, self.columns), "float32")
         batch = self.split.read(indices), rows, labels, weights.astype("float32")
-        if self.share.joined:
-            images, rows, labels, weights = map(self.share.of, batch)
-        else:
-            images, rows, labels, weights = batch
+        images, rows, labels, weights = map(self.share.of, batch)
         return (images, rows), labels, weights

@@ -284,3 +284,13 @@ def internal_class(operation) -> tuple[str, str] | None:
         if type(operation).__module__.startswith(f"keras.src.{package}."):
             return package, type(operation).__name__
     return None
+
+
+def replace_moments(layer: keras.layers.BatchNormalization, moments: Callable) -> None:
+    """Makes a batch normalization compute the statistics of a batch in another way.
+
+    Args:
+        layer: a built layer.
+        moments: returns mean and variance of inputs `(batch, ...)` over axes, a list.
+    """
+    layer._moments = lambda inputs, mask: moments(inputs, layer._reduction_axes)

@@ -1,28 +1,32 @@
 """Data-parallel training on several devices, with each backend's own methods.
 
+A batch teaches what it teaches one device: batch normalizations use the statistics of the whole
+batch, and the devices share the validation.
+
 JAX: `keras.distribution.DataParallel`, on one machine or, with the variables
-KERAS_DISTRIBUTION_JOB_ADDRESSES, _NUM_PROCESSES and _PROCESS_ID set, on several. A batch is
-computed as one, batch statistics included.
+KERAS_DISTRIBUTION_JOB_ADDRESSES, _NUM_PROCESSES and _PROCESS_ID set, on several.
 
 TensorFlow: `tf.distribute.MirroredStrategy`, on one machine. Without GPUs the processor is divided
 into logical devices.
 
-torch: one process per device, on one machine or several, started by torch's own launcher:
+torch: `DistributedDataParallel`, one process per device, on one machine or several, started by
+torch's own launcher:
 
     torchrun --nproc_per_node 4 recipes/train.py --devices 4 ...
-
-On TensorFlow and torch each device has its own batch statistics.
 """
 
 import contextlib
 import dataclasses
+import gc
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_seqpar.data.batches import Share
+from keras_seqpar.networks.graph import leaf_layers, replace_moments
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,48 +61,101 @@ class Devices:
     @property
     def share(self) -> Share:
         """This process's part of every batch."""
-        return Share(self.process, self.processes, self.pieces, self.joined)
+        return Share(self.process, self.processes, self.pieces)
 
-    def connect(self, variables: Sequence) -> None:
-        """Makes the processes average their gradients (torch; elsewhere the backend does)."""
-        if keras.backend.backend() != "torch" or self.processes == 1:
+    @property
+    def apart(self) -> bool:
+        """Whether each process computes its part of a batch by itself (torch)."""
+        return self.processes > 1 and not self.joined
+
+    def synchronize(self, network: keras.Model) -> None:
+        """Makes batch normalizations use the statistics of the whole batch, over all devices."""
+        for layer in leaf_layers(network):
+            if isinstance(layer, keras.layers.BatchNormalization):
+                if self.strategy:
+                    layer.synchronized = True
+                elif self.apart:  # Keras has it for TensorFlow only
+                    replace_moments(layer, _torch_moments)
+
+    @contextlib.contextmanager
+    def connected(self, trainer: keras.Model) -> Iterator[None]:
+        """Makes the processes average their gradients by torch's `DistributedDataParallel`.
+
+        On JAX and TensorFlow, the backend does it and this does nothing.
+
+        Args:
+            trainer: the compiled model that `fit` trains in the block.
+        """
+        if not self.apart:
+            yield
             return
+        import torch
+
+        class Forward(torch.nn.Module):
+            def __init__(self, call, variables):
+                super().__init__()
+                self.call = call
+                self.weights = torch.nn.ParameterList(v.value for v in variables)
+
+            def forward(self, inputs):
+                return self.call(inputs, training=True)
+
+        call = trainer.call
+        parallel: Any = torch.nn.parallel.DistributedDataParallel(
+            Forward(call, trainer.trainable_variables)
+        )
+
+        def call_in_parallel(inputs, training=None, mask=None):
+            return parallel(inputs) if training else call(inputs, training=training)
+
+        trainer.call = call_in_parallel
+        try:
+            yield
+        finally:
+            trainer.call, parallel = call, None
+            gc.collect()  # removes its hooks from the weights
+
+    def gather(self, values) -> np.ndarray:
+        """Numbers of all processes.
+
+        Args:
+            values: the numbers of this process, an array of the same shape in all.
+
+        Returns:
+            `(processes, ...)` float64.
+        """
+        found = np.asarray(values, "float64")
+        if self.processes == 1:
+            return found[None]
+        if keras.backend.backend() == "jax":
+            from jax.experimental import multihost_utils
+
+            return np.asarray(multihost_utils.process_allgather(found), "float64")
+        import torch
         import torch.distributed as dist
 
-        def average(parameter) -> None:
-            dist.all_reduce(parameter.grad)
-            parameter.grad /= self.processes
+        parts = [torch.empty(found.shape, dtype=torch.float64) for _ in range(self.processes)]
+        dist.all_gather(parts, torch.tensor(found))
+        return np.stack([part.numpy() for part in parts])
 
-        for variable in variables:
-            dist.broadcast(variable.value.data, 0)
-            variable.value.register_post_accumulate_grad_hook(average)
+    def first_says(self, yes: bool) -> bool:
+        """What the first process says."""
+        return bool(self.gather(yes)[0])
 
     @property
     def steps_to_agree(self) -> int:
         """The processes agree on something only every so many steps: to do so, they wait."""
         return 1 if self.processes == 1 else 16
 
-    def first_says(self, yes: bool) -> bool:
-        """What the first process says."""
-        if keras.backend.backend() != "torch" or self.processes == 1:
-            return yes
-        import torch
-        import torch.distributed as dist
+    def mean(self, values) -> np.ndarray:
+        """The mean, over all processes, of numbers that each counts by itself."""
+        return self.gather(values).mean(0) if self.apart else np.asarray(values)
 
-        said = torch.tensor([yes])
-        dist.broadcast(said, 0)
-        return bool(said)
-
-    def mean(self, value):
-        """The mean of a number or an array over all processes."""
-        if keras.backend.backend() != "torch" or self.processes == 1:
-            return value
-        import torch
-        import torch.distributed as dist
-
-        total = torch.tensor(value, dtype=torch.float64)
-        dist.all_reduce(total)
-        return total.numpy() / self.processes
+    def add_up(self, variables: Sequence[keras.Variable]) -> None:
+        """Replaces what each process counted by itself by the sums over all processes."""
+        if self.apart:
+            for variable in variables:
+                variable.assign(self.gather(keras.ops.convert_to_numpy(variable)).sum(0))
 
 
 ONE_DEVICE = Devices()
@@ -125,7 +182,7 @@ def use(count: int, batch_size: int) -> Devices:
 
 
 def _jax(count: int) -> Devices:
-    if "KERAS_DISTRIBUTION_JOB_ADDRESSES" in os.environ:
+    if any(name.startswith("KERAS_DISTRIBUTION_") for name in os.environ):
         keras.distribution.initialize()
     import jax
 
@@ -178,3 +235,33 @@ def _torch(count: int) -> Devices:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group()
     return Devices(count, dist.get_rank(), processes, pieces=count)
+
+
+def _torch_moments(inputs, axes):
+    """Mean and variance over the parts of a batch that all processes have.
+
+    torch's `SyncBatchNorm` does it on GPUs only, and replaces torch's own layers, not Keras's.
+
+    Args:
+        inputs: this process's part of the batch, as large as the others'.
+        axes: the axes to reduce.
+    """
+    import torch
+    import torch.distributed as dist
+
+    class Sum(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, values):
+            total = values.clone()
+            dist.all_reduce(total)
+            return total
+
+        @staticmethod
+        def backward(ctx, gradient):
+            total = gradient.clone()
+            dist.all_reduce(total)
+            return total
+
+    parts = torch.stack([torch.mean(inputs, axes), torch.mean(torch.square(inputs), axes)])
+    mean, square = Sum.apply(parts) / dist.get_world_size()
+    return mean, square - torch.square(mean)

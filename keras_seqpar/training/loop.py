@@ -86,6 +86,13 @@ def train(
     )
     if run.resume:
         checkpoint.read()
+    found = devices.gather([checkpoint.epoch, checkpoint.step])
+    if (found != found[0]).any():
+        raise ValueError(
+            f"The processes found different checkpoints in {folder}, after these epochs and steps: "
+            f"{found.astype(int).tolist()}. On several machines, --output must be a folder that "
+            "all of them share."
+        )
     if checkpoint.epoch or checkpoint.step:
         total = sum(phase.epochs for phase in phases)
         more = f" and {checkpoint.step} steps of the next" if checkpoint.step else ""
@@ -106,8 +113,9 @@ def train(
             over = checkpoint.epoch > end or (checkpoint.epoch == end and checkpoint.step)
             if begin <= checkpoint.epoch and not over and phase.epochs:
                 _train_phase(phase.make(), begin, end, checkpoint, teller)
+        network = snapshot()  # in every process: on JAX, all assign together
         if devices.first:
-            save_model(snapshot(), folder / "last.keras")
+            save_model(network, folder / "last.keras")
     except OSError as error:
         if not hasattr(error, "unwritten"):  # not of a file that the run writes
             raise
@@ -151,6 +159,22 @@ class _Rest(keras.utils.PyDataset):
         return self.batches[self.first + step]
 
 
+class _AddUp(keras.callbacks.Callback):
+    """Adds up the metrics of all processes after the last step of training and of validation."""
+
+    def __init__(self, devices: Devices, steps: int, validation_steps: int):
+        super().__init__()
+        self.devices, self.steps, self.validation_steps = devices, steps, validation_steps
+
+    def on_train_batch_end(self, batch, logs=None):
+        if batch + 1 == self.steps:
+            self.devices.add_up(self.model.metrics_variables)
+
+    def on_test_batch_end(self, batch, logs=None):
+        if batch + 1 == self.validation_steps:
+            self.devices.add_up(self.model.metrics_variables)
+
+
 def _fit(
     task: Task,
     batches: Any,
@@ -166,22 +190,24 @@ def _fit(
         keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: batches.begin(epoch)),
         teller,
         checkpoint,
+        _AddUp(devices, len(batches), len(validation)),
     ]
     checkpoint.averages = None
     if any(each.use_ema for each in inner_optimizers(trainer.optimizer)):
         checkpoint.averages = keras.callbacks.SwapEMAWeights()
         callbacks.append(checkpoint.averages)
     verbose = 1 if sys.stdout.isatty() else 2
-    trainer.fit(
-        batches,
-        validation_data=validation,
-        class_weight=task.class_weight,
-        epochs=end,
-        initial_epoch=checkpoint.epoch,
-        callbacks=callbacks,
-        shuffle=False,  # the batches do
-        verbose=verbose if devices.first else 0,
-    )
+    with devices.connected(trainer):
+        trainer.fit(
+            batches,
+            validation_data=validation,
+            class_weight=task.class_weight,
+            epochs=end,
+            initial_epoch=checkpoint.epoch,
+            callbacks=callbacks,
+            shuffle=False,  # the batches do
+            verbose=verbose if devices.first else 0,
+        )
     if checkpoint.diverged:
         raise ValueError(
             f"The loss became infinite or NaN in epoch {checkpoint.epoch + 1}. {task.advice}"

@@ -115,7 +115,7 @@ class Checkpoint(keras.callbacks.Callback):
         if self._sums:  # here, since TensorFlow makes the metrics in the first step
             self._synchronize()
             for variable, value in zip(self.model.metrics_variables, self._sums, strict=True):
-                variable.assign_add(value)
+                variable.assign(_array(variable) + value)
             self._sums = []
         step = self._first + batch + 1
         if step < self.steps and self._is_due(step):
@@ -132,9 +132,6 @@ class Checkpoint(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         """Writes all files of the run."""
         logs = {name: float(value) for name, value in logs.items()}
-        logs |= {
-            name: self.devices.mean(logs[name]) for name in logs if not name.startswith("val_")
-        }
         if not (math.isfinite(logs["loss"]) and math.isfinite(logs["val_loss"])):
             self.diverged = True
             self.model.stop_training = True
@@ -156,8 +153,9 @@ class Checkpoint(keras.callbacks.Callback):
     def _save_best(self) -> None:
         if self.averages:  # every process swaps: it rounds
             self.averages.on_test_begin()
+        network = self.snapshot()  # in every process: on JAX, all assign together
         if self.devices.first:
-            save_model(self.snapshot(), self.folder / "best.keras")
+            save_model(network, self.folder / "best.keras")
         if self.averages:
             self.averages.on_test_end()
 

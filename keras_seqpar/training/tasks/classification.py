@@ -118,7 +118,7 @@ def _train(
         if note and devices.first:
             print(note)
 
-    devices.connect(network.trainable_variables)
+    devices.synchronize(network)
     makers = TaskMakers(config, dataset, network, devices)
     trunk, last = config.trunk, config.optimizer
     if trunk.frozen_epochs and trunk.frozen_views:
