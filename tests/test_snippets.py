@@ -156,6 +156,8 @@ def check_argparse(path: str, arguments: list[str]) -> None:
 def check_command(words: list[str]) -> None:
     """Checks the command of a page against what it would run."""
     tool, *rest = words
+    if tool == "srun":
+        tool, *rest = rest
     if tool == "torchrun":
         at = next(i for i, word in enumerate(rest) if word.endswith(".py"))
         tool, rest = "python", rest[at:]

@@ -8,6 +8,7 @@ import pytest
 
 from keras_seqpar.training import loop
 from keras_seqpar.training.config import RunConfig
+from keras_seqpar.training.distribution import Devices
 from keras_seqpar.training.runs import checkpoints
 
 STEPS, EPOCHS = 5, (2, 2)  # of both phases
@@ -120,3 +121,15 @@ def test_checkpoints_by_time(tmp_path, monkeypatch):
     )
     train(tmp_path, checkpoint_minutes=1.5)
     assert written[:3] == [(0, 3), (1, 0), (1, 3)]
+
+
+def test_processes_that_find_different_checkpoints(tmp_path):
+    class Two(Devices):
+        def gather(self, values):
+            return np.array([values, [1, 2]])
+
+    with pytest.raises(
+        ValueError, match=r"different checkpoints .* \[\[0, 0\], \[1, 2\]\]"
+    ) as error:
+        loop.train([], keras.Model, RunConfig(str(tmp_path)), Two())
+    assert "--output must be a folder that all of them share" in str(error.value)
