@@ -212,7 +212,8 @@ class Checkpoint(keras.callbacks.Callback):
             ValueError: the checkpoint is of another network.
         """
         found, self._state = self._state, {}
-        model.optimizer.build(model.trainable_variables)
+        with self.devices.scope():
+            model.optimizer.build(model.trainable_variables)
         expected = state_of(model)
         shapes = {name: tuple(variable.shape) for name, variable in expected.items()}
         if {name: value.shape for name, value in found.items()} != shapes:
