@@ -186,12 +186,13 @@ def _fit(
     """Trains from the epoch that the checkpoint knows to another."""
     trainer, devices = task.trainer, checkpoint.devices
     callbacks = [
-        keras.callbacks.TerminateOnNaN(),
         keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: batches.begin(epoch)),
         teller,
         checkpoint,
         _AddUp(devices, len(batches), len(validation)),
     ]
+    if not devices.apart:  # a process that ends its epoch early would leave the others waiting
+        callbacks.append(keras.callbacks.TerminateOnNaN())
     checkpoint.averages = None
     if any(each.use_ema for each in inner_optimizers(trainer.optimizer)):
         checkpoint.averages = keras.callbacks.SwapEMAWeights()

@@ -12,6 +12,7 @@ import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -178,7 +179,7 @@ class Checkpoint(keras.callbacks.Callback):
             "step": self.step,
             "seconds": time.perf_counter() - self._started if self.step else 0,
         }
-        arrays = values | {f"{_SUM}{i}": value for i, value in enumerate(sums)}
+        arrays: dict[str, Any] = values | {f"{_SUM}{i}": value for i, value in enumerate(sums)}
         arrays["meta"] = np.frombuffer(json.dumps(about).encode(), "uint8")
         with replacing(self.path) as temporary:
             np.savez(temporary, **arrays)
