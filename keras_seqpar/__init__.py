@@ -16,6 +16,7 @@ _find, __dir__, __all__ = lazy_names(
         "surgery.attention": ["attend", "attention_input", "gain_names"],
         "surgery.cutout": ["cutout"],
         "surgery.features": ["split_branch"],
+        "surgery.fusing": ["fuse", "unfuse"],
         "surgery.growing": ["add_category", "merge"],
         "surgery.slimming": ["from_plain"],
         "surgery.unknowns": ["none_of_these", "with_threshold"],
@@ -47,4 +48,9 @@ def __getattr__(name: str):
 
 
 # Registers the layers of this package, so that keras.models.load_model reads its networks.
-import_after("keras", "keras_seqpar.families.layers", "keras_seqpar.networks.layers")
+import_after(
+    "keras",
+    "keras_seqpar.families.layers",
+    "keras_seqpar.networks.layers",
+    "keras_seqpar.networks.bank.layers",
+)

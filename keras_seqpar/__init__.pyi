@@ -26,6 +26,8 @@ from keras_seqpar.surgery.attention import attention_input as attention_input
 from keras_seqpar.surgery.attention import gain_names as gain_names
 from keras_seqpar.surgery.cutout import cutout as cutout
 from keras_seqpar.surgery.features import split_branch as split_branch
+from keras_seqpar.surgery.fusing import fuse as fuse
+from keras_seqpar.surgery.fusing import unfuse as unfuse
 from keras_seqpar.surgery.growing import add_category as add_category
 from keras_seqpar.surgery.growing import merge as merge
 from keras_seqpar.surgery.slimming import from_plain as from_plain

@@ -33,6 +33,7 @@ PUBLIC = [
     "fit_budget",
     "fit_threshold",
     "from_plain",
+    "fuse",
     "gain_names",
     "load_preset",
     "merge",
@@ -40,6 +41,7 @@ PUBLIC = [
     "plain_twin",
     "preset_names",
     "split_branch",
+    "unfuse",
     "with_activation",
     "with_threshold",
 ]

@@ -6,6 +6,7 @@ import math
 import keras
 from keras import layers as kl
 
+from keras_seqpar.networks.bank.layers import Bank
 from keras_seqpar.networks.graph import (
     called_layers,
     functional,
@@ -162,6 +163,8 @@ def cost(model: keras.Model, input_shape: tuple | None = None) -> Cost:
     macs: dict[int, tuple[int, int]] = {}  # id of a layer -> its MACs, its norm_macs
 
     def call(layer, *args, **kwargs):
+        if isinstance(layer, Bank):  # as one branch, since all cost the same
+            return replay(layer.template, args[0], call)
         if isinstance(layer, keras.Model):
             return replay(functional(layer) or layer, args[0], call)
         output, macs[id(layer)] = _counted(layer, *args, **kwargs)
@@ -185,10 +188,11 @@ def cost(model: keras.Model, input_shape: tuple | None = None) -> Cost:
         )
 
     nodes = [node_cost("trunk", "trunk", "trunk", called_layers(parts.trunk))]
-    for node in parts.hierarchy.nodes if parts.branches else ():
+    branches = {**parts.branches, **{id_: x.template for x in parts.banks for id_ in x.nodes}}
+    for node in parts.hierarchy.nodes if branches else ():
         kind = "category" if node.is_category else "superclass"
-        nodes.append(node_cost(node.id, node.label, kind, called_layers(parts.branches[node.id])))
-    if not parts.branches:
+        nodes.append(node_cost(node.id, node.label, kind, called_layers(branches[node.id])))
+    if not branches:
         in_trunk = {id(layer) for layer in leaf_layers(parts.trunk)}
         head = [x for x in called_layers(model) if id(x) not in in_trunk]
         nodes.append(node_cost("head", "head", "head", head))

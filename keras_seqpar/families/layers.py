@@ -99,18 +99,30 @@ class GlobalResponseNorm(keras.layers.Layer):
         self.beta = self.add_weight(name="beta", shape=channels, initializer="zeros")
 
     def call(self, x):
-        wide = ops.cast(x, keras.backend.result_type(x.dtype, "float32"))
-        squares = ops.sum(ops.square(wide), axis=(1, 2), keepdims=True)
-        # GELU makes channels that are exactly 0; the root's gradient there would be NaN.
-        norms = ops.sqrt(ops.maximum(squares, _TINIEST))
-        factor = norms / (ops.mean(norms, axis=-1, keepdims=True) + self.epsilon)
-        return x + self.gamma * (x * ops.cast(factor, x.dtype)) + self.beta
+        return global_response_norm(x, self.gamma, self.beta, self.epsilon)
 
     def compute_output_shape(self, input_shape):
         return input_shape
 
     def get_config(self):
         return {**super().get_config(), "epsilon": self.epsilon}
+
+
+def global_response_norm(x, gamma, beta, epsilon: float):
+    """What `GlobalResponseNorm` computes.
+
+    Args:
+        x: features `(..., height, width, channels)`.
+        gamma: factors that fit the features.
+        beta: offsets that fit the features.
+        epsilon: what keeps the quotient finite where all values are 0.
+    """
+    wide = ops.cast(x, keras.backend.result_type(x.dtype, "float32"))
+    squares = ops.sum(ops.square(wide), axis=(-3, -2), keepdims=True)
+    # GELU makes channels that are exactly 0; the root's gradient there would be NaN.
+    norms = ops.sqrt(ops.maximum(squares, _TINIEST))
+    factor = norms / (ops.mean(norms, axis=-1, keepdims=True) + epsilon)
+    return x + gamma * (x * ops.cast(factor, x.dtype)) + beta
 
 
 def add_residual(x, y, name: str, *, rate: float, seed: int | None):

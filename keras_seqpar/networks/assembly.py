@@ -8,9 +8,11 @@ import keras
 
 from keras_seqpar.families.base import Family, Initializers, Plan, Stage
 from keras_seqpar.hierarchy.tree import Hierarchy, Node
+from keras_seqpar.networks.bank.joining import assemble_banks, grouped
+from keras_seqpar.networks.bank.layers import TEMPLATE, Bank
 from keras_seqpar.networks.build_config import BuildConfig
-from keras_seqpar.networks.graph import build_model, one_at_a_time
-from keras_seqpar.networks.layers import CategoryScores, GainSplit
+from keras_seqpar.networks.graph import build_model, input_like, one_at_a_time
+from keras_seqpar.networks.layers import GainSplit, make_scores
 from keras_seqpar.networks.plans import get_family, get_plan
 from keras_seqpar.networks.thresholds import Threshold
 from keras_seqpar.utils.names import unknown_name
@@ -43,7 +45,7 @@ def assemble(
     Returns:
         The network; it shares the weights of the parts.
     """
-    image = _input_like(trunk)
+    image = input_like(trunk)
     ids = [node.id for node in hierarchy.nodes]
     inputs = [image]
     gain_of = {}
@@ -108,8 +110,8 @@ class Maker:
         self.input_shape = input_shape
         self.blocks = 1  # on the longest way through the network, known once it is planned
 
-    def seqpar(self, hierarchy: Hierarchy) -> keras.Model:
-        """Trunk and branches."""
+    def seqpar(self, hierarchy: Hierarchy, *, fused: bool = False) -> keras.Model:
+        """Trunk and branches; with `fused` trunk and banks, without ever making the branches."""
         points = self.config.split_points or hierarchy.depth
         plan = get_plan(self.config.plan, self.family, split_points=points)
         if len(plan.levels) < hierarchy.depth:
@@ -121,24 +123,50 @@ class Maker:
         trunk_stages = [] if self.own_trunk else self._trunk_stages(plan)
         self._check(trunk_stages, plan.levels)
         trunk = self.own_trunk or self._trunk(trunk_stages)
+        join = self._banks if fused else self._branches
+        return join(hierarchy, plan, trunk, trunk_stages)
+
+    def _branches(self, hierarchy: Hierarchy, plan: Plan, trunk, above: list[Stage]) -> keras.Model:
         branches: dict[str, keras.Model] = {}
 
-        def add(node: Node, features, level: int, above: list[Stage]) -> None:
-            levels = plan.levels[level:] if node.is_category else plan.levels[level : level + 1]
-            stages = self._scaled([stage for stages in levels for stage in stages])
-            inputs = keras.Input(features.shape[1:], name=f"{node.id}_input")
-            x = self._stages(inputs, stages, f"{node.id}_", above, gain=f"{node.id}_gain")
-            if node.is_category:
-                x = self._logits(self._head(x, f"{node.id}_"), 1, f"{node.id}_logit")
-            branches[node.id] = keras.Model(inputs, x, name=f"branch_{node.id}")
+        def add(node: Node, features, level: int) -> None:
+            branches[node.id] = self._branch(node.id, node, plan, features, level, above)
             for child in node.children:
-                add(child, x, level + 1, [*above, *stages])
+                add(child, branches[node.id].output, level + 1)
 
         for root in hierarchy.roots:
-            add(root, trunk.output, 0, trunk_stages)
+            add(root, trunk.output, 0)
         return assemble(
             trunk, branches, hierarchy, self.activation, build=self.config, name=self.name
         )
+
+    def _banks(self, hierarchy: Hierarchy, plan: Plan, trunk, above: list[Stage]) -> keras.Model:
+        kinds = {node.id: str(node.is_category) for node in hierarchy.nodes}
+        banks: list[Bank] = []
+        for ids, parents in grouped(hierarchy, kinds):
+            node = hierarchy.node(ids[0])
+            path = hierarchy.path(node)
+            feeding = [bank for bank in banks if path[-2:-1] and path[-2].id in bank.nodes]
+            features = feeding[0].template.output if feeding else trunk.output
+            template = self._branch(TEMPLATE, node, plan, features, len(path) - 1, above)
+            name = f"bank_{len(banks) + 1}"
+            banks.append(Bank(template, ids, parents, init=self.init, name=name))
+        return assemble_banks(
+            trunk, banks, hierarchy, self.activation, build=self.config, name=self.name
+        )
+
+    def _branch(
+        self, id_: str, node: Node, plan: Plan, features, level: int, above: list[Stage]
+    ) -> keras.Model:
+        """A branch whose layers begin with `id_`, for `node` at a level."""
+        before = [*above, *self._scaled([x for stages in plan.levels[:level] for x in stages])]
+        levels = plan.levels[level:] if node.is_category else plan.levels[level : level + 1]
+        stages = self._scaled([stage for stages in levels for stage in stages])
+        inputs = keras.Input(features.shape[1:], name=f"{id_}_input")
+        x = self._stages(inputs, stages, f"{id_}_", before, gain=f"{id_}_gain")
+        if node.is_category:
+            x = self._logits(self._head(x, f"{id_}_"), 1, f"{id_}_logit")
+        return keras.Model(inputs, x, name=f"branch_{id_}")
 
     def one_branch(self, hierarchy: Hierarchy) -> keras.Model:
         """The control: one branch for all categories, about as many parameters as all have."""
@@ -151,7 +179,7 @@ class Maker:
         inputs = keras.Input(trunk.output.shape[1:], name="branch_input")
         x = self._stages(inputs, stages, "branch_", trunk_stages)
         branch = keras.Model(inputs, self._head(x, "branch_"), name="branch")  # no node's
-        image = _input_like(trunk)
+        image = input_like(trunk)
         return self._classifier(image, branch(trunk(image)), hierarchy)
 
     def plain(self, hierarchy: Hierarchy) -> keras.Model:
@@ -159,7 +187,7 @@ class Maker:
         stages = self._scaled(self.family.stages)
         self._check(stages, ())
         trunk = self._trunk(stages)
-        image = _input_like(trunk)
+        image = input_like(trunk)
         return self._classifier(image, self._head(trunk(image), ""), hierarchy)
 
     def _classifier(self, image, features, hierarchy: Hierarchy) -> keras.Model:
@@ -233,23 +261,6 @@ def _check_shape(shape) -> None:
         raise ValueError(f"input_shape must be (height, width, channels), got {shape!r}.")
     if not isinstance(shape[2], int) or shape[2] < 1:
         raise ValueError(f"input_shape needs a number of channels of 1 or more, got {shape!r}.")
-
-
-def make_scores(
-    hierarchy: Hierarchy,
-    activation: str | None,
-    threshold: Threshold | None = None,
-    *,
-    build: BuildConfig | None,
-) -> CategoryScores:
-    """The last layer of a network."""
-    return CategoryScores(
-        hierarchy, activation, threshold, build, dtype="float32", name="categories"
-    )
-
-
-def _input_like(trunk: keras.Model):
-    return keras.Input(trunk.input.shape[1:], dtype=trunk.input.dtype, name="image")
 
 
 def normalization(

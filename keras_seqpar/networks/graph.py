@@ -154,6 +154,11 @@ def _use_free_places(outputs) -> None:
                     del calls[gone.pop()]
 
 
+def input_like(trunk: keras.Model):
+    """A new input of the kind that a trunk takes, named `image`."""
+    return keras.Input(trunk.input.shape[1:], dtype=trunk.input.dtype, name="image")
+
+
 def functional(model) -> keras.Model | None:
     """A model in the form that `replay` can run.
 

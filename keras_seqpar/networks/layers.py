@@ -127,3 +127,16 @@ class GainSplit(keras.layers.Layer):
 def _joined(logits):
     """Logits of all categories in one tensor."""
     return ops.concatenate(logits, axis=-1) if isinstance(logits, (list, tuple)) else logits
+
+
+def make_scores(
+    hierarchy: Hierarchy,
+    activation: str | None,
+    threshold: Threshold | None = None,
+    *,
+    build: BuildConfig | None,
+) -> CategoryScores:
+    """The last layer of a network."""
+    return CategoryScores(
+        hierarchy, activation, threshold, build, dtype="float32", name="categories"
+    )

@@ -1,15 +1,17 @@
 """What a network of this package is made of, and putting parts together again."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import keras
 
 from keras_seqpar.hierarchy.tree import Hierarchy
-from keras_seqpar.networks.assembly import assemble, make_scores
+from keras_seqpar.networks.assembly import assemble
+from keras_seqpar.networks.bank.joining import assemble_banks
+from keras_seqpar.networks.bank.layers import Bank
 from keras_seqpar.networks.build_config import BuildConfig
 from keras_seqpar.networks.graph import hold_weakly, one_at_a_time
-from keras_seqpar.networks.layers import CategoryScores
+from keras_seqpar.networks.layers import CategoryScores, make_scores
 from keras_seqpar.networks.thresholds import Threshold
 
 SAME = "same"  # keep the source's classifier activation
@@ -21,11 +23,14 @@ class Parts:
 
     Args:
         trunk: the sub-model before the first split-point.
-        branches: node id -> sub-model, in `hierarchy.nodes` order; empty for a plain network.
+        branches: node id -> sub-model, in `hierarchy.nodes` order; empty for a plain or fused
+            network.
         hierarchy: the hierarchy.
         classifier_activation: the activation over the logits.
         threshold: where "none of these" begins, if the network stores it.
         build: how the network was built; `None` for networks saved before they stored it.
+        banks: of a fused network the banks, each after the one that feeds it.
+        gains: whether the network has a gains input.
     """
 
     trunk: keras.Model
@@ -34,6 +39,8 @@ class Parts:
     classifier_activation: str | None
     threshold: Threshold | None = None
     build: BuildConfig | None = None
+    banks: tuple[Bank, ...] = ()
+    gains: bool = False
 
     def require_build(self, name: str) -> BuildConfig:
         """How the network was built.
@@ -53,12 +60,16 @@ class Parts:
         return self.build
 
 
-def find_parts(model: keras.Model, *, allow_plain: bool = False) -> Parts:
+def find_parts(
+    model: keras.Model, *, allow_plain: bool = False, allow_fused: bool | None = None
+) -> Parts:
     """Finds trunk, branches and hierarchy in a network of this package.
 
     Args:
         model: a network from `build_phl`, a cutout, or such a network reloaded.
         allow_plain: also accept a network from `build_plain`.
+        allow_fused: also accept one whose branches are computed together; by default as
+            `allow_plain`.
 
     Returns:
         The parts.
@@ -80,7 +91,14 @@ def find_parts(model: keras.Model, *, allow_plain: bool = False) -> Parts:
         raise ValueError(f"The model {model.name!r} is no SeqPar network: it has no `trunk`.")
     nodes = scores.hierarchy.nodes
     branches = {n.id: layers[f"branch_{n.id}"] for n in nodes if f"branch_{n.id}" in layers}
-    if len(branches) < len(nodes) and (branches or not allow_plain):
+    banks = tuple(layer for layer in model.layers if isinstance(layer, Bank))
+    if banks and not (allow_plain if allow_fused is None else allow_fused):
+        raise ValueError(
+            f"The model {model.name!r} is fused: its branches are computed together, and this "
+            "needs them one by one. Take keras_seqpar.unfuse(model), of a large network "
+            "keras_seqpar.cutout(model, categories, fused=False)."
+        )
+    if not banks and len(branches) < len(nodes) and (branches or not allow_plain):
         raise ValueError(
             f"The model {model.name!r} is a plain network: its categories share all layers, so "
             "it has no branches. Build a SeqPar network with keras_seqpar.build_phl."
@@ -92,6 +110,8 @@ def find_parts(model: keras.Model, *, allow_plain: bool = False) -> Parts:
         scores.classifier_activation,
         scores.threshold,
         scores.build_config,
+        banks,
+        len(model.inputs) > 1,
     )
 
 
@@ -100,25 +120,30 @@ def rebuild(
     *,
     hierarchy: Hierarchy | None = None,
     branches: Mapping[str, keras.Model] | None = None,
+    banks: Sequence[Bank] | None = None,
     classifier_activation: str | None = SAME,
     name: str,
 ) -> keras.Model:
     """Assembles parts again, with some of them replaced; weights are shared.
 
+    A network of branches becomes one of banks where `banks` are given, and the other way round.
+
     A stored threshold is kept only where all logits stay what they were: it was fitted on them.
     """
     activation = classifier_activation
     tree = parts.hierarchy if hierarchy is None else hierarchy
-    same = branches is None and sorted(tree.category_ids) == sorted(parts.hierarchy.category_ids)
-    return assemble(
-        parts.trunk,
-        parts.branches if branches is None else branches,
-        tree,
-        parts.classifier_activation if activation == SAME else activation,
-        threshold=parts.threshold if same else None,
-        build=parts.build,
-        name=name,
-    )
+    same = branches is None and banks is None
+    same = same and sorted(tree.category_ids) == sorted(parts.hierarchy.category_ids)
+    options: dict = {
+        "hierarchy": tree,
+        "classifier_activation": parts.classifier_activation if activation == SAME else activation,
+        "threshold": parts.threshold if same else None,
+        "build": parts.build,
+        "name": name,
+    }
+    if banks or (parts.banks and branches is None):
+        return assemble_banks(parts.trunk, banks or parts.banks, gains=parts.gains, **options)
+    return assemble(parts.trunk, parts.branches if branches is None else branches, **options)
 
 
 def with_activation(model: keras.Model, classifier_activation: str | None) -> keras.Model:
@@ -150,7 +175,7 @@ def with_scores(
 ) -> keras.Model:
     """The same network, plain ones included, with another activation and threshold."""
     parts = find_parts(model, allow_plain=True)
-    if parts.branches:
+    if parts.branches or parts.banks:
         changed = dataclasses.replace(
             parts, classifier_activation=classifier_activation, threshold=threshold
         )

@@ -4,6 +4,7 @@ Kelm et al., arXiv 2308.05128, section 3.3: knowing or wanting a category multip
 features of its branch by a scalar. 1 is neutral, above 1 enhances, below 1 inhibits.
 """
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 
 import keras
@@ -43,7 +44,7 @@ def attend(
     >>> attended = attend(model, {"cat": 1.3, "car": 0.8})
     >>> earlier = attend(model, {"cat": 1.3}, after="stage4_block1_conv1")
     """
-    parts = find_parts(model)
+    parts = find_parts(model, allow_fused=True)
     if not isinstance(gains, Mapping):
         raise TypeError(f"gains must map names to numbers, got {gains!r}.")
     if not gains:
@@ -51,6 +52,17 @@ def attend(
     wanted = {parts.hierarchy.find(name).id: check_gain(gain, name) for name, gain in gains.items()}
     if len(wanted) < len(gains):
         raise ValueError(f"A node is named twice, by label and by id, in {list(gains)}.")
+    if parts.banks:
+        _refuse_after(model, after)
+        banks = [
+            bank.changed(
+                gains=[
+                    wanted.get(id_, old) for id_, old in zip(bank.nodes, bank.gains, strict=True)
+                ]
+            )
+            for bank in parts.banks
+        ]
+        return rebuild(parts, banks=banks, name=model.name)
     _check_after(parts, wanted, after)
     branches = dict(parts.branches)
     for id_, gain in wanted.items():
@@ -83,9 +95,12 @@ def attention_input(model: keras.Model, *, after: str | None = None) -> keras.Mo
     >>> gains[:, 0] = 1.3
     >>> scores = steerable([images, gains])
     """
-    parts = find_parts(model)
-    if len(model.inputs) > 1:
+    parts = find_parts(model, allow_fused=True)
+    if parts.gains:
         raise ValueError(f"The model {model.name!r} has a gains input already.")
+    if parts.banks:
+        _refuse_after(model, after)
+        return rebuild(dataclasses.replace(parts, gains=True), name=model.name)
     _check_after(parts, parts.branches, after)
     branches = {
         id_: _with_gain(branch, id_, None, after, as_input=True)
@@ -108,7 +123,7 @@ def gain_names(model: keras.Model) -> tuple[str, ...]:
     >>> gain_names(model)
     ('cat', 'dog', 'car')
     """
-    return tuple(node.label for node in find_parts(model).hierarchy.nodes)
+    return tuple(node.label for node in find_parts(model, allow_fused=True).hierarchy.nodes)
 
 
 @one_at_a_time
@@ -141,6 +156,15 @@ def _with_gain(
     (old,) = (layer for layer in branch.layers if isinstance(layer, TopDownGain))
     outputs = replay(branch, inputs[: len(branch.inputs)], call)
     return build_model(inputs if len(inputs) > 1 else inputs[0], outputs, name=branch.name)
+
+
+def _refuse_after(model: keras.Model, after: str | None) -> None:
+    """Refuses to move gains in a bank, whose branches are all computed alike."""
+    if after is not None:
+        raise ValueError(
+            f"The model {model.name!r} is fused, and the gains in its banks cannot be moved to "
+            f"after={after!r}. Move them in keras_seqpar.unfuse(model), and fuse the result."
+        )
 
 
 def _check_after(parts: Parts, ids: Iterable[str], after: str | None) -> None:

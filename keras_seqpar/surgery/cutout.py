@@ -7,9 +7,10 @@ import keras
 
 from keras_seqpar.hierarchy.subsets import labels_if_subset
 from keras_seqpar.hierarchy.tree import Hierarchy
-from keras_seqpar.networks.assembly import make_scores
 from keras_seqpar.networks.graph import hold_weakly, inner_layers, one_at_a_time
+from keras_seqpar.networks.layers import make_scores
 from keras_seqpar.networks.parts import SAME, Parts, find_parts, rebuild
+from keras_seqpar.surgery.fusing import fuse, sliced, unfuse
 from keras_seqpar.utils.progress import note
 
 
@@ -19,6 +20,7 @@ def cutout(
     *,
     classifier_activation: str | None = SAME,
     copy: bool = False,
+    fused: bool | None = None,
     name: str | None = None,
 ) -> keras.Model:
     """Cuts chosen categories out of a network: same weights, no retraining.
@@ -41,6 +43,8 @@ def cutout(
         copy: give the cutout weights of its own; by default both share theirs. Keras cannot load
             a file of one model that contains several networks with shared weights, so saving such
             a model is refused: there, all of these networks but one need a copy.
+        fused: whether the cutout's branches are computed together (see `fuse`); by default as the
+            source's. Where source or cutout is fused, the kept branches are copies.
         name: name of the new model; by default the source's with `_cutout`, and with a number
             from the second cutout on.
 
@@ -59,8 +63,13 @@ def cutout(
     parts = find_parts(model, allow_plain=True)
     kept = parts.hierarchy.prune(labels_if_subset(categories))
     name = name or _new_name(model.name)
-    if parts.branches:
-        new = rebuild(parts, hierarchy=kept, classifier_activation=classifier_activation, name=name)
+    options = {"hierarchy": kept, "classifier_activation": classifier_activation, "name": name}
+    if parts.banks:
+        new = rebuild(parts, banks=sliced(parts.banks, kept), **options)
+        new = unfuse(new) if fused is False else new
+    elif parts.branches:
+        new = rebuild(parts, **options)
+        new = fuse(new) if fused else new
     else:
         if classifier_activation == SAME:
             classifier_activation = parts.classifier_activation

@@ -4,7 +4,6 @@ Nothing here changes the network it is given.
 """
 
 import dataclasses
-from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -12,6 +11,7 @@ from keras import ops
 
 from keras_seqpar.families.base import Initializers
 from keras_seqpar.hierarchy.tree import Hierarchy, Node
+from keras_seqpar.networks.bank.templates import clone_branch
 from keras_seqpar.networks.build_config import MERGED, BuildConfig
 from keras_seqpar.networks.graph import leaf_layers
 from keras_seqpar.networks.parts import find_parts, rebuild
@@ -150,35 +150,17 @@ def _new_branch(twin: keras.Model, old: str, new: str, init: Initializers) -> ke
             if "seed" in item:
                 item["seed"] = init.seed_of(config["name"])
 
-    return _clone(twin, old, new, initial)
+    return clone_branch(twin, old, new, initial)
 
 
 def _with_id(branch: keras.Model, old: str, new: str) -> keras.Model:
     """A branch under another id, with a copy of its weights; itself where the id stays."""
     if old == new:
         return branch
-    clone = _clone(branch, old, new, lambda config: None)
+    clone = clone_branch(branch, old, new, lambda config: None)
     for weight, value in zip(clone.weights, branch.weights, strict=True):
         weight.assign(ops.copy(value))
     return clone
-
-
-def _clone(twin: keras.Model, old: str, new: str, change: Callable[[dict], None]) -> keras.Model:
-    """A branch like another, its layers named after another id and made from changed configs."""
-
-    def renamed(name: str) -> str:
-        return new + name.removeprefix(old)
-
-    def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
-        config = layer.get_config()
-        config["name"] = renamed(layer.name)
-        change(config)
-        return type(layer).from_config(config)
-
-    inputs = [keras.Input(x.shape[1:], dtype=x.dtype, name=renamed(x.name)) for x in twin.inputs]
-    given = inputs if len(inputs) > 1 else inputs[0]
-    made = keras.models.clone_model(twin, input_tensors=given, clone_function=clone)
-    return keras.Model(given, made.outputs[0], name=f"branch_{new}")
 
 
 def _is_initializer(value) -> bool:

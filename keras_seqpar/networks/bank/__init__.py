@@ -1,0 +1,1 @@
+"""The equal branches of a level computed together."""
