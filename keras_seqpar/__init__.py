@@ -19,6 +19,7 @@ _find, __dir__, __all__ = lazy_names(
         "surgery.fusing": ["fuse", "unfuse"],
         "surgery.growing": ["add_category", "merge"],
         "surgery.slimming": ["from_plain"],
+        "surgery.switching": ["SubsetPredictor"],
         "surgery.unknowns": ["none_of_these", "with_threshold"],
         "weights.copies": ["copy_weights"],
     },

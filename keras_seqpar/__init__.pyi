@@ -31,6 +31,7 @@ from keras_seqpar.surgery.fusing import unfuse as unfuse
 from keras_seqpar.surgery.growing import add_category as add_category
 from keras_seqpar.surgery.growing import merge as merge
 from keras_seqpar.surgery.slimming import from_plain as from_plain
+from keras_seqpar.surgery.switching import SubsetPredictor as SubsetPredictor
 from keras_seqpar.surgery.unknowns import none_of_these as none_of_these
 from keras_seqpar.surgery.unknowns import with_threshold as with_threshold
 from keras_seqpar.weights.copies import copy_weights as copy_weights

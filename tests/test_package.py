@@ -19,6 +19,7 @@ import keras_seqpar.selective
 
 PUBLIC = [
     "Hierarchy",
+    "SubsetPredictor",
     "add_category",
     "attend",
     "attention_input",

@@ -12,6 +12,7 @@ from keras_seqpar.networks.inputs import from_pixels, normalization_of
 from keras_seqpar.networks.parts import Parts, find_parts
 from keras_seqpar.networks.quantized import refuse_quantized
 from keras_seqpar.networks.thresholds import Threshold
+from keras_seqpar.surgery.fusing import unfuse
 
 __all__ = ["NetworkFacts", "from_pixels", "in_float32", "labels_of", "read_network"]
 
@@ -93,6 +94,8 @@ class NetworkFacts:
 def read_network(model: keras.Model) -> NetworkFacts:
     """Reads what the mobile side has to know of a network, from this package or not.
 
+    Of a fused network the model there has named branches, which is what interpreters are fast at.
+
     Raises:
         TypeError: `model` is no Keras model.
     """
@@ -105,6 +108,9 @@ def read_network(model: keras.Model) -> NetworkFacts:
         parts = find_parts(model, allow_plain=True)
     except ValueError:
         return NetworkFacts(model, None, None, None)
+    if parts.banks:
+        model = unfuse(model)
+        parts = find_parts(model)
     pixels, known = normalization_of(parts, model.inputs[0].shape[-1])
     return NetworkFacts(model, parts, pixels, known)
 

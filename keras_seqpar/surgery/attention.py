@@ -29,7 +29,8 @@ def attend(
             prefix, for example `"stage4_block1_conv1"`. The branch of each named node must
             have it, with features `(batch, height, width, channels)`. `None` leaves the gains
             where they are; in a new network the family decides where that is. Directly before
-            a layer normalization a gain has no effect, because it is divided out again.
+            a layer normalization a gain has no effect, because it is divided out again. In a
+            fused network gains stay where they are.
 
     Returns:
         A new network that shares all weights; `model` stays as it is.
@@ -76,7 +77,8 @@ def attention_input(model: keras.Model, *, after: str | None = None) -> keras.Mo
     Args:
         model: a SeqPar network.
         after: as for `attend`; every branch must have the layer. In a nested network the
-            layers differ by level: move the gains with `attend` first, level by level.
+            layers differ by level: move the gains with `attend` first, level by level. In a fused
+            network gains stay where they are.
 
     Returns:
         A new network that shares all weights. Its inputs are the images and `gains`,

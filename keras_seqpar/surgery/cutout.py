@@ -10,7 +10,7 @@ from keras_seqpar.hierarchy.tree import Hierarchy
 from keras_seqpar.networks.graph import hold_weakly, inner_layers, one_at_a_time
 from keras_seqpar.networks.layers import make_scores
 from keras_seqpar.networks.parts import SAME, Parts, find_parts, rebuild
-from keras_seqpar.surgery.fusing import fuse, sliced, unfuse
+from keras_seqpar.surgery.fusing import fuse, kept_rows, unfuse
 from keras_seqpar.utils.progress import note
 
 
@@ -63,9 +63,14 @@ def cutout(
     parts = find_parts(model, allow_plain=True)
     kept = parts.hierarchy.prune(labels_if_subset(categories))
     name = name or _new_name(model.name)
-    options = {"hierarchy": kept, "classifier_activation": classifier_activation, "name": name}
+    options: dict = {
+        "hierarchy": kept,
+        "classifier_activation": classifier_activation,
+        "name": name,
+    }
     if parts.banks:
-        new = rebuild(parts, banks=sliced(parts.banks, kept), **options)
+        rows = kept_rows(parts.banks, kept)
+        new = rebuild(parts, banks=[bank.sliced(*places) for bank, *places in rows], **options)
         new = unfuse(new) if fused is False else new
     elif parts.branches:
         new = rebuild(parts, **options)
@@ -114,5 +119,6 @@ def with_own_weights(model: keras.Model) -> keras.Model:
     for theirs, mine in zip(inner_layers(model), inner_layers(clone), strict=True):
         values: dict = {}
         theirs.save_own_variables(values)
-        mine.load_own_variables(values)
+        # On JAX both would hold one array, and `fit` frees that of the network it trains.
+        mine.load_own_variables({key: keras.ops.copy(value) for key, value in values.items()})
     return clone

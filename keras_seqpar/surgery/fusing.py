@@ -118,20 +118,23 @@ def unfuse(model: keras.Model, *, name: str | None = None) -> keras.Model:
     return attention_input(named) if parts.gains else named
 
 
-def sliced(banks: Sequence[Bank], kept: Hierarchy) -> list[Bank]:
-    """Banks of the nodes of a smaller hierarchy, with copies of their weights.
+def kept_rows(banks: Sequence[Bank], kept: Hierarchy) -> list[tuple[Bank, list[int], list | None]]:
+    """Which branches of banks a smaller hierarchy needs.
 
-    Categories are in the order of their logits there.
+    Returns:
+        Each bank that is needed, the rows of its branches, and for each of these the place of its
+        parent among the kept rows of the bank that feeds it; `None` where the trunk does.
+        Categories are in the order of their logits in `kept`.
     """
-    above = parent_ids(kept)
+    above: dict = parent_ids(kept)
     order = [*kept.category_ids, *(node.id for node in kept.superclasses)]
-    found: list[Bank] = []
+    found: list[tuple[Bank, list[int], list | None]] = []
+    places: dict[str, int] = {}
     for bank in banks:
-        ids = [id_ for id_ in order if id_ in bank.nodes]
+        row_of = {id_: i for i, id_ in enumerate(bank.nodes)}
+        ids = [id_ for id_ in order if id_ in row_of]
         if ids:
-            parents = None
-            if bank.parents is not None:
-                feeding = next(one.nodes for one in found if above[ids[0]] in one.nodes)
-                parents = [feeding.index(above[id_]) for id_ in ids]
-            found.append(bank.sliced([bank.nodes.index(id_) for id_ in ids], parents))
+            places |= {id_: i for i, id_ in enumerate(ids)}
+            parents = None if bank.parents is None else [places[above[id_]] for id_ in ids]
+            found.append((bank, [row_of[id_] for id_ in ids], parents))
     return found

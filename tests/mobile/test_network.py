@@ -26,6 +26,14 @@ def test_networks_of_this_package():
     assert normalized.normalization[1] == pytest.approx([58.395, 57.12, 57.375])
 
 
+def test_the_branches_of_a_fused_network_are_converted_one_by_one():
+    model = network()
+    found = read_network(sp.fuse(model))
+    assert found.labels == LABELS
+    assert harness.same_values(harness.values(found.model), harness.values(model))
+    assert [layer.name for layer in found.model.layers] == [layer.name for layer in model.layers]
+
+
 def test_networks_from_elsewhere():
     found = read_network(external())
     assert found.parts is found.labels is found.takes_pixels is found.normalization is None

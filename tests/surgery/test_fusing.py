@@ -11,15 +11,32 @@ from keras_seqpar.networks.thresholds import Threshold
 from tests import harness
 
 NESTED = {"pets": ["cat", "dog"], "vehicles": {"road": ["car", "bus"], "ship": None}, "tree": None}
+SMALL = {"pets": ["cat", "dog"], "tree": None}
 FAMILIES = ["resnet18", "resnet50", "convnext_v2_atto", "efficientnet_lite0"]
 
 
-def check_fused(model, names, columns):
+def check_fused(model):
     fused, images = sp.fuse(model), harness.images(model)
     expected = harness.logits(model, images)
     assert harness.error(harness.logits(fused, images), expected) < 1e-5
     named = sp.unfuse(fused)
     assert harness.same_values(harness.values(named), harness.values(model))
+    return fused, named, images, expected
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_is_fused_and_unfused_exactly(family):
+    check_fused(harness.network(SMALL, family=family))
+
+
+@settings(max_examples=3)
+@given(st.data())
+def test_random_hierarchies_are_fused_unfused_and_cut_exactly(data):
+    tree = data.draw(harness.trees())
+    names = data.draw(harness.choices(tree))
+    columns = [tree.category_ids.index(id_) for id_ in tree.select(names)]
+    model = harness.network(tree)
+    fused, named, images, expected = check_fused(model)
     assert np.array_equal(harness.predict(named, images), harness.predict(model, images))
     cut = sp.cutout(fused, names)
     assert len(find_parts(cut, allow_fused=True).banks) > 0
@@ -28,23 +45,8 @@ def check_fused(model, names, columns):
     assert harness.same_values(harness.values(cut), harness.values(sp.cutout(model, names)))
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_every_family_is_fused_and_unfused_exactly(family):
-    model = harness.network(NESTED, family=family)
-    check_fused(model, ["car", "pets"], [2, 0, 1])
-
-
-@settings(max_examples=4)
-@given(st.data())
-def test_random_hierarchies_are_fused_and_unfused_exactly(data):
-    tree = data.draw(harness.trees())
-    names = data.draw(harness.choices(tree))
-    columns = [tree.category_ids.index(id_) for id_ in tree.select(names)]
-    check_fused(harness.network(tree), names, columns)
-
-
 def test_a_fused_network_is_a_network_like_others(tmp_path):
-    model = sp.fuse(harness.network(NESTED, family="efficientnet_lite0"))
+    model = sp.fuse(harness.network(SMALL, family="efficientnet_lite0"))
     harness.check_network(model, tmp_path)
 
 
@@ -74,15 +76,15 @@ def test_without_a_seed_branches_start_apart_and_equally_wide():
                 assert value.std() == pytest.approx(harness.array(theirs).std(), rel=0.1)
 
 
-@pytest.mark.parametrize("family", ["resnet18", "convnext_v2_atto"])
-def test_a_step_of_training_changes_both_forms_alike(family):
-    start = harness.network({"p": ["a", "b"], "c": None}, family=family)
+def test_a_step_of_training_changes_both_forms_alike(backend):
+    start = harness.network(SMALL)
     images, targets = harness.images(start, 4), np.eye(3, dtype="float32")[[0, 1, 2, 0]]
+    eagerly = backend != "jax"  # which compiles each operation otherwise
     after = []
     for fused in (False, True):
-        model = sp.cutout(start, ["a", "b", "c"], copy=True)
+        model = sp.cutout(start, ["cat", "dog", "tree"], copy=True)
         model = sp.fuse(model) if fused else model
-        model.compile(keras.optimizers.SGD(0.1), "categorical_crossentropy", run_eagerly=True)
+        model.compile(keras.optimizers.SGD(0.1), "categorical_crossentropy", run_eagerly=eagerly)
         model.train_on_batch(images, targets)
         after.append(harness.values(sp.unfuse(model) if fused else model))
     for old, named, fused in zip(harness.values(start), *after, strict=True):
@@ -91,19 +93,19 @@ def test_a_step_of_training_changes_both_forms_alike(family):
 
 
 def test_stochastic_depth_drops_in_each_branch_for_itself():
-    tree = [f"c{i}" for i in range(20)]
+    tree = [f"c{i}" for i in range(10)]
     model = harness.build(tree, drop_path_rate=0.9, fused=True)
     images = harness.images(model, 4)
     calm = harness.predict(model, images)
     assert np.array_equal(harness.predict(model, images), calm)
     (bank,) = find_parts(model, allow_fused=True).banks
     features = model.get_layer("trunk")(images, training=False)
-    runs = np.stack([harness.array(bank(features, training=True)) for _ in range(8)])
+    runs = np.stack([harness.array(bank(features, training=True)) for _ in range(6)])
     assert not np.array_equal(runs[0], runs[1])
     # The last block drops its residual for 9 images of 10, for each branch in others.
     kept = np.abs(runs - np.median(runs, axis=0)) > 1e-6
     assert 0 < kept.mean() < 0.5
-    assert len(np.unique(kept.reshape(-1, 20), axis=0)) > 4
+    assert len(np.unique(kept.reshape(-1, 10), axis=0)) > 4
 
 
 def test_gains_act_in_banks_as_in_branches():
@@ -175,7 +177,8 @@ def test_branches_that_differ_get_banks_of_their_own():
     ]
 
 
-def test_half_precision(backend):
+@pytest.mark.only_backend("tensorflow", "torch")  # JAX compiles all operations anew for it
+def test_half_precision():
     options = {"dtype": "mixed_bfloat16", "family": "convnext_v2_atto"}
     model = harness.build(["a", "b", "c"], **options)
     fused = sp.fuse(model)

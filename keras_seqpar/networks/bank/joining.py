@@ -1,6 +1,7 @@
 """Networks of banks: grouping equal branches, and joining a trunk and banks to a network."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 
@@ -33,7 +34,7 @@ def grouped(hierarchy: Hierarchy, kinds: Mapping[str, str]) -> list[tuple[list[s
         For each group the ids of its nodes, and for each of them the place of its parent in its
         group; `None` where the trunk feeds them. Groups come after those that feed them.
     """
-    above = parent_ids(hierarchy)
+    above: dict = parent_ids(hierarchy)
     order = {id_: i for i, id_ in enumerate(hierarchy.category_ids)}
     nodes = sorted(
         hierarchy.nodes, key=lambda node: (hierarchy.level(node), order.get(node.id, -1))
@@ -85,8 +86,9 @@ def assemble_banks(
     ids = [node.id for node in hierarchy.nodes]
     if gains:
         inputs.append(keras.Input((len(ids),), name="gains"))
-    features = {None: trunk(inputs[0])}
-    logits, columns = [], []
+    features: dict[Bank | None, Any] = {None: trunk(inputs[0])}
+    logits: list = []
+    columns: list[str] = []
     for bank in banks:
         x, given = features[feeder(bank, banks, hierarchy)], {}
         if gains:

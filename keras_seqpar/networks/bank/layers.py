@@ -100,7 +100,7 @@ class Bank(keras.layers.Layer):
 
         def initial(shape, dtype=None):
             if make is None:
-                return ops.broadcast_to(weight.value, shape)
+                return ops.stack([weight.value] * shape[0])
             assert init is not None
             config, end = make.get_config(), layer.name.removeprefix(TEMPLATE)
             if init.seed is None:  # one draw for all; a scale is divided by the branches there
@@ -131,11 +131,12 @@ class Bank(keras.layers.Layer):
         ):
             weights.setdefault(layer.name, {})[weight.name] = value
             variables[layer.name, weight.name] = variable
-        parents = self.parents if rows is None else parents
         if self.parents is None:
             features = ops.expand_dims(features, 0)
-        elif parents != (*range(features.shape[0]),):
-            features = ops.take(features, ops.convert_to_tensor(parents, "int32"), axis=0)
+        elif rows is not None:
+            features = ops.take(features, parents, axis=0)
+        elif self.parents != (*range(features.shape[0]),):
+            features = ops.take(features, ops.convert_to_tensor(self.parents, "int32"), axis=0)
         run = Run(
             branches,
             weights,
