@@ -14,7 +14,9 @@ from keras_seqpar.utils.commands import flag_group, run
 import datetime
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
@@ -41,6 +43,12 @@ with flag_group("Output"):
     flags.DEFINE_bool("update", False, "Write the rows into docs/results/scale_BACKEND.json.")
 
 
+def update(path: Path, rows: Sequence[Sequence[Any]]) -> None:
+    """Writes rows and today's date into a file of results; the rest of it stays."""
+    table = json.loads(path.read_text("utf-8"))
+    write_json(path, {**table, "date": datetime.date.today().isoformat(), "rows": rows})
+
+
 def main(_) -> None:
     """Measures all, and writes it."""
     options = {
@@ -57,9 +65,7 @@ def main(_) -> None:
         repeats=args.repeats,
     )
     if args.update:
-        path = RESULTS / f"scale_{keras.backend.backend()}.json"
-        table = json.loads(path.read_text("utf-8"))
-        write_json(path, {**table, "date": datetime.date.today().isoformat(), "rows": rows})
+        update(RESULTS / f"scale_{keras.backend.backend()}.json", rows)
 
 
 if __name__ == "__main__":

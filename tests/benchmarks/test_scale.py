@@ -1,0 +1,73 @@
+"""The table of many categories: what is measured of each form, and what the ideal is."""
+
+import json
+
+import pytest
+
+from keras_seqpar.benchmarking import scale
+from tests import commands
+
+pytest.importorskip("absl")
+
+COMMAND = "benchmarks/scale.py"
+OPTIONS = {"family": "resnet18", "width": 0.125, "input_shape": (32, 32, 3), "plan": "late_sp"}
+
+
+class Here:
+    """A pool whose process is this one."""
+
+    def __init__(self, *args, **kwargs):
+        pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        pass
+
+    def submit(self, call, *args, **kwargs):
+        self.result = lambda: call(*args, **kwargs)
+        return self
+
+
+def test_each_form_is_measured_beside_the_ideal(monkeypatch, steady_clock):
+    monkeypatch.setattr(scale.concurrent.futures, "ProcessPoolExecutor", Here)
+    shown = []
+    limits = {"named_most": 2, "train_most": 1, "repeats": 1}
+    rows = scale.measure_scale([2, 3], OPTIONS, **limits, report=shown.append)
+    assert rows == shown
+    assert [row[:2] for row in rows] == [
+        *([2, "plain"], [2, "named"], [2, "fused"], [3, "plain"], [3, "fused"])
+    ]
+    columns = dict(zip(scale.COLUMNS, zip(*rows, strict=True), strict=True))
+    assert columns["GMACs"][1] == columns["GMACs"][2] < columns["GMACs"][4]
+    # On the steady clock each call takes a second: an ideal is the ratio of the MACs.
+    assert columns["ms, batch 16"] == (1000.0,) * 5
+    ideal = 1000 * columns["GMACs"][1] / columns["GMACs"][0]
+    assert columns["ideal ms, batch 16"][1] == pytest.approx(ideal, rel=0.01)
+    assert columns["training step ms"] == (None,) * 5
+    assert min(columns["peak GiB"]) > 0
+    trained = scale.measure_form("fused", 2, OPTIONS, repeats=1)
+    assert (trained["first training step s"], trained["training step ms"]) == (1.0, 1000.0)
+
+
+def test_the_command_measures_what_its_flags_say(monkeypatch):
+    given = {}
+
+    def measured(counts, options, **limits):
+        given.update(options, counts=counts, **limits)
+        return [[10, "fused"]]
+
+    monkeypatch.setattr(scale, "measure_scale", measured)
+    assert commands.call(COMMAND, "--counts=10,20", "--width=0.5", "--size=32") == 0
+    assert (given["counts"], given["width"], given["repeats"]) == ([10, 20], 0.5, 5)
+    assert given["input_shape"] == (32, 32, 3)
+
+
+def test_an_update_keeps_what_was_not_measured(tmp_path):
+    path = tmp_path / "scale.json"
+    path.write_text('{"title": "Scale", "date": "2020-01-01", "rows": []}')
+    commands.load(COMMAND).update(path, [[10, "fused"]])
+    table = json.loads(path.read_text())
+    assert (table["title"], table["rows"]) == ("Scale", [[10, "fused"]])
+    assert table["date"] > "2020-01-01"
