@@ -132,7 +132,8 @@ def rebuild(
     """
     activation = classifier_activation
     tree = parts.hierarchy if hierarchy is None else hierarchy
-    same = branches is None and banks is None
+    # Banks without a hierarchy have other gains, those with one are slices.
+    same = branches is None and (banks is None or hierarchy is not None)
     same = same and sorted(tree.category_ids) == sorted(parts.hierarchy.category_ids)
     options: dict = {
         "hierarchy": tree,

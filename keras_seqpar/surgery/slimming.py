@@ -126,7 +126,7 @@ def from_plain(
 
 
 def _check(plain: keras.Model, parts: Parts, tree: Hierarchy, images) -> None:
-    if parts.branches:
+    if parts.branches or parts.banks:
         raise ValueError(
             f"{plain.name!r} is a SeqPar network: it has branches. from_plain takes a network of "
             "build_plain."

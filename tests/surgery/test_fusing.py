@@ -155,7 +155,13 @@ def test_what_banks_keep_of_a_network():
         parts = find_parts(one, allow_fused=True)
         assert parts.threshold == Threshold(1.5)
         assert parts.build == find_parts(model).build
-    assert find_parts(sp.cutout(fused, ["cat"]), allow_fused=True).threshold is None
+    everything = list(find_parts(model).hierarchy.categories)[::-1]
+    for one, threshold in (
+        (sp.cutout(fused, everything), Threshold(1.5)),
+        (sp.cutout(fused, ["cat"]), None),
+        (sp.attend(fused, {"cat": 2.0}), None),
+    ):
+        assert find_parts(one, allow_fused=True).threshold == threshold
     assert sp.cutout(model, ["cat", "dog"], fused=True).get_layer("bank_2").nodes == ("cat", "dog")
 
 

@@ -167,34 +167,29 @@ class Bank(keras.layers.Layer):
         shape = self.template.compute_output_shape((None, *features_shape[-3:]))
         return (batch, branches) if self.of_categories else (branches, batch, *shape[1:])
 
-    def changed(self, name: str | None = None, **config) -> "Bank":
-        """A bank with other arguments, for example other gains, that shares all weights."""
-        new = {**self._arguments(), "stacked": self.stacked, **config}
-        return Bank(name=name or self.name, dtype=self.dtype_policy, **new)
+    def with_gains(self, gains: Sequence[float]) -> "Bank":
+        """The same bank with other constant gains; it shares all weights."""
+        return self._like(self.nodes, self.parents, gains, self.stacked)
 
     def sliced(self, rows: Sequence[int], parents: Sequence[int] | None) -> "Bank":
         """A bank of some of the branches, with copies of their weights."""
-        new = Bank(
-            name=self.name,
-            dtype=self.dtype_policy,
-            trainable=self.trainable,
-            template=self.template,
-            nodes=[self.nodes[i] for i in rows],
-            parents=parents,
-            gains=[self.gains[i] for i in rows],
-        )
+        nodes, gains = ([values[i] for i in rows] for values in (self.nodes, self.gains))
+        new = self._like(nodes, parents, gains)
         for mine, theirs in zip(new.stacked, self.stacked, strict=True):
             mine.assign(ops.take(theirs, ops.convert_to_tensor([*rows], "int32"), axis=0))
         return new
 
-    def _arguments(self) -> dict:
-        return {
-            "template": self.template,
-            "nodes": self.nodes,
-            "parents": self.parents,
-            "gains": self.gains,
-            "trainable": self.trainable,
-        }
+    def _like(self, nodes, parents, gains, stacked=None) -> "Bank":
+        return Bank(
+            self.template,
+            nodes,
+            parents,
+            gains,
+            stacked=stacked,
+            name=self.name,
+            dtype=self.dtype_policy,
+            trainable=self.trainable,
+        )
 
     def get_config(self):
         return {
