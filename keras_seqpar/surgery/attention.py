@@ -55,11 +55,7 @@ def attend(
         raise ValueError(f"A node is named twice, by label and by id, in {list(gains)}.")
     if parts.banks:
         _refuse_after(model, after)
-        old = {
-            id_: x for bank in parts.banks for id_, x in zip(bank.nodes, bank.gains, strict=True)
-        }
-        new = {**old, **wanted}
-        banks = [bank.with_gains([new[id_] for id_ in bank.nodes]) for bank in parts.banks]
+        banks = [bank.with_gains(wanted) for bank in parts.banks]
         return rebuild(parts, banks=banks, name=model.name)
     _check_after(parts, wanted, after)
     branches = dict(parts.branches)

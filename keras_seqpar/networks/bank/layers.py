@@ -1,6 +1,6 @@
 """The Keras layers of a network whose equal branches are computed together."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import keras
 from keras import ops
@@ -167,8 +167,9 @@ class Bank(keras.layers.Layer):
         shape = self.template.compute_output_shape((None, *features_shape[-3:]))
         return (batch, branches) if self.of_categories else (branches, batch, *shape[1:])
 
-    def with_gains(self, gains: Sequence[float]) -> "Bank":
-        """The same bank with other constant gains; it shares all weights."""
+    def with_gains(self, wanted: Mapping[str, float]) -> "Bank":
+        """The same bank with other constant gains of some nodes; it shares all weights."""
+        gains = [wanted.get(id_, old) for id_, old in zip(self.nodes, self.gains, strict=True)]
         return self._like(self.nodes, self.parents, gains, self.stacked)
 
     def sliced(self, rows: Sequence[int], parents: Sequence[int] | None) -> "Bank":
