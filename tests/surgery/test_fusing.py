@@ -50,6 +50,7 @@ def test_a_fused_network_is_a_network_like_others(tmp_path):
     harness.check_network(model, tmp_path)
 
 
+@pytest.mark.only_backend("tensorflow")
 def test_a_fused_network_costs_what_its_branches_cost():
     model = harness.network(NESTED, family="resnet50")
     assert sp.cost(sp.fuse(model)).nodes == sp.cost(model).nodes
@@ -63,6 +64,7 @@ def test_a_seed_gives_a_fused_network_the_weights_of_a_named_one(family):
     assert sp.cost(fused).nodes == sp.cost(named).nodes
 
 
+@pytest.mark.only_backend("tensorflow")
 def test_without_a_seed_branches_start_apart_and_equally_wide():
     fused = harness.build(NESTED, family="resnet50", seed=None, fused=True)
     parts = find_parts(fused, allow_fused=True)
@@ -92,6 +94,7 @@ def test_a_step_of_training_changes_both_forms_alike(backend):
         assert np.abs(fused - named).max() < 2e-3 * scale + 1e-6
 
 
+@pytest.mark.only_backend("tensorflow")
 def test_stochastic_depth_drops_in_each_branch_for_itself():
     tree = [f"c{i}" for i in range(10)]
     model = harness.build(tree, drop_path_rate=0.9, fused=True)
@@ -183,7 +186,7 @@ def test_branches_that_differ_get_banks_of_their_own():
     ]
 
 
-@pytest.mark.only_backend("tensorflow", "torch")  # JAX compiles all operations anew for it
+@pytest.mark.only_backend("tensorflow")  # JAX compiles all operations anew for it
 def test_half_precision():
     options = {"dtype": "mixed_bfloat16", "family": "convnext_v2_atto"}
     model = harness.build(["a", "b", "c"], **options)

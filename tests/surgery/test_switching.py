@@ -8,7 +8,7 @@ from keras_seqpar.networks.bank.layers import Bank
 from tests import harness
 
 NESTED = {"pets": ["cat", "dog"], "vehicles": {"road": ["car", "bus"], "ship": None}, "tree": None}
-SUBSETS = [["cat", "tree"], ["tree", "dog"], ["ship", "car"], ["pets"], ["bus"], ["car"]]
+SUBSETS = [["cat", "tree"], ["tree", "dog"], ["bus", "car"], ["car", "bus"]]
 
 
 @pytest.fixture(scope="module")
@@ -58,13 +58,15 @@ def test_few_forms_are_kept_and_weights_are_those_of_now(fused):
 
 
 def test_threads_get_their_own_answers(fused):
-    predictor, images = sp.SubsetPredictor(fused, most=2), harness.images(fused)
-    expected = [predictor.predict(images, names) for names in SUBSETS]
+    predictor, images = sp.SubsetPredictor(fused), harness.images(fused)
+    subsets = [["cat"], ["dog"], ["tree"]]
+    expected = [predictor.predict(images, names) for names in subsets[:2]]
+    expected.append(harness.predict(sp.cutout(fused, ["tree"]), images))  # compiled in a thread
     wrong = []
 
     def ask(start: int) -> None:
         for i in range(start, start + 6):
-            names, right = SUBSETS[i % 6], expected[i % 6]
+            names, right = subsets[i % 3], expected[i % 3]
             if not np.allclose(predictor.predict(images, names), right, atol=1e-6):
                 wrong.append(names)
 
@@ -76,6 +78,7 @@ def test_threads_get_their_own_answers(fused):
     assert not wrong
 
 
+@pytest.mark.only_backend("tensorflow")
 def test_gains_and_half_precision_are_kept():
     model = harness.build(["a", "b", "c"], dtype="mixed_bfloat16", family="convnext_v2_atto")
     fused = sp.attend(sp.fuse(model), {"b": 3.0})
