@@ -69,8 +69,8 @@ def cutout(
         "name": name,
     }
     if parts.banks:
-        rows = kept_rows(parts.banks, kept)
-        new = rebuild(parts, banks=[bank.sliced(*places) for bank, *places in rows], **options)
+        banks = [bank.sliced(rows, places) for bank, rows, places in kept_rows(parts.banks, kept)]
+        new = rebuild(parts, banks=banks, **options)
         new = unfuse(new) if fused is False else new
     elif parts.branches:
         new = rebuild(parts, **options)
