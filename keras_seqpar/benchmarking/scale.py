@@ -14,7 +14,7 @@ import numpy as np
 from keras_seqpar.costs.counting import cost
 from keras_seqpar.networks.builders import build_phl, build_plain
 
-FORMS = ("plain", "named", "fused")
+FORMS = ("plain", "fused", "named")
 BATCH = 16
 COLUMNS = (
     *("categories", "form", "GMACs", "build s", "first image s", "ms, batch 1", "ms, batch 16"),
