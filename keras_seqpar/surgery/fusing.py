@@ -39,7 +39,8 @@ def fuse(model: keras.Model, *, name: str | None = None) -> keras.Model:
     Example:
 
     >>> fused = fuse(model)
-    >>> np.allclose(fused(images), model(images), atol=1e-5)
+    >>> scores = fused.predict_on_batch(images)
+    >>> np.allclose(scores, model.predict_on_batch(images), atol=1e-5)
     True
     """
     parts = find_parts(model, allow_fused=True)
