@@ -64,12 +64,12 @@ STREAMS = [  # of `keras_seqpar.selective`
 # What neither `import keras_seqpar` nor building a network may need, besides other backends.
 OPTIONAL = {
     *("matplotlib", "PIL", "sklearn", "tensorflow_datasets", "keras_cv", "timm", "yaml"),
-    *("ai_edge_litert", "flatbuffers", "nltk", "wn"),
+    *("ai_edge_litert", "flatbuffers", "grain", "nltk", "wn"),
 }
 BACKENDS = {"tensorflow", "jax", "torch"}
 # Files of a framework are read with that framework, whatever the backend is: data sets of
 # tensorflow-datasets, and weights that torch has saved.
-READERS = {("data/sources/imagenette.py", "tensorflow"), ("weights/state_dicts.py", "torch")}
+READERS = {("data/sources/tfds.py", "tensorflow"), ("weights/state_dicts.py", "torch")}
 # Streams change the maps they keep in place: one small file per backend.
 IN_PLACE = {(f"selective/keras_engine/{name}_maps.py", name) for name in BACKENDS}
 # Several devices are prepared by each backend's own means.

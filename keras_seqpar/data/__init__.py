@@ -6,8 +6,8 @@ __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
         "datasets": ["Dataset", "Split", "only"],
-        "decoding": ["decode"],
         "loading": ["MEMORY_LIMIT", "SPECS", "load"],
         "sources.trees": ["SPLITS"],
+        "streaming": ["decode"],
     },
 )

@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_seqpar.data import augmentation
 from keras_seqpar.data.datasets import Split
+from keras_seqpar.data.streaming import Decoding, ReadAhead
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +33,29 @@ class Share:
 EVERYTHING = Share()
 
 
+class Reader:
+    """Reads the images of batches from memory, or, where they do not fit, ahead of their use.
+
+    Args:
+        split: the images.
+        workers: processes that decode, as for `ReadAhead`.
+    """
+
+    def __init__(self, split: Split, workers: int):
+        self.split, self.indices = split, np.zeros((0, 0), "int64")
+        pixels = split.pixels
+        self.ahead = ReadAhead(pixels, workers) if isinstance(pixels, Decoding) else None
+
+    def begin(self, indices: np.ndarray) -> None:
+        """Sets what to read: `(steps, images per step)`."""
+        self.indices = indices
+        if self.ahead:
+            self.ahead.begin(indices)
+
+    def __getitem__(self, step: int) -> np.ndarray:
+        return self.ahead[step] if self.ahead else self.split.read(self.indices[step])
+
+
 class TrainingBatches(keras.utils.PyDataset):
     """Shuffled batches; their random choices are a function of (seed, epoch, step).
 
@@ -43,7 +67,9 @@ class TrainingBatches(keras.utils.PyDataset):
         batch_size: images per batch.
         label_smoothing: part of a label that goes to all categories.
         seed: of the order and the augmentation.
-        share: the part of every batch that this process computes.
+        share: the part of every batch that this process computes; other images are not read.
+        workers: processes that decode images which do not fit into memory, 0 for threads. The
+            batches are the same.
     """
 
     def __init__(
@@ -57,8 +83,10 @@ class TrainingBatches(keras.utils.PyDataset):
         label_smoothing: float = 0.0,
         seed: int = 0,
         share: Share = EVERYTHING,
+        workers: int = 0,
     ):
         super().__init__()
+        self.reader = Reader(split, workers)
         self.split, self.policy, self.categories = split, policy, categories
         self.image_size, self.batch_size, self.share = image_size, batch_size, share
         self.label_smoothing, self.seed = label_smoothing, seed
@@ -69,6 +97,8 @@ class TrainingBatches(keras.utils.PyDataset):
         """Shuffles for an epoch."""
         order = np.random.default_rng([self.seed, epoch]).permutation(len(self.split))
         self.epoch, self.order = epoch, order
+        steps = order[: len(self) * self.batch_size].reshape(-1, self.batch_size)
+        self.reader.begin(self.share.of(steps.T).T)
 
     def __len__(self) -> int:
         return len(self.split) // self.batch_size  # the rest is left out in this epoch
@@ -79,13 +109,13 @@ class TrainingBatches(keras.utils.PyDataset):
             rng, self.batch_size, self.policy, stored=self.stored, size=self.image_size
         )
         indices = self.order[step * self.batch_size : (step + 1) * self.batch_size]
-        images = augmentation.equalize(self.split.read(indices), equalized)
+        images = augmentation.equalize(self.reader[step], self.share.of(equalized))
         labels = np.eye(self.categories)[self.split.labels[indices]]
         pieces = labels.reshape(self.share.pieces, -1, self.categories)
         partners = pieces[:, ::-1].reshape(labels.shape)  # as `Augment` mixes within a piece
         labels = weights[:, None] * labels + (1 - weights[:, None]) * partners
         labels = (1 - self.label_smoothing) * labels + self.label_smoothing / self.categories
-        images, rows, labels = map(self.share.of, (images, rows, labels.astype("float32")))
+        rows, labels = map(self.share.of, (rows, labels.astype("float32")))
         return (images, rows), labels
 
 
@@ -101,6 +131,7 @@ class ValidationBatches(keras.utils.PyDataset):
         categories: number of categories.
         batch_size: images per batch.
         share: the part of every batch that this process computes.
+        workers: as for `TrainingBatches`.
     """
 
     def __init__(
@@ -110,10 +141,15 @@ class ValidationBatches(keras.utils.PyDataset):
         categories: int,
         batch_size: int,
         share: Share = EVERYTHING,
+        workers: int = 0,
     ):
         super().__init__()
         self.split, self.columns, self.share = split, columns, share
         self.categories, self.batch_size = categories, batch_size
+        self.reader = Reader(split, workers)
+        steps = np.minimum(np.arange(len(self) * batch_size), len(split) - 1)
+        steps = steps.reshape(-1, batch_size)
+        self.reader.begin(share.of(steps.T).T)
 
     def __len__(self) -> int:
         return -(-len(self.split) // self.batch_size)
@@ -125,6 +161,6 @@ class ValidationBatches(keras.utils.PyDataset):
         indices = np.minimum(indices, count - 1)
         labels = np.eye(self.categories, dtype="float32")[self.split.labels[indices]]
         rows = np.zeros((self.batch_size, self.columns), "float32")
-        batch = self.split.read(indices), rows, labels, weights.astype("float32")
-        images, rows, labels, weights = map(self.share.of, batch)
-        return (images, rows), labels, weights
+        batch = rows, labels, weights.astype("float32")
+        rows, labels, weights = map(self.share.of, batch)
+        return (self.reader[step], rows), labels, weights

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from keras_seqpar.data.streaming import Decoding
 from keras_seqpar.utils.names import match_labels, unknown_name
 
 
@@ -97,12 +98,7 @@ def only(dataset: Dataset, categories: Sequence[str]) -> Dataset:
     ('3', '8')
     """
     known = list(dataset.categories)
-    kept = [i for i in match_labels(categories, known) if i is not None]
-    if len(kept) < len(categories):
-        unknown = categories[match_labels(categories, known).index(None)]
-        raise ValueError(unknown_name("category", unknown, known))
-    if not kept or len(set(kept)) < len(kept):
-        raise ValueError(f"Name every category once, and one at least; got {list(categories)}.")
+    kept = rows_of(known, categories)
     new = np.full(len(known), -1, "int32")
     new[kept] = range(len(kept))
     splits = {}
@@ -111,17 +107,31 @@ def only(dataset: Dataset, categories: Sequence[str]) -> Dataset:
         splits[name] = Split(
             tuple(split.names[i] for i in rows),
             new[split.labels[rows]],
-            functools.partial(_read_rows, split, rows)
-            if callable(split.pixels)
-            else split.pixels[rows],
+            _pixels_of_rows(split, rows),
             functools.partial(_contents_of_rows, split, rows) if split.contents else None,
         )
     labels = tuple(known[i] for i in kept)
     return Dataset(dataset.name, labels, splits, dataset.skipped, dataset.left_out)
 
 
-def _read_rows(split: Split, rows: np.ndarray, indices: np.ndarray) -> np.ndarray:
-    return split.read(rows[indices])
+def rows_of(known: Sequence[str], categories: Sequence[str]) -> list[int]:
+    """The indices of some categories; arguments and errors as for `only`."""
+    known = list(known)
+    kept = [i for i in match_labels(categories, known) if i is not None]
+    if len(kept) < len(categories):
+        unknown = categories[match_labels(categories, known).index(None)]
+        raise ValueError(unknown_name("category", unknown, known))
+    if not kept or len(set(kept)) < len(kept):
+        raise ValueError(f"Name every category once, and one at least; got {list(categories)}.")
+    return kept
+
+
+def _pixels_of_rows(split: Split, rows: np.ndarray):
+    if isinstance(split.pixels, Decoding):
+        return split.pixels.take(rows)
+    if callable(split.pixels):
+        return lambda indices: split.read(rows[indices])
+    return split.pixels[rows]
 
 
 def _contents_of_rows(split: Split, rows: np.ndarray) -> np.ndarray:

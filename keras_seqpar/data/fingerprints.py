@@ -17,9 +17,11 @@ from pathlib import Path
 import numpy as np
 
 from keras_seqpar.data.datasets import Dataset, Split
+from keras_seqpar.data.sources.encoded import in_memory
 
 WHOLE = 2**18  # bytes up to which a file is read whole; larger ones at `SAMPLES` places
 SAMPLES = 64
+_BLOCK = 4096  # images whose contents are looked at in one go
 _CHUNK = 256  # images whose pixels are read at once
 _SHOWN = 5  # names in a sentence
 
@@ -52,18 +54,21 @@ def _checked(file, size: int) -> tuple[int, int]:
     return size, checked
 
 
-def contents_of(sources: Sequence[bytes | Path]) -> np.ndarray:
+def contents_of(places: Sequence) -> np.ndarray:
     """`(images, 2)` uint64: the size and CRC-32 of every image."""
+    found: list[tuple[int, int]] = []
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = list(pool.map(content_of, sources))
+        for start in range(0, len(places), _BLOCK):  # a task each for millions would take memory
+            numbers = range(start, min(start + _BLOCK, len(places)))
+            found += pool.map(lambda i: content_of(places[i]), numbers)
     return np.array(found, "uint64").reshape(-1, 2)
 
 
-def reader_of(sources: Sequence[bytes | Path]) -> Callable[[], np.ndarray]:
-    """A function that returns `contents_of(sources)`; files are read when it is called."""
-    if any(isinstance(source, Path) for source in sources):
-        return lambda: contents_of(sources)
-    found = contents_of(sources)
+def reader_of(places: Sequence) -> Callable[[], np.ndarray]:
+    """A function that returns `contents_of(places)`; files are read when it is called."""
+    if not in_memory(places):
+        return lambda: contents_of(places)
+    found = contents_of(places)
     return lambda: found
 
 

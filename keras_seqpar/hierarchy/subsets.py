@@ -6,7 +6,8 @@ from keras_seqpar.hierarchy.tree import Hierarchy
 from keras_seqpar.hierarchy.wordnet import from_wordnet
 from keras_seqpar.utils.names import unknown_name
 
-# Imagenette and Imagewoof as fast.ai publishes them (github.com/fastai/imagenette); "meow" are
+# Imagenette and Imagewoof as fast.ai publishes them (github.com/fastai/imagenette); ImageNet-100 as
+# arXiv 1906.05849 publishes it (github.com/HobbitLong/CMC, imagenet100.txt); "meow" are
 # ImageNet-1k's domestic cats, the example of a small cutout in arXiv 2308.05128.
 _SUBSETS = {
     "imagenette": (
@@ -17,6 +18,28 @@ _SUBSETS = {
         *("n02086240", "n02087394", "n02088364", "n02089973", "n02093754"),
         *("n02096294", "n02099601", "n02105641", "n02111889", "n02115641"),
     ),
+    "imagenet100": (
+        *("n01558993", "n01692333", "n01729322", "n01735189", "n01749939"),
+        *("n01773797", "n01820546", "n01855672", "n01978455", "n01980166"),
+        *("n01983481", "n02009229", "n02018207", "n02085620", "n02086240"),
+        *("n02086910", "n02087046", "n02089867", "n02089973", "n02090622"),
+        *("n02091831", "n02093428", "n02099849", "n02100583", "n02104029"),
+        *("n02105505", "n02106550", "n02107142", "n02108089", "n02109047"),
+        *("n02113799", "n02113978", "n02114855", "n02116738", "n02119022"),
+        *("n02123045", "n02138441", "n02172182", "n02231487", "n02259212"),
+        *("n02326432", "n02396427", "n02483362", "n02488291", "n02701002"),
+        *("n02788148", "n02804414", "n02859443", "n02869837", "n02877765"),
+        *("n02974003", "n03017168", "n03032252", "n03062245", "n03085013"),
+        *("n03259280", "n03379051", "n03424325", "n03492542", "n03494278"),
+        *("n03530642", "n03584829", "n03594734", "n03637318", "n03642806"),
+        *("n03764736", "n03775546", "n03777754", "n03785016", "n03787032"),
+        *("n03794056", "n03837869", "n03891251", "n03903868", "n03930630"),
+        *("n03947888", "n04026417", "n04067472", "n04099969", "n04111531"),
+        *("n04127249", "n04136333", "n04229816", "n04238763", "n04336792"),
+        *("n04418357", "n04429376", "n04435653", "n04485082", "n04493381"),
+        *("n04517823", "n04589890", "n04592741", "n07714571", "n07715103"),
+        *("n07753275", "n07831146", "n07836838", "n13037406", "n13040303"),
+    ),
     "imagenet1k": None,
     "meow": ("n02123045", "n02123159", "n02123394", "n02123597", "n02124075"),
 }
@@ -24,9 +47,10 @@ SUBSETS = tuple(_SUBSETS)
 
 
 def labels_if_subset(categories):
-    """The labels of a subset where its name is given; anything else as it is."""
-    named = isinstance(categories, str) and categories in SUBSETS
-    return subset_labels(categories) if named else categories
+    """The labels of a subset where its name is given, alone; anything else as it is."""
+    alone = not isinstance(categories, str) and len(categories) == 1
+    name = categories[0] if alone else categories
+    return subset_labels(name) if isinstance(name, str) and name in SUBSETS else categories
 
 
 def subset_labels(name: str) -> tuple[str, ...]:
@@ -39,7 +63,8 @@ def subset_labels(name: str) -> tuple[str, ...]:
 
     Args:
         name: "imagenette" (10 categories that are easy to tell apart), "imagewoof" (10
-            breeds of dog), "meow" (the 5 domestic cats) or "imagenet1k".
+            breeds of dog), "imagenet100" (100 categories, drawn at random for arXiv 1906.05849),
+            "meow" (the 5 domestic cats) or "imagenet1k".
 
     Returns:
         The labels, in the order of ImageNet-1k's logits.

@@ -8,6 +8,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+from keras_seqpar.data import MEMORY_LIMIT
 from keras_seqpar.data.augmentation import Policy
 
 SEQPAR, PLAIN, ONE_BRANCH = "seqpar", "plain", "one_branch"
@@ -34,10 +35,13 @@ class DataConfig:
 
     Args:
         dataset: a spec of `keras_seqpar.data.load`.
-        data_dir: where tensorflow-datasets keeps its data.
-        categories: labels to train on; `None` for all.
+        data_dir: where tensorflow-datasets keeps its data, or ImageNet's folder.
+        categories: labels to train on, or the name of a subset of ImageNet-1k; `None` for all.
         image_size: side of the square images in pixels.
         skip_unreadable: leave out images that cannot be decoded.
+        data_memory: the most memory for the decoded images of a split, in GiB; more are decoded
+            when they are needed.
+        workers: processes that decode such images; 0 for threads.
     """
 
     dataset: str
@@ -45,6 +49,8 @@ class DataConfig:
     categories: list[str] | None
     image_size: int
     skip_unreadable: bool
+    data_memory: float = MEMORY_LIMIT / 2**30
+    workers: int = 0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any
 from absl import flags
 
 from keras_seqpar import data
+from keras_seqpar.hierarchy.subsets import SUBSETS
 from keras_seqpar.training import settings
 from keras_seqpar.training.balance import BEST_BY, CLASS_WEIGHTS, NONE
 from keras_seqpar.training.config import (
@@ -27,6 +28,8 @@ from keras_seqpar.training.config import (
     from_values,
 )
 from keras_seqpar.training.runs.flags import is_unwritten, resumed_values
+
+DATA_DIR = "Where tensorflow-datasets keeps its data; for imagenet, also a folder with its splits."
 
 flags.disclaim_key_flags()  # the flags belong to the command that defines them
 
@@ -62,13 +65,12 @@ def define_data_flags(values: flags.FlagValues = flags.FLAGS) -> None:
             f"What to train on: {', '.join(data.SPECS)}.",
             flag_values=values,
         )
-        flags.DEFINE_string(
-            "data_dir", None, "Where tensorflow-datasets keeps its data.", flag_values=values
-        )
+        flags.DEFINE_string("data_dir", None, DATA_DIR, flag_values=values)
         flags.DEFINE_list(
             "categories",
             None,
-            "Train on these only: labels, separated by commas.",
+            "Train on these only: labels, separated by commas, or a subset of ImageNet-1k: "
+            f"{', '.join(SUBSETS)}.",
             flag_values=values,
         )
         flags.DEFINE_integer(
@@ -82,6 +84,21 @@ def define_data_flags(values: flags.FlagValues = flags.FLAGS) -> None:
             "skip_unreadable",
             False,
             "Leave out images that cannot be decoded.",
+            flag_values=values,
+        )
+        flags.DEFINE_float(
+            "data_memory",
+            data.MEMORY_LIMIT / 2**30,
+            "The most memory for the decoded images of a split, in GiB; more are decoded when they "
+            "are needed.",
+            lower_bound=0.0,
+            flag_values=values,
+        )
+        flags.DEFINE_integer(
+            "workers",
+            0,
+            "Processes that decode such images; 0: threads. The result is the same.",
+            lower_bound=0,
             flag_values=values,
         )
 
@@ -266,7 +283,7 @@ def define_measured_data_flags(*, split: bool = True) -> None:
         flags.DEFINE_string("dataset", "digits", f"What to measure on: {', '.join(data.SPECS)}.")
         if split:
             flags.DEFINE_enum("split", "validation", list(data.SPLITS), "Which of its splits.")
-        flags.DEFINE_string("data_dir", None, "Where tensorflow-datasets keeps its data.")
+        flags.DEFINE_string("data_dir", None, DATA_DIR)
         flags.DEFINE_integer(
             "image_size",
             None,

@@ -141,7 +141,10 @@ def _read_rgb(content: bytes, image_size: int | None):
             image.draft("RGB", (image_size, image_size))  # JPEG: decode at 1/2, 1/4, 1/8
         if image.tile and image.tile[0][3] == "RGB;16B" and "transparency" in image.info:
             image.info["transparency"] = tuple(v >> 8 for v in image.info["transparency"])
-        return _opaque(_eight_bits(ImageOps.exif_transpose(image), image.format))
+        kind = image.format
+        image.load()
+        ImageOps.exif_transpose(image, in_place=True)  # without a copy where nothing is turned
+        return _opaque(_eight_bits(image, kind))
 
 
 def _eight_bits(image, file_format: str | None):
@@ -166,7 +169,7 @@ def _opaque(image):
     from PIL import Image
 
     if not image.has_transparency_data:
-        return image.convert("RGB")
+        return image if image.mode == "RGB" else image.convert("RGB")
     image = image.convert("RGBA")
     below = Image.new("RGB", image.size, BACKGROUND)
     below.paste(image, mask=image.getchannel("A"))

@@ -8,7 +8,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from keras_seqpar import data
+from keras_seqpar import data, hierarchy
 
 Image = pytest.importorskip("PIL.Image")
 
@@ -240,7 +240,7 @@ def test_archives_that_are_none_or_too_large(tree, tmp_path):
         data.load(f"archive:{path}", image_size=8)
     with tarfile.open(path, "w:gz") as archive:
         archive.add(tree, "set")
-    with pytest.raises(ValueError, match=r"larger than 0.0 GiB. Unpack it"):
+    with pytest.raises(ValueError, match=r"larger than 0.0 GiB.*Unpack it"):
         data.load(f"archive:{path}", image_size=8, memory_limit=10)
     truncate(path)
     with pytest.raises(ValueError, match=r"set.zip' is damaged or cut off"):
@@ -249,7 +249,9 @@ def test_archives_that_are_none_or_too_large(tree, tmp_path):
 
 @pytest.mark.parametrize("spec", ["digitz", "folder:", "folder", "zip:x", ""])
 def test_unknown_specs(spec):
-    with pytest.raises(ValueError, match=r"Unknown data set .*Valid: digits, imagenette, folder:"):
+    with pytest.raises(
+        ValueError, match=r"Unknown data set .*Valid: digits, imagenette, imagenet, folder:"
+    ):
         data.load(spec, image_size=8)
 
 
@@ -313,3 +315,25 @@ def test_a_missing_library_is_named_with_its_extra(monkeypatch, spec, library):
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(ImportError, match=r"keras-seqpar\[train,tensorflow\]"):
         data.load(spec, image_size=8)
+
+
+@pytest.mark.parametrize("limit", [0, 10**9])
+def test_imagenet_is_a_folder_of_wordnet_ids(tmp_path, limit):
+    """Each category of a subset by its name, in the order of ImageNet-1k's logits."""
+    woof, others = hierarchy.subset_wnids("imagewoof"), hierarchy.subset_wnids("imagenette")
+    for split in ("train", "val"):
+        for i, name in enumerate((*others, *woof)):
+            write(tmp_path / split / name / f"{name}_1.JPEG", plain((0, 10 * i, 0)))
+    options = {"image_size": 8, "data_dir": tmp_path, "memory_limit": limit}
+    found = data.load("imagenet", categories="imagewoof", **options)
+    assert found.categories == hierarchy.subset_labels("imagewoof")
+    assert found.train.labels.tolist() == list(range(10))
+    greens = found.validation.read(range(10))[:, 4, 4, 1].astype(int)
+    assert np.abs(greens - range(100, 200, 10)).max() <= 3  # JPEG
+    assert len(data.load("imagenet", **options).categories) == 20
+    two = data.load("imagenet", categories=["dingo", "beagle"], **options)
+    assert two.categories == ("dingo", "beagle")
+    assert [name[6:15] for name in two.train.names] == ["n02115641", "n02088364"][::-1]
+    assert two.train.labels.tolist() == [1, 0]
+    with pytest.raises(ValueError, match="Unknown category 'tabby'"):
+        data.load("imagenet", categories=["tabby"], **options)

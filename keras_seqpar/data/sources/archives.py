@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import io
 import posixpath
 import stat
 import tarfile
@@ -10,6 +11,8 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from keras_seqpar.data.sources.encoded import TAR, Span
 
 # The first bytes of what can be read, and where they are.
 _ZIP = ((0, b"PK\3\4"), (0, b"PK\5\6"))
@@ -26,11 +29,13 @@ class Member(NamedTuple):
         offset: where it begins in the archive.
         size: bytes, unpacked.
         read: returns them, as long as the archive is open.
+        span: where they can be read later; `None` where all before them must be unpacked.
     """
 
     offset: int
     size: int
     read: Callable[[], bytes]
+    span: Span | None
 
 
 @dataclasses.dataclass
@@ -132,7 +137,11 @@ def _list_zip(file: Path, stack: contextlib.ExitStack) -> Listing:
             links[name] = _target(name, _unpack(archive, item).decode("utf-8", "replace"))
         else:
             read = functools.partial(_unpack, archive, item)
-            listing.files[name] = Member(item.header_offset, item.file_size, read)
+            numbers = item.compress_size, item.file_size, item.compress_type, item.CRC
+            span = Span(item.header_offset, *numbers)
+            listing.files[name] = Member(
+                item.header_offset, item.file_size, read, span if span.readable else None
+            )
     return _follow(links, listing)
 
 
@@ -143,6 +152,7 @@ def _unpack(archive: zipfile.ZipFile, item: zipfile.ZipInfo) -> bytes:
 
 def _list_tar(file: Path, stack: contextlib.ExitStack) -> Listing:
     tar = stack.enter_context(tarfile.open(file))
+    compressed = not isinstance(tar.fileobj, io.BufferedReader)  # else gzip's, bz2's or lzma's
     listing, links = Listing(), {}
     for member in tar:
         name = normal(member.name)
@@ -154,7 +164,11 @@ def _list_tar(file: Path, stack: contextlib.ExitStack) -> Listing:
             links[name] = _target(name, member.linkname)
         elif member.isfile():
             read = functools.partial(_extract, tar, member)
-            listing.files[name] = Member(member.offset_data, member.size, read)
+            span = Span(member.offset_data, member.size, member.size, TAR, 0)
+            plain = not compressed and not member.issparse()
+            listing.files[name] = Member(
+                member.offset_data, member.size, read, span if plain else None
+            )
     _check_end(tar)
     return _follow(links, listing)
 

@@ -36,9 +36,6 @@ _SYSTEM = {
     *("lost+found", "@eadir", "#recycle", "#snapshot", "__pycache__"),
 }
 
-# What a source lists: (name, category index, encoded image or its path).
-Record = tuple[str, int, bytes | Path]
-
 
 class Tree(NamedTuple):
     """Labels and images of a folder or archive.
@@ -78,13 +75,16 @@ def read_folder(path: str, splits: Sequence[str]) -> Tree:
     return tree._replace(records=records)
 
 
-def read_archive(path: str, splits: Sequence[str], memory_limit: int) -> Tree:
-    """Reads the encoded images of some splits of an archive into memory.
+def read_archive(path: str, splits: Sequence[str], memory_limit: int, pixels: int) -> Tree:
+    """Reads the encoded images of some splits of an archive, or finds where they are in it.
 
     Args:
         path: the archive.
         splits: which splits to read.
-        memory_limit: largest number of bytes of encoded images.
+        memory_limit: largest number of bytes of encoded images, and of a split's decoded ones,
+            with which the encoded ones are read into memory. A larger archive must be a .zip, or
+            a .tar that is not compressed: its records have a `Span` in place of bytes.
+        pixels: bytes of a decoded image.
 
     Raises:
         ValueError: no such archive, it is damaged or too large, or its layout is not as expected.
@@ -99,13 +99,18 @@ def read_archive(path: str, splits: Sequence[str], memory_limit: int) -> Tree:
         members = {
             record[2].offset: record[2] for listed in tree.records.values() for record in listed
         }
-        if sum(member.size for member in members.values()) > memory_limit:
-            raise ValueError(
-                f"The archive {path!r} is larger than {memory_limit / 2**30:.1f} GiB. "
-                "Unpack it and use folder:PATH."
-            )
-        with reading(path):  # in the archive's order: compressed ones cannot jump back
-            contents = {offset: members[offset].read() for offset in sorted(members)}
+        encoded = sum(member.size for member in members.values())
+        decoded = max(len(listed) for listed in tree.records.values()) * pixels
+        contents: dict[int, Any] = {offset: member.span for offset, member in members.items()}
+        if max(encoded, decoded) <= memory_limit or None in contents.values():
+            if encoded > memory_limit:
+                raise ValueError(
+                    f"The archive {path!r} is larger than {memory_limit / 2**30:.1f} GiB, and "
+                    "compressed so that it is read from its start only. Unpack it and use "
+                    "folder:PATH, or pack it as a .zip or a plain .tar."
+                )
+            with reading(path):  # in the archive's order: compressed ones cannot jump back
+                contents = {offset: members[offset].read() for offset in sorted(members)}
     records = {
         split: [(name, index, contents[member.offset]) for name, index, member in listed]
         for split, listed in tree.records.items()

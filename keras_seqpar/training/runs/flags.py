@@ -17,12 +17,12 @@ from keras_seqpar.training.runs import places
 from keras_seqpar.utils.files import is_temporary, write_files, write_json
 
 LOCK = ".lock"  # held by the process that trains in the folder
-_HOW_OFTEN = ("checkpoint_steps", "checkpoint_minutes")
-# Flags for places of files, ways to start and how often to save; they may differ when a run is
-# resumed.
+_SAME_RESULT = ("checkpoint_steps", "checkpoint_minutes", "data_memory", "workers")
+# Flags for places of files and ways to start, and those with which the result is the same; they may
+# differ when a run is resumed.
 CALL_FLAGS = (
     *("data", "data_dir", "output", "resume", "overwrite", "evaluate", "setting"),
-    *_HOW_OFTEN,
+    *_SAME_RESULT,
 )
 # Flags and values that had other names in runs of earlier versions, and flags they did not have.
 _RENAMED = {"drop_path": "drop_path_rate"}
@@ -192,7 +192,7 @@ def resumed_values(values: Mapping[str, Any], given: Collection[str]) -> dict[st
     made = dict(values)
     for name in values:
         left_open = name not in given
-        if name in CALL_FLAGS and name not in _HOW_OFTEN:
+        if name in CALL_FLAGS and name not in _SAME_RESULT:
             left_open = values[name] is None
         if left_open and name in stored:
             made[name] = stored[name]

@@ -12,7 +12,7 @@ import numpy as np
 from keras_seqpar.data import fingerprints, loading
 from keras_seqpar.data.augmentation import Augment, Policy
 from keras_seqpar.data.batches import TrainingBatches, ValidationBatches
-from keras_seqpar.data.datasets import Dataset, Split, only
+from keras_seqpar.data.datasets import Dataset, Split
 from keras_seqpar.networks.loading import load_network
 from keras_seqpar.training import balance, distribution, loop
 from keras_seqpar.training.config import (
@@ -246,11 +246,13 @@ class TaskMakers:
             "label_smoothing": step.label_smoothing,
             "seed": step.seed,
             "share": self.devices.share,
+            "workers": self.config.data.workers,
         }
 
     def _validation(self, split: Split, columns: int) -> ValidationBatches:
         categories, size = len(self.dataset.categories), self.config.step.batch_size
-        return ValidationBatches(split, columns, categories, size, self.devices.share)
+        share, workers = self.devices.share, self.config.data.workers
+        return ValidationBatches(split, columns, categories, size, share, workers)
 
 
 def load_data(config: DataConfig, *, batch_size: int, cropped: bool) -> Dataset:
@@ -267,14 +269,14 @@ def load_data(config: DataConfig, *, batch_size: int, cropped: bool) -> Dataset:
     options: dict[str, Any] = {
         "data_dir": config.data_dir,
         "skip_unreadable": config.skip_unreadable,
+        "memory_limit": round(config.data_memory * 2**30),
+        "categories": config.categories,
     }
     stored = round(config.image_size * (STORED if cropped else 1))
     one = loading.load(config.dataset, image_size=stored, splits=["train"], **options)
     other = loading.load(
         config.dataset, image_size=config.image_size, splits=["validation"], **options
     )
-    if config.categories:
-        one, other = only(one, config.categories), only(other, config.categories)
     if len(one.categories) < 2:
         raise ValueError(
             f"{config.dataset!r} has the category {one.categories[0]!r} only. Training needs two "

@@ -1,4 +1,4 @@
-"""Imagenette: its names, and reading it from the files of tensorflow-datasets."""
+"""Sets of tensorflow-datasets: names, files in both formats, what is missing or damaged."""
 
 import json
 import socket
@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 
 from keras_seqpar import data
-from keras_seqpar.data.sources import imagenette
-from keras_seqpar.data.sources.imagenette import labels_by_wnid
+from keras_seqpar.data.sources import tfds as source
+from keras_seqpar.hierarchy import subset_labels, subset_wnids
 from tests.data.test_loading import plain
 
 
 def test_names_are_those_that_imagenette_publishes():
-    assert labels_by_wnid() == {
+    assert dict(
+        zip(subset_wnids("imagenette"), source.words(subset_wnids("imagenette")), strict=True)
+    ) == {
         "n01440764": "tench",
         "n02102040": "English springer",
         "n02979186": "cassette player",
@@ -28,7 +30,7 @@ def test_names_are_those_that_imagenette_publishes():
     }
 
 
-def store(tmp_path):
+def store(tmp_path, train=(3, *range(10))):
     """A very small Imagenette, in the files that tensorflow-datasets makes of the real one."""
     tf = pytest.importorskip("tensorflow")
     tfds = pytest.importorskip("tensorflow_datasets")
@@ -36,7 +38,7 @@ def store(tmp_path):
     folder.mkdir(parents=True)
     builder = tfds.builder("imagenette/160px-v2", data_dir=tmp_path / "elsewhere")
     splits = []
-    for split, labels in (("train", [3, *range(10)]), ("validation", range(10))):
+    for split, labels in (("train", train), ("validation", range(10))):
         path = folder / f"imagenette-{split}.tfrecord-00000-of-00001"
         with tf.io.TFRecordWriter(str(path)) as writer:
             for label in labels:
@@ -64,6 +66,74 @@ def test_imagenette(tmp_path):
     red = found.train.read(range(11))[:, 4, 4, 0].astype(int)
     assert np.abs(red - 20 * found.train.labels).max() <= 3  # JPEG
     assert len(found.validation) == 10
+
+
+def test_records_are_read_one_at_a_time_and_are_those_of_tensorflow(tmp_path):
+    """Both formats of files hold the images that `tfds.load` gives, whatever memory there is."""
+    store(tmp_path)
+    tfds = pytest.importorskip("tensorflow_datasets")
+    name = "imagenette/160px-v2"
+    wanted = [
+        (bytes(each["image"]), int(each["label"]))
+        for each in tfds.as_numpy(
+            tfds.builder(name, data_dir=tmp_path).as_dataset(
+                split="train", decoders={"image": tfds.decode.SkipDecoding()}
+            )
+        )
+    ]
+    categories, found = source.read_tfds(f"tfds:{name}", name, tmp_path, ["train"])
+    assert categories == subset_labels("imagenette")
+    images = found["train"]
+    places = [images.places[i] for i in range(len(images.places))]
+    assert list(zip(places, images.labels.tolist(), strict=True)) == wanted
+
+    array_record = pytest.importorskip("array_record.python.array_record_module")
+    other = tmp_path / "other" / "imagenette" / "160px-v2" / "1.0.0"
+    other.mkdir(parents=True)
+    folder = tmp_path / name / "1.0.0"
+    info = json.loads((folder / "dataset_info.json").read_text()) | {"fileFormat": "array_record"}
+    for split in info["splits"]:
+        path = folder / f"imagenette-{split['name']}.tfrecord-00000-of-00001"
+        records = source.TFRecords([path], [int(split["shardLengths"][0])])
+        file = other / f"imagenette-{split['name']}.array_record-00000-of-00001"
+        writer = array_record.ArrayRecordWriter(str(file), "group_size:1")
+        for record in records:
+            writer.write(record)
+        writer.close()
+    (other / "dataset_info.json").write_text(json.dumps(info))
+    for file in folder.glob("*eatures.json"):
+        (other / file.name).write_text(file.read_text())
+    one, two = (
+        data.load(f"tfds:{name}", image_size=8, data_dir=place, memory_limit=limit)
+        for place, limit in ((tmp_path, 10**9), (tmp_path / "other", 0))
+    )
+    for split in ("train", "validation"):
+        rows = range(len(one.splits[split]))
+        assert np.array_equal(two.splits[split].read(rows), one.splits[split].read(rows))
+        assert np.array_equal(two.splits[split].labels, one.splits[split].labels)
+        assert np.array_equal(two.splits[split].contents(), one.splits[split].contents())
+
+
+@pytest.mark.parametrize("spec", ["tfds:no_such_set", "tfds:imagenette/no_such_config"])
+def test_sets_that_tensorflow_datasets_does_not_have(spec, tmp_path):
+    pytest.importorskip("tensorflow_datasets")
+    with pytest.raises(ValueError, match=r"tensorflow-datasets has no .*tfds:NAME/CONFIG"):
+        data.load(spec, image_size=8, data_dir=tmp_path)
+
+
+def test_sets_without_one_image_and_label(tmp_path):
+    pytest.importorskip("tensorflow_datasets")
+    with pytest.raises(ValueError, match=r"no set of images with one label each.*folder:PATH"):
+        data.load("tfds:coco/2017", image_size=8, data_dir=tmp_path)
+
+
+def test_imagenet_must_be_downloaded_by_hand(tmp_path):
+    pytest.importorskip("tensorflow_datasets")
+    (tmp_path / "imagenet2012").mkdir()
+    with pytest.raises(
+        ValueError, match=r"must be downloaded by hand(?s:.*)tfds build imagenet2012"
+    ):
+        data.load("imagenet", image_size=8, data_dir=tmp_path)
 
 
 @pytest.fixture
@@ -100,9 +170,9 @@ def test_without_network_one_try_says_what_to_do_and_makes_no_folder(
         no_network.clear()
         with pytest.raises(ValueError, match="cannot be reached") as error:
             data.load("imagenette", image_size=8, data_dir=given)
-        for words in (f"not in {folder}/imagenette", "--data_dir", "--dataset folder:PATH"):
+        for words in (f"is not in {folder}/imagenette", "--data_dir", "--dataset folder:PATH"):
             assert words in str(error.value)
-        assert "imagenette2-160.tgz cannot be reached: Failed to resolve" in str(error.value)
+        assert ".tgz cannot be reached: Failed to resolve" in str(error.value)
         assert len(no_network) == 1
     assert not list(tmp_path.iterdir())
 
@@ -112,7 +182,7 @@ def test_a_server_that_does_not_answer_is_not_waited_for(tmp_path, no_network, m
     pytest.importorskip("tensorflow_datasets")
     never = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: never.wait(60) and [])
-    monkeypatch.setattr(imagenette, "ANSWER_SECONDS", 0.05)
+    monkeypatch.setattr(source, "ANSWER_SECONDS", 0.05)
     with pytest.raises(ValueError, match=r"no answer within 0.05 seconds.*--data_dir"):
         data.load("imagenette", image_size=8, data_dir=tmp_path / "data")
     assert not list(tmp_path.iterdir())
