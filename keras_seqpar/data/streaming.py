@@ -33,7 +33,7 @@ class Decoding:
         spec: the data set, for messages.
     """
 
-    def __init__(self, places: Sequence, names: Sequence[str], size: int, spec: str):
+    def __init__(self, places: Sequence, names: Sequence, size: int, spec: str):
         self.places, self.names, self.size, self.spec = places, names, size, spec
 
     def __call__(self, indices: np.ndarray) -> np.ndarray:
