@@ -7,6 +7,9 @@ from keras_seqpar import hierarchy
 from tests.data.sources.test_tfds import store
 from tests.training.runner import JIT, SIZE, train, weights_of
 
+# Two trainings each; what reads images knows no backend.
+pytestmark = pytest.mark.only_backend("tensorflow")
+
 
 @pytest.fixture(scope="module")
 def imagenet(tmp_path_factory):
