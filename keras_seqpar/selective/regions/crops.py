@@ -191,19 +191,26 @@ def find_boxes(changed: np.ndarray, cell: int = CELL, least: int = 1) -> list[Bo
     Returns:
         The bounding box of the changed positions of each region.
     """
-    height, width = changed.shape
-    rows, cols = np.arange(0, height, cell), np.arange(0, width, cell)
-    if not changed.any():
+    rows = np.flatnonzero(changed.any(1))
+    if not len(rows):
         return []
-    counts = np.add.reduceat(np.add.reduceat(changed, rows, 0, dtype=np.int32), cols, 1)
+    y, bottom = int(rows[0]) // cell * cell, int(rows[-1]) + 1
+    cols = np.flatnonzero(changed[y:bottom].any(0))
+    x, right = int(cols[0]) // cell * cell, int(cols[-1]) + 1
+    changed = changed[y:bottom, x:right]  # what follows depends on its size
+    high, wide = (-(-size // cell) for size in changed.shape)
+    padded = np.zeros((high * cell, wide * cell), np.int32)
+    padded[: changed.shape[0], : changed.shape[1]] = changed
+    counts = padded.reshape(high, cell, -1).sum(1).reshape(high, wide, cell).sum(2)
     boxes = []
     for cells in _components(counts > 0):
-        if sum(int(counts[y, a:b].sum()) for y, a, b in cells) < least:
+        if sum(int(counts[row, a:b].sum()) for row, a, b in cells) < least:
             continue
         top, bottom = cells[0][0] * cell, (cells[-1][0] + 1) * cell
         left, right = min(a for _, a, _ in cells) * cell, max(b for _, _, b in cells) * cell
         part = changed[top:bottom, left:right]
         ys, xs = np.flatnonzero(part.any(1)), np.flatnonzero(part.any(0))
+        top, left = top + y, left + x
         boxes.append(
             (top + int(ys[0]), left + int(xs[0]), top + int(ys[-1]) + 1, left + int(xs[-1]) + 1)
         )
