@@ -44,7 +44,7 @@ def test_each_form_is_measured_beside_the_ideal(monkeypatch, steady_clock):
     # On the steady clock each call takes a second: an ideal is the ratio of the MACs.
     assert columns["ms, batch 16"] == (1000.0,) * 5
     ideal = 1000 * columns["GMACs"][1] / columns["GMACs"][0]
-    assert columns["ideal ms, batch 16"][1] == pytest.approx(ideal, rel=0.01)
+    assert columns["ideal ms, batch 16"][1] == pytest.approx(ideal, rel=0.02)  # rounded
     assert columns["training step ms"] == (None,) * 5
     assert min(columns["peak GiB"]) > 0
     trained = scale.measure_form("fused", 2, OPTIONS, repeats=1)
