@@ -13,7 +13,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "costs": ["cost_curve"],
         "features": ["feature_maps"],
         "latencies": ["latency"],
-        "learning": ["learning_curves", "write_curves"],
+        "learning": ["compare_curves", "learning_curves", "write_curves"],
         "streams": ["stream_costs", "stream_timeline"],
         "trees": ["topology", "tree"],
     },

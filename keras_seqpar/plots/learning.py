@@ -39,6 +39,40 @@ def learning_curves(history: Sequence[Mapping[str, float]], path=None):
     return drawing.finish(figure, path)
 
 
+def compare_curves(runs: Mapping[str, Sequence[Mapping[str, float]]], path=None):
+    """Draws loss and accuracy on the validation images of several runs against the epoch.
+
+    Args:
+        runs: name of a run -> its history, as for `learning_curves`.
+        path: file to save the figure to (.png, .svg or .pdf); `None` for none.
+
+    Returns:
+        The `matplotlib.figure.Figure`.
+
+    Raises:
+        ValueError: no run, or a kind of file that matplotlib does not know.
+        ImportError: matplotlib is not installed.
+
+    Example:
+
+    >>> epochs = [{"epoch": 1, "val_loss": 1.7, "val_accuracy": 0.5}]
+    >>> figure = compare_curves({"seqpar": epochs, "plain": epochs}, "comparison.png")
+    """
+    if not runs:
+        raise ValueError("Give at least one run: its name and its history.")
+    figure = drawing.new_figure(9, 3.5)
+    panels = figure.subplots(1, 2)
+    for axes, name in zip(panels, ("loss", "accuracy"), strict=True):
+        for i, (run, history) in enumerate(runs.items()):
+            color, marker, line = drawing.STYLES[i % len(drawing.STYLES)]
+            epochs, values = zip(*((x["epoch"], x[f"val_{name}"]) for x in history), strict=True)
+            axes.plot(epochs, values, line, color=color, marker=marker, markersize=3, label=run)
+        axes.set(xlabel="epoch", ylabel=f"validation {name}")
+        axes.grid(alpha=0.3)
+    drawing.legend(panels[-1])
+    return drawing.finish(figure, path)
+
+
 def write_curves(path: str | os.PathLike, history: Sequence[Mapping[str, float]]) -> None:
     """Saves the learning curves; prints a line where matplotlib is not installed.
 

@@ -99,6 +99,11 @@ class OptimizerConfig:
         weight_decay: decoupled weight decay; not of biases and normalizations.
         ema: momentum of the average of the weights over the steps (an exponential moving
             average), which is what is validated and saved; 0 for none.
+        accumulate_steps: steps whose mean gradient changes the weights once.
+        clip_norm: largest norm of the gradient of all weights of one learning rate, to which a
+            longer one is shortened; 0 for no limit.
+        patience: epochs without a better one after which the last part of a training ends; 0 for
+            never.
     """
 
     optimizer: str
@@ -107,6 +112,9 @@ class OptimizerConfig:
     warmup_epochs: float
     weight_decay: float
     ema: float = 0.0
+    accumulate_steps: int = 1
+    clip_norm: float = 0.0
+    patience: int = 0
 
     def __post_init__(self):
         if not self.learning_rate > 0:

@@ -227,6 +227,12 @@ def define_optimizer_flags(
         "Validate and save the average of the weights over the last 1 / (1 - EMA) steps, 0: off.",
         flag_values=values,
     )
+    text = "Change the weights after every so many steps, by the mean of their gradients."
+    flags.DEFINE_integer("accumulate_steps", 1, text, lower_bound=1, flag_values=values)
+    text = "Shorten gradients to this norm; 0: never."
+    flags.DEFINE_float("clip_norm", 0.0, text, lower_bound=0.0, flag_values=values)
+    text = "End early after so many epochs without a better one (by --best_by); 0: never."
+    flags.DEFINE_integer("patience", 0, text, lower_bound=0, flag_values=values)
 
 
 def define_augmentation_flags(values: flags.FlagValues = flags.FLAGS) -> None:

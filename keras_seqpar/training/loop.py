@@ -58,6 +58,7 @@ def train(
     devices: Devices = ONE_DEVICE,
     *,
     best_by: str = "accuracy",
+    patience: int = 0,
 ) -> Checkpoint:
     """Trains, and writes checkpoints, the history and the last network into the run's folder.
 
@@ -67,6 +68,7 @@ def train(
         run: where to write, and whether to resume.
         devices: the devices that train; only the first process writes files and shows progress.
         best_by: what makes an epoch the best: a key of `BEST_BY`.
+        patience: epochs of the last phase without a better one after which it ends; 0 for never.
 
     Returns:
         The checkpoint of the finished run, with its history.
@@ -93,8 +95,8 @@ def train(
             f"{found.astype(int).tolist()}. On several machines, --output must be a folder that "
             "all of them share."
         )
+    total = sum(phase.epochs for phase in phases)
     if checkpoint.epoch or checkpoint.step:
-        total = sum(phase.epochs for phase in phases)
         more = f" and {checkpoint.step} steps of the next" if checkpoint.step else ""
         print(f"Resuming after epoch {checkpoint.epoch} of {total}{more}.")
     elif run.resume:
@@ -111,6 +113,8 @@ def train(
         for phase in phases:
             begin, end = end, end + phase.epochs
             over = checkpoint.epoch > end or (checkpoint.epoch == end and checkpoint.step)
+            if end == total:
+                checkpoint.patience, checkpoint.patient_from = patience, begin
             if begin <= checkpoint.epoch and not over and phase.epochs:
                 _train_phase(phase.make(), begin, end, checkpoint, teller)
         network = snapshot()  # in every process: on JAX, all assign together
@@ -132,14 +136,14 @@ def _train_phase(
     trainer = task.trainer
     if checkpoint.epoch > begin or checkpoint.step:
         checkpoint.restore(trainer)
-    if checkpoint.epoch < end:
+    if checkpoint.epoch < end and not checkpoint.is_over:
         batches, validation = task.load()
         checkpoint.steps, checkpoint.missed_now = len(batches), task.missed
         if checkpoint.step:
             rest = _Rest(batches, checkpoint.step)
             _fit(task, rest, validation, checkpoint.epoch + 1, checkpoint, teller)
             checkpoint.restore(trainer)  # `fit` has put averages in the place of the weights
-        if checkpoint.epoch < end:
+        if checkpoint.epoch < end and not checkpoint.is_over:
             _fit(task, batches, validation, end, checkpoint, teller)
             return
     trainer.optimizer.finalize_variable_values(trainer.trainable_variables)

@@ -46,6 +46,10 @@ def _make_one(
     options = {"weight_decay": config.weight_decay or None, "use_ema": bool(config.ema)}
     if config.ema:
         options["ema_momentum"] = config.ema
+    if config.accumulate_steps > 1:  # the schedule goes on counting all steps
+        options["gradient_accumulation_steps"] = config.accumulate_steps
+    if config.clip_norm:
+        options["global_clipnorm"] = config.clip_norm
     optimizer: keras.optimizers.Optimizer
     if config.optimizer == "sgd":
         optimizer = keras.optimizers.SGD(schedule, momentum=0.9, nesterov=True, **options)

@@ -136,3 +136,25 @@ def test_processes_that_find_different_checkpoints(tmp_path):
     ) as error:
         loop.train([], keras.Model, RunConfig(str(tmp_path)), Two())
     assert "--output must be a folder that all of them share" in str(error.value)
+
+
+def test_a_run_without_a_better_epoch_ends_early(tmp_path, capsys):
+    """In its last phase, and once: resumed, it is over."""
+    inputs = keras.Input((4,))
+    network = keras.Model(inputs, keras.layers.Dense(1)(inputs))
+
+    def task():
+        network.compile(
+            keras.optimizers.SGD(0.0),  # all epochs are equal
+            loss=keras.losses.BinaryCrossentropy(from_logits=True),
+            weighted_metrics=[keras.metrics.BinaryAccuracy(name="accuracy", threshold=0)],
+        )
+        return loop.Task(network, lambda: (Batches(), Batches()), "")
+
+    phases = [loop.Phase(1, task), loop.Phase(6, task)]
+    for resume in (False, True):
+        run = RunConfig(str(tmp_path), resume=resume)
+        done = loop.train(phases, lambda: network, run, patience=2)
+        assert done.epoch == 3 and done.best["epoch"] == 1
+        told = "ends early: no better epoch than 1." in capsys.readouterr().out
+        assert told != resume

@@ -18,6 +18,23 @@ def test_the_schedule_rises_and_falls():
     np.testing.assert_allclose(rates[10:], cosine, atol=1e-7)
 
 
+def test_gradients_are_accumulated_and_shortened():
+    """Two steps of half a batch are one of the whole; the norm is over all weights."""
+    flags = ["--epochs=1", "--warmup_epochs=0", "--learning_rate=1", "--weight_decay=0"]
+    flags += ["--optimizer=sgd", "--accumulate_steps=2", "--clip_norm=1"]
+    config, _ = parse_train_flags(flags)
+    weights = [keras.Variable(np.zeros(1, "float32"), name=name) for name in "ab"]
+    optimizer = make_optimizer(config.optimizer, 1000, weights)
+    optimizer.build(weights)
+    seen = []
+    for gradient in ((1.0, 8.0), (5.0, 0.0)):  # mean (3, 4), of norm 5
+        optimizer.apply([ops.full((1,), g) for g in gradient], weights)
+        seen.append([float(ops.convert_to_numpy(v)[0]) for v in weights])
+    np.testing.assert_allclose(seen[0], 0, atol=1e-7)
+    nesterov = 1.9  # of the first step: 1 + 0.9
+    np.testing.assert_allclose(seen[1], -nesterov * np.array([0.6, 0.8]), rtol=1e-3)
+
+
 def test_the_trunk_learns_at_its_own_rate():
     """Two equal weights, equal gradients: steps and weight decay have the ratio of the rates."""
     flags = ["--epochs=1", "--warmup_epochs=0", "--learning_rate=0.1", "--weight_decay=0.5"]

@@ -60,6 +60,8 @@ class Checkpoint(keras.callbacks.Callback):
         step: number of steps that the checkpoint knows of the epoch after the complete ones.
         steps: number of steps of an epoch.
         missed_now: returns the labels of which no validation image was right in the last epoch.
+        patience: epochs without a better one after which the training ends, counted from epoch
+            `patient_from` on; 0 for never.
         averages: puts averaged weights into the network for a validation; `None` if there are
             none. The network is saved with them.
     """
@@ -85,6 +87,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.missed_now: Callable[[], list[str]] = list
         self.averages: keras.callbacks.SwapEMAWeights | None = None
         self.best_by = best_by
+        self.patience = self.patient_from = 0
         self.diverged = False
         self._state: dict[str, np.ndarray] = {}  # as it was read
         self._sums: list[np.ndarray] = []  # of the metrics, as they were read
@@ -105,6 +108,16 @@ class Checkpoint(keras.callbacks.Callback):
         column, more = BEST_BY[self.best_by]
         sign = 1 if more else -1
         return max(self.history, key=lambda line: (sign * line[column], -line["val_loss"]))
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the last epochs, as many as `patience`, were no better than one before.
+
+        Keras's `EarlyStopping` forgets what it has seen when a run is resumed; the history stays.
+        """
+        if not self.patience or not self.history:
+            return False
+        return self.epoch - max(self.best["epoch"], self.patient_from) >= self.patience
 
     def on_epoch_begin(self, epoch, logs=None):
         """Starts the clock."""
@@ -146,8 +159,11 @@ class Checkpoint(keras.callbacks.Callback):
             self.missed = self.missed_now()
             self._save_best()
         self._save()
+        self.model.stop_training = self.is_over
         if not self.devices.first:
             return
+        if self.is_over:
+            print(f"The training ends early: no better epoch than {self.best['epoch']}.")
         write_history(self.folder / "history.csv", self.history)
         self._log(line)
 

@@ -127,7 +127,9 @@ def _train(
         loop.Phase(trunk.frozen_epochs, makers.frozen_start),
         loop.Phase(last.epochs, makers.end_to_end, makers.guess_seconds),
     ]
-    return loop.train(phases, snapshot, run, devices, best_by=config.balance.best_by)
+    return loop.train(
+        phases, snapshot, run, devices, best_by=config.balance.best_by, patience=last.patience
+    )
 
 
 class TaskMakers:

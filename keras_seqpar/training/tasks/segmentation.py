@@ -103,7 +103,7 @@ def _train(config: SegmentationConfig, run: RunConfig, scenes: camvid.Scenes) ->
     advice = f"Try a lower --learning_rate (it was {config.optimizer.learning_rate:g})."
     task = loop.Task(trainer, lambda: (batches, validation), advice)
     phase = loop.Phase(config.optimizer.epochs, lambda: task)
-    return loop.train([phase], lambda: network, run)
+    return loop.train([phase], lambda: network, run, patience=config.optimizer.patience)
 
 
 def make_trainer(
