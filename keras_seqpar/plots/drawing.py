@@ -47,15 +47,16 @@ def finish(figure, path, title: str | None = None):
 
 @contextlib.contextmanager
 def optional(path: str | os.PathLike) -> Iterator[None]:
-    """Leaves out a figure, and prints that it does, if matplotlib is not installed.
+    """Leaves out a figure, and prints that it does, if a package for it is not installed.
 
     Args:
         path: the file of the figure that is drawn inside.
     """
     try:
         yield
-    except ImportError:
-        print(f"No {Path(path).name}: the package matplotlib is not installed.")
+    except ImportError as error:
+        package = (error.name or "matplotlib").partition(".")[0]
+        print(f"No {Path(path).name}: the package {package} is not installed.")
 
 
 def legend(axes) -> None:

@@ -8,6 +8,7 @@
     history.csv      one line per epoch
     tensorboard/     the same numbers for TensorBoard
     curves.png       the same numbers as a figure, where matplotlib is installed
+    summary.html     one page on the run, where matplotlib and scikit-learn are installed
     .lock            names the process that trains in the folder, and keeps others out
 
 Every file except the TensorBoard logs is written under a temporary name and then renamed, so that

@@ -18,7 +18,7 @@ from keras_seqpar.utils.files import (
 
 FILES = (
     *("flags.json", "images.csv", "checkpoint.npz", "best.keras", "last.keras", "history.csv"),
-    *("tensorboard", "curves.png"),
+    *("tensorboard", "curves.png", "summary.html"),
 )
 
 
