@@ -11,13 +11,13 @@ recipes/train.py writes the same page at its end. Needs the extras `train` and `
 
 from keras_seqpar.utils.commands import run
 
-from keras_seqpar import plots
+from keras_seqpar.plots.summaries import write_summary
 
 
 def main(argv: list[str]) -> None:
     """Writes the pages, and prints where they are."""
     for folder in argv[1:]:
-        print(f"Summary: {plots.write_summary(folder)}")
+        print(f"Summary: {write_summary(folder)}")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from keras_seqpar import plots
 from keras_seqpar.plots.drawing import optional
+from keras_seqpar.plots.summaries import write_summary
 from keras_seqpar.training.balance import missed_note
 from keras_seqpar.training.flags import define_train_flags, read_train_flags
 from keras_seqpar.training.runs.history import summary
@@ -34,7 +35,7 @@ def main(_: list[str]) -> None:
     plots.write_curves(Path(run_config.output) / "curves.png", done.history)
     if done.devices.count == 1:  # several processes would have to measure together
         with optional("summary.html"):
-            plots.write_summary(run_config.output)
+            write_summary(run_config.output)
     print(f"{summary(done.best, done.history[-1])} Files: {done.folder}")
     if note := missed_note(done.missed, "best.keras"):
         print(note)

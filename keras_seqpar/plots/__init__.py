@@ -15,7 +15,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "latencies": ["latency"],
         "learning": ["compare_curves", "learning_curves", "write_curves"],
         "streams": ["stream_costs", "stream_timeline"],
-        "summaries": ["calibration_error", "write_summary"],
+        "summaries": ["calibration_error"],
         "trees": ["topology", "tree"],
     },
 )

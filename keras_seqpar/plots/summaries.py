@@ -1,4 +1,4 @@
-"""A page on one run: curves, confusion matrix, precision and recall, calibration, worst mistakes."""
+"""A page on one run: curves, confusion, precision and recall, calibration, worst mistakes."""
 
 import base64
 import html
