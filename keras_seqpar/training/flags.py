@@ -207,30 +207,16 @@ def define_optimizer_flags(
         lower_bound=0.0,
         flag_values=values,
     )
-    flags.DEFINE_float(
-        "warmup_epochs",
-        warmup_epochs,
-        "Epochs of linear warm-up; at most a quarter of --epochs.",
-        lower_bound=0.0,
-        flag_values=values,
-    )
-    flags.DEFINE_float(
-        "weight_decay",
-        0.05,
-        "Decoupled weight decay; not of biases and normalizations.",
-        lower_bound=0.0,
-        flag_values=values,
-    )
-    flags.DEFINE_float(
-        "ema",
-        0.0,
-        "Validate and save the average of the weights over the last 1 / (1 - EMA) steps, 0: off.",
-        flag_values=values,
-    )
+    number = functools.partial(flags.DEFINE_float, lower_bound=0.0, flag_values=values)
+    text = "Epochs of linear warm-up; at most a quarter of --epochs."
+    number("warmup_epochs", warmup_epochs, text)
+    number("weight_decay", 0.05, "Decoupled weight decay; not of biases and normalizations.")
+    text = "Validate and save the average of the weights over the last 1 / (1 - EMA) steps, 0: off."
+    number("ema", 0.0, text)
     text = "Change the weights after every so many steps, by the mean of their gradients."
     flags.DEFINE_integer("accumulate_steps", 1, text, lower_bound=1, flag_values=values)
     text = "Shorten gradients to this norm; 0: never."
-    flags.DEFINE_float("clip_norm", 0.0, text, lower_bound=0.0, flag_values=values)
+    number("clip_norm", 0.0, text)
     text = "End early after so many epochs without a better one (by --best_by); 0: never."
     flags.DEFINE_integer("patience", 0, text, lower_bound=0, flag_values=values)
 
