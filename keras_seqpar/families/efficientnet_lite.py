@@ -16,9 +16,10 @@ Deviation: `stem="small"` is the same convolution with stride 1, for images of 3
 
 The plans' widths are this package's own. They are written for lite0 and scale with the family.
 `keras_seqpar.families.resnet` says what their names mean: `late_sp` splits before the last block
-of the fifth stage, `small` behind it, `early` after the fourth stage. The branches of `late_sp` are
-blocks like those of the sixth stage, so that they can start as parts of a trained network
-(`keras_seqpar.from_plain`).
+of the fifth stage, `small` behind it, `early` after the fourth stage. `later_sp` splits behind the
+first block of the sixth stage: more is shared, and its branches are the smallest. The branches of
+`late_sp` are blocks like those of the sixth stage, so that they can start as parts of a trained
+network (`keras_seqpar.from_plain`).
 """
 
 import dataclasses
@@ -223,6 +224,7 @@ def _slim(repeats: int, stride: int = 1) -> Stage:
 _LATE = (None, None, None, None, None)
 _MOST = (None, None, None, None, 2)
 _EARLY = (None, None, None, None)
+_LATER = (None, None, None, None, None, 1)
 _LAST = Stage(128, 1, kernel=5, expansion=3)
 
 PLANS: dict[str, tuple[Plan, ...]] = {
@@ -231,6 +233,10 @@ PLANS: dict[str, tuple[Plan, ...]] = {
         Plan(_MOST, ((_slim(1, 2),), (_slim(2),))),
         Plan(_MOST, ((_slim(1, 2),), (_slim(1),), (_slim(1),))),
         Plan(_MOST, ((_slim(1, 2),), (_slim(1),), (_slim(1),), (_slim(1),))),
+    ),
+    "later_sp": (
+        Plan(_LATER, ((_separable(96, 1, 2), _separable(128, 1)),)),
+        Plan(_LATER, ((_separable(96, 1, 2),), (_separable(128, 1),))),
     ),
     "small": (Plan(_LATE, ((_separable(96, 1, 2), _separable(160, 1)),)),),
     "early": (

@@ -30,9 +30,10 @@ def test_counts_are_the_published_ones(family):
     assert abs(counted.macs / 1e6 - macs) < 0.06 * macs
 
 
-@pytest.mark.parametrize("plan", ["late_sp", "small", "early"])
+@pytest.mark.parametrize("plan", ["late_sp", "later_sp", "small", "early"])
 def test_networks_of_every_plan_hold_all_contracts(plan, tmp_path):
-    build, categories = (sp.build_phl, ["cat", "dog"]) if plan == "small" else (sp.build_nhl, TREE)
+    nested = plan in ("late_sp", "early")  # with three split-points
+    build, categories = (sp.build_nhl, TREE) if nested else (sp.build_phl, ["cat", "dog"])
     model = build(categories, plan=plan, drop_path_rate=0.1, **SMALL)
     harness.randomize(model)
     harness.check_network(model, tmp_path, gradient=plan == "late_sp")
@@ -42,7 +43,7 @@ def test_networks_of_every_plan_hold_all_contracts(plan, tmp_path):
 def test_branches_are_mobile_and_plans_have_up_to_four_split_points():
     family = FAMILIES["efficientnet_lite0"]
     for name, plans in family.plans.items():
-        assert len(plans) == (1 if name == "small" else 4)
+        assert len(plans) == {"small": 1, "later_sp": 2}.get(name, 4)
         for plan in plans:
             assert all(isinstance(stage, Stage) for level in plan.levels for stage in level)
     model = sp.build_phl([str(i) for i in range(10)], family="efficientnet_lite0")
