@@ -1,14 +1,17 @@
 """The Keras layers of a network whose equal branches are computed together."""
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import keras
 from keras import ops
 
-from keras_seqpar.families.base import Initializers
-from keras_seqpar.families.layers import StochasticDepth, check_gain
+from keras_seqpar.families import layers as own  # may be incomplete while this is imported
 from keras_seqpar.networks.bank.rules import Run, check_template
 from keras_seqpar.networks.graph import replay
+
+if TYPE_CHECKING:
+    from keras_seqpar.families.base import Initializers
 
 _NORMS = (keras.layers.BatchNormalization, keras.layers.LayerNormalization)
 TEMPLATE = "branch"  # stands in the layer names of a template where a branch has its node's id
@@ -55,7 +58,7 @@ class Bank(keras.layers.Layer):
         nodes: Sequence[str],
         parents: Sequence[int] | None = None,
         gains: Sequence[float] | None = None,
-        init: Initializers | None = None,
+        init: "Initializers | None" = None,
         stacked: Sequence[keras.Variable] | None = None,
         **kwargs,
     ):
@@ -66,12 +69,12 @@ class Bank(keras.layers.Layer):
         self._hidden = _Hidden(template)
         self.nodes = tuple(nodes)
         self.parents = None if parents is None else tuple(parents)
-        self.gains = tuple(map(check_gain, gains or [1.0] * len(self.nodes)))
+        self.gains = tuple(map(own.check_gain, gains or [1.0] * len(self.nodes)))
         if keras.backend.backend() == "tensorflow":  # see rules.SHIFTED_DEPTHWISE
             kinds = keras.layers.DepthwiseConv2D
             self.supports_jit = not any(isinstance(x, kinds) for x in template.layers)
         self.generator = None
-        if any(isinstance(layer, StochasticDepth) for layer in template.layers):
+        if any(isinstance(layer, own.StochasticDepth) for layer in template.layers):
             self.generator = keras.random.SeedGenerator()
         if stacked is None:
             stacked = [self._new(layer, weight, init) for layer, weight in self.template_weights]
@@ -93,7 +96,7 @@ class Bank(keras.layers.Layer):
         """Whether the branches end in logits."""
         return len(self.template.output.shape) == 2
 
-    def _new(self, layer, weight, init: Initializers | None) -> keras.Variable:
+    def _new(self, layer, weight, init: "Initializers | None") -> keras.Variable:
         """The weight of all branches for one of the template."""
         kind = f"{'depthwise' if hasattr(layer, 'depthwise_initializer') else 'kernel'}_initializer"
         make = getattr(layer, kind, None) if weight.name == "kernel" and init else None

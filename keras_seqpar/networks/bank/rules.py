@@ -8,6 +8,7 @@ is fast was measured on a CPU, ten branches of 64 channels (192 if depthwise) on
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,12 +16,7 @@ import keras
 from keras import layers as kl
 from keras import ops
 
-from keras_seqpar.families.layers import (
-    GlobalResponseNorm,
-    StochasticDepth,
-    TopDownGain,
-    global_response_norm,
-)
+from keras_seqpar.families import layers as own  # complete only when a rule is looked up
 
 _FORMAT = "channels_last"
 # Torch computes grouped convolutions 4 times faster than batched products of shifted slices; with
@@ -53,7 +49,7 @@ class Run:
 
     def __call__(self, layer, *args, **kwargs):
         """What a layer of the template computes, for all branches."""
-        rule = RULES.get(type(layer))
+        rule = _rules().get(type(layer))
         return rule(self, layer, *args) if rule else self._weightless(layer, args[0])
 
     def _weightless(self, layer, inputs):
@@ -72,13 +68,14 @@ def check_template(template: keras.Model) -> None:
         ValueError: the message names the layer.
     """
     for layer in template.layers:
-        known = type(layer) in RULES or not (layer.variables or isinstance(layer, keras.Model))
+        known = type(layer) in _rules() or not (layer.variables or isinstance(layer, keras.Model))
         if not known or not _CHECKS.get(type(layer), lambda _: True)(layer):
+            names = ", ".join(sorted(x.__name__ for x in _rules()))
             raise ValueError(
                 f"A bank cannot compute the layer {layer.name!r}, a {type(layer).__name__} with "
-                f"these settings. Known layers with weights: "
-                f"{', '.join(sorted(x.__name__ for x in RULES))}; convolutions without groups and "
-                "dilation, normalizations over the last axis. Keep the network with named branches."
+                f"these settings. Known layers with weights: {names}; convolutions without groups "
+                "and dilation, normalizations over the last axis. Keep the network with named "
+                "branches."
             )
 
 
@@ -240,7 +237,7 @@ def _response_norm(run: Run, layer, x):
     gamma, beta = (
         _per_branch(run.weights[layer.name][name], len(x.shape)) for name in ("gamma", "beta")
     )
-    return global_response_norm(x, gamma, beta, layer.epsilon)
+    return own.global_response_norm(x, gamma, beta, layer.epsilon)
 
 
 def _gain(run: Run, layer, x):
@@ -258,16 +255,19 @@ def _stochastic_depth(run: Run, layer, x):
     return x * ops.cast(keep, x.dtype) / (1 - layer.rate)
 
 
-RULES: dict[type, Callable] = {
-    kl.Conv2D: _conv,
-    kl.DepthwiseConv2D: _depthwise,
-    kl.Dense: _dense,
-    kl.BatchNormalization: _batch_norm,
-    kl.LayerNormalization: _layer_norm,
-    GlobalResponseNorm: _response_norm,
-    TopDownGain: _gain,
-    StochasticDepth: _stochastic_depth,
-}
+@functools.cache
+def _rules() -> dict[type, Callable]:
+    """The class of a layer -> what it computes for all branches."""
+    return {
+        kl.Conv2D: _conv,
+        kl.DepthwiseConv2D: _depthwise,
+        kl.Dense: _dense,
+        kl.BatchNormalization: _batch_norm,
+        kl.LayerNormalization: _layer_norm,
+        own.GlobalResponseNorm: _response_norm,
+        own.TopDownGain: _gain,
+        own.StochasticDepth: _stochastic_depth,
+    }
 
 
 def _plain_conv(layer) -> bool:
