@@ -48,7 +48,7 @@ SUBSETS = tuple(_SUBSETS)
 
 def labels_if_subset(categories):
     """The labels of a subset where its name is given, alone; anything else as it is."""
-    alone = not isinstance(categories, str) and len(categories) == 1
+    alone = isinstance(categories, (list, tuple)) and len(categories) == 1
     name = categories[0] if alone else categories
     return subset_labels(name) if isinstance(name, str) and name in SUBSETS else categories
 
