@@ -117,7 +117,7 @@ def compare(one: Path, other: Path) -> int:
     first, second = np.load(one), np.load(other)
     print(f"{first['about']}\n{second['about']}")
     differ = 0
-    for name in first.files[1:]:
+    for name in [x for x in first.files if x != "about"]:
         a, b = first[name], second[name]
         count = int((a != b).sum())
         spread = len(np.unique(a))
