@@ -90,15 +90,15 @@ def train_on_many(images, folder, backend):
     devices = 4 if backend == "jax" else 2
     command = [sys.executable, str(script)]
     arguments = flags(images, folder / "many", f"--devices={devices}", "--resume")
-    if backend == "torch":  # the launcher starts all processes again
+    killed = -signal.SIGKILL
+    if backend == "torch":  # the launcher stops the other process and ends
         launcher = ["torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-        command = [sys.executable, "-m", *launcher, "--max_restarts=1", str(script)]
-    else:
-        *others, killed = start([*command, *arguments], folder, count)
-        assert killed.wait() == -signal.SIGKILL, (folder / f"printed_{count - 1}.txt").read_text()
-        for process in others:
-            process.kill()
-            process.wait()
+        command, killed = [sys.executable, "-m", *launcher, str(script)], 1
+    *others, last = start([*command, *arguments], folder, count)
+    assert last.wait() == killed, (folder / f"printed_{count - 1}.txt").read_text()
+    for process in others:
+        process.kill()
+        process.wait()
     done = [process.wait() for process in start([*command, *arguments], folder, count)]
     printed = "".join((folder / f"printed_{i}.txt").read_text() for i in range(count))
     assert done == [0] * count, printed
