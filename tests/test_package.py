@@ -64,7 +64,7 @@ STREAMS = [  # of `keras_seqpar.selective`
 # What neither `import keras_seqpar` nor building a network may need, besides other backends.
 OPTIONAL = {
     *("matplotlib", "PIL", "sklearn", "tensorflow_datasets", "keras_cv", "timm", "yaml"),
-    *("ai_edge_litert", "flatbuffers", "grain", "nltk", "wn"),
+    *("ai_edge_litert", "flatbuffers", "grain", "nltk", "numba", "wn"),
 }
 BACKENDS = {"tensorflow", "jax", "torch"}
 # Files of a framework are read with that framework, whatever the backend is: data sets of

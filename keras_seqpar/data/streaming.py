@@ -8,6 +8,7 @@ processes, and reading can begin at every batch.
 import collections
 import concurrent.futures
 import contextlib
+import functools
 import itertools
 import os
 import sys
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from keras_seqpar.data.sources.encoded import Some, in_memory
-from keras_seqpar.utils.images import decode
+from keras_seqpar.utils.images import decode, read, square_of
 
 AHEAD = 2  # batches per process that are decoded before they are asked for
 
@@ -56,7 +57,28 @@ class Decoding:
 
 def decode_place(place: bytes | Path, size: int) -> np.ndarray:
     """Decodes an encoded image or a file, with the same messages for both."""
-    return decode(place if isinstance(place, bytes) else place.read_bytes(), size)
+    return decode(content_of(place), size)
+
+
+def content_of(place: bytes | Path) -> bytes:
+    """The bytes of an encoded image."""
+    return place if isinstance(place, bytes) else place.read_bytes()
+
+
+@functools.cache
+def fast_resizing() -> Callable[[Any, np.ndarray], None]:
+    """Resizes as `decode` does, into an array: by Numba, or by Pillow; the bits are the same.
+
+    Numba compiles for a second or two, which pays off where images are read again and again.
+    """
+    try:
+        from keras_seqpar.data.resizing import square_into
+    except (ImportError, RuntimeError):  # not installed; or no folder where it may keep its code
+
+        def square_into(image, out: np.ndarray) -> None:
+            out[:] = square_of(image, len(out))
+
+    return square_into
 
 
 def try_all(work: Callable[[int], object], count: int) -> dict[int, str]:
@@ -99,10 +121,10 @@ class _Batches:
     def __getitem__(self, step) -> Any:
         indices = self.order[int(step)]
         out = np.empty((len(indices), self.size, self.size, 3), "uint8")
-        bad = {}
+        bad, resize = {}, fast_resizing()
         for i, index in enumerate(indices.tolist()):
             try:
-                out[i] = decode_place(self.places[index], self.size)
+                resize(read(content_of(self.places[index]), self.size), out[i])
             except Exception as error:  # broken files make decoders raise errors of many kinds
                 bad[index] = f"{type(error).__name__}: {error}"
         return bad or out

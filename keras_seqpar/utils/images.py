@@ -84,9 +84,13 @@ def decode(source: bytes | str | os.PathLike, image_size: int) -> np.ndarray:
     >>> decode("logo.png", 224).shape
     (224, 224, 3)
     """
+    return square_of(read(source, image_size), image_size)
+
+
+def square_of(image, image_size: int) -> np.ndarray:
+    """The square in the middle of an image in RGB, resized; returns as `decode`."""
     from PIL import Image
 
-    image = _read(source, image_size)
     side = min(image.size)
     left, top = ((length - side) / 2 for length in image.size)
     box = (left, top, left + side, top + side)
@@ -103,11 +107,21 @@ def decode_whole(source: bytes | str | os.PathLike) -> np.ndarray:
         OSError: as for `decode`.
         ValueError: as for `decode`.
     """
-    return np.asarray(_read(source))
+    return np.asarray(read(source))
 
 
-def _read(source: bytes | str | os.PathLike, image_size: int | None = None):
-    """An image in RGB; errors name the file. Arguments as for `decode` and `_read_rgb`."""
+def read(source: bytes | str | os.PathLike, image_size: int | None = None):
+    """One image in RGB, before the square is cut out; a Pillow image.
+
+    Args:
+        source: as for `decode`.
+        image_size: side of the square that is wanted; a large JPEG is decoded at a fraction of
+            its size.
+
+    Raises:
+        OSError: as for `decode`.
+        ValueError: as for `decode`.
+    """
     name = "" if isinstance(source, bytes) else f"{os.fspath(source)}: "
     try:
         content = source if isinstance(source, bytes) else Path(source).read_bytes()

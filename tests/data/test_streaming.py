@@ -12,6 +12,7 @@ import pytest
 from keras_seqpar import data
 from keras_seqpar.data import batches
 from keras_seqpar.data.augmentation import Policy
+from keras_seqpar.data.sources.encoded import Files, Some
 from keras_seqpar.data.streaming import Decoding, ReadAhead
 from tests.data.test_loading import noisy, truncate, write
 from tests.training.runner import SIZE, write_images
@@ -110,6 +111,23 @@ def test_unreadable_images_are_named_where_they_are_used(images, tmp_path):
         for step in range(5):
             ahead[step]
     ahead.close()
+
+
+def test_memory_stays_constant_over_a_data_set_of_50_gigabytes(tmp_path):
+    """The same files by repeated names. All 64 batches would be 25 MiB, their files 160 MiB."""
+    process = pytest.importorskip("psutil").Process()
+    for i in range(4):
+        Image.fromarray(noisy(i, 240, 240).astype("uint8")).save(tmp_path / f"{i}.jpg", quality=95)
+    paths = list(tmp_path.iterdir())
+    count = int(4 * 50e9 / sum(path.stat().st_size for path in paths))
+    places = Some(Files(paths), np.arange(count) % 4)
+    ahead, used = ReadAhead(Decoding(places, range(count), 64, "repeated")), []
+    ahead.begin(np.random.default_rng(0).integers(0, count, (64, 32)))
+    for step in range(64):
+        ahead[step]
+        used.append(process.memory_info().rss)
+    ahead.close()
+    assert max(used[-8:]) - max(used[:8]) < 8 * 2**20
 
 
 def test_a_missing_grain_is_named_with_its_extra(images, monkeypatch):
