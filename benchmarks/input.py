@@ -9,11 +9,11 @@ of which some batches are read while the memory of the process is watched.
 
 Every loader gives squares of uint8, of the middle of an image. This package, Grain alone (by
 `data.decode`) and the first tf.data do the same work: all pixels decoded accurately, a bicubic
-filter with antialiasing. The others do less, as is usual with them: torch's DataLoader has Pillow's
-bilinear filter with antialiasing, as torchvision's transforms do (torchvision itself needs the torch
-that it was built for); the second tf.data decodes less accurately, and its bilinear filter has no
-antialiasing. This package augments on the device, in the compiled training step, so augmentation
-is no part of reading.
+filter with antialiasing. The others do less, as is usual with them. torch's DataLoader has Pillow's
+bilinear filter with antialiasing, as torchvision's transforms have; torchvision itself imports only
+beside the kind of torch that it was built for. The second tf.data decodes less accurately, and its
+bilinear filter has no antialiasing. This package augments on the device, in the compiled training
+step, so augmentation is no part of reading.
 """
 
 from keras_seqpar.utils.commands import flag_group, run

@@ -1,4 +1,4 @@
-"""The resizing of `keras_seqpar.utils.images.decode`, bit for bit, in half the time.
+"""The resizing of `keras_seqpar.utils.images.decode`, bit for bit, in about half the time.
 
 Pillow's own resizing takes half of the time that reading a JPEG of 500x375 pixels takes. Here the
 same integers are added in loops that Numba (numba.pydata.org) compiles to vector instructions:
@@ -44,11 +44,14 @@ def square_into(image: Image.Image, out: np.ndarray) -> None:
 
 @numba.njit(nogil=True, cache=True)
 def _weights(length, start, side, size):
-    """The first input of every output, `(size,)`, and its weights, `(size, inputs)`: int32."""
+    """The first input of every output, `(size,)`, and its weights, `(size, inputs)`: int32.
+
+    Weights beyond its inputs are 0; their number is a multiple of four.
+    """
     scale = side / size
     stretch = max(scale, 1.0)
     support = SUPPORT * stretch
-    inputs = 2 * int(np.ceil(support)) + 1
+    inputs = 4 * ((2 * int(np.ceil(support)) + 4) // 4)
     first, weights = np.zeros(size, np.int32), np.zeros((size, inputs), np.int32)
     exact = np.empty(inputs)
     for i in range(size):
@@ -74,18 +77,25 @@ def _weights(length, start, side, size):
 
 @numba.njit(nogil=True, cache=True)
 def _shrink(image, first, weights, out):
-    """`out[i]` is the sum of `weights[i, j] * image[first[i] + j]`."""
+    """`out[i]` is the sum of `weights[i, j] * image[first[i] + j]`, four `j` at a time."""
     size, inputs = weights.shape
     rows = image.reshape(len(image), -1)
-    length, width = rows.shape
+    last, width = len(rows) - 1, rows.shape[1]
     sums = np.empty(width, np.int32)
     for i in range(size):
         sums[:] = HALF
-        for j in range(min(inputs, length - first[i])):
-            weight, row = weights[i, j], rows[first[i] + j]
+        for j in range(0, inputs, 4):
+            a, b, c, d = weights[i, j], weights[i, j + 1], weights[i, j + 2], weights[i, j + 3]
+            if a == b == c == d == 0:
+                continue
+            at = first[i] + j
+            p, q = rows[min(at, last)], rows[min(at + 1, last)]
+            r, s = rows[min(at + 2, last)], rows[min(at + 3, last)]
             for x in range(width):
-                sums[x] += np.int32(weight * np.int32(row[x]))
+                upper = np.int32(a * np.int32(p[x])) + np.int32(b * np.int32(q[x]))
+                lower = np.int32(c * np.int32(r[x])) + np.int32(d * np.int32(s[x]))
+                sums[x] += np.int32(upper) + np.int32(lower)
         into = out[i]
         for x in range(len(into)):
-            for c in range(3):
-                into[x, c] = min(max(sums[3 * x + c] >> PRECISION, 0), 255)
+            for channel in range(3):
+                into[x, channel] = min(max(sums[3 * x + channel] >> PRECISION, 0), 255)
