@@ -195,7 +195,8 @@ def wheel(root, tmp_path_factory):
 def test_wheel_holds_the_package_with_its_data_and_nothing_else(root, wheel):
     inside = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     files = (path for path in (root / "keras_seqpar").rglob("*") if path.is_file())
-    wanted = {path.relative_to(root).as_posix() for path in files if path.suffix != ".pyc"}
+    files = (path for path in files if path.parent.name != "__pycache__")
+    wanted = {path.relative_to(root).as_posix() for path in files}
     assert inside == wanted
 
 

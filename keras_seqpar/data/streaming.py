@@ -74,11 +74,12 @@ def fast_resizing() -> Callable[[Any, np.ndarray], None]:
     try:
         from keras_seqpar.data.resizing import square_into
     except (ImportError, RuntimeError):  # not installed; or no folder where it may keep its code
-
-        def square_into(image, out: np.ndarray) -> None:
-            out[:] = square_of(image, len(out))
-
+        return _pillow_square_into
     return square_into
+
+
+def _pillow_square_into(image, out: np.ndarray) -> None:
+    out[:] = square_of(image, len(out))
 
 
 def try_all(work: Callable[[int], object], count: int) -> dict[int, str]:
