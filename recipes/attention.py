@@ -10,7 +10,9 @@ Measures top-1 at every gain of a grid:
 - inhibition (gains below 1): categories that are known to be absent have it: --absent of the
   others, drawn for every image by --seed;
 - in nested networks: the superclass of the true category has it, or a wrong superclass;
-- with --after: the gain acts after other layers of the categories' branches.
+- with --after: the gain acts after other layers of the categories' branches;
+- with --composites: the middle halves of two images of different categories stand side by side;
+  how often the gain makes the cued one the top-1, and how often a category that is not there.
 
 The calibrated gain is the best one on a random half of the images, measured on the other half. By
 default it is the best for right cues only; with --trust 0.8, for cues of which 80 % are right.
@@ -30,6 +32,7 @@ from keras_seqpar.data import Split
 from keras_seqpar.networks.loading import load_network
 from keras_seqpar.networks.parts import find_parts
 from keras_seqpar.training import evaluation
+from keras_seqpar.training.composites import composite_table, run_composites
 from keras_seqpar.training.flags import define_measured_data_flags
 from keras_seqpar.training.gain_sweeps import (
     GAINS,
@@ -55,6 +58,7 @@ with flag_group("What to measure"):
         "Number of categories to inhibit. Default: half of the others.",
         lower_bound=1,
     )
+    flags.DEFINE_boolean("composites", False, "Measure two categories side by side, too.")
     flags.DEFINE_float(
         "trust", 1.0, "Share of right cues to calibrate for, 0 to 1.", lower_bound=0.0
     )
@@ -98,6 +102,17 @@ def main(argv: list[str]) -> None:
     print(f"{argv[1]} on {dataset.name}, {args.split}: {len(known)} images")
     for report in reports:
         print(f"\n{sweep_table(report)}")
+    composites = None
+    if args.composites:
+        composites = run_composites(
+            network,
+            images,
+            truth[known],
+            gains=settings.gains,
+            seed=args.seed,
+            batch_size=args.batch_size,
+        )
+        print(f"\n{composite_table(composites)}")
     if args.json:
         facts = {
             "model": argv[1],
@@ -107,6 +122,7 @@ def main(argv: list[str]) -> None:
             "categories": list(labels),
             "seed": args.seed,
             "sweeps": reports,
+            "composites": composites,
         }
         write_json(args.json, facts)
     if args.plot:

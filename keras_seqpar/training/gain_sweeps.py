@@ -137,6 +137,12 @@ def break_even(neutral: float, right: float, wrong: float | None) -> float | Non
     return max(0.0, (neutral - wrong) / (right - wrong))
 
 
+def neutral_network(network: keras.Model) -> keras.Model:
+    """A SeqPar network that returns logits, with all of its gains set to 1."""
+    nodes = find_parts(network).hierarchy.nodes
+    return attend(with_activation(network, None), {node.id: 1.0 for node in nodes})
+
+
 def run_sweeps(
     network: keras.Model, split: Split, truth: np.ndarray, settings: SweepSettings
 ) -> list[dict[str, Any]]:
@@ -161,8 +167,7 @@ def run_sweeps(
         raise ValueError(f"--trust is a share from 0 to 1, got {settings.trust}.")
     if absent > others:
         raise ValueError(f"--absent is at most {others}, the other categories; got {absent}.")
-    network = with_activation(network, None)
-    network = attend(network, {node.id: 1.0 for node in hierarchy.nodes})
+    network = neutral_network(network)
     targets: list[tuple[str | None, int | None]] = [(None, None)]
     targets += [(None, level) for level in range(1, hierarchy.depth)]
     targets += [(after, None) for after in dict.fromkeys(settings.after)]

@@ -54,6 +54,7 @@ def test_the_command_prints_writes_and_draws(network, saved, folder, tmp_path, c
     pytest.importorskip("matplotlib")
     paths = [tmp_path / "new" / name for name in ("out.json", "out.png")]
     more = (f"--after={AFTER}", f"--json={paths[0]}", f"--plot={paths[1]}", "--absent=2")
+    more = (*more, "--composites")
     assert commands.call(ATTENTION, *arguments(saved, folder, *more)) == 0
     text = capsys.readouterr().out
     report = json.loads(paths[0].read_text())
@@ -67,6 +68,8 @@ def test_the_command_prints_writes_and_draws(network, saved, folder, tmp_path, c
     assert all(name in text for name in names)
     assert "2 absent inhibited" in text
     assert report["images"] == 12
+    assert report["composites"]["gains"] == [0.5, 1, 2]
+    assert "Two categories side by side" in text
     assert paths[1].stat().st_size > 1000
     images = data.load(f"folder:{folder}", image_size=SIZE, splits=["validation"])
     truth = [LABELS.index(n) if n in LABELS else -1 for n in images.categories]
