@@ -1,7 +1,7 @@
 """Opens the explorer with a network and real images: what it costs, where it errs.
 
     python recipes/explore.py runs/digits/best.keras
-    python recipes/explore.py preset:imagenette_small --dataset imagenette --data_dir PATH
+    python recipes/explore.py preset:imagenette_mobile --dataset imagenette --data_dir PATH
     python recipes/explore.py best.keras --dataset folder:PATH --export out/explorer
 
 The network is converted to int8, calibrated on training images. The page shows one validation image

@@ -1,6 +1,6 @@
 """Runs a network on a video or a camera, computing only what changed, and shows the results.
 
-    python recipes/watch.py highway.avi --model preset:imagenette_small --mode both
+    python recipes/watch.py highway.avi --model preset:imagenette_mobile --mode both
     python recipes/watch.py highway.avi --model NET.tflite --mode both --dense_every 10
     python recipes/watch.py highway.avi --model NET.keras --categories church,tench
     python recipes/watch.py mall.mpg --model runs/segment/last.keras --margin 7 --refresh 150

@@ -58,7 +58,7 @@ def preset_names(*, folder: str | os.PathLike | None = None) -> tuple[str, ...]:
     Example:
 
     >>> preset_names()
-    ('imagenette_small',)
+    ('imagenette_mobile', 'imagenette_small')
     """
     found = Path(FOLDER if folder is None else folder).glob("*.json")
     return tuple(sorted(path.stem for path in found))

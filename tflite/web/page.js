@@ -351,7 +351,7 @@ function stopCamera() {
 
 // Take it with you -------------------------------------------------------------------------------
 
-// A name for the files of a choice: `imagenette_small-5`.
+// A name for the files of a choice: `imagenette_mobile-5`.
 const fileName = () => `${state.model.title.replace(/\W+/g, '_')}-${state.chosen.size}`;
 
 function showLines() {

@@ -1,6 +1,6 @@
 """Serves the explorer: choose categories, see what they cost, take the file.
 
-    python tflite/web/serve.py preset:imagenette_small
+    python tflite/web/serve.py preset:imagenette_mobile
     python tflite/web/serve.py runs/digits/best.keras
     python tflite/web/serve.py out/digits.pack
     python tflite/web/serve.py out/digits.tflite

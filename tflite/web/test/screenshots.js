@@ -1,6 +1,6 @@
 // Takes the figures of the docs from pages that are served:
 //
-//     python recipes/explore.py preset:imagenette_small --dataset imagenette --data_dir PATH
+//     python recipes/explore.py preset:imagenette_mobile --dataset imagenette --data_dir PATH
 //     node tflite/web/test/screenshots.js http://127.0.0.1:8000/ docs/figures IMAGE
 //
 // writes explorer.webp and explorer_phone.webp. IMAGE is an image that may be published; the
