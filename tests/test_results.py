@@ -37,6 +37,7 @@ def test_page_and_figures_are_what_the_files_say(maker, tmp_path):
         ("results.md", DOCS / "results.md"),
         ("gain.svg", DOCS / "figures" / "gain.svg"),
         ("pareto.svg", DOCS / "figures" / "pareto.svg"),
+        ("pareto_mobile.svg", DOCS / "figures" / "pareto_mobile.svg"),
     ):
         assert (tmp_path / made).read_text("utf-8") == stored.read_text("utf-8"), (
             f"{stored.name} and docs/results/*.json differ: run `python docs/results/make.py`."

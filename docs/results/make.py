@@ -3,7 +3,8 @@
     python docs/results/make.py
 
 Every *.json of this folder becomes one table of docs/results.md. docs/contributing.md describes
-the form. baselines.json is also drawn: docs/figures/gain.svg and pareto.svg.
+the form. baselines.json and mobile.json are also drawn: docs/figures/gain.svg, pareto.svg and
+pareto_mobile.svg.
 """
 
 import json
@@ -161,9 +162,12 @@ def page(folder: Path = HERE) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def baselines() -> dict[str, dict]:
-    """The rows of baselines.json by network."""
-    return {row["network"]: row for row in records(load(HERE / "baselines.json"))}
+def networks(file: str) -> dict[str, dict]:
+    """The rows of a file by network, with means in the place of one number for each seed."""
+    found = {row["network"]: row for row in records(load(HERE / file))}
+    for row in found.values():
+        row |= {key: value["mean"] for key, value in row.items() if isinstance(value, dict)}
+    return found
 
 
 def draw_gain(path: Path) -> None:
@@ -171,13 +175,13 @@ def draw_gain(path: Path) -> None:
     from keras_seqpar.plots import drawing
 
     pale = "#DDDDDD"
-    rows = baselines()
+    rows = networks("baselines.json")
     plain, cutout = rows["plain, trained on the first half"], rows["cutout of the first half"]
     figure = drawing.new_figure(8, 2.4)
     axes = figure.add_subplot()
     names = []
     for what, unit, read in (
-        ("wrong predictions", "%", lambda row: 100 - row["top-1, first half"]["mean"]),
+        ("wrong predictions", "%", lambda row: 100 - row["top-1, first half"]),
         ("int8 latency", "ms", lambda row: row["ms"]),
         ("int8 file", "MB", lambda row: row["int8 kB"] / 1000),
         ("multiply-accumulates", "M", lambda row: row["MMACs"]),
@@ -206,11 +210,11 @@ def draw_gain(path: Path) -> None:
     drawing.finish(figure, path)
 
 
-def draw_pareto(path: Path) -> None:
+def draw_pareto(file: str, path: Path) -> None:
     """Accuracy on each half of the categories against multiply-accumulates."""
     from keras_seqpar import plots
 
-    points = []
+    points, rows = [], networks(file)
     for half in ("first half", "second half"):
         for group, network in (
             ("cutout of the PHL network", f"cutout of the {half}"),
@@ -218,8 +222,9 @@ def draw_pareto(path: Path) -> None:
             ("plain, trained on all", "plain, trained on all"),
             ("plain, trained on the half", f"plain, trained on the {half}"),
         ):
-            row = baselines()[network]
-            top1 = row[f"top-1, {half}"]["mean"] / 100
+            if not (row := rows.get(network)):
+                continue  # not measured
+            top1 = row[f"top-1, {half}"] / 100
             macs = row["MMACs"] * 1e6
             points.append({"name": half, "group": group, "cost": macs, "top1": top1})
     plots.pareto(points, path)
@@ -232,7 +237,8 @@ def make(results: Path, figures: Path) -> None:
     results.write_text(page(), "utf-8")
     with matplotlib.rc_context({"svg.hashsalt": "keras_seqpar"}):
         draw_gain(figures / "gain.svg")
-        draw_pareto(figures / "pareto.svg")
+        draw_pareto("baselines.json", figures / "pareto.svg")
+        draw_pareto("mobile.json", figures / "pareto_mobile.svg")
 
 
 if __name__ == "__main__":
