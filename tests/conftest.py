@@ -7,6 +7,7 @@ there is skipped with the reason, and with `--no-skips`, the default where CI=tr
 failure.
 """
 
+import gc
 import importlib.util
 import itertools
 import os
@@ -110,6 +111,8 @@ def pytest_collection_modifyitems(config, items):
     if dropped:
         config.hook.pytest_deselected(items=dropped)
         items[:] = kept
+    gc.collect()
+    gc.freeze()  # libraries and tests stay: no later collection needs to look at them
 
 
 @pytest.hookimpl(wrapper=True)

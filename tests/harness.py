@@ -74,15 +74,17 @@ def images(model: keras.Model, count: int = 2, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(count, *shape)).astype("float32")
 
 
-def predict(model: keras.Model, *inputs) -> np.ndarray:
-    """The model's output as an array."""
+def predict(model: keras.Model, *inputs, compiled=False) -> np.ndarray:
+    """The model's output as an array; `compiled` as in `gradients`."""
     given = inputs[0] if len(inputs) == 1 else list(inputs)
+    if compiled and keras.backend.backend() == "jax":
+        return model.predict_on_batch(given)
     return ops.convert_to_numpy(model(given, training=False))
 
 
-def logits(model: keras.Model, *inputs) -> np.ndarray:
+def logits(model: keras.Model, *inputs, compiled=False) -> np.ndarray:
     """What the categories layer turns into scores."""
-    return predict(sp.with_activation(model, None), *inputs)
+    return predict(sp.with_activation(model, None), *inputs, compiled=compiled)
 
 
 def softmax(x: np.ndarray) -> np.ndarray:
@@ -225,7 +227,12 @@ def check_names(model: keras.Model) -> None:
 
 
 def check_network(
-    model: keras.Model, folder, *, gradient: bool = True, renamed: bool = False
+    model: keras.Model,
+    folder,
+    *,
+    gradient: bool = True,
+    renamed: bool = False,
+    compiled: bool = False,
 ) -> None:
     """What must hold for any network of the package.
 
@@ -234,16 +241,17 @@ def check_network(
         folder: an empty folder.
         gradient: also look at the gradients.
         renamed: a layer of a library gives itself another name in every copy.
+        compiled: as in `gradients`, for the outputs.
     """
     check_names(model)
     inputs = [images(model)]
     if len(model.inputs) == 2:
         inputs.append(np.full((2, model.inputs[1].shape[1]), 1.25, "float32"))
-    scores = predict(model, *inputs)
+    scores = predict(model, *inputs, compiled=compiled)
     assert scores.dtype == "float32"
     assert scores.shape == (2, *model.output_shape[1:])
     if model.get_layer("categories").classifier_activation == "softmax":
-        assert error(scores, softmax(logits(model, *inputs))) < 1e-6
+        assert error(scores, softmax(logits(model, *inputs, compiled=compiled))) < 1e-6
         np.testing.assert_allclose(scores.sum(-1), 1, atol=1e-6)
     counted = sp.cost(model)
     assert counted.params == sum(int(np.prod(v.shape)) for v in model.trainable_variables)
@@ -253,7 +261,7 @@ def check_network(
     again = reload(model, folder)
     assert renamed or config_of(again) == config_of(model)
     assert same_values(values(again), values(model))
-    assert np.array_equal(predict(again, *inputs), scores)
+    assert np.array_equal(predict(again, *inputs, compiled=compiled), scores)
     if gradient:
         given = inputs if len(inputs) == 2 else inputs[0]
         assert all(reached(sp.with_activation(model, None), given, compiled=True))

@@ -36,7 +36,7 @@ def test_networks_of_every_plan_hold_all_contracts(plan, tmp_path):
     build, categories = (sp.build_nhl, TREE) if nested else (sp.build_phl, ["cat", "dog"])
     model = build(categories, plan=plan, drop_path_rate=0.1, **SMALL)
     harness.randomize(model)
-    harness.check_network(model, tmp_path, gradient=plan == "late_sp")
+    harness.check_network(model, tmp_path, gradient=plan == "late_sp", compiled=True)
 
 
 @pytest.mark.only_backend("tensorflow")  # what is built is the same everywhere

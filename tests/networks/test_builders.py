@@ -55,21 +55,21 @@ def test_the_late_split_has_the_papers_counts():
 
 
 @pytest.mark.parametrize(
-    ("family", "options"),
+    ("tree", "family", "options"),
     [
-        ("resnet18", {}),
-        ("resnet50", {"width": 0.25}),
-        ("resnet34", {"stem": "standard", "size": 32}),
-        ("convnext_v2_atto", {"width": 0.5}),
-        ("resnet18", {"include_preprocessing": True, "classifier_activation": "sigmoid"}),
-        ("resnet18", {"drop_path_rate": 0.3, "classifier_activation": None}),
+        (["cat", "dog", "car"], "resnet18", {}),
+        (NESTED, "resnet50", {"width": 0.25}),
+        (NESTED, "resnet34", {"stem": "standard", "size": 32}),
+        (NESTED, "convnext_v2_atto", {"width": 0.5}),
+        (NESTED, "resnet18", {"include_preprocessing": True, "classifier_activation": "sigmoid"}),
+        (["cat", "dog"], "resnet18", {"drop_path_rate": 0.3, "classifier_activation": None}),
     ],
 )
-@pytest.mark.parametrize("tree", [["cat", "dog", "car"], NESTED], ids=["phl", "nhl"])
-def test_networks_work(family, options, tree, tmp_path):
+def test_networks_work(tree, family, options, tmp_path):
+    """Trees of other shapes: `test_random_hierarchies_work`."""
     model = harness.build(tree, family=family, **options)
     harness.randomize(model)
-    harness.check_network(model, tmp_path)
+    harness.check_network(model, tmp_path, compiled="convnext" in family)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_networks_work(family, options, tree, tmp_path):
 def test_networks_without_branches_work(build, tmp_path):
     model = build()
     harness.randomize(model)
-    harness.check_network(model, tmp_path)
+    harness.check_network(model, tmp_path, compiled="convnext" in model.name)
     with pytest.raises(ValueError, match="is a plain network: its categories share all layers"):
         sp.attend(model, {"cat": 1.5})
 

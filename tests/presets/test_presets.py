@@ -131,7 +131,7 @@ def test_every_preset_of_the_package_loads_and_runs():
         model = sp.load_preset(name)  # compares the SHA-256
         height, width, channels = model.inputs[0].shape[1:]
         noise = np.random.default_rng(0).integers(0, 256, (1, height, width, channels))
-        scores = harness.predict(model, noise.astype("float32"))
+        scores = harness.predict(model, noise.astype("float32"), compiled=True)
         assert scores.shape == (1, len(facts["hierarchy"]["categories"]))
         assert np.isfinite(scores).all()
 

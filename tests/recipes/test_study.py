@@ -45,6 +45,7 @@ def test_baselines_from_the_command_line(images, tmp_path, capsys, monkeypatch):
         *("baselines", f"--output={output}", "--subset=white,gray", "--rounds=2"),
         *("--", f"--dataset=folder:{images}"),
         *("--image_size=16", "--width=0.125", "--epochs=1", "--batch_size=8", "--plan=early"),
+        "--jit=off",
     ]
     assert call(*arguments) == 0
     printed = capsys.readouterr().out

@@ -54,7 +54,7 @@ def flags(images, output, *more):
     return [
         *(f"--dataset=folder:{images}", f"--output={output}", "--image_size=16", "--plan=tiny"),
         *("--width=0.125", "--epochs=2", "--batch_size=8", "--class_weight=balanced"),
-        *("--optimizer=sgd", "--checkpoint_steps=1", *more),
+        *("--optimizer=sgd", "--checkpoint_steps=1", runner.JIT, *more),
     ]
 
 

@@ -30,7 +30,7 @@ def two_steps(output, *flags):
     done = train(
         [
             *(f"--output={output}", f"--image_size={SIZE}", "--width=0.125", "--epochs=1", JIT),
-            *("--batch_size=10", "--plan=tiny", "--randaugment=5", *flags),
+            *("--batch_size=10", "--plan=tiny", *flags),
         ]
     )
     return weights_of(done.folder / "last.keras")

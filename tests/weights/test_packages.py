@@ -36,7 +36,7 @@ def test_a_plain_network_names_photographs(package):
     for image in samples.images:
         middle = image[:420:, 110:530].astype("float32")
         middle = middle.reshape(210, 2, 210, 2, 3).mean((1, 3))  # the side that it was trained for
-        scores = harness.array(model(middle[None]))[0]
+        scores = harness.predict(model, middle[None], compiled=True)[0]
         named.append([labels[i] for i in np.argsort(scores)[-3:]])
     assert {"palace", "stupa", "monastery", "boathouse"} & set(named[0]), named[0]
     assert {"daisy", "bee", "cardoon", "pot"} & set(named[1]), named[1]
@@ -47,10 +47,11 @@ def test_the_cats_of_imagenet_tell_a_cat_apart(package):
     cat = pytest.importorskip("skimage.data").chelsea()[:, 75:375]
     plain = lite0(sp.build_plain, "imagenet1k", weights="imagenet", include_preprocessing=True)
     labels = subset_labels("imagenet1k")
-    scores = harness.array(plain(cat[None].astype("float32")))[0]
+    x = cat[None].astype("float32")
+    scores = harness.predict(plain, x, compiled=True)[0]
     assert labels[scores.argmax()] in subset_labels("meow")
     cats = sp.cutout(plain, "meow")
-    of_cats = harness.array(cats(cat[None].astype("float32")))[0]
+    of_cats = harness.predict(cats, x, compiled=True)[0]
     kept = scores[[labels.index(label) for label in subset_labels("meow")]]
     assert harness.error(of_cats, kept / kept.sum()) < 1e-4
     assert find_parts(cats, allow_plain=True).hierarchy.categories == subset_labels("meow")
