@@ -8,10 +8,12 @@ failure.
 """
 
 import gc
+import importlib.metadata
 import importlib.util
 import itertools
 import os
 import pathlib
+import tempfile
 import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported
@@ -26,14 +28,9 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 os.environ.setdefault(
     "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 )
-
-try:
-    import torch  # before TensorFlow: the other order can crash
-except ImportError:
-    torch = None
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 import hypothesis
-import keras
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -79,11 +76,24 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    """Full float32 precision on accelerators too, so that comparisons mean something."""
-    backend = keras.backend.backend()
-    if torch is not None:
+    """Imports the backend, with full float32 precision on accelerators too, for comparisons.
+
+    A process that only distributes the tests needs none.
+    """
+    if not hasattr(config, "workerinput"):
+        compiled = tempfile.TemporaryDirectory()  # what JAX compiled once, for all processes
+        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", compiled.name)
+        config.add_cleanup(compiled.cleanup)
+        if getattr(config.option, "dist", "no") != "no":
+            return
+    if importlib.util.find_spec("torch"):
+        import torch  # before TensorFlow: the other order can crash
+
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
+    import keras
+
+    backend = keras.backend.backend()
     if backend == "tensorflow":
         import tensorflow as tf
 
@@ -95,11 +105,14 @@ def pytest_configure(config):
 
 
 def pytest_report_header(config):
-    return f"keras {keras.__version__} on {keras.backend.backend()}"
+    backend = os.environ.get("KERAS_BACKEND", "the backend of keras.json")
+    return f"keras {importlib.metadata.version('keras')} on {backend}"
 
 
 def pytest_collection_modifyitems(config, items):
     """Deselects what `only_backend` and `ON_TENSORFLOW` keep for other backends."""
+    import keras
+
     backend = keras.backend.backend()
     kept, dropped = [], []
     for item in items:
@@ -138,6 +151,8 @@ def _refuse_skip(config, report):
 @pytest.fixture(scope="session")
 def backend() -> str:
     """Name of the Keras backend: "tensorflow", "jax" or "torch"."""
+    import keras
+
     return keras.backend.backend()
 
 
@@ -184,6 +199,8 @@ def steady_clock(monkeypatch):
 @pytest.fixture(autouse=True)
 def _seeded():
     """Every test starts from the same random state, whatever ran before it."""
+    import keras
+
     keras.utils.set_random_seed(0)
 
 

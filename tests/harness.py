@@ -21,6 +21,9 @@ from keras_seqpar.networks.plans import get_family
 from keras_seqpar.utils.names import check_label
 from keras_seqpar.weights import named_weights
 
+# Compile a step of training with XLA, which takes long, only where each of its operations would be
+# compiled otherwise.
+JIT = "auto" if keras.backend.backend() == "jax" else False
 LABELS = ("tench", "English springer", "cassette player", "chain saw", "church", "French horn")
 
 # Names that try to meet those of layers, of sub-models and of each other.

@@ -1,6 +1,7 @@
 """A network that knows digits, and images for it: what the mobile tests measure on."""
 
 import dataclasses
+import functools
 import shutil
 
 import keras
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 import keras_seqpar as sp
-from keras_seqpar import data
+from keras_seqpar import data, mobile
 from keras_seqpar.mobile.export.packs.packing import pack
 from keras_seqpar.networks.thresholds import known_score
 from keras_seqpar.surgery.unknowns import threshold_of
@@ -46,6 +47,24 @@ def trained() -> Trained:
     return Trained(
         net, sp.cutout(net, KEPT), calibration[:200], *choose(digits, digits.validation, KEPT)
     )
+
+
+@pytest.fixture(scope="session")
+def digits_file(trained, tmp_path_factory):
+    """Quantization -> the converted cutout, made once; int8 with uint8 in and out."""
+    folder = tmp_path_factory.mktemp("digits")
+
+    @functools.cache
+    def convert(kind):
+        return mobile.convert(
+            trained.cutout,
+            folder / f"{kind}.tflite",
+            quantization=kind,
+            calibration=trained.calibration,
+            **({"input_dtype": "uint8", "output_dtype": "uint8"} if kind == "int8" else {}),
+        )
+
+    return convert
 
 
 @pytest.fixture(scope="session")

@@ -87,15 +87,9 @@ def test_interface(files, case):
 
 
 @pytest.mark.parametrize("kind", ["float32", "int8"])
-def test_scores_are_those_of_a_file_without_it(files, trained, outside, tmp_path, kind):
+def test_scores_are_those_of_a_file_without_it(files, digits_file, outside, kind):
     """Bit for bit: the decision changes nothing in how the network is quantized."""
-    made = mobile.convert(
-        trained.cutout,
-        tmp_path / "net.tflite",
-        quantization=kind,
-        calibration=trained.calibration,
-        **(INTEGERS if kind == "int8" else {}),
-    )
+    made = digits_file(kind)
     runner = mobile.Runner(made.path)
     scores, none = runner.decide(outside)
     assert none is None and "none_of_these" not in runner.about

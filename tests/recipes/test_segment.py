@@ -10,6 +10,7 @@ from keras_seqpar.training.runs.checkpoints import Checkpoint
 from keras_seqpar.training.tasks import segmentation, segmenter
 from tests import commands, harness
 from tests.data.scenes import CLASSES, write_scenes
+from tests.training.runner import JIT
 
 pytest.importorskip("PIL.Image")
 
@@ -37,7 +38,7 @@ def tiny(classes, seed=0, **_):
 def test_a_killed_run_ends_in_the_same_weights(scenes, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(segmentation, "build_segmenter", tiny)
     flags = [f"--data={scenes}", "--crop=32", "--batch_size=2", "--init=none", "--epochs=2"]
-    flags += ["--grain=6"]
+    flags += ["--grain=6", JIT]
     assert call(*flags, f"--output={tmp_path / 'one'}") == 0
     printed = capsys.readouterr().out
     assert "car" in printed and "mean IoU" in printed

@@ -12,6 +12,7 @@ from keras_seqpar.training import loop
 from keras_seqpar.training.config import RunConfig
 from keras_seqpar.training.distribution import Devices
 from keras_seqpar.training.runs import checkpoints
+from tests import harness
 
 STEPS, EPOCHS = 5, (2, 2)  # of both phases
 
@@ -46,7 +47,7 @@ def train(folder, **options):
             keras.optimizers.AdamW(0.01, use_ema=ema, ema_momentum=0.5),
             loss=keras.losses.BinaryCrossentropy(from_logits=True),
             weighted_metrics=[keras.metrics.BinaryAccuracy(name="accuracy", threshold=0)],
-            jit_compile="auto" if keras.backend.backend() == "jax" else False,
+            jit_compile=harness.JIT,
         )
         return loop.Task(trainer, lambda: (Batches(), Batches()), "")
 
@@ -148,6 +149,7 @@ def test_a_run_without_a_better_epoch_ends_early(tmp_path, capsys):
             keras.optimizers.SGD(0.0),  # all epochs are equal
             loss=keras.losses.BinaryCrossentropy(from_logits=True),
             weighted_metrics=[keras.metrics.BinaryAccuracy(name="accuracy", threshold=0)],
+            jit_compile=harness.JIT,
         )
         return loop.Task(network, lambda: (Batches(), Batches()), "")
 

@@ -29,8 +29,8 @@ def path(net, tmp_path_factory):
     return mobile.convert(net, path, quantization="float32").path
 
 
-def test_report(trained, tmp_path):
-    made = mobile.convert(trained.cutout, tmp_path / "net.tflite", quantization="float32")
+def test_report(trained, digits_file):
+    made = digits_file("float32")
     report = mobile.verify(
         made.path, trained.cutout, trained.images, trained.labels, threads=2
     ).check()
@@ -49,7 +49,9 @@ def test_report(trained, tmp_path):
     assert report.threads == 2 and report.quantization == "float32"
     assert report.bounds == mobile.BOUNDS["float32"]
     lines = str(report).splitlines()
-    assert lines[0] == (f"net.tflite (float32) in {report.interpreter}, beside Keras on 109 images")
+    assert lines[0] == (
+        f"float32.tflite (float32) in {report.interpreter}, beside Keras on 109 images"
+    )
     assert "  top-1 agreement      100.00%  >= 99.00%" in lines
     assert "  proven by these       97.29%  95% confidence" in lines
     assert "  ties at the top        0.00%  of images; 0.00% of scores are 0" in lines

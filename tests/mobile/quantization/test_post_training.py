@@ -19,10 +19,9 @@ DTYPES = [{}, *({"input_dtype": d, "output_dtype": d} for d in ("uint8", "int8")
 
 
 @pytest.fixture(scope="module")
-def source(trained, tmp_path_factory):
+def source(digits_file):
     """The float32 file of the digits' cutout."""
-    folder = tmp_path_factory.mktemp("source")
-    return mobile.convert(trained.cutout, folder / "net.tflite", quantization="float32").path
+    return digits_file("float32").path
 
 
 def test_dynamic(source, trained, tmp_path):
@@ -156,7 +155,9 @@ def test_errors(source, trained, tmp_path):
         mobile.quantize(source, path, quantization="int16x8", calibration=images)
     with pytest.raises(ValueError, match="needs calibration: some hundred real images"):
         mobile.quantize(source, path, quantization="int8")
-    with pytest.raises(ValueError, match="'net.tflite', which takes pixels.*Multiply them by 255"):
+    with pytest.raises(
+        ValueError, match="'float32.tflite', which takes pixels.*Multiply them by 255"
+    ):
         mobile.quantize(source, path, quantization="int8", calibration=images / 255)
     with pytest.raises(ValueError, match="no real images"):
         mobile.quantize(source, path, quantization="int8", calibration=images * np.uint8(0))

@@ -25,16 +25,9 @@ pytestmark = pytest.mark.only_backend("tensorflow")
 
 
 @pytest.fixture(scope="module")
-def int8(trained, tmp_path_factory):
+def int8(digits_file):
     """The int8 cutout of the digits network, uint8 in and out."""
-    return mobile.convert(
-        trained.cutout,
-        tmp_path_factory.mktemp("int8") / "digits.tflite",
-        quantization="int8",
-        calibration=trained.calibration,
-        input_dtype="uint8",
-        output_dtype="uint8",
-    ).path
+    return digits_file("int8").path
 
 
 def copy_of(path, folder, content=None):
@@ -256,7 +249,7 @@ def test_command(int8, trained, tmp_path, capsys):
     shown = capsys.readouterr().out.splitlines()
     assert "ai-edge-litert" in shown[0]
     assert shown[1].startswith(f"{image}: {'835'[trained.labels[0]]} ")
-    assert run.main([str(int8), str(int8.with_name("digits.labels.txt"))]) == 1
+    assert run.main([str(int8), str(int8.with_name("int8.labels.txt"))]) == 1
     assert "cannot identify image file" in capsys.readouterr().err
     assert run.main(["nowhere.tflite", str(image)]) == 1
     assert "There is no file 'nowhere.tflite'" in capsys.readouterr().err

@@ -115,7 +115,7 @@ def test_some_categories_alone(images, tmp_path, capsys):
 
 def test_a_run_with_a_teacher(finished, images, tmp_path):
     more = (f"--teacher={finished / 'best.keras'}", "--distillation=0.3")
-    train(flags(images, tmp_path / "run", *more))
+    train(simple(images, tmp_path / "run", "--mixup=0.2", *more))
     (tmp_path / "run" / "checkpoint.npz").unlink()
     train([f"--output={tmp_path / 'run'}", "--resume"])  # from the beginning
     trunk = {name for name in named_weights(trunk_of(finished))}
@@ -160,6 +160,7 @@ def test_class_weights_weigh_the_loss_and_not_the_accuracies():
         keras.optimizers.SGD(0.0),
         loss=keras.losses.CategoricalCrossentropy(from_logits=True),
         weighted_metrics=[Accuracy(2), BalancedAccuracy(2)],
+        jit_compile=harness.JIT,
     )
     weights = {0: 8 / 12, 1: 8 / 4}
     found = trainer.fit([x, rows], y, batch_size=8, class_weight=weights, verbose=0).history

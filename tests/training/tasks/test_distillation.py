@@ -8,6 +8,7 @@ from keras_seqpar.data.augmentation import Policy
 from keras_seqpar.training.config import DistillationConfig, OptimizerConfig
 from keras_seqpar.training.tasks import classification, distillation
 from tests import harness
+from tests.training import runner
 
 LABELS = harness.LABELS[:4]
 
@@ -83,7 +84,7 @@ def test_a_teacher_that_does_not_know_all_categories():
         distillation.Teacher(harness.network(LABELS), [*LABELS, "French horn"])
 
 
-def test_a_network_learns_from_a_teacher_what_no_label_says(tmp_path, backend):
+def test_a_network_learns_from_a_teacher_what_no_label_says(tmp_path):
     """All of the loss is the teacher's: the student comes nearer to it."""
     network = harness.build(LABELS, include_preprocessing=True)
     harness.randomize(network)
@@ -97,7 +98,7 @@ def test_a_network_learns_from_a_teacher_what_no_label_says(tmp_path, backend):
         LABELS,
         image_size=16,
         steps=100,
-        jit="auto" if backend == "jax" else "off",  # JAX compiles each operation otherwise
+        jit=runner.JIT.removeprefix("--jit="),
     )
     x = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3)).astype("uint8")
     rows = np.zeros((8, Policy().columns), "float32")
