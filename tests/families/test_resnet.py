@@ -22,11 +22,12 @@ PUBLISHED = {
 }
 
 
-@pytest.mark.only_backend("tensorflow")  # counting is the same everywhere, building is not
+@pytest.mark.only_backend("torch")  # the one that can build without allocating
 @pytest.mark.parametrize("family", PUBLISHED)
 def test_counts_are_the_published_ones(family):
     params, gmacs = PUBLISHED[family]
-    model = sp.build_plain(1000, family=family)
+    with keras.device("meta"):
+        model = sp.build_plain(1000, family=family)
     counted = sp.cost(model)
     assert counted.params == params
     assert sum(int(np.prod(v.shape)) for v in model.trainable_variables) == params

@@ -1,5 +1,6 @@
 import re
 
+import keras
 import pytest
 
 import keras_seqpar as sp
@@ -30,6 +31,12 @@ def chain(points: int) -> sp.Hierarchy:
     return sp.Hierarchy.of(tree)
 
 
+def counted(build, *arguments, **options):
+    """The cost of a network that is built without its weights."""
+    with keras.device("meta"):
+        return sp.cost(build(*arguments, **options))
+
+
 def totals(family, plan, superclasses, categories, size=224):
     """Parameters and MACs with so many superclasses and categories, from one of each.
 
@@ -37,8 +44,9 @@ def totals(family, plan, superclasses, categories, size=224):
     """
     tree = chain(1 + (superclasses > 0))
     build = sp.build_nhl if superclasses else sp.build_phl
-    model = build(tree, family=family, plan=plan, input_shape=(size, size, 3))
-    trunk, *nodes = sp.cost(model).nodes
+    trunk, *nodes = counted(
+        build, tree, family=family, plan=plan, input_shape=(size, size, 3)
+    ).nodes
     times = [1, superclasses, categories] if superclasses else [1, categories]
     parts = list(zip(times, [trunk, *nodes], strict=True))
     return (
@@ -64,7 +72,7 @@ def test_every_plan_has_its_levels_and_fits_its_family(family, name, points):
     assert sum(stage.stride == 2 for stage in stages) in (2, 3)
 
 
-@pytest.mark.only_backend("tensorflow")  # building is slow elsewhere and counts are the same
+@pytest.mark.only_backend("torch")  # which builds quickest; what is built is the same everywhere
 @pytest.mark.parametrize(("family", "name", "points"), ALL)
 def test_every_plan_builds_and_runs(family, name, points):
     model = harness.build(chain(points), family=family, plan=name, width=0.125, size=16)
@@ -83,42 +91,43 @@ def test_plans_scale_with_the_family():
 # The paper's figures (Kelm et al., arXiv 2308.05128, tables 2 to 4), and one step further.
 
 
-@pytest.mark.only_backend("tensorflow")
+@pytest.mark.only_backend("torch")  # the one that can build without allocating
 def test_phl_plans_stay_within_the_papers_figures():
     counts = {name: totals("resnet50", name, 0, 10) for name in resnet.BOTTLENECK_PLANS}
     for name, (params, macs, norms) in counts.items():
         if name != "big":
             assert params <= 19_986_506 and macs + norms <= 3.99e9
-    plain = sp.build_plain(10, family="resnet50")
-    assert counts["big"][0] <= sp.cost(plain).params
-    trunk = sp.cost(plain).nodes[0].params - 14_964_736  # without the fourth stage
+    plain = counted(sp.build_plain, 10, family="resnet50")
+    assert counts["big"][0] <= plain.params
+    trunk = plain.nodes[0].params - 14_964_736  # without the fourth stage
     assert trunk == 8_543_296
     ratio = (counts["small"][0] - trunk) / (counts["late_sp"][0] - trunk)
     assert 0.2 < ratio < 0.33  # "a quarter to a third"
 
 
-@pytest.mark.only_backend("tensorflow")
+@pytest.mark.only_backend("torch")  # the one that can build without allocating
 @pytest.mark.parametrize("family", ["resnet18", "resnet50"])
 def test_early_saves_parameters_and_macs_against_the_plain_network(family):
     params, macs, _ = totals(family, "early", 0, 5)
-    plain = sp.cost(sp.build_plain(5, family=family))
+    plain = counted(sp.build_plain, 5, family=family)
     assert params <= 0.6 * plain.params
     assert macs <= 0.6 * plain.macs
 
 
-@pytest.mark.only_backend("tensorflow")
+@pytest.mark.only_backend("torch")  # the one that can build without allocating
 def test_imagewoof_stays_within_the_papers_figures():
     tree = hierarchy.from_subset("imagewoof", levels=2)
     assert len(tree.categories) == 10 and tree.depth == 2
-    full = sp.build_nhl(tree, family="resnet50", plan="late_sp")
-    cut = sp.cutout(full, tree.categories[::2])
+    with keras.device("meta"):
+        full = sp.build_nhl(tree, family="resnet50", plan="late_sp")
+        cut = sp.cutout(full, tree.categories[::2])
     for model, params, macs in ((full, 11_929_930, 3.91e9), (cut, 10_781_253, 3.73e9)):
-        counted = sp.cost(model)
-        assert counted.params <= params
-        assert counted.macs + counted.norm_macs <= macs
+        cost = sp.cost(model)
+        assert cost.params <= params
+        assert cost.macs + cost.norm_macs <= macs
 
 
-@pytest.mark.only_backend("tensorflow")
+@pytest.mark.only_backend("torch")  # the one that can build without allocating
 def test_imagenet100_stays_within_the_papers_figures():
     full = totals("resnet50", "early", 10, 100)
     cut = totals("resnet50", "early", 10, 20)  # no superclass becomes superfluous
@@ -127,7 +136,7 @@ def test_imagenet100_stays_within_the_papers_figures():
     assert sum(cut[1:]) <= 0.72 * sum(full[1:])
 
 
-@pytest.mark.only_backend("tensorflow")
+@pytest.mark.only_backend("torch")  # the one that can build without allocating
 def test_imagenet1k_stays_within_the_papers_figures():
     tree = hierarchy.from_subset("imagenet1k", levels=2)
     assert len(tree.categories) == 1000
@@ -140,26 +149,26 @@ def test_imagenet1k_stays_within_the_papers_figures():
     assert cut[0] <= 13_488_133 and cut[1] <= 3.87e9
 
 
-@pytest.mark.only_backend("tensorflow")
+@pytest.mark.only_backend("torch")  # the one that can build without allocating
 def test_totals_by_parts_are_those_of_the_network():
     tree = {"a": ["b", "c"], "d": ["e"]}
-    model = sp.build_nhl(tree, family="resnet50", plan="early", input_shape=(64, 64, 3))
-    counted = sp.cost(model)
-    want = (counted.params, counted.macs, counted.norm_macs)
+    options = {"family": "resnet50", "plan": "early", "input_shape": (64, 64, 3)}
+    cost = counted(sp.build_nhl, tree, **options)
+    want = (cost.params, cost.macs, cost.norm_macs)
     assert totals("resnet50", "early", 2, 3, size=64) == want
 
 
-@pytest.mark.only_backend("tensorflow")
+@pytest.mark.only_backend("torch")  # the one that can build without allocating
 @pytest.mark.parametrize("count", [2, 10])
 def test_one_branch_costs_about_what_all_branches_do(count):
     options = {"family": "resnet50", "input_shape": (64, 64, 3)}
     labels = [f"l{i}" for i in range(count)]
-    control = sp.cost(sp.build_one_branch(labels, **options))
+    control = counted(sp.build_one_branch, labels, **options)
     params = totals("resnet50", "late_sp", 0, count, size=64)[0]
     trunk = control.nodes[0].params
     assert trunk == 8_543_296
     assert 0.7 < (control.params - trunk) / (params - trunk) < 1.3
-    early = sp.cost(sp.build_one_branch(labels, plan="early", **options)).nodes[0].params
+    early = counted(sp.build_one_branch, labels, plan="early", **options).nodes[0].params
     assert early == totals("resnet50", "early", 0, 0, size=64)[0] < trunk
 
 

@@ -18,7 +18,6 @@ from keras_seqpar.weights import named_weights
 from tests import harness
 from tests.training.runner import (
     SIZE,
-    flags,
     history_of,
     refused,
     simple,
