@@ -4,11 +4,12 @@
     python recipes/explore.py preset:imagenette_mobile --dataset imagenette --data_dir PATH
     python recipes/explore.py best.keras --dataset folder:PATH --export out/explorer
 
-The network is converted to int8, calibrated on training images. The page shows one validation image
-per category to begin with. Its second page, "Mistakes and accuracy", has the validation images: the
-mistakes, the confusion, the accuracy of any cutout, and the effect of top-down gains. With --export
-both are written as files that any static server can serve, and nothing is started. Needs npm once,
-and the extras `mobile` and `train`.
+The network is a .keras file of recipes/train.py, or `preset:` and a name for one that comes with
+the package. It is converted to int8, calibrated on training images. The page shows one validation
+image per category to begin with. Its second page, "Mistakes and accuracy", has the validation
+images: the mistakes, the confusion, the accuracy of any cutout, and the effect of top-down gains.
+With --export both are written as files that any static server can serve, and nothing is started.
+Needs npm once, and the extras `mobile` and `train`.
 """
 
 from keras_seqpar.utils.commands import flag_group, run

@@ -171,9 +171,11 @@ function showCosts() {
     ? `${percent(mine.params, plain.params)} parameters, ${percent(mine.macs, plain.macs)} MACs ` +
       'of the plain network' : '';
   const count = threaded() ? threads() : 1;
-  element('condition').textContent = `Time: fastest of ${Stopwatch.ROUNDS} runs in turns, in this ` +
-    `browser, ${count} ${count === 1 ? 'thread' : 'threads'}.` +
-    (plain ? ' The plain network has all categories, and random weights.' : '');
+  element('condition').textContent = 'MACs: multiply-accumulates per image. Time: fastest of ' +
+    `${Stopwatch.ROUNDS} runs in turns, in this browser, ${count} ` +
+    `${count === 1 ? 'thread' : 'threads'}.` +
+    (plain ? ' The plain network is of the same family, without branches, for all categories. Its ' +
+      'weights are random: they change no cost.' : '');
 }
 
 const percent = (part, whole) => `${Math.round(100 * part / whole)} %`;

@@ -152,7 +152,8 @@ async function start() {
   const bytes = await reader(DATA)('validation.json');
   facts = JSON.parse(new TextDecoder().decode(bytes));
   const {categories, dataset, sweeps, truth} = facts;
-  element('about').textContent = `${truth.length} images of ${dataset}, float32 in Keras`;
+  element('about').textContent = `${truth.length} validation images of ${dataset}, ` +
+    'computed by Keras in float32';
   categories.forEach((_, i) => chosen.add(String(i)));
   const tree = categories.map((label, i) => ({id: String(i), label}));
   const choose = (ids, on) => {

@@ -94,6 +94,9 @@ class PageServer(http.server.ThreadingHTTPServer):
         host: address to listen on.
         port: 0 for any that is free.
         cut: makes the `.tflite` file of some categories; `None` if the page cannot ask for it.
+
+    Raises:
+        OSError: the address cannot be used, for example because another server has the port.
     """
 
     def __init__(
@@ -111,7 +114,13 @@ class PageServer(http.server.ThreadingHTTPServer):
             def __init__(self, *arguments):
                 super().__init__(*arguments, directory=str(page))
 
-        super().__init__((host, port), Handler)
+        try:
+            super().__init__((host, port), Handler)
+        except (OSError, OverflowError) as error:
+            raise OSError(
+                f"Cannot listen on {host}:{port} ({error}). Give another --port; 0 takes any that "
+                "is free."
+            ) from error
 
     @property
     def url(self) -> str:
@@ -145,7 +154,11 @@ def data_of_file(path: str | os.PathLike, folder: str | os.PathLike) -> None:
         elif (path / MANIFEST).is_file():
             shutil.copytree(path, work / "pack")
         else:
-            raise FileNotFoundError(f"There is no .tflite file and no branch pack {str(path)!r}.")
+            raise FileNotFoundError(
+                f"There is no .tflite file and no branch pack {str(path)!r}. Give the path of a "
+                ".keras file, a .tflite file or a pack, or preset:NAME for a network that comes "
+                "with the package."
+            )
         (work / FACTS).write_text(json.dumps(facts), "utf-8")
 
 

@@ -77,8 +77,15 @@ def test_exported_files_are_page_libraries_and_data(page, tmp_path):
         export(*page, tmp_path / "static")
 
 
+def test_a_port_that_cannot_be_used(page):
+    with PageServer(*page) as running:
+        for port in (running.server_port, 70_000):
+            with pytest.raises(OSError, match=f"listen on 127.0.0.1:{port} .*another --port; 0 "):
+                PageServer(*page, port=port)
+
+
 def test_what_is_missing_is_named(tmp_path, monkeypatch):
-    with pytest.raises(FileNotFoundError, match="no branch pack"):
+    with pytest.raises(FileNotFoundError, match="no branch pack .*nothing'. Give .* preset:NAME"):
         data_of_file(tmp_path / "nothing", tmp_path / "data")
     monkeypatch.setattr(server.shutil, "which", lambda name: None)
     with pytest.raises(OSError, match="npm, which installs it, is not on the PATH"):
