@@ -17,7 +17,7 @@ pytestmark = pytest.mark.only_backend("tensorflow")
 def test_convert_then_verify(call, network, tmp_path):
     options = ("--categories", "3,5,8", "--dataset", "digits")
     integers = ("--quantization", "int8", "--input_dtype", "uint8")
-    code, out, err = call("convert.py", network, *options, *integers)
+    code, out, err = call("convert.py", network, *options, *integers, "--images", 100)
     assert code == 0, err
     name = "best-c3-c5-c8-int8"
     assert sorted(os.listdir(tmp_path / "out")) == [f"{name}.labels.txt", f"{name}.tflite"]
@@ -31,8 +31,9 @@ def test_convert_then_verify(call, network, tmp_path):
 
 
 def test_it_runs_on_tensorflow_whatever_the_backend_is(network, tmp_path):
+    command = [sys.executable, str(ROOT / "tflite/convert.py"), str(network)]
     done = subprocess.run(
-        [sys.executable, str(ROOT / "tflite/convert.py"), str(network), "--dataset", "digits"],
+        [*command, "--dataset", "digits", "--images", "60"],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT), "KERAS_BACKEND": "jax"},
         capture_output=True,
@@ -50,6 +51,7 @@ def test_a_disagreement_leaves_no_file(call, network, tmp_path):
         "convert.py",
         network,
         *("--dataset", "digits", "--output", "out/net.tflite", "--max_error", 1e-9),
+        *("--images", 60),
     )
     assert code == 1
     assert "top-1 agreement" in out  # the table is shown all the same
@@ -63,7 +65,8 @@ def test_a_drop_of_accuracy_leaves_no_file(call, network, tmp_path, monkeypatch)
     monkeypatch.setattr(
         mobile, "verify", lambda *a, **k: dataclasses.replace(verify(*a, **k), accuracy=0.5)
     )
-    options = ("--dataset", "digits", "--max_accuracy_drop", "0.01", "--quantizer", "litert")
+    options = ("--dataset", "digits", "--images", 60, "--max_accuracy_drop", "0.01")
+    options += ("--quantizer", "litert")
     code, _, err = call("convert.py", network, *options)
     assert code == 1
     assert "error: best-dynamic.tflite disagrees with Keras: the accuracy, 50.00%" in err

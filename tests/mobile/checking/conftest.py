@@ -32,4 +32,6 @@ def files(net, folder):
 
 @pytest.fixture(scope="package")
 def measured(files, folder):
-    return measuring.measure(files, folder, threads=(1, 2), rounds=2, runs=2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measuring, "PROBES", 1)  # processes for each file
+        return measuring.measure(files, folder, threads=(1, 2), rounds=2, runs=2)

@@ -20,6 +20,7 @@ from keras_seqpar.mobile.runtime import interpreters, run, runner
 from tests import harness
 from tests.conftest import ROOT
 from tests.mobile import clients
+from tests.mobile.networks import network
 
 pytestmark = pytest.mark.only_backend("tensorflow")
 
@@ -177,12 +178,12 @@ def test_interpreters_that_are_not_there(int8, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", ["converted here", "as TensorFlow writes it"])
-def test_truncated_files_are_refused(int8, trained, tmp_path, kind):
+def test_truncated_files_are_refused(int8, tmp_path, kind):
     content = int8.read_bytes()
     if kind != "converted here":
         import tensorflow as tf
 
-        content = tf.lite.TFLiteConverter.from_keras_model(trained.cutout).convert()
+        content = tf.lite.TFLiteConverter.from_keras_model(network()).convert()
     rng = np.random.default_rng(0)
     mobile.Runner(copy_of(int8, tmp_path, content))
     for length in (0, 7, 8, 30, *rng.integers(8, len(content), 40), len(content) - 20):
