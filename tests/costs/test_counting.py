@@ -10,6 +10,8 @@ import keras_seqpar as sp
 from keras_seqpar.costs.counting import NodeCost
 from tests import harness
 
+pytestmark = pytest.mark.only_backend("torch")  # the same everywhere; torch builds quickest
+
 NESTED = {"pets": ["cat", "dog"], "vehicles": {"road": ["car", "bus"], "ship": None}, "tree": None}
 
 

@@ -13,6 +13,8 @@ from keras_seqpar.networks.layers import CategoryScores
 from keras_seqpar.networks.parts import find_parts
 from tests import harness
 
+pytestmark = pytest.mark.only_backend("torch")  # the same everywhere; torch builds quickest
+
 LABELS = ["tench", "English springer", "cassette player"]
 TREE = {"fish": ["tench"], "things": ["cassette player", "chain saw"]}
 OPTIONS = {"stem": "small", "input_shape": (16, 16, 3), "width": 0.125}

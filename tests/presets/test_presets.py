@@ -73,9 +73,14 @@ def pixels(count=4) -> np.ndarray:
     ("builder", "source"),
     [
         (sp.build_phl, LABELS),
-        (sp.build_nhl, TREE),
-        (sp.build_plain, LABELS),
-        (sp.build_one_branch, LABELS),
+        *(  # what is stored knows no backend; torch builds quickest
+            pytest.param(*case, marks=pytest.mark.only_backend("torch"))
+            for case in (
+                (sp.build_nhl, TREE),
+                (sp.build_plain, LABELS),
+                (sp.build_one_branch, LABELS),
+            )
+        ),
     ],
 )
 def test_a_preset_is_the_network_in_float16(builder, source, tmp_path, monkeypatch):

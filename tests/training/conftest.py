@@ -7,23 +7,21 @@ from tests.training import runner
 
 @pytest.fixture(scope="package", autouse=True)
 def _tiny():
-    exec(runner.TINY)  # subprocesses run the same lines
-    yield
-    from keras_seqpar.families import resnet
-
-    del resnet.BASIC_PLANS["tiny"]
+    with runner.tiny_plan():
+        yield
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def images(tmp_path_factory):
     """A folder of noisy images of two categories: 2 x 10 to train on, 2 x 3 to validate on."""
     pytest.importorskip("PIL.Image")
     return runner.write_images(tmp_path_factory.mktemp("images"))
 
 
-@pytest.fixture(scope="package")
-def finished(_tiny, images, tmp_path_factory):
+@pytest.fixture(scope="session")
+def finished(images, tmp_path_factory):
     """The folder of a run that nothing interrupted."""
     folder = tmp_path_factory.mktemp("runs") / "whole"
-    runner.train(runner.flags(images, folder))
+    with runner.tiny_plan():
+        runner.train(runner.flags(images, folder))
     return folder

@@ -1,5 +1,6 @@
 """What the tests of training share: small images, a small plan, and small runs."""
 
+import contextlib
 import csv
 
 import keras
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from keras_seqpar.families import resnet
 from keras_seqpar.training.flags import parse_train_flags
 from keras_seqpar.training.tasks import classification
 from keras_seqpar.weights import named_weights
@@ -22,6 +24,18 @@ resnet.BASIC_PLANS["tiny"] = (
     base.Plan(trunk=(1,), levels=((base.Stage(64, 1, 2),),)),
 )
 """
+
+
+@contextlib.contextmanager
+def tiny_plan():
+    """Runs `TINY`, as scripts of other processes do, and takes the plan away again."""
+    before = dict(resnet.BASIC_PLANS)
+    exec(TINY)
+    try:
+        yield
+    finally:
+        resnet.BASIC_PLANS.clear()
+        resnet.BASIC_PLANS.update(before)
 
 
 def write_images(folder, counts=(("train", 10), ("validation", 3)), size=(20, 24), dark=None):

@@ -16,6 +16,8 @@ from keras_seqpar.families.resnet import Bottlenecks
 from tests import harness
 from tests.weights.sources import WIDTH, build, fails, fixed, skip_initial_values, state
 
+pytestmark = pytest.mark.only_backend("torch")  # test_timm_parity.py computes on all
+
 IN_STAGE_3 = Plan((None, None, 1), ((Bottlenecks(64, 1, 2, hidden=32),),))
 
 

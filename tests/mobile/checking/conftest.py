@@ -10,27 +10,27 @@ LABELS = ("tench", "chain saw", "church")
 NAMES = ["plain-int8.tflite", *(f"cutout-{n}-int8.tflite" for n in (1, 2, 3))]
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def net():
     return harness.network(LABELS, include_preprocessing=True)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def plain(net):
     return sp.plain_twin(net)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("with space")
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def files(net, folder):
     return benchmark_files.make(net, folder)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def measured(files, folder):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(measuring, "PROBES", 1)  # processes for each file
