@@ -79,7 +79,7 @@ def test_networks_of_keras(name, options):
         model = keras.Model(model.input, model.get_layer("expanded_conv_4_add").output)
     harness.randomize(model)
     camera = play(model, moving_square((48, 56, 3)), tolerance=1e-4)
-    assert len(camera.maps) > 10
+    assert len(camera.maps) >= 10
 
 
 def test_networks_of_this_package_with_gains_and_none_of_these():
