@@ -103,7 +103,7 @@ def test_threads_may_share_the_signatures_of_a_file(trained, tmp_path):
 def test_a_runner_stays_in_its_process(int8):
     loaded = mobile.Runner(int8)
     for send in (pickle.dumps, copy.copy, copy.deepcopy):
-        with pytest.raises(TypeError, match="A Runner cannot be pickled or copied.*digits.tflite'"):
+        with pytest.raises(TypeError, match="A Runner cannot be pickled or copied.*int8.tflite'"):
             send(loaded)
 
 
@@ -128,7 +128,7 @@ def test_images_that_contradict_the_file_are_refused(int8, trained, normalized):
     for images, words in [
         (pixels * np.float32(np.nan), "must be finite, but some values are NaN or infinite"),
         (np.where(pixels > 200, np.inf, pixels), "must be finite"),
-        (pixels / 127.5 - 1, r"-1 .. 1 do not fit digits.tflite, which takes pixels of 0 to 255"),
+        (pixels / 127.5 - 1, r"-1 .. 1 do not fit int8.tflite, which takes pixels of 0 to 255"),
         (pixels.astype("int32") * 257, "int32 in .* takes pixels of 0 to 255"),
     ]:
         with pytest.raises(ValueError, match=words):
@@ -149,7 +149,7 @@ def test_images_that_contradict_the_file_are_refused(int8, trained, normalized):
 def test_images_that_are_suspicious_are_said_once(int8, trained, normalized):
     divided = trained.images[:2] / 255
     loaded = mobile.Runner(int8)
-    with pytest.warns(UserWarning, match="0 .. 1 do not fit digits.tflite.*Multiply them by 255"):
+    with pytest.warns(UserWarning, match="0 .. 1 do not fit int8.tflite.*Multiply them by 255"):
         loaded(divided)
     other = mobile.Runner(normalized[0])
     with pytest.warns(UserWarning, match="net.tflite, which takes .*not only divide them"):
