@@ -70,7 +70,7 @@ def test_networks_work(tree, family, options, tmp_path):
     """Trees of other shapes: `test_random_hierarchies_work`."""
     model = harness.build(tree, family=family, **options)
     harness.randomize(model)
-    harness.check_network(model, tmp_path, compiled="convnext" in family)
+    harness.check_network(model, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_networks_work(tree, family, options, tmp_path):
 def test_networks_without_branches_work(build, tmp_path):
     model = build()
     harness.randomize(model)
-    harness.check_network(model, tmp_path, compiled="convnext" in model.name)
+    harness.check_network(model, tmp_path)
     with pytest.raises(ValueError, match="is a plain network: its categories share all layers"):
         sp.attend(model, {"cat": 1.5})
 
