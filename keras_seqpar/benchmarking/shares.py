@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from keras_seqpar.benchmarking.rivals import DenseFile, Rival, Scale, error_of, listed, timed
-from keras_seqpar.mobile.checking.measuring import in_own_process, resident
+from keras_seqpar.mobile.checking.measuring import in_own_process
 from keras_seqpar.mobile.runtime.interpreters import find_interpreter
 from keras_seqpar.selective.streams import stream
+from keras_seqpar.utils.memory import resident
 
 WARM_UP = 3  # frames per share that are not counted
 

@@ -18,6 +18,7 @@ import numpy as np
 from keras_seqpar.mobile.checking.benchmark import Benchmark, Result
 from keras_seqpar.mobile.runtime.interpreters import find_interpreter
 from keras_seqpar.mobile.runtime.runner import Runner
+from keras_seqpar.utils.memory import resident
 
 PROBES = 3  # fresh processes per file and number of threads; the median of each number is taken
 PROBE_RUNS = 5  # in each of them, so that the memory is that of running, too
@@ -150,15 +151,3 @@ def probe(path: str, threads: int, interpreter: str | None) -> tuple[float, floa
     first = float(runner.latency(PROBE_RUNS, 0)[0])
     peak = resident("VmHWM")
     return load, first, None if before is None or peak is None else peak - before
-
-
-def resident(key: str) -> int | None:
-    """Bytes of resident memory: now, VmRSS, or at most so far, VmHWM (proc_pid_status(5))."""
-    # getrusage's ru_maxrss would be wrong: in a process that was started without a copy of its
-    # parent's memory (vfork), it begins at the parent's peak.
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:  # no Linux
-        return None
-    values = [line.split()[1] for line in lines if line.startswith(f"{key}:")]
-    return 1024 * int(values[0]) if values else None

@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from keras_seqpar.mobile.checking import benchmark, measuring
+from keras_seqpar.utils.memory import resident
 from tests.mobile.checking.conftest import NAMES
 
 pytestmark = pytest.mark.only_backend("tensorflow")
@@ -36,7 +37,7 @@ def probe(path):
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is measured on Linux only")
 def test_memory_is_not_the_parents(files, folder):
     """This process is large; getrusage in a child would begin at that."""
-    assert measuring.resident("VmHWM") > 200 * benchmark.MIB
+    assert resident("VmHWM") > 200 * benchmark.MIB
     *_, memory = probe(folder / NAMES[1])
     assert 0 < memory < 200 * benchmark.MIB
 
