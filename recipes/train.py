@@ -4,6 +4,7 @@
     python recipes/train.py --setting two_cores --data_dir DIR --output runs/imagenette
     python recipes/train.py --dataset folder:PATH --family resnet50 --image_size 224
     python recipes/train.py --resume --output runs/imagenette
+    python recipes/train.py --dataset folder:PATH --setting mobile --dry_run
 
 The first line trains on scikit-learn's digits. KERAS_BACKEND selects tensorflow, jax or torch.
 A run depends only on its flags: order and augmentation of the images are functions of (seed, epoch,
@@ -11,9 +12,11 @@ step). So a run that was killed at any step and resumed ends with the same weigh
 not.
 """
 
-from keras_seqpar.utils.commands import run
+from keras_seqpar.utils.commands import flag_group, run
 
 from pathlib import Path
+
+from absl import flags
 
 from keras_seqpar import plots
 from keras_seqpar.plots.drawing import optional
@@ -22,13 +25,20 @@ from keras_seqpar.training.balance import missed_note
 from keras_seqpar.training.flags import define_train_flags, read_train_flags
 from keras_seqpar.training.runs.history import summary
 from keras_seqpar.training.tasks import classification
+from keras_seqpar.training.tasks.dry_run import dry_run
 
 define_train_flags()
+with flag_group("Run"):
+    text = "Print shapes, cost, memory and time to expect, from a few steps; write no files."
+    flags.DEFINE_boolean("dry_run", False, text)
 
 
 def main(_: list[str]) -> None:
     """Trains, and prints the accuracies."""
     config, run_config = read_train_flags()
+    if flags.FLAGS.dry_run:
+        print(dry_run(config))
+        return
     done = classification.train(config, run_config)
     if not done.devices.first:
         return

@@ -56,6 +56,31 @@ class Reader:
         return self.ahead[step] if self.ahead else self.split.read(self.indices[step])
 
 
+def balanced_order(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A random order of images in which all categories are equally frequent.
+
+    Images of rare categories are in it repeatedly, but none a second time before all others of
+    its category are in it once; of frequent categories, a random part is in it.
+
+    Args:
+        labels: `(images,)` category index of every image.
+        rng: the random choices.
+
+    Returns:
+        `(images,)` indices; the counts of the categories differ by 1 at most.
+    """
+    _, counts = np.unique(labels, return_counts=True)
+    groups = np.split(np.argsort(labels, kind="stable"), np.cumsum(counts)[:-1])
+    each, rest = divmod(len(labels), len(groups))
+    wanted = each + (rng.permutation(len(groups)) < rest)
+    parts = [
+        np.concatenate([rng.permutation(group) for _ in range(-(-number // len(group)))])[:number]
+        for group, number in zip(groups, wanted, strict=True)
+        if number
+    ]
+    return rng.permutation(np.concatenate(parts))
+
+
 class TrainingBatches(keras.utils.PyDataset):
     """Shuffled batches; their random choices are a function of (seed, epoch, step).
 
@@ -70,6 +95,8 @@ class TrainingBatches(keras.utils.PyDataset):
         share: the part of every batch that this process computes; other images are not read.
         workers: processes that decode images which do not fit into memory, 0 for threads. The
             batches are the same.
+        balanced: whether all categories are equally frequent in an epoch (`balanced_order`);
+            without it, an epoch has each image once.
     """
 
     def __init__(
@@ -84,10 +111,12 @@ class TrainingBatches(keras.utils.PyDataset):
         seed: int = 0,
         share: Share = EVERYTHING,
         workers: int = 0,
+        balanced: bool = False,
     ):
         super().__init__()
         self.reader = Reader(split, workers)
         self.split, self.policy, self.categories = split, policy, categories
+        self.balanced = balanced
         self.image_size, self.batch_size, self.share = image_size, batch_size, share
         self.label_smoothing, self.seed = label_smoothing, seed
         self.stored = split.read([0]).shape[1]
@@ -95,7 +124,12 @@ class TrainingBatches(keras.utils.PyDataset):
 
     def begin(self, epoch: int) -> None:
         """Shuffles for an epoch."""
-        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.split))
+        rng = np.random.default_rng([self.seed, epoch])
+        order = (
+            balanced_order(self.split.labels, rng)
+            if self.balanced
+            else rng.permutation(len(self.split))
+        )
         self.epoch, self.order = epoch, order
         steps = order[: len(self) * self.batch_size].reshape(-1, self.batch_size)
         self.reader.begin(self.share.of(steps.T).T)

@@ -1,4 +1,4 @@
-"""Unbalanced categories: what to say about them, and weights that make them count the same."""
+"""Unbalanced categories: what to say about them, and what makes them count the same."""
 
 from collections.abc import Sequence
 
@@ -6,6 +6,8 @@ import numpy as np
 
 NONE, BALANCED = "none", "balanced"
 CLASS_WEIGHTS = (NONE, BALANCED)
+UNIFORM = "uniform"
+SAMPLINGS = (UNIFORM, BALANCED)
 # What decides which epoch is the best -> its column in the history, and whether more is better.
 BEST_BY = {
     "accuracy": ("val_accuracy", True),
@@ -56,7 +58,11 @@ def balanced_accuracy(recalls: Sequence[float | None]) -> float | None:
 
 
 def unbalanced_note(
-    split: str, labels: Sequence[str], counts: np.ndarray, class_weight: str = NONE
+    split: str,
+    labels: Sequence[str],
+    counts: np.ndarray,
+    class_weight: str = NONE,
+    sampling: str = UNIFORM,
 ) -> str | None:
     """A sentence with the counts of unbalanced categories; `None` where they are balanced.
 
@@ -65,6 +71,7 @@ def unbalanced_note(
         labels: the categories.
         counts: the number of images of each.
         class_weight: one of `CLASS_WEIGHTS`.
+        sampling: one of `SAMPLINGS`.
     """
     if counts.max() < RATIO * max(1, counts.min()):
         return None
@@ -76,11 +83,13 @@ def unbalanced_note(
     text = f"The {split} images are unbalanced: {', '.join(shown)}. "
     if class_weight == BALANCED:
         return text + "--class_weight balanced makes all categories count the same in the loss."
+    if sampling == BALANCED:
+        return text + "--sampling balanced trains on each category equally often."
     return text + (
         "Top-1 can be high although rare categories are never right, so look at the balanced "
         "accuracy, too: the mean over the categories. --class_weight balanced makes all "
-        "categories count the same in the loss, --best_by balanced_accuracy in the choice of "
-        "best.keras."
+        "categories count the same in the loss, --sampling balanced trains on each equally often, "
+        "and --best_by balanced_accuracy counts them the same in the choice of best.keras."
     )
 
 

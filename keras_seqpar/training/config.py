@@ -187,12 +187,22 @@ class BalanceConfig:
 
     Args:
         class_weight: "none", or "balanced" to make all categories count the same in the loss.
+        sampling: "uniform" to train on each image once per epoch, or "balanced" to train on each
+            category equally often.
         best_by: what makes an epoch the best: "accuracy", "balanced_accuracy" or "loss", on the
             validation images.
     """
 
     class_weight: str = "none"
+    sampling: str = "uniform"
     best_by: str = "accuracy"
+
+    def __post_init__(self):
+        if self.class_weight == self.sampling == "balanced":
+            raise ValueError(
+                "--class_weight balanced and --sampling balanced each make all categories count "
+                "the same; together, rare ones would count more than others. Give one of them."
+            )
 
 
 @dataclasses.dataclass(frozen=True)

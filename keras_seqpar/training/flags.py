@@ -12,7 +12,7 @@ from absl import flags
 from keras_seqpar import data
 from keras_seqpar.hierarchy.subsets import SUBSETS
 from keras_seqpar.training import settings
-from keras_seqpar.training.balance import BEST_BY, CLASS_WEIGHTS, NONE
+from keras_seqpar.training.balance import BEST_BY, CLASS_WEIGHTS, NONE, SAMPLINGS, UNIFORM
 from keras_seqpar.training.config import (
     DEFAULTS,
     JIT,
@@ -164,6 +164,8 @@ def define_training_flags(values: flags.FlagValues = flags.FLAGS) -> None:
         number("label_smoothing", 0.0, text, lower_bound=0.0)
         text = "Weights in the loss; balanced: rare categories count as much as others."
         choice("class_weight", NONE, CLASS_WEIGHTS, text)
+        text = "Order of the images; balanced: each category equally often, rare images repeatedly."
+        choice("sampling", UNIFORM, SAMPLINGS, text)
         text = "What makes an epoch the best (best.keras), on the validation images."
         choice("best_by", "accuracy", list(BEST_BY), text)
         text = "A .keras file of a trained network to learn from, too (distillation)."

@@ -42,6 +42,42 @@ def test_an_epoch_shows_no_image_twice(images):
     assert np.concatenate([made[step][1] for step in range(2)]).sum() == 16
 
 
+def test_balanced_sampling_shows_each_category_equally_often():
+    counts = {0: 97, 2: 3, 3: 20}  # of category 1 there are none
+    labels = np.repeat([*counts], [*counts.values()]).astype("int32")
+    split = data.Split(("",) * 120, labels, np.arange(120, dtype="uint8")[:, None, None, None])
+
+    def shown(epoch, seed=0):
+        made = batches.TrainingBatches(
+            split, Policy(), 4, image_size=1, batch_size=10, seed=seed, balanced=True
+        )
+        made.begin(epoch)
+        assert len(made) == 12
+        rows = np.concatenate([made[step][0][0].reshape(-1) for step in range(12)])
+        given = np.concatenate([made[step][1].argmax(-1) for step in range(12)])
+        assert np.array_equal(labels[rows], given)
+        return rows
+
+    rows = shown(1)
+    assert np.bincount(labels[rows]).tolist() == [40, 0, 40, 40]
+    times = np.bincount(rows, minlength=120)
+    assert times[:97].max() == 1  # no image twice while another has not been shown
+    assert sorted(times[97:100]) == [13, 13, 14] and set(times[100:]) == {2}
+    assert np.array_equal(rows, shown(1))  # as in a resumed run
+    for other in (shown(2), shown(1, seed=1)):
+        assert not np.array_equal(rows, other) and not np.array_equal(
+            np.sort(rows[rows < 97]), np.sort(other[other < 97])
+        )
+
+
+def test_counts_that_do_not_divide_differ_by_one():
+    labels = np.array([0] * 9 + [1] * 1 + [2] * 1)
+    order = batches.balanced_order(labels, np.random.default_rng(0))
+    assert len(order) == 11 and sorted(np.bincount(labels[order])) == [3, 4, 4]
+    few = batches.balanced_order(np.array([4]), np.random.default_rng(0))
+    assert few.tolist() == [0]
+
+
 def test_validation_batches_are_all_images_in_order(images):
     split = data.load(f"folder:{images}", image_size=SIZE).validation
     made = batches.ValidationBatches(split, 11, 2, 4)

@@ -29,6 +29,15 @@ def test_a_finished_run_can_be_resumed_and_stays_as_it_is(tmp_path, capsys):
     assert "is not empty" in capsys.readouterr().err
 
 
+def test_a_dry_run_writes_nothing(tmp_path, monkeypatch, capsys):
+    images = write_images(tmp_path / "images")
+    monkeypatch.chdir(tmp_path)
+    assert call(*simple(images, "run", "--family=resnet18", "--plan=early"), "--dry_run") == 0
+    printed = capsys.readouterr().out
+    assert "2 categories, 20 images to train on" in printed and "training step" in printed
+    assert [path.name for path in tmp_path.iterdir()] == ["images"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -72,7 +72,7 @@ def flags(images, output, *more):
         *(f"--dataset=folder:{images}", f"--output={output}", f"--image_size={SIZE}"),
         *("--width=0.125", "--epochs=3", "--batch_size=8", "--plan=tiny", "--seed=7"),
         *("--randaugment=5", "--mixup=0.2", "--cutmix=1", "--drop_path_rate=0.2"),
-        *("--label_smoothing=0.1", JIT, *more),
+        *("--label_smoothing=0.1", "--sampling=balanced", JIT, *more),
     ]
 
 

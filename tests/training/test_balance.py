@@ -22,6 +22,9 @@ def test_the_sentence_states_the_counts():
         assert words in note
     weighted = balance.unbalanced_note("training", ["cat", "dog"], np.array([6, 300]), "balanced")
     assert "300 of dog, 6 of cat" in weighted and "--best_by" not in weighted
+    labels, counts = ["cat", "dog"], np.array([6, 300])
+    sampled = balance.unbalanced_note("training", labels, counts, sampling="balanced")
+    assert "--sampling balanced trains on each" in sampled and "--class_weight" not in sampled
     assert balance.unbalanced_note("training", ["cat", "dog"], np.array([60, 110])) is None
 
 

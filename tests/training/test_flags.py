@@ -30,6 +30,10 @@ def test_a_setting_gives_defaults_and_flags_win(name, images):
     ("arguments", "words"),
     [
         (["--familly=resnet18"], "Unknown command line flag 'familly'. Did you mean: family"),
+        (
+            ["--class_weight=balanced", "--sampling=balanced"],
+            "each make all categories count the same; together, rare ones would count more",
+        ),
         (["--epochs=-1"], "flag --epochs=-1: -1 is not a non-negative integer"),
         (["--ema=1"], "--ema must be 0 or more and below 1, got 1.0"),
         (["--trunk_rate=0"], "--trunk_rate must be above 0, got 0.0"),

@@ -30,6 +30,7 @@ _RENAMED_VARIANTS = {"plain": "plain", "1branch": "one_branch"}
 _ADDED = {
     "partial_init": False,
     "class_weight": "none",
+    "sampling": "uniform",
     "best_by": "accuracy",
     "ema": 0.0,
     "accumulate_steps": 1,

@@ -77,47 +77,9 @@ def _train(
     if begun:
         run_flags.check_same(folder, about, contents)
 
-    keras.utils.set_random_seed(step.seed)
-    with devices.scope():
-        network, snapshot = make_network(
-            config.network,
-            dataset.categories,
-            image_size=config.data.image_size,
-            seed=step.seed,
-            mixed_precision=step.mixed_precision,
-        )
-    if (config.network.init or "").startswith(FROM_PLAIN):
-        start_from_plain(network, config.network, dataset.train, seed=step.seed)
-    elif config.network.init:
-        filled = load_weights(
-            network,
-            config.network.init,
-            classifier=False,
-            partial=config.network.partial_init,
-        )
-        print(f"Initial weights: {filled}")
+    network, snapshot = start_network(config, dataset, devices)
     if devices.first:
         run_flags.write_flags(folder, about, contents)
-    plan = config.network.plan if config.network.network == SEQPAR else config.network.network
-    print(
-        f"{config.data.dataset}: {len(dataset.categories)} categories, {len(dataset.train)} images "
-        f"to train on, {len(dataset.validation)} to validate on, {config.data.image_size} pixels."
-    )
-    print(
-        f"{config.network.family}, {plan}, width {config.network.width:g}: "
-        f"{sum(np.prod(v.shape) for v in network.trainable_variables):,} parameters to train. "
-        f"Backend: {keras.backend.backend()}."
-    )
-
-    counts = {
-        name: balance.counts_of(split.labels, len(dataset.categories))
-        for name, split in (("training", dataset.train), ("validation", dataset.validation))
-    }
-    for name, found in counts.items():
-        note = balance.unbalanced_note(name, dataset.categories, found, config.balance.class_weight)
-        if note and devices.first:
-            print(note)
-
     devices.synchronize(network)
     makers = TaskMakers(config, dataset, network, devices)
     trunk, last = config.trunk, config.optimizer
@@ -132,6 +94,58 @@ def _train(
     )
 
 
+def start_network(
+    config: ClassificationConfig, dataset: Dataset, devices: distribution.Devices
+) -> tuple[keras.Model, Callable[[], keras.Model]]:
+    """Builds the network with its initial weights, and prints what it is and on what it trains.
+
+    Args:
+        config: what to train.
+        dataset: both splits.
+        devices: the devices that train.
+
+    Returns:
+        As `make_network`.
+
+    Raises:
+        ValueError: no such network, or initial weights that do not fit.
+    """
+    step, network_config = config.step, config.network
+    keras.utils.set_random_seed(step.seed)
+    with devices.scope():
+        network, snapshot = make_network(
+            network_config,
+            dataset.categories,
+            image_size=config.data.image_size,
+            seed=step.seed,
+            mixed_precision=step.mixed_precision,
+        )
+    init = network_config.init or ""
+    if init.startswith(FROM_PLAIN):
+        start_from_plain(network, network_config, dataset.train, seed=step.seed)
+    elif init:
+        partial = network_config.partial_init
+        print(f"Initial weights: {load_weights(network, init, classifier=False, partial=partial)}")
+    has_plan = network_config.network == SEQPAR
+    plan = network_config.plan if has_plan else network_config.network
+    print(
+        f"{config.data.dataset}: {len(dataset.categories)} categories, {len(dataset.train)} images "
+        f"to train on, {len(dataset.validation)} to validate on, {config.data.image_size} pixels."
+    )
+    print(
+        f"{network_config.family}, {plan}, width {network_config.width:g}: "
+        f"{sum(np.prod(v.shape) for v in network.trainable_variables):,} parameters to train. "
+        f"Backend: {keras.backend.backend()}."
+    )
+    for name, split in (("training", dataset.train), ("validation", dataset.validation)):
+        found = balance.counts_of(split.labels, len(dataset.categories))
+        weight, sampling = config.balance.class_weight, config.balance.sampling
+        note = balance.unbalanced_note(name, dataset.categories, found, weight, sampling)
+        if note and devices.first:
+            print(note)
+    return network, snapshot
+
+
 class TaskMakers:
     """Makes the tasks of a run: the frozen start, then the whole network.
 
@@ -140,6 +154,9 @@ class TaskMakers:
         dataset: both splits.
         network: the network in training, which gives logits.
         devices: the devices that train.
+
+    Attributes:
+        trunk_seconds: what the trunk takes for one image at inference; `None` if it is not known.
     """
 
     def __init__(
@@ -152,14 +169,14 @@ class TaskMakers:
         self.config, self.dataset, self.devices = config, dataset, devices
         self.network = network
         self.halves = frozen.Halves.of(network, config.trunk.frozen_end)
-        self._trunk_seconds: float | None = None  # of one image at inference
+        self.trunk_seconds: float | None = None
 
     def guess_seconds(self, frozen_epoch: float) -> float | None:
         """Guesses an epoch of the whole network: a training step takes three times as long."""
-        if self._trunk_seconds is None:
+        if self.trunk_seconds is None:
             return None
         images = 3 * len(self.dataset.train) + len(self.dataset.validation)
-        return frozen_epoch + self._trunk_seconds * images
+        return frozen_epoch + self.trunk_seconds * images
 
     def end_to_end(self) -> loop.Task:
         """Trains the whole network."""
@@ -233,7 +250,7 @@ class TaskMakers:
         views, seed = config.trunk.frozen_views, config.step.seed
         features, taught = training.of_views(splits.train, views, seed, "Features")
         (measured,), _ = validation.of_views(splits.validation, 1, seed, "Validation features")
-        self._trunk_seconds = min(training.seconds, validation.seconds)
+        self.trunk_seconds = min(training.seconds, validation.seconds)
         columns = Policy().columns if taught is None else taught.shape[-1]
         batches = frozen.ViewBatches(splits.train, features, taught, **self._batch_options())
         of_features = Split(splits.validation.names, splits.validation.labels, measured)
@@ -249,6 +266,7 @@ class TaskMakers:
             "seed": step.seed,
             "share": self.devices.share,
             "workers": self.config.data.workers,
+            "balanced": self.config.balance.sampling == balance.BALANCED,
         }
 
     def _validation(self, split: Split, columns: int) -> ValidationBatches:

@@ -1,0 +1,194 @@
+"""What a training would take: shapes, cost, memory and time, from a few real steps.
+
+Nothing is written: there is no run folder.
+"""
+
+import collections
+import dataclasses
+import time
+
+import keras
+import numpy as np
+
+from keras_seqpar.costs.comparing import compare, plain_twin
+from keras_seqpar.costs.counting import short_number
+from keras_seqpar.data.datasets import Dataset, Split
+from keras_seqpar.training import loop
+from keras_seqpar.training.config import PLAIN, ClassificationConfig
+from keras_seqpar.training.distribution import ONE_DEVICE
+from keras_seqpar.training.runs.history import duration
+from keras_seqpar.training.tasks import frozen
+from keras_seqpar.training.tasks.classification import TaskMakers, load_data, start_network
+from keras_seqpar.utils.memory import resident
+
+STEPS = 3  # that are measured, after a first one, which compiles
+
+
+@dataclasses.dataclass(frozen=True)
+class Seconds:
+    """What steps take.
+
+    Args:
+        first: the first training step, with compilation.
+        step: the median of the next training steps.
+        validation: a validation step.
+    """
+
+    first: float
+    step: float
+    validation: float
+
+
+def dry_run(config: ClassificationConfig) -> str:
+    """Trains a few steps on a few of the images, and extrapolates.
+
+    Args:
+        config: what to train.
+
+    Returns:
+        Tables: shapes, cost, memory, time.
+
+    Raises:
+        ValueError: bad input, as for `train`, or several devices.
+    """
+    size, devices = config.step.batch_size, config.step.devices
+    if devices > 1:
+        raise ValueError(
+            f"--dry_run measures one device, --devices says {devices}. Give its part of a batch: "
+            f"--devices 1 --batch_size {size // devices}."
+        )
+    dataset = load_data(config.data, batch_size=size, cropped=config.augmentation.crop_scale < 1)
+    network, _ = start_network(config, dataset, ONE_DEVICE)
+    trunk, last = config.trunk, config.optimizer
+    some, decoding = _some(dataset, size)
+    if trunk.frozen_views > 2:  # the second is measured: the first compiles
+        config = dataclasses.replace(config, trunk=dataclasses.replace(trunk, frozen_views=2))
+    makers = TaskMakers(config, some, network, ONE_DEVICE)
+    memory = {"decoded images": sum(_kept(split) for split in dataset.splits.values())}
+    images = len(dataset.train), len(dataset.validation)
+    features = 0.0
+    if trunk.frozen_epochs and trunk.frozen_views:
+        frozen.check_memory(trunk, makers.halves.trunk, *images)
+        each = np.dtype(frozen.TYPE).itemsize * np.prod(makers.halves.trunk.output.shape[1:])
+        memory["the trunk's features"] = each * (trunk.frozen_views * images[0] + images[1])
+    phases, seconds, trainer = {}, {}, None
+    for name, epochs, make in (
+        ("frozen", trunk.frozen_epochs, makers.frozen_start),
+        ("whole network", last.epochs, makers.end_to_end),
+    ):
+        if epochs:
+            task = make()
+            phases[name], seconds[name], trainer = epochs, _measure(task), task.trainer
+    if "the trunk's features" in memory:
+        features = makers.trunk_seconds * (trunk.frozen_views * images[0] + images[1])
+    assert trainer is not None
+    memory |= {
+        "weights": _bytes(trainer.weights),
+        "their gradients": _bytes(trainer.trainable_variables),
+        "optimizer": _bytes(trainer.optimizer.variables),
+        "the process, at most": resident("VmHWM"),
+        "the accelerator, at most": _accelerator_peak(),
+    }
+    lines = ["", "Shapes (images x height x width x channels):", *_shapes(config, dataset, network)]
+    rivals = [] if config.network.network == PLAIN else [plain_twin(network)]
+    lines += ["", "Cost of an image, and of the plain network last:", compare(network, *rivals)]
+    lines += ["", "Memory:"]
+    lines += [f"  {k:<26} {short_number(int(v), 'B'):>10}" for k, v in memory.items() if v]
+    lines += ["", f"Time, from {STEPS} steps after the first:"]
+    steps = images[0] // size, -(-images[1] // size)
+    if decoding:
+        lines.append(f"  {'decoding of a batch':<26} {decoding * size:>8.3g} s, ahead of its use")
+    total = features
+    if features:
+        lines.append(f"  {'features of all views':<26} {duration(features):>10}")
+    for name, epochs in phases.items():
+        took = seconds[name]
+        epoch = steps[0] * took.step + steps[1] * took.validation
+        if name == "whole network" or not trunk.frozen_views:
+            epoch += decoding * sum(images)
+        total += took.first + epochs * epoch
+        lines += [
+            f"  {name}:",
+            f"  {'  first step, compiles':<26} {took.first:>8.3g} s",
+            f"  {'  training step':<26} {took.step:>8.3g} s, {steps[0]:,} an epoch",
+            f"  {'  validation step':<26} {took.validation:>8.3g} s, {steps[1]:,} an epoch",
+            f"  {'  an epoch':<26} {duration(epoch):>10}, {epochs} of them",
+        ]
+    lines.append(f"  {'all':<26} {duration(total):>10}")
+    return "\n".join(lines)
+
+
+def _some(dataset: Dataset, size: int) -> tuple[Dataset, float]:
+    """A few images of each split, in memory, and the seconds in which one is decoded."""
+    splits, seconds, decoded = {}, 0.0, 0
+    for name, split in dataset.splits.items():
+        count = min(len(split), size * (STEPS + 1 if name == "train" else 1))
+        rows = np.sort(np.random.default_rng(0).permutation(len(split))[:count])
+        start = time.perf_counter()
+        pixels = split.read(rows)
+        if callable(split.pixels):
+            seconds += time.perf_counter() - start
+            decoded += count
+        names = tuple(split.names[i] for i in rows)
+        splits[name] = Split(names, split.labels[rows], pixels)
+    return Dataset(dataset.name, dataset.categories, splits), seconds / max(1, decoded)
+
+
+def _measure(task: loop.Task) -> Seconds:
+    """Trains and validates a few steps of a task."""
+    batches, validation = task.load()
+    times = []
+    for i in range(STEPS + 1):
+        start = time.perf_counter()
+        images, labels = batches[i % len(batches)]
+        task.trainer.train_on_batch(images, labels, class_weight=task.class_weight)
+        times.append(time.perf_counter() - start)
+    for _ in range(2):  # the first one compiles
+        start = time.perf_counter()
+        images, labels, weights = validation[0]
+        task.trainer.test_on_batch(images, labels, sample_weight=weights)
+        seconds = time.perf_counter() - start
+    return Seconds(times[0], float(np.median(times[1:])), seconds)
+
+
+def _shapes(config: ClassificationConfig, dataset: Dataset, network: keras.Model) -> list[str]:
+    """A line per kind of tensor."""
+
+    def text(shape) -> str:
+        return " x ".join(map(str, (config.step.batch_size, *shape[1:])))
+
+    stored = dataset.train.read([0]).shape
+    lines = {"images, stored": text(stored), "images, augmented": text(network.input_shape)}
+    inner = [layer for layer in network.layers if isinstance(layer, keras.Model)]
+    counts = collections.Counter(text(x.output_shape) for x in inner if x.name != "trunk")
+    lines |= {x.name: text(x.output_shape) for x in inner if x.name == "trunk"}
+    lines |= {f"{count} branches": shape for shape, count in counts.items()}
+    lines["logits"] = text(network.output_shape)
+    return [f"  {name:<26} {shape}" for name, shape in lines.items()]
+
+
+def _kept(split: Split) -> int:
+    return 0 if callable(split.pixels) else split.pixels.nbytes
+
+
+def _bytes(variables) -> int:
+    return sum(np.dtype(v.dtype).itemsize * int(np.prod(v.shape)) for v in variables)
+
+
+def _accelerator_peak() -> int | None:
+    """The most bytes that the backend took of an accelerator; `None` on a processor."""
+    backend = keras.backend.backend()
+    if backend == "jax":
+        import jax
+
+        found = jax.local_devices()[0].memory_stats()
+        return found["peak_bytes_in_use"] if found else None
+    if backend == "torch":
+        import torch
+
+        return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None
+    import tensorflow as tf
+
+    if not tf.config.list_physical_devices("GPU"):
+        return None
+    return tf.config.experimental.get_memory_info("GPU:0")["peak"]
