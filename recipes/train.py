@@ -14,11 +14,13 @@ not.
 
 from keras_seqpar.utils.commands import flag_group, run
 
+import importlib.util
 from pathlib import Path
 
 from absl import flags
 
 from keras_seqpar import plots
+from keras_seqpar.plots.accuracy import draw_predictions
 from keras_seqpar.plots.drawing import optional
 from keras_seqpar.plots.summaries import write_summary
 from keras_seqpar.training.balance import missed_note
@@ -39,7 +41,8 @@ def main(_: list[str]) -> None:
     if flags.FLAGS.dry_run:
         print(dry_run(config))
         return
-    done = classification.train(config, run_config)
+    drawn = importlib.util.find_spec("matplotlib") is not None
+    done = classification.train(config, run_config, draw_predictions if drawn else None)
     if not done.devices.first:
         return
     plots.write_curves(Path(run_config.output) / "curves.png", done.history)

@@ -1,6 +1,8 @@
 """Measured accuracy: over cost, over the gain, per category, and of rejection."""
 
+import io
 import itertools
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -194,6 +196,46 @@ def confusion(matrix, labels: Sequence[str], path=None, *, title: str | None = N
     axes.set_ylabel("true category")
     figure.colorbar(image, ax=axes, label="share of the true category's images (%)")
     return drawing.finish(figure, path, title)
+
+
+def prediction_panels(images, scores, truth, labels: Sequence[str]):
+    """Draws images with what a network says about them.
+
+    Args:
+        images: `(images, height, width, 3)` uint8.
+        scores: `(images, categories)`, 0 to 1.
+        truth: `(images,)` true category indices.
+        labels: of the categories.
+
+    Returns:
+        The `matplotlib.figure.Figure`. Titles are the predicted labels with their scores; wrong
+        ones also have the true label and another color.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    columns = min(4, len(images))
+    rows = -(-len(images) // columns)
+    figure = drawing.new_figure(2.2 * columns, 2.4 * rows)
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in panels:
+        axes.axis("off")
+    for axes, image, score, true in zip(panels, images, scores, truth, strict=False):
+        best = int(score.argmax())
+        text = f"{textwrap.shorten(labels[best], 24)} {score[best]:.0%}"
+        if best != true:
+            text += f"\nnot {textwrap.shorten(labels[true], 24)}"
+        color = drawing.BLUE if best == true else drawing.VERMILION
+        axes.imshow(image)
+        axes.set_title(text, fontsize=8, color=color, parse_math=False)
+    return figure
+
+
+def draw_predictions(images, scores, truth, labels: Sequence[str]) -> bytes:
+    """The figure of `prediction_panels` as a PNG file, for TensorBoard."""
+    content = io.BytesIO()
+    prediction_panels(images, scores, truth, labels).savefig(content, format="png", dpi=80)
+    return content.getvalue()
 
 
 def rejection(

@@ -59,6 +59,7 @@ def train(
     *,
     best_by: str = "accuracy",
     patience: int = 0,
+    draw: Callable[[keras.Model], bytes] | None = None,
 ) -> Checkpoint:
     """Trains, and writes checkpoints, the history and the last network into the run's folder.
 
@@ -69,6 +70,7 @@ def train(
         devices: the devices that train; only the first process writes files and shows progress.
         best_by: what makes an epoch the best: a key of `BEST_BY`.
         patience: epochs of the last phase without a better one after which it ends; 0 for never.
+        draw: draws predictions for TensorBoard, as for `Checkpoint`.
 
     Returns:
         The checkpoint of the finished run, with its history.
@@ -85,6 +87,7 @@ def train(
         best_by=best_by,
         every_steps=run.checkpoint_steps,
         every_minutes=run.checkpoint_minutes,
+        draw=draw,
     )
     if run.resume:
         checkpoint.read()

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from keras_seqpar import plots
+from keras_seqpar.plots import accuracy
 
 SWEEP = {
     "name": "Gain on $x_{",
@@ -77,3 +78,17 @@ def test_rejection_curves_and_their_points():
     assert axes.lines[1].get_xydata().tolist() == [[0.2, 0.9]]
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["energy", "max_logit"]
     assert axes.get_xlabel() == "out-of-distribution images kept"
+
+
+def test_panels_tell_what_is_predicted_and_what_is_right():
+    images = np.zeros((5, 8, 8, 3), "uint8")
+    scores = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.5, 0.5], [1.0, 0.0]])
+    truth = np.array([0, 1, 1, 0, 0])
+    figure = accuracy.prediction_panels(images, scores, truth, ["$cat_{", "dog"])
+    titles = [axes.get_title() for axes in figure.axes]
+    assert titles[:3] == ["$cat_{ 90%", "dog 80%", "$cat_{ 60%\nnot dog"]
+    assert len(titles) == 8 and titles[5:] == [""] * 3
+    colors = [axes.title.get_color() for axes in figure.axes]
+    assert colors[0] == colors[1] != colors[2]
+    png = accuracy.draw_predictions(images[:1], scores, truth, ["$cat_{", "dog"])
+    assert png.startswith(b"\x89PNG")

@@ -1,11 +1,13 @@
 """The training command: its help, its messages and its exit codes."""
 
+import io
+
 import numpy as np
 import pytest
 
 from keras_seqpar.training.config import ClassificationConfig, RunConfig, field_names
 from tests import commands
-from tests.training.runner import simple, weights_of, write_images
+from tests.training.runner import logged, simple, weights_of, write_images
 
 Image = pytest.importorskip("PIL.Image")
 
@@ -20,6 +22,8 @@ def test_a_finished_run_can_be_resumed_and_stays_as_it_is(tmp_path, capsys):
     arguments = simple(images, folder, "--family=resnet18", "--plan=early")
     assert call(*arguments) == 0
     assert f"Files: {folder}" in capsys.readouterr().out
+    image = logged(folder)[1, "predictions"].string_val[2]
+    assert Image.open(io.BytesIO(image)).size[0] > 100
     before = weights_of(folder / "last.keras")
     assert call(f"--output={folder}", "--resume") == 0
     assert "Validation top-1" in capsys.readouterr().out

@@ -97,6 +97,19 @@ def history_of(folder):
     return [{k: float(v) for k, v in line.items() if k != "seconds"} for line in lines]
 
 
+def logged(folder):
+    """What TensorBoard reads of a run: (step, tag) -> tensor."""
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+
+    return {
+        (event.step, value.tag): value.tensor
+        for path in (folder / "tensorboard").iterdir()
+        for event in EventFileLoader(str(path)).Load()
+        for value in event.summary.value
+    }
+
+
 def trunk_of(folder):
     """The trunk of the best network of a run."""
     return keras.models.load_model(folder / "best.keras").get_layer("trunk")

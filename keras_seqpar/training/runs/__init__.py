@@ -6,7 +6,7 @@
     best.keras       the network of the epoch with the highest validation accuracy
     last.keras       the network at the end
     history.csv      one line per epoch
-    tensorboard/     the same numbers for TensorBoard
+    tensorboard/     the same numbers for TensorBoard, and images with predictions of best.keras
     curves.png       the same numbers as a figure, where matplotlib is installed
     summary.html     one page on the run, where matplotlib and scikit-learn are installed
     .lock            names the process that trains in the folder, and keeps others out

@@ -55,6 +55,8 @@ class Checkpoint(keras.callbacks.Callback):
         best_by: what makes an epoch the best: a key of `BEST_BY`.
         every_steps: steps of an epoch between checkpoints; 0 for none.
         every_minutes: minutes between checkpoints; 0 for none.
+        draw: draws predictions of the network of the best epoch so far, as a PNG image, for
+            TensorBoard; `None` for no images.
 
     Attributes:
         step: number of steps that the checkpoint knows of the epoch after the complete ones.
@@ -75,9 +77,10 @@ class Checkpoint(keras.callbacks.Callback):
         best_by: str = "accuracy",
         every_steps: int = 0,
         every_minutes: float = 0.0,
+        draw: Callable[[keras.Model], bytes] | None = None,
     ):
         super().__init__()
-        self.devices = devices
+        self.devices, self.draw = devices, draw
         self.folder, self.snapshot = folder, snapshot
         self.every_steps, self.every_seconds = every_steps, 60 * every_minutes
         self.path = folder / "checkpoint.npz"
@@ -155,9 +158,10 @@ class Checkpoint(keras.callbacks.Callback):
         line["seconds"] = round(time.perf_counter() - self._started, 2)
         self.history.append(line)
         self.step = 0
+        image = None
         if self.best is line:
             self.missed = self.missed_now()
-            self._save_best()
+            image = self._save_best()
         self._save()
         self.model.stop_training = self.is_over
         if not self.devices.first:
@@ -165,16 +169,18 @@ class Checkpoint(keras.callbacks.Callback):
         if self.is_over:
             print(f"The training ends early: no better epoch than {self.best['epoch']}.")
         write_history(self.folder / "history.csv", self.history)
-        self._log(line)
+        self._log(line, image)
 
-    def _save_best(self) -> None:
+    def _save_best(self) -> bytes | None:
         if self.averages:  # every process swaps: it rounds
             self.averages.on_test_begin()
         network = self.snapshot()  # in every process: on JAX, all assign together
         if self.devices.first:
             save_model(network, self.folder / "best.keras")
+        image = self.draw(network) if self.draw else None
         if self.averages:
             self.averages.on_test_end()
+        return image
 
     def _synchronize(self) -> None:
         if keras.backend.backend() == "jax":

@@ -4,6 +4,7 @@ import csv
 import io
 import os
 import socket
+import struct
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -79,15 +80,15 @@ def summary(best: Mapping[str, float], last: Mapping[str, float]) -> str:
     return f"Validation top-1: {top1(best)} (best.keras), {top1(last)} (last.keras)."
 
 
-def open_tensorboard(folder: Path) -> Callable[[Mapping[str, float]], None]:
+def open_tensorboard(folder: Path) -> Callable[[Mapping[str, float], bytes | None], None]:
     """Opens logs for TensorBoard, without TensorFlow (Keras's callback needs it).
 
     Args:
         folder: where to write.
 
     Returns:
-        A function that writes one line of the history; it does nothing if the package
-        tensorboard is not installed.
+        A function that writes one line of the history, and a PNG image with predictions of that
+        epoch or `None`; it does nothing if the package tensorboard is not installed.
     """
     try:
         from tensorboard.compat.proto.event_pb2 import Event
@@ -95,7 +96,7 @@ def open_tensorboard(folder: Path) -> Callable[[Mapping[str, float]], None]:
         from tensorboard.summary.writer.record_writer import RecordWriter
     except ImportError:
         print("No TensorBoard logs: the package tensorboard is not installed.")
-        return lambda line: None
+        return lambda line, image: None
     name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}"
     path = make_folder(folder / name)
     file = GrowingFile(path)
@@ -105,10 +106,16 @@ def open_tensorboard(folder: Path) -> Callable[[Mapping[str, float]], None]:
         RecordWriter(record).write(event.SerializeToString())
         file.append(record.getvalue())
 
-    def write(line: Mapping[str, float]) -> None:
+    def write(line: Mapping[str, float], image: bytes | None) -> None:
         if not file.is_open:
             append(Event(wall_time=time.time(), file_version="brain.Event:2"))
         values = [Summary.Value(tag=k, simple_value=v) for k, v in line.items() if k != "epoch"]
+        if image:
+            width, height = struct.unpack(">II", image[16:24])  # as every PNG file begins
+            shown = Summary.Image(
+                height=height, width=width, colorspace=4, encoded_image_string=image
+            )
+            values.append(Summary.Value(tag="predictions", image=shown))
         append(Event(wall_time=time.time(), step=line["epoch"], summary=Summary(value=values)))
 
     return write

@@ -14,10 +14,10 @@ from keras_seqpar.data.augmentation import Augment, Policy
 from keras_seqpar.data.batches import TrainingBatches, ValidationBatches
 from keras_seqpar.data.datasets import Dataset, Split
 from keras_seqpar.networks.loading import load_network
+from keras_seqpar.networks.prediction import predict
 from keras_seqpar.training import balance, distribution, loop
 from keras_seqpar.training.config import (
     JIT,
-    SEQPAR,
     ClassificationConfig,
     DataConfig,
     DistillationConfig,
@@ -32,18 +32,22 @@ from keras_seqpar.training.runs.checkpoints import Checkpoint
 from keras_seqpar.training.tasks import frozen
 from keras_seqpar.training.tasks.distillation import Teacher, Trainer
 from keras_seqpar.training.tasks.metrics import Accuracy, BalancedAccuracy
-from keras_seqpar.training.tasks.networks import FROM_PLAIN, make_network, start_from_plain
-from keras_seqpar.weights.loading import load as load_weights
+from keras_seqpar.training.tasks.networks import start_network
 
+SHOWN = 16  # validation images whose predictions TensorBoard shows
+# Makes a PNG file of images (n, size, size, 3), scores (n, categories), true indices (n,), labels.
+Draw = Callable[[np.ndarray, np.ndarray, np.ndarray, Sequence[str]], bytes]
 STORED = 1.25  # training images are stored larger by this factor, so that crops keep detail
 
 
-def train(config: ClassificationConfig, run: RunConfig) -> Checkpoint:
+def train(config: ClassificationConfig, run: RunConfig, draw: Draw | None = None) -> Checkpoint:
     """Trains a network on labeled images.
 
     Args:
         config: what to train.
         run: where to write, and whether to resume.
+        draw: draws predictions for TensorBoard; `None` for none. On several devices, none are
+            drawn: they would have to predict together.
 
     Returns:
         The checkpoint of the finished run, with its history.
@@ -54,11 +58,14 @@ def train(config: ClassificationConfig, run: RunConfig) -> Checkpoint:
     """
     devices = distribution.use(config.step.devices, config.step.batch_size)
     with run_folder.open_folder(run) if devices.first else contextlib.nullcontext():
-        return _train(config, run, devices)
+        return _train(config, run, devices, draw if devices.count == 1 else None)
 
 
 def _train(
-    config: ClassificationConfig, run: RunConfig, devices: distribution.Devices
+    config: ClassificationConfig,
+    run: RunConfig,
+    devices: distribution.Devices,
+    draw: Draw | None,
 ) -> Checkpoint:
     """Trains in a folder that is open."""
     step, policy = config.step, config.augmentation
@@ -89,61 +96,24 @@ def _train(
         loop.Phase(trunk.frozen_epochs, makers.frozen_start),
         loop.Phase(last.epochs, makers.end_to_end, makers.guess_seconds),
     ]
+    split, labels = dataset.validation, dataset.categories
+    rows = np.linspace(0, len(split) - 1, min(SHOWN, len(split))).round().astype(int)
+
+    def draw_some(network: keras.Model) -> bytes:
+        assert draw is not None
+        images = split.read(rows)
+        scores = predict(network, images.astype("float32"))
+        return draw(images, scores, split.labels[rows], labels)
+
     return loop.train(
-        phases, snapshot, run, devices, best_by=config.balance.best_by, patience=last.patience
+        phases,
+        snapshot,
+        run,
+        devices,
+        best_by=config.balance.best_by,
+        patience=last.patience,
+        draw=draw_some if draw else None,
     )
-
-
-def start_network(
-    config: ClassificationConfig, dataset: Dataset, devices: distribution.Devices
-) -> tuple[keras.Model, Callable[[], keras.Model]]:
-    """Builds the network with its initial weights, and prints what it is and on what it trains.
-
-    Args:
-        config: what to train.
-        dataset: both splits.
-        devices: the devices that train.
-
-    Returns:
-        As `make_network`.
-
-    Raises:
-        ValueError: no such network, or initial weights that do not fit.
-    """
-    step, network_config = config.step, config.network
-    keras.utils.set_random_seed(step.seed)
-    with devices.scope():
-        network, snapshot = make_network(
-            network_config,
-            dataset.categories,
-            image_size=config.data.image_size,
-            seed=step.seed,
-            mixed_precision=step.mixed_precision,
-        )
-    init = network_config.init or ""
-    if init.startswith(FROM_PLAIN):
-        start_from_plain(network, network_config, dataset.train, seed=step.seed)
-    elif init:
-        partial = network_config.partial_init
-        print(f"Initial weights: {load_weights(network, init, classifier=False, partial=partial)}")
-    has_plan = network_config.network == SEQPAR
-    plan = network_config.plan if has_plan else network_config.network
-    print(
-        f"{config.data.dataset}: {len(dataset.categories)} categories, {len(dataset.train)} images "
-        f"to train on, {len(dataset.validation)} to validate on, {config.data.image_size} pixels."
-    )
-    print(
-        f"{network_config.family}, {plan}, width {network_config.width:g}: "
-        f"{sum(np.prod(v.shape) for v in network.trainable_variables):,} parameters to train. "
-        f"Backend: {keras.backend.backend()}."
-    )
-    for name, split in (("training", dataset.train), ("validation", dataset.validation)):
-        found = balance.counts_of(split.labels, len(dataset.categories))
-        weight, sampling = config.balance.class_weight, config.balance.sampling
-        note = balance.unbalanced_note(name, dataset.categories, found, weight, sampling)
-        if note and devices.first:
-            print(note)
-    return network, snapshot
 
 
 class TaskMakers:

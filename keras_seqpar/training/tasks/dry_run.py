@@ -18,7 +18,8 @@ from keras_seqpar.training.config import PLAIN, ClassificationConfig
 from keras_seqpar.training.distribution import ONE_DEVICE
 from keras_seqpar.training.runs.history import duration
 from keras_seqpar.training.tasks import frozen
-from keras_seqpar.training.tasks.classification import TaskMakers, load_data, start_network
+from keras_seqpar.training.tasks.classification import TaskMakers, load_data
+from keras_seqpar.training.tasks.networks import start_network
 from keras_seqpar.utils.memory import resident
 
 STEPS = 3  # that are measured, after a first one, which compiles
@@ -64,7 +65,8 @@ def dry_run(config: ClassificationConfig) -> str:
     if trunk.frozen_views > 2:  # the second is measured: the first compiles
         config = dataclasses.replace(config, trunk=dataclasses.replace(trunk, frozen_views=2))
     makers = TaskMakers(config, some, network, ONE_DEVICE)
-    memory = {"decoded images": sum(_kept(split) for split in dataset.splits.values())}
+    memory: dict[str, int | None] = {}
+    memory["decoded images"] = sum(_kept(split) for split in dataset.splits.values())
     images = len(dataset.train), len(dataset.validation)
     features = 0.0
     if trunk.frozen_epochs and trunk.frozen_views:
@@ -79,7 +81,7 @@ def dry_run(config: ClassificationConfig) -> str:
         if epochs:
             task = make()
             phases[name], seconds[name], trainer = epochs, _measure(task), task.trainer
-    if "the trunk's features" in memory:
+    if makers.trunk_seconds is not None:
         features = makers.trunk_seconds * (trunk.frozen_views * images[0] + images[1])
     assert trainer is not None
     memory |= {

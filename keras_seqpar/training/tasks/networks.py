@@ -6,19 +6,80 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_seqpar.data.datasets import Split
+from keras_seqpar.data.datasets import Dataset, Split
 from keras_seqpar.hierarchy.files import from_file
 from keras_seqpar.hierarchy.tree import Hierarchy
 from keras_seqpar.networks.builders import build_nhl, build_one_branch, build_phl, build_plain
 from keras_seqpar.networks.loading import load_network
 from keras_seqpar.networks.parts import find_parts
 from keras_seqpar.surgery.slimming import from_plain
-from keras_seqpar.training.config import ONE_BRANCH, PLAIN, SEQPAR, NetworkConfig
+from keras_seqpar.training import balance
+from keras_seqpar.training.config import (
+    ONE_BRANCH,
+    PLAIN,
+    SEQPAR,
+    ClassificationConfig,
+    NetworkConfig,
+)
+from keras_seqpar.training.distribution import Devices
 from keras_seqpar.utils.names import match_labels
 from keras_seqpar.weights.copies import copy_weights
+from keras_seqpar.weights.loading import load as load_weights
 
 FROM_PLAIN = "plain:"  # an --init that fills branches, too
 _SAMPLES = 400  # images that say which channels matter
+
+
+def start_network(
+    config: ClassificationConfig, dataset: Dataset, devices: Devices
+) -> tuple[keras.Model, Callable[[], keras.Model]]:
+    """Builds the network with its initial weights, and prints what it is and on what it trains.
+
+    Args:
+        config: what to train.
+        dataset: both splits.
+        devices: the devices that train.
+
+    Returns:
+        As `make_network`.
+
+    Raises:
+        ValueError: no such network, or initial weights that do not fit.
+    """
+    step, network_config = config.step, config.network
+    keras.utils.set_random_seed(step.seed)
+    with devices.scope():
+        network, snapshot = make_network(
+            network_config,
+            dataset.categories,
+            image_size=config.data.image_size,
+            seed=step.seed,
+            mixed_precision=step.mixed_precision,
+        )
+    init = network_config.init or ""
+    if init.startswith(FROM_PLAIN):
+        start_from_plain(network, network_config, dataset.train, seed=step.seed)
+    elif init:
+        partial = network_config.partial_init
+        print(f"Initial weights: {load_weights(network, init, classifier=False, partial=partial)}")
+    has_plan = network_config.network == SEQPAR
+    plan = network_config.plan if has_plan else network_config.network
+    print(
+        f"{config.data.dataset}: {len(dataset.categories)} categories, {len(dataset.train)} images "
+        f"to train on, {len(dataset.validation)} to validate on, {config.data.image_size} pixels."
+    )
+    print(
+        f"{network_config.family}, {plan}, width {network_config.width:g}: "
+        f"{sum(np.prod(v.shape) for v in network.trainable_variables):,} parameters to train. "
+        f"Backend: {keras.backend.backend()}."
+    )
+    for name, split in (("training", dataset.train), ("validation", dataset.validation)):
+        found = balance.counts_of(split.labels, len(dataset.categories))
+        weight, sampling = config.balance.class_weight, config.balance.sampling
+        note = balance.unbalanced_note(name, dataset.categories, found, weight, sampling)
+        if note and devices.first:
+            print(note)
+    return network, snapshot
 
 
 def make_network(

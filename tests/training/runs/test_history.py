@@ -1,20 +1,35 @@
 """What a run writes of its epochs."""
 
+import io
+
 import pytest
 
-from keras_seqpar.training.runs.history import summary, time_left, write_history
+from keras_seqpar.training.runs.history import (
+    open_tensorboard,
+    summary,
+    time_left,
+    write_history,
+)
+from tests.training.runner import logged
 
 
 def test_tensorboard_can_read_its_logs(finished):
-    pytest.importorskip("tensorboard")
-    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
-
-    read = []
-    for path in (finished / "tensorboard").iterdir():
-        for event in EventFileLoader(str(path)).Load():
-            for value in event.summary.value:
-                read.append((event.step, value.tag))
+    read = logged(finished)
     assert {(3, "val_accuracy"), (1, "loss"), (2, "learning_rate")} <= set(read)
+    assert not any(tag == "predictions" for _, tag in read)  # without a function that draws
+
+
+def test_tensorboard_shows_images(tmp_path):
+    content = io.BytesIO()
+    Image = pytest.importorskip("PIL.Image")
+    Image.new("RGBA", (7, 5)).save(content, "PNG")
+    write = open_tensorboard(tmp_path / "tensorboard")
+    write({"epoch": 1, "loss": 0.5}, content.getvalue())
+    write({"epoch": 2, "loss": 0.25}, None)
+    read = logged(tmp_path)
+    assert set(read) == {(1, "loss"), (1, "predictions"), (2, "loss")}
+    width, height, image = read[1, "predictions"].string_val
+    assert (width, height, image) == (b"7", b"5", content.getvalue())
 
 
 def test_epochs_of_an_earlier_version_lack_the_new_columns(tmp_path):
