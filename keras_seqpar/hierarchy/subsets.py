@@ -7,8 +7,10 @@ from keras_seqpar.hierarchy.wordnet import from_wordnet
 from keras_seqpar.utils.names import unknown_name
 
 # Imagenette and Imagewoof as fast.ai publishes them (github.com/fastai/imagenette); ImageNet-100 as
-# arXiv 1906.05849 publishes it (github.com/HobbitLong/CMC, imagenet100.txt); "meow" are
-# ImageNet-1k's domestic cats, the example of a small cutout in arXiv 2308.05128.
+# arXiv 1906.05849 publishes it (github.com/HobbitLong/CMC, imagenet100.txt); mini-ImageNet as Ravi
+# and Larochelle publish it ("Optimization as a model for few-shot learning", ICLR 2017): all 100
+# categories of their three splits; "meow" are ImageNet-1k's domestic cats, the example of a small
+# cutout in arXiv 2308.05128.
 _SUBSETS = {
     "imagenette": (
         *("n01440764", "n02102040", "n02979186", "n03000684", "n03028079"),
@@ -40,6 +42,28 @@ _SUBSETS = {
         *("n04517823", "n04589890", "n04592741", "n07714571", "n07715103"),
         *("n07753275", "n07831146", "n07836838", "n13037406", "n13040303"),
     ),
+    "miniimagenet": (
+        *("n01532829", "n01558993", "n01704323", "n01749939", "n01770081"),
+        *("n01843383", "n01855672", "n01910747", "n01930112", "n01981276"),
+        *("n02074367", "n02089867", "n02091244", "n02091831", "n02099601"),
+        *("n02101006", "n02105505", "n02108089", "n02108551", "n02108915"),
+        *("n02110063", "n02110341", "n02111277", "n02113712", "n02114548"),
+        *("n02116738", "n02120079", "n02129165", "n02138441", "n02165456"),
+        *("n02174001", "n02219486", "n02443484", "n02457408", "n02606052"),
+        *("n02687172", "n02747177", "n02795169", "n02823428", "n02871525"),
+        *("n02950826", "n02966193", "n02971356", "n02981792", "n03017168"),
+        *("n03047690", "n03062245", "n03075370", "n03127925", "n03146219"),
+        *("n03207743", "n03220513", "n03272010", "n03337140", "n03347037"),
+        *("n03400231", "n03417042", "n03476684", "n03527444", "n03535780"),
+        *("n03544143", "n03584254", "n03676483", "n03770439", "n03773504"),
+        *("n03775546", "n03838899", "n03854065", "n03888605", "n03908618"),
+        *("n03924679", "n03980874", "n03998194", "n04067472", "n04146614"),
+        *("n04149813", "n04243546", "n04251144", "n04258138", "n04275548"),
+        *("n04296562", "n04389033", "n04418357", "n04435653", "n04443257"),
+        *("n04509417", "n04515003", "n04522168", "n04596742", "n04604644"),
+        *("n04612504", "n06794110", "n07584110", "n07613480", "n07697537"),
+        *("n07747607", "n09246464", "n09256479", "n13054560", "n13133613"),
+    ),
     "imagenet1k": None,
     "meow": ("n02123045", "n02123159", "n02123394", "n02123597", "n02124075"),
 }
@@ -64,7 +88,8 @@ def subset_labels(name: str) -> tuple[str, ...]:
     Args:
         name: "imagenette" (10 categories that are easy to tell apart), "imagewoof" (10
             breeds of dog), "imagenet100" (100 categories, drawn at random for arXiv 1906.05849),
-            "meow" (the 5 domestic cats) or "imagenet1k".
+            "miniimagenet" (the 100 of mini-ImageNet; the images are those of ImageNet-1k), "meow"
+            (the 5 domestic cats) or "imagenet1k".
 
     Returns:
         The labels, in the order of ImageNet-1k's logits.

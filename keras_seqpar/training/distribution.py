@@ -237,6 +237,25 @@ def _torch(count: int) -> Devices:
     return Devices(count, dist.get_rank(), processes, pieces=count)
 
 
+def accelerator_peak() -> int | None:
+    """The most bytes that the backend took of an accelerator; `None` on a processor."""
+    backend = keras.backend.backend()
+    if backend == "jax":
+        import jax
+
+        found = jax.local_devices()[0].memory_stats()
+        return found["peak_bytes_in_use"] if found else None
+    if backend == "torch":
+        import torch
+
+        return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None
+    import tensorflow as tf
+
+    if not tf.config.list_physical_devices("GPU"):
+        return None
+    return tf.config.experimental.get_memory_info("GPU:0")["peak"]
+
+
 def _torch_moments(inputs, axes):
     """Mean and variance over the parts of a batch that all processes have.
 

@@ -70,6 +70,9 @@ def test_known_categories_have_known_ids():
     assert subset_labels("imagenette")[:2] == ("tench", "English springer")
     assert subset_wnids("imagewoof")[-1] == "n02115641"
     assert [len(subset_labels(n)) for n in ("imagenette", "imagewoof", "meow")] == [10, 10, 5]
+    hundred = [subset_wnids(name) for name in ("imagenet100", "miniimagenet")]
+    assert [len(set(wnids)) for wnids in hundred] == [100, 100]
+    assert {"n01532829", "n13133613"} < {*hundred[1]}  # house finch, the first, and ear, the last
 
 
 @pytest.mark.parametrize("levels", [2, 3, 4])

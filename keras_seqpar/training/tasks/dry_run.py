@@ -15,7 +15,7 @@ from keras_seqpar.costs.counting import short_number
 from keras_seqpar.data.datasets import Dataset, Split
 from keras_seqpar.training import loop
 from keras_seqpar.training.config import PLAIN, ClassificationConfig
-from keras_seqpar.training.distribution import ONE_DEVICE
+from keras_seqpar.training.distribution import ONE_DEVICE, accelerator_peak
 from keras_seqpar.training.runs.history import duration
 from keras_seqpar.training.tasks import frozen
 from keras_seqpar.training.tasks.classification import TaskMakers, load_data
@@ -89,7 +89,7 @@ def dry_run(config: ClassificationConfig) -> str:
         "their gradients": _bytes(trainer.trainable_variables),
         "optimizer": _bytes(trainer.optimizer.variables),
         "the process, at most": resident("VmHWM"),
-        "the accelerator, at most": _accelerator_peak(),
+        "the accelerator, at most": accelerator_peak(),
     }
     lines = ["", "Shapes (images x height x width x channels):", *_shapes(config, dataset, network)]
     rivals = [] if config.network.network == PLAIN else [plain_twin(network)]
@@ -175,22 +175,3 @@ def _kept(split: Split) -> int:
 
 def _bytes(variables) -> int:
     return sum(np.dtype(v.dtype).itemsize * int(np.prod(v.shape)) for v in variables)
-
-
-def _accelerator_peak() -> int | None:
-    """The most bytes that the backend took of an accelerator; `None` on a processor."""
-    backend = keras.backend.backend()
-    if backend == "jax":
-        import jax
-
-        found = jax.local_devices()[0].memory_stats()
-        return found["peak_bytes_in_use"] if found else None
-    if backend == "torch":
-        import torch
-
-        return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None
-    import tensorflow as tf
-
-    if not tf.config.list_physical_devices("GPU"):
-        return None
-    return tf.config.experimental.get_memory_info("GPU:0")["peak"]
