@@ -68,6 +68,7 @@ class NetworkConfig:
         drop_path_rate: rate of stochastic depth at the last block.
         init: where initial weights come from, as `keras_seqpar.weights.load` reads it.
         partial_init: fill only the weights that fit; without it, the whole trunk or nothing.
+        fused: compute the equal branches of a level together, in a bank: for many categories.
     """
 
     family: str
@@ -79,12 +80,15 @@ class NetworkConfig:
     drop_path_rate: float
     init: str | None
     partial_init: bool
+    fused: bool = False
 
     def __post_init__(self):
         if self.hierarchy and self.network != SEQPAR:
             raise ValueError(
                 f"--network {self.network} has no superclasses: leave out --hierarchy."
             )
+        if self.fused and self.network != SEQPAR:
+            raise ValueError(f"--network {self.network} has no branches: leave out --fused.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -281,6 +285,11 @@ class ClassificationConfig:
             raise ValueError(
                 "--frozen_epochs needs a whole trunk, but --partial_init fills only a part of it: "
                 "give one of them."
+            )
+        if self.network.fused and self.step.devices > 1:
+            raise ValueError(
+                "--fused trains on one device only: the batch normalizations of banks are not "
+                "synchronized. Give --devices 1, or leave out --fused."
             )
         policy, views = self.augmentation, self.trunk.frozen_views
         different = 2 if policy.flip else 1

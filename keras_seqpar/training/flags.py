@@ -113,6 +113,8 @@ def define_network_flags(values: flags.FlagValues = flags.FLAGS) -> None:
         choice("network", SEQPAR, NETWORKS, "With branches, plain, or with one branch.")
         string("plan", "late_sp", "Plan of the branches.")
         string("hierarchy", None, "A .json or .yaml file with superclasses; default: none.")
+        text = "Compute equal branches together, in banks: for a hundred categories and more."
+        flags.DEFINE_boolean("fused", False, text, flag_values=values)
         number("width", None, f"Multiplies all channel counts. {_default('width')}")
         choice("stem", "auto", STEMS, "First layers; auto: small up to 64 pixels.")
         text = "Rate of stochastic depth at the last block."

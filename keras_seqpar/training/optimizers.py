@@ -20,11 +20,12 @@ def make_optimizer(
         config: the optimizer and its numbers.
         steps: steps per epoch.
         variables: the weights to train; those with one dimension, which are biases and
-            normalizations, get no weight decay.
+            normalizations, get no weight decay, and neither do those of banks, which are stacked.
         trunk: those of them that learn at another rate.
         trunk_rate: their learning rate, as a share of that of the others.
     """
-    undecayed = [v for v in variables if len(v.shape) < 2]
+    vectors = ("bias", "gamma", "beta")
+    undecayed = [v for v in variables if len(v.shape) < 2 or v.name.endswith(vectors)]
     others = _make_one(config, config.learning_rate, steps, undecayed)
     if not trunk or trunk_rate == 1:
         return others

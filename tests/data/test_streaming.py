@@ -14,6 +14,7 @@ from keras_seqpar.data import batches
 from keras_seqpar.data.augmentation import Policy
 from keras_seqpar.data.sources.encoded import Files, Some
 from keras_seqpar.data.streaming import Decoding, ReadAhead
+from tests.data.sources.test_tfds import store_as
 from tests.data.test_loading import noisy, truncate, write
 from tests.training.runner import SIZE, write_images
 
@@ -136,7 +137,7 @@ def test_a_missing_grain_is_named_with_its_extra(images, monkeypatch):
         ReadAhead(lazy(images).train.pixels)
 
 
-def test_1000_categories_give_equal_batches_from_folder_zip_and_tar(tmp_path):
+def test_1000_categories_give_equal_batches_from_folder_zip_tar_and_tfds(tmp_path):
     """Small archives in memory, larger ones where they are; a deflated zip too."""
     rng, folder = np.random.default_rng(0), tmp_path / "set"
     content = {}
@@ -155,8 +156,16 @@ def test_1000_categories_give_equal_batches_from_folder_zip_and_tar(tmp_path):
         for name, file in reversed(content.items()):
             archive.add(file, name)
 
+    examples = [
+        {"file_name": name, "image": str(file), "label": int(name.split("/")[1][1:])}
+        for name, file in content.items()
+        if name.startswith("train")
+    ]
+    store_as(tmp_path, "imagenet2012", "5.1.0", {"train": examples})
+
     def some(spec, limit):
-        split = data.load(spec, image_size=4, memory_limit=limit, splits=["train"]).train
+        options = {"memory_limit": limit, "splits": ["train"], "data_dir": tmp_path}
+        split = data.load(spec, image_size=4, **options).train
         made = batches.TrainingBatches(split, Policy(True), 1000, image_size=4, batch_size=64)
         made.begin(1)
         shown = [made[step] for step in range(20)]
@@ -171,6 +180,7 @@ def test_1000_categories_give_equal_batches_from_folder_zip_and_tar(tmp_path):
         (f"archive:{tmp_path / '0.zip'}", 0),
         (f"archive:{tmp_path / '8.zip'}", 0),
         (f"archive:{tmp_path / '8.zip'}", 10**9),
+        ("tfds:imagenet2012", 0),
     ):
         for one, other in zip(some(spec, limit), wanted, strict=True):
             assert np.array_equal(one, other), spec

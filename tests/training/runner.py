@@ -22,6 +22,7 @@ TINY = """
 from keras_seqpar.families import base, resnet
 resnet.BASIC_PLANS["tiny"] = (
     base.Plan(trunk=(1,), levels=((base.Stage(64, 1, 2),),)),
+    base.Plan(trunk=(1,), levels=((base.Stage(64, 1, 2),), (base.Stage(64, 1),))),
 )
 """
 

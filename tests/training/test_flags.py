@@ -51,6 +51,8 @@ def test_a_setting_gives_defaults_and_flags_win(name, images):
         (["--resume"], "Say which run to resume"),
         (["digits"], "arguments without a flag: digits"),
         (["--hierarchy=a.json", "--network=plain"], "--network plain has no superclasses"),
+        (["--fused", "--network=plain"], "--network plain has no branches: leave out --fused"),
+        (["--fused", "--devices=2"], "--fused trains on one device only"),
         (["--dataset=mnist"], "Unknown data set 'mnist'"),
         (["--family=resnet19"], "Unknown family 'resnet19'"),
         (["--plan=late"], "Unknown plan 'late'"),

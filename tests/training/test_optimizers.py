@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+import keras_seqpar as sp
 from keras_seqpar.training.flags import parse_train_flags
 from keras_seqpar.training.optimizers import highest_rate, make_optimizer
 
@@ -16,6 +17,22 @@ def test_the_schedule_rises_and_falls():
     np.testing.assert_allclose(rates[:11], np.arange(11) / 100, atol=1e-7)
     cosine = 0.05 * (1 + np.cos(np.pi * np.arange(41) / 40))
     np.testing.assert_allclose(rates[10:], cosine, atol=1e-7)
+
+
+def test_stacked_biases_of_banks_do_not_decay():
+    config, _ = parse_train_flags(["--epochs=1", "--warmup_epochs=0", "--weight_decay=0.5"])
+    options = {"family": "resnet18", "width": 0.125, "input_shape": (16, 16, 3), "stem": "small"}
+    network = sp.build_phl(["cat", "dog"], fused=True, **options)
+    bank = network.get_layer("bank_1")
+    vectors = {
+        v.path
+        for (_, w), v in zip(bank.template_weights, bank.stacked, strict=True)
+        if len(w.shape) < 2
+    }
+    optimizer = make_optimizer(config.optimizer, 10, network.trainable_variables)
+    optimizer.build(network.trainable_variables)
+    decayed = {v.path for v in bank.trainable_variables if optimizer._use_weight_decay(v)}
+    assert vectors and decayed == {v.path for v in bank.trainable_variables} - vectors
 
 
 def test_gradients_are_accumulated_and_shortened():

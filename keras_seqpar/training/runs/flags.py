@@ -29,6 +29,7 @@ _RENAMED = {"drop_path": "drop_path_rate"}
 _RENAMED_VARIANTS = {"plain": "plain", "1branch": "one_branch"}
 _ADDED = {
     "partial_init": False,
+    "fused": False,
     "class_weight": "none",
     "sampling": "uniform",
     "best_by": "accuracy",

@@ -5,6 +5,7 @@ Nothing is written: there is no run folder.
 
 import collections
 import dataclasses
+import math
 import time
 
 import keras
@@ -60,64 +61,73 @@ def dry_run(config: ClassificationConfig) -> str:
         )
     dataset = load_data(config.data, batch_size=size, cropped=config.augmentation.crop_scale < 1)
     network, _ = start_network(config, dataset, ONE_DEVICE)
-    trunk, last = config.trunk, config.optimizer
+    trunk, images = config.trunk, (len(dataset.train), len(dataset.validation))
     some, decoding = _some(dataset, size)
-    if trunk.frozen_views > 2:  # the second is measured: the first compiles
-        config = dataclasses.replace(config, trunk=dataclasses.replace(trunk, frozen_views=2))
-    makers = TaskMakers(config, some, network, ONE_DEVICE)
-    memory: dict[str, int | None] = {}
-    memory["decoded images"] = sum(_kept(split) for split in dataset.splits.values())
-    images = len(dataset.train), len(dataset.validation)
-    features = 0.0
-    if trunk.frozen_epochs and trunk.frozen_views:
-        frozen.check_memory(trunk, makers.halves.trunk, *images)
-        each = np.dtype(frozen.TYPE).itemsize * np.prod(makers.halves.trunk.output.shape[1:])
-        memory["the trunk's features"] = each * (trunk.frozen_views * images[0] + images[1])
-    phases, seconds, trainer = {}, {}, None
-    for name, epochs, make in (
-        ("frozen", trunk.frozen_epochs, makers.frozen_start),
-        ("whole network", last.epochs, makers.end_to_end),
-    ):
-        if epochs:
-            task = make()
-            phases[name], seconds[name], trainer = epochs, _measure(task), task.trainer
-    if makers.trunk_seconds is not None:
-        features = makers.trunk_seconds * (trunk.frozen_views * images[0] + images[1])
-    assert trainer is not None
-    memory |= {
-        "weights": _bytes(trainer.weights),
-        "their gradients": _bytes(trainer.trainable_variables),
-        "optimizer": _bytes(trainer.optimizer.variables),
-        "the process, at most": resident("VmHWM"),
-        "the accelerator, at most": accelerator_peak(),
+    few_views = dataclasses.replace(trunk, frozen_views=min(2, trunk.frozen_views))
+    makers = TaskMakers(dataclasses.replace(config, trunk=few_views), some, network, ONE_DEVICE)
+    memory: dict[str, int | None] = {
+        "decoded images": sum(_kept(split) for split in dataset.splits.values())
     }
-    lines = ["", "Shapes (images x height x width x channels):", *_shapes(config, dataset, network)]
-    rivals = [] if config.network.network == PLAIN else [plain_twin(network)]
-    lines += ["", "Cost of an image, and of the plain network last:", compare(network, *rivals)]
-    lines += ["", "Memory:"]
-    lines += [f"  {k:<26} {short_number(int(v), 'B'):>10}" for k, v in memory.items() if v]
-    lines += ["", f"Time, from {STEPS} steps after the first:"]
-    steps = images[0] // size, -(-images[1] // size)
+    views = trunk.frozen_views * images[0] + images[1]  # whose features are kept
+    keeps_features = trunk.frozen_epochs and trunk.frozen_views
+    if keeps_features:
+        frozen.check_memory(trunk, makers.halves.trunk, *images)
+        shape = makers.halves.trunk.output.shape[1:]
+        memory["the trunk's features"] = np.dtype(frozen.TYPE).itemsize * math.prod(shape) * views
+
+    lines = ["", f"Time, from {STEPS} steps after the first:"]
     if decoding:
-        lines.append(f"  {'decoding of a batch':<26} {decoding * size:>8.3g} s, ahead of its use")
-    total = features
-    if features:
-        lines.append(f"  {'features of all views':<26} {duration(features):>10}")
-    for name, epochs in phases.items():
-        took = seconds[name]
+        lines.append(_line("decoding of a batch", f"{decoding * size:.3g} s, ahead of its use"))
+    total = 0.0
+    steps = images[0] // size, -(-images[1] // size)
+    for name, epochs, make in (
+        ("frozen trunk", trunk.frozen_epochs, makers.frozen_start),
+        ("whole network", config.optimizer.epochs, makers.end_to_end),
+    ):
+        if not epochs:
+            continue
+        task = make()
+        took = _measure(task)
         epoch = steps[0] * took.step + steps[1] * took.validation
-        if name == "whole network" or not trunk.frozen_views:
+        if make == makers.frozen_start and keeps_features:
+            assert makers.trunk_seconds is not None
+            features = (makers.trunk_seconds + decoding) * views
+            lines.append(_line("features of all views", duration(features)))
+            total += features
+        else:
             epoch += decoding * sum(images)
         total += took.first + epochs * epoch
         lines += [
-            f"  {name}:",
-            f"  {'  first step, compiles':<26} {took.first:>8.3g} s",
-            f"  {'  training step':<26} {took.step:>8.3g} s, {steps[0]:,} an epoch",
-            f"  {'  validation step':<26} {took.validation:>8.3g} s, {steps[1]:,} an epoch",
-            f"  {'  an epoch':<26} {duration(epoch):>10}, {epochs} of them",
+            _line(f"{name}: first step", f"{took.first:.3g} s, with compilation"),
+            _line("training step", f"{took.step:.3g} s, {steps[0]:,} an epoch"),
+            _line("validation step", f"{took.validation:.3g} s, {steps[1]:,} an epoch"),
+            _line("an epoch", f"{duration(epoch)}, {epochs} of them"),
         ]
-    lines.append(f"  {'all':<26} {duration(total):>10}")
-    return "\n".join(lines)
+    lines.append(_line("all", duration(total)))
+
+    memory |= {
+        "weights": _bytes(task.trainer.weights),
+        "their gradients": _bytes(task.trainer.trainable_variables),
+        "optimizer": _bytes(task.trainer.optimizer.variables),
+        "the process, at most": resident("VmHWM"),
+        "the accelerator, at most": accelerator_peak(),
+    }
+    rivals = [] if config.network.network == PLAIN else [plain_twin(network)]
+    return "\n".join(
+        [
+            "\nShapes (images x height x width x channels):",
+            *_shapes(config, dataset, network),
+            "\nCost of an image; the last is the plain network:",
+            compare(network, *rivals),
+            "\nMemory:",
+            *(_line(name, short_number(n, "B")) for name, n in memory.items() if n),
+            *lines,
+        ]
+    )
+
+
+def _line(name: str, text: str) -> str:
+    return f"  {name:<26} {text}"
 
 
 def _some(dataset: Dataset, size: int) -> tuple[Dataset, float]:
@@ -166,7 +176,7 @@ def _shapes(config: ClassificationConfig, dataset: Dataset, network: keras.Model
     lines |= {x.name: text(x.output_shape) for x in inner if x.name == "trunk"}
     lines |= {f"{count} branches": shape for shape, count in counts.items()}
     lines["logits"] = text(network.output_shape)
-    return [f"  {name:<26} {shape}" for name, shape in lines.items()]
+    return [_line(*pair) for pair in lines.items()]
 
 
 def _kept(split: Split) -> int:

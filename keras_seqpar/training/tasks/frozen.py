@@ -52,7 +52,7 @@ class Halves:
         """
         trunk = whole = network.get_layer("trunk")
         last = trunk
-        if not any(layer.name.startswith("branch") for layer in network.layers):
+        if not any(layer.name.startswith(("branch", "bank")) for layer in network.layers):
             features = network.get_layer(CLASSIFIER).input
             whole = keras.Model(network.input, features, name="trunk")
             last = next(layer for layer in network.layers if layer.output is features)

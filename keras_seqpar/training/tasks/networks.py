@@ -152,6 +152,7 @@ def build(
     options["plan"] = config.plan
     if config.network == ONE_BRANCH:
         return build_one_branch(categories, **options)
+    options["fused"] = config.fused
     if config.hierarchy:
         return build_nhl(read_hierarchy(config.hierarchy, categories), **options)
     return build_phl(categories, **options)

@@ -32,27 +32,36 @@ def test_names_are_those_that_imagenette_publishes():
 
 def store(tmp_path, train=(3, *range(10))):
     """A very small Imagenette, in the files that tensorflow-datasets makes of the real one."""
+    splits = {
+        split: [{"image": plain((20 * i, 0, 0), 20, 30), "label": i} for i in labels]
+        for split, labels in (("train", train), ("validation", range(10)))
+    }
+    store_as(tmp_path, "imagenette/160px-v2", "1.0.0", splits)
+
+
+def store_as(tmp_path, name, version, examples):
+    """A set in the files that tensorflow-datasets makes; `examples`: split -> its examples."""
     tf = pytest.importorskip("tensorflow")
     tfds = pytest.importorskip("tensorflow_datasets")
-    folder = tmp_path / "imagenette" / "160px-v2" / "1.0.0"
+    folder = tmp_path / name / version
     folder.mkdir(parents=True)
-    builder = tfds.builder("imagenette/160px-v2", data_dir=tmp_path / "elsewhere")
+    name = name.partition("/")[0]
+    builder = tfds.builder(name, data_dir=tmp_path / "elsewhere")
     splits = []
-    for split, labels in (("train", train), ("validation", range(10))):
-        path = folder / f"imagenette-{split}.tfrecord-00000-of-00001"
+    for split, found in examples.items():
+        path = folder / f"{name}-{split}.tfrecord-00000-of-00001"
         with tf.io.TFRecordWriter(str(path)) as writer:
-            for label in labels:
-                example = {"image": plain((label * 20, 0, 0), 20, 30), "label": label}
+            for example in found:
                 writer.write(builder.info.features.serialize_example(example))
         splits.append(
             {
                 "name": split,
                 "numBytes": str(path.stat().st_size),
-                "shardLengths": [str(len(labels))],
+                "shardLengths": [str(len(found))],
                 "filepathTemplate": "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}",
             }
         )
-    info = {"name": "imagenette", "version": "1.0.0", "fileFormat": "tfrecord", "splits": splits}
+    info = {"name": name, "version": version, "fileFormat": "tfrecord", "splits": splits}
     (folder / "dataset_info.json").write_text(json.dumps(info))
     builder.info.features.save_config(str(folder))
 

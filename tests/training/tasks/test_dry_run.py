@@ -41,11 +41,12 @@ def test_the_numbers_of_a_dry_run(finished, images, tmp_path, steady_clock):
     assert steps == ["1 s, 2 an epoch", "1 s, 1 an epoch"] * 2
     decoding = 2 / 26  # seconds for an image: two looks, 26 images
     assert float(lines["decoding of a batch"].split()[0]) == pytest.approx(8 * decoding, rel=0.01)
-    # Features of 4 views of 20 images, and of 6: 1 / 20 s each.
-    assert lines["features of all views"] == "4 s"
+    # Features of 4 views of 20 images, and of 6: 1 / 20 s each, and their decoding.
+    features = (20 * 4 + 6) * (1 / 20 + decoding)
+    assert lines["features of all views"] == f"{features:.0f} s"
     epochs = [value for key, value in found if key == "an epoch"]
     assert epochs == ["3 s, 2 of them", "5 s, 3 of them"]  # the second one decodes 26 images
-    total = (20 * 4 + 6) / 20 + (1 + 2 * 3) + (1 + 3 * (3 + 26 * decoding))
+    total = features + (1 + 2 * 3) + (1 + 3 * (3 + 26 * decoding))
     assert lines["all"] == f"{total:.0f} s"
 
 
