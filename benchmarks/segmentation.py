@@ -24,7 +24,7 @@ from absl import flags
 
 from keras_seqpar.benchmarking.scenes import SceneRivals, measure_pasted, scene_table
 from keras_seqpar.data import camvid
-from keras_seqpar.selective.arguments import parse_extent
+from keras_seqpar.selective.regions import parse_margin
 from keras_seqpar.utils.files import write_files
 
 args = flags.FLAGS
@@ -66,7 +66,7 @@ def main(argv: list[str]) -> None:
         raise ValueError(f"--shares must be numbers above 0 and up to 1, got {args.shares}.")
     if not args.data:
         raise ValueError("Give --data: the zip with CamVid.")
-    margins = [parse_extent("margins", x) for x in args.margins]
+    margins = [parse_margin("margins", x) for x in args.margins]
     images = camvid.load(args.data, ["test"]).splits["test"].images
     picked = np.linspace(0, len(images) - 1, min(args.images, len(images))).astype(int)
     images = camvid.with_positions(images[picked])

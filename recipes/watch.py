@@ -38,8 +38,8 @@ from keras_seqpar.plots.drawing import optional
 from keras_seqpar.plots.panels import COLUMNS, MODES, view_frames
 from keras_seqpar.plots.viewing import Viewer, frame_size, make_viewer
 from keras_seqpar.presets.sources import load_source
-from keras_seqpar.selective.arguments import parse_extent
 from keras_seqpar.selective.detector import AUTO, COLORS, Detector
+from keras_seqpar.selective.regions import parse_margin
 from keras_seqpar.utils.growing_file import GrowingCsv
 
 INCOMPLETE = 3  # exit code if the source breaks off, or after Ctrl-C or SIGTERM
@@ -75,7 +75,7 @@ with flag_group("Segmentation"):
         "min_region_pixels", 12, "Changed pixels that a region must have.", lower_bound=1
     )
     flags.DEFINE_float(
-        "max_cost_share", 0.7, "Share of a full frame's cost from which on all is computed."
+        "max_cost_share", 1.0, "Share of a full frame's cost from which on all is computed."
     )
     flags.DEFINE_integer("refresh", None, "Frames from one full run to the next.", lower_bound=1)
 with flag_group("Video"):
@@ -144,7 +144,7 @@ def read_viewer(network: str | keras.Model, frame_shape: tuple[int, int, int]) -
         include=parse_boxes("include", args.include),
         exclude=parse_boxes("exclude", args.exclude),
         regions={
-            "margin": parse_extent("margin", args.margin),
+            "margin": parse_margin("margin", args.margin),
             "min_region_pixels": args.min_region_pixels,
             "max_cost_share": args.max_cost_share,
             "refresh": args.refresh,

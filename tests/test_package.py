@@ -54,7 +54,6 @@ STREAMS = [  # of `keras_seqpar.selective`
     "RunReport",
     "Stats",
     "Stream",
-    "export_region_stream",
     "export_stream",
     "open_sizes",
     "region_stream",

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from keras_seqpar.benchmarking.rivals import DenseFile, timed
-from keras_seqpar.selective.regions.stream import region_stream
+from keras_seqpar.selective.regions import region_stream
 from keras_seqpar.selective.streams import stream
 
 DENSE, STREAM = "dense", "stream"

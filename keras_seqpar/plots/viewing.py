@@ -20,7 +20,7 @@ from keras_seqpar.mobile.runtime.manifest import read_manifest
 from keras_seqpar.mobile.runtime.pack_runner import PackRunner
 from keras_seqpar.mobile.runtime.runner import NONE, Runner
 from keras_seqpar.selective.frame_stream import FrameStream
-from keras_seqpar.selective.regions.stream import region_stream
+from keras_seqpar.selective.regions import region_stream
 from keras_seqpar.selective.streams import stream
 from keras_seqpar.surgery.attention import attend
 from keras_seqpar.surgery.cutout import cutout

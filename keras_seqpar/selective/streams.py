@@ -183,6 +183,8 @@ class Stream(FrameStream):
     >>> later.load_state(np.load("camera.npz"))
     """
 
+    _margin: int | None = None  # pixels up to which changes are followed
+
     def __init__(self, network: Network, **options):
         self._network, self._engine = network, network.engine
         self._plan = network.engine.plan
@@ -227,22 +229,29 @@ class Stream(FrameStream):
 
     def _compute(self, frame: np.ndarray, changed: np.ndarray | None, everything: bool) -> Computed:
         boxes = [] if changed is None else cover(changed)
-        mode = "cached"
-        self._work = self._nothing
-        if everything or boxes:
-            self._work = self._engine.everything if everything else self._engine.follow(boxes)
+        return self._renew(frame, boxes, self._follow(boxes, everything))
+
+    def _follow(self, boxes: Sequence[Box], everything: bool) -> Work:
+        """What there is to do where boxes change."""
         if everything:
+            return self._engine.everything
+        return self._engine.follow(boxes, self._margin) if boxes else self._nothing
+
+    def _renew(self, frame: np.ndarray, boxes: Sequence[Box], work: Work) -> Computed:
+        """Accepts boxes of a frame, and computes what there is to do."""
+        self._work, mode = work, "cached"
+        if work is self._engine.everything:
             self._accept(frame, boxes)
             self._start()
-            self._engine.compute(self._work)
+            self._engine.compute(work)
             mode = "dense"
         elif boxes:
             self._accept(frame, boxes)
             self._write(boxes)
-            done = self._engine.compute(self._work)
+            done = self._engine.compute(work)
             mode = "boxes" if done == BOXES else "dense"
-        macs = {"cached": 0, "dense": self._plan.macs}.get(mode, self._work.macs)
-        shares = self._no_shares if mode == "cached" else self._shares(self._work)
+        macs = {"cached": 0, "dense": self._plan.macs}.get(mode, work.macs)
+        shares = self._no_shares if mode == "cached" else self._shares(work)
         return Computed(mode, boxes, macs, dict(shares))
 
     def _start(self) -> None:

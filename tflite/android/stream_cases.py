@@ -8,9 +8,12 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from keras_seqpar import mobile, selective
-from tests.selective.litert_engine.files import Dense, File, change, noise
+from keras_seqpar.selective.planning.passes import BOXES
+from keras_seqpar.selective.planning.sessions import CropSession
+from tests.selective.litert_engine.files import File, change, noise
 from tests.selective.litert_engine.random_files import KINDS, random_file
 
+MARGIN: dict[str, Any] = {"margin": 3, "min_region_pixels": 9, "refresh": 6}  # as RegionTests.kt
 RANDOM = 15  # networks of random operations, of each kind
 
 
@@ -36,25 +39,29 @@ def streams(folder: Path, squares: np.ndarray) -> list[dict]:
 
 
 def regions(folder: Path) -> list[dict]:
-    """Writes region streams, and the scores of whole frames."""
+    """Writes streams of segmentation networks, and what Python's region stream gives."""
     found, rng = [], np.random.default_rng(1)
     for kind in KINDS:
         path = segmenter(kind).save(folder / f"regions_{kind}.tflite")
-        made = selective.export_region_stream(
-            path, folder / f"{path.stem}.regions", [(44, 44), (44, 64), (64, 64)]
-        )
+        made = selective.export_stream(path, folder / f"{path.stem}.stream")
         codes = [noise((64, 80, 3), kind, rng)]
         for i in range(1, 14):
             boxes, most = i % 3, (0.05, 0.05, 0.3)[i % 3]
             codes.append(change(codes[-1], rng, boxes, most))
         codes.append(noise((64, 80, 3), kind, rng))
-        dense = Dense(path)
-        (made / "outputs.bin").write_bytes(b"".join(dense(x)[0].tobytes() for x in codes))
         frames = np.stack(codes).astype("float32")
         if kind != "float32":
             frames = np.float32(File.SCALE) * (frames - 3)
         (made / "frames.bin").write_bytes(frames.tobytes())
-        found.append({"folder": made.name, "pixels": False, "kind": kind})
+        for name, options in {"exact": {}, "margin": MARGIN}.items():
+            stream = selective.region_stream(path, scores=True, **options)
+            stream._engine._passes.choose = lambda cost: BOXES  # whatever it takes
+            for step in stream._engine._steps:
+                if isinstance(step, CropSession):
+                    step.resizing = 0.0  # every box is computed in its own size
+            outputs = [stream(x).output.tobytes() for x in frames]
+            (made / f"{name}.bin").write_bytes(b"".join(outputs))
+        found.append({"folder": made.name, "pixels": False})
     return found
 
 

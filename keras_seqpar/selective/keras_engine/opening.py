@@ -13,9 +13,10 @@ import numpy as np
 
 from keras_seqpar.mobile.export.converting import convert
 from keras_seqpar.mobile.runtime.interpreters import find_interpreter
+from keras_seqpar.networks.graph import build_model, one_at_a_time, replay
 from keras_seqpar.networks.inputs import normalization_of
 from keras_seqpar.networks.parts import find_parts
-from keras_seqpar.selective.keras_engine.graph import check_model, read_model
+from keras_seqpar.selective.keras_engine.graph import check_model, graph_of, read_model
 from keras_seqpar.selective.keras_engine.sessions import KerasSessions
 from keras_seqpar.selective.litert_engine.memory import check_limit, memory_of
 from keras_seqpar.selective.litert_engine.opening import open_file, plan_file
@@ -84,6 +85,34 @@ def open_model(
         encode=lambda values, i: values.astype(tensors[i].dtype),
         runs_on=f"Keras {keras.version()} on {keras.config.backend()}",
     )
+
+
+@one_at_a_time
+def open_sizes(model: keras.Model) -> keras.Model:
+    """Makes a network take frames of any size.
+
+    Args:
+        model: a functional model with one image as its input.
+
+    Returns:
+        The same network, which shares all layers with `model`, for images of any height and width.
+
+    Example:
+
+    >>> open_sizes(street).input_shape
+    (None, None, None, 3)
+    """
+    shape = model.inputs[0].shape
+    if shape[1] is None and shape[2] is None:
+        return model
+
+    def call(layer, *args, **kwargs):
+        if isinstance(layer, keras.Model):
+            return replay(graph_of(layer), args[0], call)
+        return layer(*args, **kwargs)
+
+    inputs = keras.Input((None, None, shape[3]), dtype=model.inputs[0].dtype)
+    return build_model(inputs, replay(graph_of(model), inputs, call), name=model.name)
 
 
 def plan_model(model: keras.Model, input_shape: Sequence[int] | None = None) -> tuple[Plan, int]:

@@ -74,6 +74,18 @@ def of_whole_run(plan: Plan, run: WholeRun) -> bytes:
     return of_operations(plan.graph, run.operations, run.inputs, run.outputs)
 
 
+def of_square(graph: Graph, number: int, side: int, scale: int) -> bytes:
+    """The file of an operation that enlarges a square, as many times as it enlarges its map."""
+    operation, tensors = graph.operations[number], list(graph.tensors)
+    source, size, output = (*operation.inputs, operation.outputs[0])
+    for i, n in ((source, side), (output, scale * side)):
+        tensors[i] = dataclasses.replace(tensors[i], shape=(1, n, n, tensors[i].shape[3]))
+    values = memoryview(np.array([scale * side] * 2, "int32").tobytes())
+    tensors[size] = dataclasses.replace(tensors[size], data=values)
+    square = dataclasses.replace(graph, tensors=tuple(tensors))
+    return of_operations(square, [number], [source], [output])
+
+
 def of_operations(
     graph: Graph, operations: Iterable[int], inputs: Iterable[int], outputs: Iterable[int]
 ) -> bytes:

@@ -6,7 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from keras_seqpar.selective.litert_engine.content import of_crop_run, of_whole_run, shape_of_crop
+from keras_seqpar.selective.litert_engine.content import (
+    of_crop_run,
+    of_square,
+    of_whole_run,
+    shape_of_crop,
+)
 from keras_seqpar.selective.planning.axes import Spans
 from keras_seqpar.selective.planning.boxes import Box
 from keras_seqpar.selective.planning.plan import CropRun, Plan, WholeRun
@@ -20,6 +25,8 @@ from keras_seqpar.selective.planning.sessions import (
 Maps = Mapping[int, np.ndarray]
 BAND = 1e6  # bytes read and written at a time, about: memory of an interpreter, and of a cache
 SMALL = 4  # rows and columns that files state: delegates take memory for that at first
+SQUARES = 8, 16, 32, 64  # sides of squares that are enlarged
+SQUARE_START = 50_000  # values of an enlarged map that take as long as starting a square
 _NOWHERE = np.zeros(0, "uint8")
 Interpreters = Callable[[bytes], Any]  # makes an interpreter of the content of a file
 
@@ -67,7 +74,8 @@ class FileSessions(Sessions):
 
     def whole(self, plan: Plan, run: WholeRun) -> WholeSession:
         """See `Sessions`."""
-        return FileWholeSession(plan, run, self.make)
+        kind = EnlargingSession if scale_of(plan, run) else FileWholeSession
+        return kind(plan, run, self.make)
 
     def full(self, plan: Plan) -> FullSession:
         """See `Sessions`."""
@@ -215,6 +223,75 @@ class FileWholeSession(WholeSession):
         session.invoke()
         for i, tensor in enumerate(self.run.outputs):
             yield tensor, session.outputs[i]()
+
+
+class EnlargingSession(FileWholeSession):
+    """A map that is enlarged by a power of 2: its squares are, too, but for their borders."""
+
+    def __init__(self, plan: Plan, run: WholeRun, make: Interpreters):
+        super().__init__(plan, run, make)
+        self._squares: dict[int, Session] = {}  # side in inputs -> what enlarges squares
+
+    def renew(
+        self, boxes: Sequence[Box], maps: MutableMapping[int, np.ndarray], to: Sessions
+    ) -> None:
+        """See `WholeSession`; square by square where that is faster."""
+        (source,), (output,) = self.run.inputs, self.run.outputs
+        old, new, scale = maps[source], maps[output], scale_of(self.plan, self.run)
+        choices = [(float(new.size), 0, list[tuple]())]
+        for side in (x for x in SQUARES if x <= min(old.shape[1:3])):
+            found = [x for box in boxes for x in squares(box, side, old.shape[1:3], scale)]
+            cost = len(found) * (SQUARE_START + (scale * side) ** 2 * new.shape[3])
+            choices.append((cost, side, found))
+        _, side, found = min(choices)
+        if not side:
+            super().renew(boxes, maps, to)
+            return
+        if side not in self._squares:
+            (number,) = self.run.operations
+            content = of_square(self.plan.graph, number, side, scale)
+            self._squares[side] = Session(self._make, content)
+            self._squares[side].fit()
+        session = self._squares[side]
+        for (y, top, bottom), (x, left, right) in found:
+            session.inputs[0]()[...] = old[:, y : y + side, x : x + side]
+            session.invoke()
+            part = slice(top - y * scale, bottom - y * scale)
+            across = slice(left - x * scale, right - x * scale)
+            new[:, top:bottom, left:right] = session.outputs[0]()[:, part, across]
+
+
+def squares(box: Box, side: int, size: Sequence[int], scale: int) -> list[tuple]:
+    """Squares of a map that give a box of the enlarged one; of each axis start, first and end.
+
+    Args:
+        box: of the enlarged map.
+        side: of the squares.
+        size: rows and columns of the map.
+        scale: how many times it is enlarged.
+    """
+    axes = []
+    for first, end, count in zip(box[:2], box[2:], size, strict=True):
+        found = []
+        while first < end:
+            start = max(min(first // scale - 1, count - side), 0)
+            last = scale * (start + side - (start + side < count))  # the last input may be a border
+            found.append((start, first, min(last, end)))
+            first = last
+        axes.append(found)
+    return [(rows, cols) for rows in axes[0] for cols in axes[1]]
+
+
+def scale_of(plan: Plan, run: WholeRun) -> int:
+    """How many times a run enlarges a map, where its squares can be enlarged alone; else 0."""
+    operation = plan.graph.operations[run.operations[0]]
+    if len(run.operations) > 1 or operation.name != "RESIZE_BILINEAR":
+        return 0
+    if not isinstance(run.rows, Spans) or run.rows.ratio is None:  # it aligns corners
+        return 0
+    old, new = (plan.graph.tensors[x[0]].grid for x in (operation.inputs, operation.outputs))
+    scale = new[0] // old[0]
+    return scale if scale in (2, 4, 8) and new == (scale * old[0], scale * old[1]) else 0
 
 
 class FileFullSession(FullSession):

@@ -90,6 +90,17 @@ def merged(
     return boxes
 
 
+def grown(box: Box, by: int, shape: tuple[int, int]) -> Box:
+    """A box with as many positions more on each side, as far as a map has them."""
+    top, left, bottom, right = box
+    return (
+        max(top - by, 0),
+        max(left - by, 0),
+        min(bottom + by, shape[0]),
+        min(right + by, shape[1]),
+    )
+
+
 def union(a: Box, b: Box) -> Box:
     """The smallest box around two."""
     return min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3])
@@ -110,6 +121,30 @@ def area(boxes: Sequence[Box], shape: tuple[int, int]) -> float:
 def overlap(a: Box, b: Box) -> bool:
     """Whether two boxes have a position in common."""
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+def limited(
+    boxes: Sequence[Box], limits: Sequence[Box], frame: tuple[int, int], grid: tuple[int, int]
+) -> list[Box]:
+    """The parts of boxes of a map that lie within boxes of the frame.
+
+    Args:
+        boxes: of the map.
+        limits: boxes of the frame.
+        frame: rows and columns of the frame.
+        grid: rows and columns of the map, over which those of the frame are spread evenly.
+    """
+    (rows, cols), (height, width) = grid, frame
+    scaled = [
+        (a * rows // height, b * cols // width, -(-c * rows // height), -(-d * cols // width))
+        for a, b, c, d in limits
+    ]
+    return [
+        (max(a[0], b[0]), max(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3]))
+        for a in boxes
+        for b in scaled
+        if overlap(a, b)
+    ]
 
 
 def to_map(boxes: Sequence[Box], shape: tuple[int, int]) -> np.ndarray:

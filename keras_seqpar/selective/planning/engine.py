@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from keras_seqpar.selective.planning.axes import reached
-from keras_seqpar.selective.planning.boxes import Box, merged
+from keras_seqpar.selective.planning.boxes import Box, grown, limited, merged
 from keras_seqpar.selective.planning.passes import BOXES, FULL, PLAIN, Passes
 from keras_seqpar.selective.planning.plan import CropRun, Plan, View, WholeRun
 from keras_seqpar.selective.planning.sessions import CropSession, Sessions, WholeSession
@@ -83,13 +83,17 @@ class Engine:
     @property
     def outputs(self) -> dict[int, np.ndarray]:
         """Copies of the outputs of the graph."""
-        found = {}
-        for i in self.plan.graph.outputs:
-            tensor = self.plan.graph.tensors[i]
-            known = next((x[i] for x in (self._values, self._maps, self._vectors) if i in x), None)
-            found[i] = tensor.values() if known is None else self.sessions.read(known)
-            found[i] = found[i].reshape(tensor.shape).copy()
-        return found
+        graph = self.plan.graph
+        return {i: self.output(i).reshape(graph.tensors[i].shape).copy() for i in graph.outputs}
+
+    def output(self, i: int, box: Box | None = None) -> np.ndarray:
+        """An output of the last frame, or a box of it, which may be the same memory."""
+        known = next((x[i] for x in (self._values, self._maps, self._vectors) if i in x), None)
+        if known is None:
+            known = self.plan.graph.tensors[i].values()
+        return self.sessions.read(
+            known if box is None else known[:, box[0] : box[2], box[1] : box[3]]
+        )
 
     @property
     def state_bytes(self) -> int:
@@ -97,20 +101,31 @@ class Engine:
         graph = self.plan.graph
         return sum(graph.tensors[i].nbytes for i in self.plan.stored)
 
-    def follow(self, boxes: Sequence[Box]) -> Work:
-        """Finds what has to be computed where boxes of the frame change."""
-        plan = self.plan
+    def follow(self, boxes: Sequence[Box], margin: int | None = None) -> Work:
+        """Finds what has to be computed where boxes of the frame change.
+
+        Args:
+            boxes: of the frame.
+            margin: pixels around them up to which effects are followed; `None` for all effects.
+        """
+        plan, tensors = self.plan, self.plan.graph.tensors
+        frame = tensors[plan.frame].grid
+        limits = None if margin is None else [grown(box, margin, frame) for box in boxes]
         changed: dict[int, Sequence[Box]] = {plan.frame: boxes}
         of_steps: list[Sequence[Box]] = []
         macs, cost = 0, 0.0
         for step in self._steps:
+            grid = tensors[step.output if isinstance(step, View) else step.run.outputs[0]].grid
             if isinstance(step, View):
-                grid = plan.graph.tensors[step.output].grid
                 found = list(reached(changed.get(step.source, ()), step.rows, step.cols, grid))
+            else:
+                found = step.boxes(changed)
+            if limits is not None:
+                found = limited(found, limits, frame, grid)
+            if isinstance(step, View):
                 changed[step.output] = found
                 of_steps.append(found)
                 continue
-            found = step.boxes(changed)
             if isinstance(step, CropSession):
                 found = merged(found, step.cost)
                 for top, left, bottom, right in found:
@@ -225,8 +240,7 @@ class Engine:
                 for box in boxes:
                     step.compute(box, self._maps, self._vectors)
             elif isinstance(step, WholeSession) and boxes:
-                for i, made in step.compute(self._maps):
-                    self._maps[i] = self.sessions.update(self._maps[i], boxes, made)
+                step.renew(boxes, self._maps, self.sessions)
         if work.dense and self._dense is not None:
             self._values = self._copies(self._dense, self._maps | self._vectors)
 

@@ -116,6 +116,17 @@ class WholeSession(abc.ABC):
     def compute(self, maps: Maps) -> Iterator[tuple[int, Any]]:
         """Computes all; yields number and value of every output, which must be copied."""
 
+    def renew(self, boxes: Sequence[Box], maps: MutableMapping[int, Any], to: "Sessions") -> None:
+        """Computes boxes of the outputs, at least, and writes them into the stored maps.
+
+        Args:
+            boxes: of the outputs.
+            maps: the stored maps.
+            to: writes maps.
+        """
+        for i, values in self.compute(maps):
+            maps[i] = to.update(maps[i], boxes, values)
+
 
 class FullSession:
     """The graph as a whole, which makes all stored maps at once.

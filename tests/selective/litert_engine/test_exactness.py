@@ -154,3 +154,39 @@ def test_maps_from_elsewhere_are_barriers_and_repeated_names_are_told_apart(tmp_
         assert equal(result.output, dense(frame, other)[0])
         frame = change(frame, rng, 1, 0.1)
     assert len(stream.maps) == len(stream._engine.maps) == 2
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("scale, half", [(2, 1), (2, 0), (4, 1), (8, 0)])
+def test_maps_are_enlarged_square_by_square(tmp_path, kind, scale, half, monkeypatch):
+    made = []
+    monkeypatch.setattr(sessions, "SQUARE_START", 0)
+    of_square = sessions.of_square
+    monkeypatch.setattr(sessions, "of_square", lambda *x: made.append(x) or of_square(*x))
+    file = File((1, 37, 52, 3), kind)
+    x = file.resize(file.conv(file.frame, 4), (scale * 37, scale * 52), half=half)
+    file.outputs = [x]
+    check(file.save(tmp_path / "net.tflite"), kind, seed=scale, frames=8)
+    assert made
+
+
+def test_squares_give_every_position_once():
+    rng = np.random.default_rng(0)
+    for _ in range(100):
+        scale, side = int(rng.choice([2, 4])), 8
+        size = rng.integers(8, 40, 2)
+        top, left = (int(rng.integers(0, scale * n)) for n in size)
+        bottom, right = (
+            int(rng.integers(a + 1, scale * n + 1)) for a, n in zip((top, left), size, strict=True)
+        )
+        box = top, left, bottom, right
+        given = np.zeros(scale * size, int)
+        for rows, cols in sessions.squares(box, side, size, scale):
+            for (start, first, end), n in ((rows, size[0]), (cols, size[1])):
+                assert 0 <= start <= n - side
+                assert first >= scale * (start + (start > 0))  # the first input may be a border
+                assert end <= scale * (start + side - (start + side < n))
+            given[rows[1] : rows[2], cols[1] : cols[2]] += 1
+        wanted = np.zeros_like(given)
+        wanted[top:bottom, left:right] = 1
+        assert np.array_equal(given, wanted)

@@ -1,5 +1,25 @@
 package keras.seqpar
 
+/** A part of a frame in pixels; [bottom] and [right] are exclusive. */
+data class Box(val top: Int, val left: Int, val bottom: Int, val right: Int) {
+    val height: Int get() = bottom - top
+    val width: Int get() = right - left
+    val area: Int get() = height * width
+
+    /** The box with as many positions more on each side, as far as a map has them. */
+    internal fun grown(by: Int, rows: Int, cols: Int) = Box(
+        maxOf(top - by, 0), maxOf(left - by, 0), minOf(bottom + by, rows), minOf(right + by, cols),
+    )
+
+    /** What two boxes have in common; without height or width if there is nothing. */
+    internal fun common(other: Box) = Box(
+        maxOf(top, other.top), maxOf(left, other.left),
+        minOf(bottom, other.bottom), minOf(right, other.right),
+    )
+}
+
+internal fun ceilDiv(a: Int, b: Int): Int = -Math.floorDiv(-a, b)
+
 /**
  * Covers all that is true in a map with a few boxes.
  *

@@ -50,7 +50,8 @@ abstract class FrameStream internal constructor(
 ) : AutoCloseable {
     private val input = network.frame
     internal val size = FrameSize(input.shape[1], input.shape[2], input.shape[3])
-    private var wanted: BooleanArray? = wantedMap(include, exclude)
+    internal var wanted: BooleanArray? = wantedMap(include, exclude)
+        private set
     private var changed: BooleanArray? = null
 
     /** The stream's own copy of its detector, with the noise that it has learned. */
@@ -173,19 +174,6 @@ abstract class FrameStream internal constructor(
         }
         for (box in boxes) box.rows { from, until -> kept.copy(frame, from, until) }
     }
-
-    /** Takes a whole frame over, but for where no changes are looked for. */
-    internal fun acceptAll(frame: Frame, changed: BooleanArray) {
-        val whole = Box(0, 0, size.height, size.width)
-        accept(frame, if (wanted == null) listOf(whole) else single(changed))
-    }
-
-    /** A box for every position that is true. */
-    private fun single(changed: BooleanArray): List<Box> =
-        changed.indices.filter { changed[it] }.map { at ->
-            val (y, x) = Pair(at / size.width, at % size.width)
-            Box(y, x, y + 1, x + 1)
-        }
 
     /** Calls a block with the bytes of every row of a box of the accepted frame, from the top. */
     internal inline fun encode(box: Box, block: (Int, ByteArray) -> Unit) {

@@ -24,7 +24,7 @@ import java.io.FileNotFoundException
  * @throws IllegalArgumentException a file is damaged or of another stream, or an argument is out
  *   of range.
  */
-class Stream private constructor(
+open class Stream internal constructor(
     private val plan: StreamPlan,
     engines: Engines,
     detector: Detector,
@@ -32,7 +32,7 @@ class Stream private constructor(
     exclude: List<Box>,
     threads: Int,
 ) : FrameStream(plan.described(), plan.macs, detector, include, exclude) {
-    private val engine = StreamEngine(plan, engines, checkedThreads(threads))
+    internal val engine = StreamEngine(plan, engines, checkedThreads(threads))
     private var gains = ByteArray(0)
     private var isComplete = false
     private var work: Work? = null
@@ -82,13 +82,21 @@ class Stream private constructor(
 
     override fun compute(frame: Frame, changed: BooleanArray, gains: ByteArray): Computed {
         val boxes = cover(changed, size.width)
-        val isNew = !isComplete || !gains.contentEquals(this.gains)
-        val work = if (isNew) engine.everything else engine.follow(boxes)
-        val isDense = isNew || work.cost >= engine.everything.cost
-        if (isNew || boxes.isNotEmpty()) {
+        val work = if (isNew(gains)) engine.everything else engine.follow(boxes)
+        return renew(frame, boxes, work, gains)
+    }
+
+    /** Whether everything has to be computed. */
+    internal fun isNew(gains: ByteArray) = !isComplete || !gains.contentEquals(this.gains)
+
+    /** Accepts boxes of a frame, and computes what there is to do. */
+    internal fun renew(frame: Frame, boxes: List<Box>, work: Work, gains: ByteArray): Computed {
+        val isAll = work === engine.everything
+        val isDense = work.cost >= engine.everything.cost
+        if (isAll || boxes.isNotEmpty()) {
             isComplete = false // if anything fails, the next frame is computed as a whole
             accept(frame, boxes)
-            if (isNew) {
+            if (isAll) {
                 this.gains = gains
                 engine.setExtras(plan.extras.associateWith { gains })
                 write(listOf(Box(0, 0, size.height, size.width)))
@@ -104,7 +112,7 @@ class Stream private constructor(
             plan.names[i] to share(work.changed[i].orEmpty(), height, width)
         }
         return when {
-            !isNew && boxes.isEmpty() -> Computed("cached", boxes, 0, layers)
+            !isAll && boxes.isEmpty() -> Computed("cached", boxes, 0, layers)
             isDense -> Computed("dense", boxes, plan.macs, layers)
             else -> Computed("boxes", boxes, work.macs, layers)
         }

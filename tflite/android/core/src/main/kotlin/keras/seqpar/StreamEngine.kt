@@ -75,31 +75,53 @@ internal class StreamEngine(
         everything = wholeWork()
     }
 
-    /** Finds what has to be computed where boxes of the frame change. */
-    fun follow(boxes: List<Box>): Work {
+    /**
+     * Finds what has to be computed where boxes of the frame change.
+     *
+     * @param margin pixels around them up to which effects are followed; `null` for all effects.
+     */
+    fun follow(boxes: List<Box>, margin: Int? = null): Work {
+        val (rows, cols) = plan.tensors[plan.frame].shape.subList(1, 3)
+        val limits = margin?.let { by -> boxes.map { it.grown(by, rows, cols) } }
+
+        fun limited(found: List<Box>, step: Step): List<Box> {
+            if (limits == null) return found
+            val (height, width) = plan.tensors[step.outputs[0]].shape.subList(1, 3)
+            val scaled = limits.map {
+                Box(
+                    it.top * height / rows, it.left * width / cols,
+                    ceilDiv(it.bottom * height, rows), ceilDiv(it.right * width, cols),
+                )
+            }
+            return found.flatMap { box -> scaled.map(box::common) }
+                .filter { it.height > 0 && it.width > 0 }
+        }
         val changed = hashMapOf(plan.frame to boxes)
         val ofSteps = ArrayList<List<Box>>()
         var macs = 0L
         var cost = 0.0
         for (step in plan.steps) {
             val found = when (step) {
-                is ViewStep -> changed[step.source].orEmpty().map { box ->
+                is ViewStep -> {
                     val (height, width) = plan.tensors[step.outputs[0]].shape.subList(1, 3)
-                    reached(box, step.rows, step.cols, height, width)
+                    val all = changed[step.source].orEmpty()
+                        .map { reached(it, step.rows, step.cols, height, width) }
+                    limited(all, step)
                 }
-                is CropStep -> mergeByCost(
-                    step.sources.flatMap { source ->
+                is CropStep -> {
+                    val all = step.sources.flatMap { source ->
                         changed[source.tensor].orEmpty().map { box ->
                             reached(box, source.rows, source.cols, step.height, step.width)
                         }
-                    }.filter { it.height > 0 && it.width > 0 },
-                ) { cost(step, it) }
+                    }.filter { it.height > 0 && it.width > 0 }
+                    mergeByCost(limited(all, step)) { cost(step, it) }
+                }
                 is WholeStep -> {
                     val (height, width) = plan.tensors[step.outputs[0]].shape.subList(1, 3)
                     val all = step.inputs.flatMap { changed[it].orEmpty() }
                         .map { reached(it, step.rows!!, step.cols!!, height, width) }
                         .filter { it.height > 0 && it.width > 0 }
-                    mergeByCost(all) { it.area.toDouble() }
+                    mergeByCost(limited(all, step)) { it.area.toDouble() }
                 }
             }
             if (step is CropStep) {
@@ -154,7 +176,7 @@ internal class StreamEngine(
                 val run = ofSteps[i]
                 for (box in boxes) if (run == null) copy(step, box) else compute(step, run, box)
             } else if (step is WholeStep && boxes.isNotEmpty()) {
-                compute(step, ofSteps[i]!!)
+                compute(step, ofSteps[i]!!, boxes)
             }
         }
         if (work.dense) compute(plan.dense!!, dense!!)
@@ -162,10 +184,20 @@ internal class StreamEngine(
 
     override fun close() = runs.forEach { it.close() }
 
-    private fun compute(step: WholeStep, run: Run) {
+    /** Computes whole maps, of which only [boxes] are taken over; `null` for everything. */
+    private fun compute(step: WholeStep, run: Run, boxes: List<Box>? = null) {
         step.inputs.forEachIndexed { i, tensor -> run.input(i).put(maps.getValue(tensor)) }
         run.invoke().forEachIndexed { i, values ->
-            values.get(maps.getOrPut(step.outputs[i]) { ByteArray(values.remaining()) })
+            val map = maps.getOrPut(step.outputs[i]) { ByteArray(values.remaining()) }
+            if (boxes == null) values.get(map)
+            val tensor = plan.tensors[step.outputs[i]]
+            for (box in boxes.orEmpty()) {
+                for (y in box.top until box.bottom) {
+                    val at = (y * tensor.shape[2] + box.left) * tensor.positionBytes
+                    values.position(at)
+                    values.get(map, at, box.width * tensor.positionBytes)
+                }
+            }
         }
     }
 

@@ -1,1 +1,0 @@
-"""Segmentation of a stream: only regions that changed go through the network."""
