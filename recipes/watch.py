@@ -62,9 +62,6 @@ with flag_group("Stream"):
         "the noise of a still scene from the first five frames.",
     )
     flags.DEFINE_float("noise", None, "With auto: the noise, in place of learning it.")
-    flags.DEFINE_bool("luminance", False, "Compare luminance instead of channels.")
-    flags.DEFINE_bool("drop_single", False, "Leave out changed pixels without a changed neighbor.")
-    flags.DEFINE_integer("dilate", 0, "Pixels by which changes are grown.", lower_bound=0)
     flags.DEFINE_multi_string(
         "include", [], "Box top,left,bottom,right in pixels: look for changes only there."
     )
@@ -134,13 +131,7 @@ def read_viewer(network: str | keras.Model, frame_shape: tuple[int, int, int]) -
         categories=args.categories,
         gains=parse_gains(args.gains),
         num_threads=args.threads,
-        detector=Detector(
-            parse_threshold(args.threshold),
-            args.luminance,
-            args.dilate,
-            args.drop_single,
-            noise=args.noise,
-        ),
+        detector=Detector(parse_threshold(args.threshold), noise=args.noise),
         include=parse_boxes("include", args.include),
         exclude=parse_boxes("exclude", args.exclude),
         regions={

@@ -18,7 +18,6 @@ TILE = 8  # pixels; side of the tiles that `threshold="auto"` averages over
 FACTOR = 2.0
 _STILL_SHARE = 0.9
 _MOST_SPREAD = 3.0  # of the noise over the median tile; more are moving objects
-_LUMA = np.array([0.299, 0.587, 0.114])  # of red, green, blue: ITU-R BT.601, section 2.5.1
 COLORS = ("rgb", "bgr")
 
 
@@ -40,10 +39,6 @@ class Detector:
             learns the noise from the first frames, which must show a scene in which at most a
             tenth moves. From then on a tile of 8x8 pixels changed if its mean difference exceeds
             twice the noise, and so did its neighbors that exceed the noise.
-        luminance: compare the luminance (ITU-R BT.601) instead of each channel.
-        dilate: positions by which changed areas are grown, in all 8 directions.
-        drop_single: ignore changed positions that have no changed neighbor. Results are then not
-            exact, even with a threshold of 0.
         learn: number of frames that `"auto"` learns from; frames that equal the one before do not
             count.
         noise: mean absolute difference that nine of ten tiles of a still scene stay below;
@@ -51,21 +46,17 @@ class Detector:
 
     Raises:
         TypeError: `threshold` is not a number, a sequence or `"auto"`.
-        ValueError: `threshold` is negative, infinite or NaN, `dilate` is negative, or `learn` is
-            less than 2.
+        ValueError: `threshold` is negative, infinite or NaN, or `learn` is less than 2.
 
     Example:
 
-    >>> detect = Detector(threshold=20, drop_single=True)
+    >>> detect = Detector(threshold=20)
     >>> changed = detect(images[1], images[0])  # a frame, and the one to compare it with
     >>> changed.shape, changed.dtype
     ((32, 32), dtype('bool'))
     """
 
     threshold: float | Sequence[float] | str = 0.0
-    luminance: bool = False
-    dilate: int = 0
-    drop_single: bool = False
     learn: int = 5
     noise: float | None = None
     _seen: list = dataclasses.field(default_factory=list, repr=False)
@@ -78,12 +69,8 @@ class Detector:
             )
         if not isinstance(self.threshold, str):
             self._check_numbers()
-        for name, lowest in (("dilate", 0), ("learn", 2)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
-                raise ValueError(
-                    f"{name} must be a whole number of {lowest} or more, got {value!r}."
-                )
+        if isinstance(self.learn, bool) or not isinstance(self.learn, int) or self.learn < 2:
+            raise ValueError(f"learn must be a whole number of 2 or more, got {self.learn!r}.")
 
     @property
     def is_learning(self) -> bool:
@@ -93,11 +80,7 @@ class Detector:
     @functools.cached_property
     def is_exact(self) -> bool:
         """Whether every difference counts as a change."""
-        return (
-            not isinstance(self.threshold, str)
-            and not np.any(self.threshold)
-            and not (self.luminance or self.drop_single)
-        )
+        return not isinstance(self.threshold, str) and not np.any(self.threshold)
 
     def of_stream(self, color: str) -> "Detector":
         """The copy in which one stream learns.
@@ -117,20 +100,13 @@ class Detector:
             shape: `(height, width, channels)`.
 
         Raises:
-            ValueError: the number of channels is not that of the thresholds, or not 3 with
-                `luminance=True`.
+            ValueError: the number of channels is not that of the thresholds.
         """
         count = np.size(self.threshold)
-        if not isinstance(self.threshold, str) and count not in (
-            1,
-            1 if self.luminance else shape[2],
-        ):
+        if count not in (1, shape[2]):
             raise ValueError(
-                f"threshold has {count} numbers, but the frames have {shape[2]} channels"
-                + (" and with luminance=True only one number is used." if self.luminance else ".")
+                f"threshold has {count} numbers, but the frames have {shape[2]} channels."
             )
-        if self.luminance and shape[2] != 3:
-            raise ValueError(f"luminance=True needs 3 channels, but the frames have {shape[2]}.")
 
     def observe(self, frame: np.ndarray, accepted: np.ndarray) -> None:
         """Learns from a frame of a still scene and the frame before it.
@@ -143,7 +119,7 @@ class Detector:
             ValueError: the frame has NaN or infinite values.
         """
         check_finite(frame)
-        means = _tile_means(self._differences(frame, accepted))
+        means = _tile_means(distance(frame, accepted))
         if not means.any():
             return
         middle, level = np.quantile(means, (0.5, _STILL_SHARE))
@@ -171,19 +147,14 @@ class Detector:
     def compare(self, frame: np.ndarray, accepted: np.ndarray) -> np.ndarray:
         """The positions that changed, for a frame that was checked; as for a call."""
         if self.is_exact:
-            changed = _any_channel(frame != accepted)
-        elif isinstance(self.threshold, str):
-            means = _tile_means(self._differences(frame, accepted))
-            noise = self.noise or 0.0
-            tiles = means > FACTOR * noise
-            tiles |= grow(tiles, 1) & (means > noise)
-            changed = tiles.repeat(TILE, 0).repeat(TILE, 1)[: frame.shape[0], : frame.shape[1]]
-        else:
-            found = self._differences(frame, accepted)
-            changed = _any_channel(found > _limit(self.threshold, found.dtype))
-        if self.drop_single:
-            changed = changed & (neighbors(changed) > 1)
-        return grow(changed, self.dilate)
+            return _any_channel(frame != accepted)
+        found = distance(frame, accepted)
+        if not isinstance(self.threshold, str):
+            return _any_channel(found > _limit(self.threshold, found.dtype))
+        means, noise = _tile_means(found), self.noise or 0.0
+        tiles = means > FACTOR * noise
+        tiles |= largest_around(tiles) & (means > noise)
+        return tiles.repeat(TILE, 0).repeat(TILE, 1)[: frame.shape[0], : frame.shape[1]]
 
     def state_dict(self) -> dict:
         """What the detector has learned."""
@@ -194,12 +165,6 @@ class Detector:
         noise = float(state["noise"])
         self.noise = None if math.isnan(noise) else noise
         self._seen = [float(x) for x in state["seen"]]
-
-    def _differences(self, frame: np.ndarray, accepted: np.ndarray) -> np.ndarray:
-        """Absolute differences `(height, width, channels)`; with luminance there is one channel."""
-        if not self.luminance:
-            return distance(frame, accepted)
-        return np.abs(_difference(frame, accepted) @ _LUMA)[..., None]
 
     def _check_numbers(self) -> None:
         try:
@@ -259,14 +224,8 @@ def distance(frame: np.ndarray, accepted: np.ndarray) -> np.ndarray:
                 np.ascontiguousarray(x).view(unsigned) ^ middle for x in (frame, accepted)
             )
         return np.maximum(frame, accepted) - np.minimum(frame, accepted)
-    found = _difference(frame, accepted)
+    found = frame.astype("float32", copy=False) - accepted.astype("float32", copy=False)
     return np.abs(found, out=found)
-
-
-def _difference(frame: np.ndarray, accepted: np.ndarray) -> np.ndarray:
-    """`frame - accepted` in float32."""
-    frame, accepted = (x.astype("float32", copy=False) for x in (frame, accepted))
-    return frame - accepted
 
 
 def _limit(threshold, dtype: np.dtype) -> np.ndarray:
@@ -276,32 +235,11 @@ def _limit(threshold, dtype: np.dtype) -> np.ndarray:
     return np.asarray(threshold).astype(dtype)
 
 
-def grow(changed: np.ndarray, by: int | tuple[int, int]) -> np.ndarray:
-    """Grows every true position of a map to a rectangle.
-
-    Args:
-        changed: boolean `(height, width)`.
-        by: positions by which it grows in all 8 directions, or `(rows, columns)`.
-    """
-    for axis, steps in enumerate(by if isinstance(by, tuple) else (by, by)):
-        steps, reached = min(steps, changed.shape[axis] - 1), 0
-        while reached < steps:  # each pass can move what has grown so far by its own width
-            step = min(2 * reached + 1, steps - reached)
-            ahead, behind = (
-                (slice(None),) * axis + (part,) for part in (slice(step, None), slice(-step))
-            )
-            grown = changed.copy()
-            grown[ahead] |= changed[behind]
-            grown[behind] |= changed[ahead]
-            changed, reached = grown, reached + step
-    return changed
-
-
-def neighbors(changed: np.ndarray) -> np.ndarray:
-    """The number of true positions among the 3x3 positions around each one, itself included."""
-    padded = np.pad(changed.astype(np.uint8), 1)
-    rows = padded[:-2] + padded[1:-1] + padded[2:]
-    return rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]
+def largest_around(values: np.ndarray) -> np.ndarray:
+    """The largest value among the 3x3 positions around each one of a map, itself included."""
+    padded = np.pad(values, 1)
+    rows = np.maximum(np.maximum(padded[:-2], padded[1:-1]), padded[2:])
+    return np.maximum(np.maximum(rows[:, :-2], rows[:, 1:-1]), rows[:, 2:])
 
 
 def wanted_map(include, exclude, frame_shape: Sequence[int]) -> np.ndarray | None:

@@ -346,7 +346,7 @@ class FrameStream(abc.ABC):
         if detector.is_learning:
             detector.observe(frame, accepted)
             return changed_map(accepted, frame)
-        if detector.is_exact and not detector.dilate:
+        if detector.is_exact:
             changed = changed_map(accepted, frame)
         else:
             changed = detector.compare(frame, accepted)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Union
 
 import numpy as np
 
+from keras_seqpar.selective.detector import largest_around
 from keras_seqpar.selective.frame_stream import Computed
 from keras_seqpar.selective.network import Network
 from keras_seqpar.selective.planning.boxes import Box, cover
@@ -203,9 +204,7 @@ def without_small(changed: np.ndarray, least: int) -> np.ndarray:
         before is None or (region != before).any()
     ):  # cells take the largest number that they touch
         before = region
-        padded = np.pad(region, 1)
-        rows = np.maximum(np.maximum(padded[:-2], padded[1:-1]), padded[2:])
-        region = np.maximum(np.maximum(rows[:, :-2], rows[:, 1:-1]), rows[:, 2:]) * (counts > 0)
+        region = largest_around(region) * (counts > 0)
     large = np.bincount(region.ravel(), counts.ravel()) >= least
     kept = (large[region] & (counts > 0)).repeat(CELL, 0).repeat(CELL, 1)
     return changed & kept[:height, :width]

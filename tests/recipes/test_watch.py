@@ -121,15 +121,14 @@ def test_how_changes_are_found(clip, saved, tmp_path, monkeypatch):
     flags = [str(clip), f"--model={saved}", f"--output={tmp_path}", "--novideo"]
     for more in (
         [],
-        ["--threshold=20", "--dilate=2", "--luminance", "--drop_single", "--threads=2"],
+        ["--threshold=20", "--threads=2"],
         ["--threshold=0", "--exclude=0,0,32,20", "--exclude=0,20,32,48"],
     ):
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "include and exclude leave no position")
             assert commands.call(WATCH, *flags, *more) == 0
-    found = [(x["detector"].threshold, x["detector"].dilate, x["num_threads"]) for x in made]
-    assert found == [("auto", 0, 1), (20, 2, 2), (0, 0, 1)]
-    assert made[1]["detector"].luminance and made[1]["detector"].drop_single
+    found = [(x["detector"].threshold, x["num_threads"]) for x in made]
+    assert found == [("auto", 1), (20, 2), (0, 1)]
     assert made[2]["exclude"] == [[0, 0, 32, 20], [0, 20, 32, 48]] and made[2]["include"] is None
     assert {row["changed"] for row in read(tmp_path)[1:]} == {"0"}  # nowhere is looked
 

@@ -6,7 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keras_seqpar.selective import Detector
-from keras_seqpar.selective.detector import _tile_means, distance, grow, neighbors, region_map
+from keras_seqpar.selective.detector import (
+    _tile_means,
+    distance,
+    largest_around,
+    region_map,
+)
 
 
 def frame(height=20, width=30, channels=3, value=100.0):
@@ -54,35 +59,11 @@ def test_a_difference_must_be_above_the_threshold():
     assert np.argwhere(Detector(20)(b, a)).tolist() == [[0, 1]]
 
 
-def test_luminance_weighs_the_channels():
-    a, b = frame(), frame()
-    b[0, 0, 2] += 40  # blue: 4.56
-    b[1, 1, 1] += 40  # green: 23.48
-    b[2, 2] += (10, -10, 0)
-    assert np.argwhere(Detector(10, luminance=True)(b, a)).tolist() == [[1, 1]]
-    with pytest.raises(ValueError, match="needs 3 channels, but the frames have 1"):
-        Detector(10, luminance=True).check((4, 4, 1))
-
-
-def test_dilation_and_single_positions():
-    a, b = frame(), frame()
-    b[5, 5] += 30
-    b[10, 10:12] += 30
-    b[0, 0] += 30
-    assert Detector(20, drop_single=True)(b, a).sum() == 2
-    assert Detector(20, dilate=1)(b, a).sum() == 9 + 12 + 4
-    assert Detector(20, dilate=2)(b, a).sum() == 25 + 30 + 9
-    assert not Detector(0, drop_single=True).is_exact
-    assert Detector(0, dilate=3).is_exact
-
-
-def test_growing_stays_inside():
-    one = np.zeros((3, 3), bool)
-    one[0, 0] = True
-    assert grow(one, 1).tolist() == [[1, 1, 0], [1, 1, 0], [0, 0, 0]]
-    assert grow(one, (0, 2)).tolist() == [[1, 1, 1], [0, 0, 0], [0, 0, 0]]
-    assert grow(one[::-1, ::-1], (5, 1)).tolist() == 3 * [[0, 1, 1]]
-    assert neighbors(one)[1, 1] == 1
+def test_largest_values_around_stay_inside():
+    one = np.zeros((3, 4), int)
+    one[0, 0], one[2, 3] = 2, 1
+    assert largest_around(one).tolist() == [[2, 2, 0, 0], [2, 2, 1, 1], [0, 0, 1, 1]]
+    assert largest_around(one > 1).tolist() == [[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 0, 0]]
 
 
 def test_noise_is_learned_and_larger_changes_are_found():
@@ -181,7 +162,6 @@ def test_settings_are_checked():
         ({"threshold": True}, TypeError),
         ({"threshold": "a lot"}, ValueError),
         ({"threshold": None}, TypeError),
-        ({"dilate": 1.5}, ValueError),
         ({"learn": 1}, ValueError),
     ):
         with pytest.raises(error):
