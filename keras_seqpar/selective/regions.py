@@ -155,7 +155,7 @@ class RegionStream(Stream):
             all_ = np.ones(frame.shape[:2], bool) if self._wanted is None else self._wanted
             boxes, everything, self._complete = cover(all_), True, False
         work = self._follow(boxes, everything)
-        if work.cost >= self._most * self._engine.everything.cost:
+        if boxes and work.cost >= self._most * self._engine.everything.cost:
             work = self._engine.everything
         done = self._renew(frame, boxes, work)
         whole = [(0, 0, *self._graph.tensors[self._number].grid)]
