@@ -17,7 +17,7 @@ LIGHT = [
     *("keras_seqpar.mobile.runtime", "keras_seqpar.selective.litert_engine"),
     *("keras_seqpar.selective.planning", "keras_seqpar.selective.streams", "keras_seqpar.utils"),
     *("keras_seqpar.selective.reporting", "keras_seqpar.selective.frame_stream"),
-    *("keras_seqpar.selective.regions",),
+    "keras_seqpar.selective.regions",
 ]
 HEAVY = {"keras", "tensorflow", "jax", "torch", "tf_keras", "flax"}
 MOST_FILES, MOST_LINES = 14, 400
