@@ -42,7 +42,7 @@ class KerasSessions(Sessions):
         return self._backend.write(map_, box, values)
 
     def update(self, map_: Any, boxes: Sequence[Box], values: Any) -> Any:
-        """See `Sessions`: all is written, since the rest did not change."""
+        """See `Sessions`: all is written, which was computed anyway."""
         return self._backend.update(map_, values)
 
     def read(self, values: Any) -> np.ndarray:
