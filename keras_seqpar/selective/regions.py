@@ -138,12 +138,12 @@ class RegionStream(Stream):
         self._since_full = 0
         self._number = next(iter(graph.outputs))
         output = graph.tensors[self._number]
-        scales = getattr(output, "scales", ())
+        scales: Sequence[float] = getattr(output, "scales", ())
         self._half = output.zero + 0.5 / float(scales[0]) if len(scales) else 0.5
-        is_byte = shapes[0][3] <= 256
+        *_, classes = shapes[0]
         self._classes: np.ndarray | None = None
         if not scores:
-            self._classes = np.zeros(shapes[0][:3], "uint8" if is_byte else "int32")
+            self._classes = np.zeros(shapes[0][:3], "uint8" if classes <= 256 else "int32")
         super().__init__(network, **options)
 
     def _compute(self, frame: np.ndarray, changed: np.ndarray | None, everything: bool) -> Computed:
