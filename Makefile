@@ -155,7 +155,7 @@ $(VENV)/demo.done: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
 	@touch $@
 
 # All extras but qat in one environment: `make lint` finds those that contradict each other.
-EXTRAS = tensorflow,jax,torch,train,hierarchy,plots,video,mobile,weights,imagenet,docs,dev
+EXTRAS = tensorflow,jax,torch,train,hierarchy,plots,video,mobile,weights,imagenet,server,docs,dev
 $(VENV)/test.done: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
 	@echo "Installing TensorFlow, JAX, torch and all tools into $(VENV), once: 5 GB on disk ..."
 	@$(BIN)/python $(INSTALL) -c constraints.txt $(TORCH) -e '.[$(EXTRAS)]'

@@ -36,7 +36,8 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 ON_TENSORFLOW = {
     *("benchmarks", "data", "hierarchy", "plots", "recipes", "utils"),
-    *("test_docstrings.py", "test_notebooks.py", "test_results.py", "test_snippets.py"),
+    *("test_docstrings.py", "test_notebooks.py", "test_results.py", "test_server.py"),
+    "test_snippets.py",
 }
 ON_ALL_BACKENDS = {
     *("data/test_augmentation.py", "data/test_batches.py", "data/test_scene_crops.py"),

@@ -1,4 +1,5 @@
-import threading
+import concurrent.futures
+import functools
 
 import numpy as np
 import pytest
@@ -13,32 +14,78 @@ SUBSETS = [["cat", "tree"], ["tree", "dog"], ["bus", "car"], ["car", "bus"]]
 
 @pytest.fixture(scope="module")
 def fused():
-    return sp.fuse(harness.network(NESTED, classifier_activation="sigmoid"))
+    return sp.fuse(harness.network(NESTED))
 
 
 @pytest.fixture
-def calls(monkeypatch):
-    """Counts how often banks are traced; torch, which traces nothing, runs them each time."""
-    found, call = [], Bank.call
+def traced(monkeypatch, backend):
+    """Banks, once per time they are traced; on torch, which traces nothing, predictors per form."""
+    found, call, made = [], Bank.call, sp.SubsetPredictor._made
 
+    @functools.wraps(made if backend == "torch" else call)
     def counted(self, *args, **kwargs):
         found.append(self)
-        return call(self, *args, **kwargs)
+        return (made if backend == "torch" else call)(self, *args, **kwargs)
 
-    monkeypatch.setattr(Bank, "call", counted)
+    if backend == "torch":
+        monkeypatch.setattr(sp.SubsetPredictor, "_made", counted)
+    else:
+        monkeypatch.setattr(Bank, "call", counted)
     return found
 
 
-def test_scores_are_those_of_cutouts_and_a_known_size_is_not_traced_again(fused, backend, calls):
+@pytest.fixture(scope="module")
+def predictor(fused):
+    return sp.SubsetPredictor(fused)
+
+
+@pytest.fixture(scope="module")
+def logits(fused):
+    """Category -> its logits in the whole network."""
+    found = sp.with_activation(fused, None).predict_on_batch(harness.images(fused))
+    names = fused.get_layer("categories").hierarchy.categories
+    return dict(zip(names, found.T, strict=True))
+
+
+@pytest.fixture(scope="module")
+def right(logits):
+    """The scores of subsets."""
+    return [softmax([logits[name] for name in names]) for names in SUBSETS]
+
+
+def softmax(logits):
+    """Of `(categories, n)`: `(n, categories)`."""
+    powers = np.exp(np.transpose(logits))
+    return powers / powers.sum(-1, keepdims=True)
+
+
+def test_scores_are_those_of_cutouts_and_a_known_size_is_not_traced_again(fused, right, traced):
     predictor, images = sp.SubsetPredictor(fused), harness.images(fused)
-    model = harness.network(NESTED, classifier_activation="sigmoid")
-    for names in SUBSETS:
-        expected = harness.predict(sp.cutout(model, names), images)
+    assert harness.error(sp.cutout(fused, SUBSETS[0]).predict_on_batch(images), right[0]) < 1e-5
+    traced.clear()
+    for names, expected in zip(SUBSETS, right, strict=True):
         assert harness.error(predictor.predict(images, names), expected) < 1e-5
-    count = len(calls)
-    for names in SUBSETS[::-1]:
-        predictor.predict(images, names)
-    assert backend == "torch" or len(calls) == count
+    count = len(traced)
+    assert count
+    for names in (*SUBSETS[::-1], ["cat", "tree"], ["dog", "tree"]):
+        predictor.predict(images.astype("float64"), names)
+    assert len(traced) == count
+
+
+def test_each_image_may_have_its_own_categories(fused, predictor, logits, right, traced):
+    images, counts = harness.images(fused), []
+    for order in ([0, 1], [1, 0], [3, 2], [2, 3]):
+        found = predictor.predict(images, [SUBSETS[i] for i in order])
+        for place, i in enumerate(order):
+            assert harness.error(found[place], right[i][place]) < 1e-5
+        counts.append(len(traced))
+    assert counts[0] == counts[1] < counts[2] == counts[3]
+    three = np.concatenate([images, images[:1]])
+    subsets = [["cat", "bus", "tree", "ship", "dog"], ["ship", "car"], ["bus"]]
+    found = predictor.predict(three, subsets)
+    for i, names in enumerate(subsets):
+        expected = softmax([logits[name][[i % 2]] for name in names])[0]
+        assert harness.error(found[i], expected) < 1e-5
 
 
 def test_few_forms_are_kept_and_weights_are_those_of_now(fused):
@@ -57,25 +104,23 @@ def test_few_forms_are_kept_and_weights_are_those_of_now(fused):
     assert sorted(changed) == pytest.approx([0.0, 1.0], abs=1e-5)
 
 
-def test_threads_get_their_own_answers(fused):
-    predictor, images = sp.SubsetPredictor(fused), harness.images(fused)
-    subsets = [["cat"], ["dog"], ["tree"]]
-    expected = [predictor.predict(images, names) for names in subsets[:2]]
-    expected.append(harness.predict(sp.cutout(fused, ["tree"]), images))  # compiled in a thread
-    wrong = []
+def test_eight_threads_get_their_own_answers(fused, predictor, right):
+    images = harness.images(fused)
 
-    def ask(start: int) -> None:
+    def ask(start: int) -> list[float]:
+        errors = []
         for i in range(start, start + 6):
-            names, right = subsets[i % 3], expected[i % 3]
-            if not np.allclose(predictor.predict(images, names), right, atol=1e-6):
-                wrong.append(names)
+            one, other = i % 4, (i + start) % 4  # what is new is compiled in a thread
+            errors.append(harness.error(predictor.predict(images, SUBSETS[one]), right[one]))
+            found = predictor.predict(images, [SUBSETS[one], SUBSETS[other]])
+            expected = np.concatenate([right[one][0], right[other][1]])
+            errors.append(harness.error(np.concatenate(found), expected))
+        return errors
 
-    threads = [threading.Thread(target=ask, args=(i,)) for i in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not wrong
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        errors = [error for found in pool.map(ask, range(8)) for error in found]
+    assert len(errors) == 96
+    assert max(errors) < 1e-5
 
 
 @pytest.mark.only_backend("tensorflow")
@@ -100,3 +145,5 @@ def test_what_is_wrong_is_said(fused):
         predictor.predict(np.zeros((2, 8, 16, 3)), ["cat"])
     with pytest.raises(ValueError, match="cat"):
         predictor.predict(harness.images(fused), ["cart"])
+    with pytest.raises(ValueError, match="2 images need as many sequences of categories, got 1"):
+        predictor.predict(harness.images(fused), [["cat"]])

@@ -37,7 +37,9 @@ class Bank(keras.layers.Layer):
         gains: optionally one gain per image and branch, `(batch, branches)`; they multiply the
             constant ones.
         rows: optionally which branches to compute, `(n,)` integers.
-        parents: with `rows`, the branch of the other bank that feeds each, `(n,)` integers.
+        parents: with `rows`, the branch of the other bank that feeds each, `(n,)` integers. Where
+            the trunk feeds the bank, the image that each computes: branches then see one image
+            each, not all.
 
     Returns `(branches, batch, height, width, channels)`; of categories their logits,
     `(batch, branches)`.
@@ -135,10 +137,10 @@ class Bank(keras.layers.Layer):
             weights.setdefault(layer.name, {})[weight.name] = value
             variables[layer.name, weight.name] = variable
         if self.parents is None:
-            features = ops.expand_dims(features, 0)
-        elif rows is not None:
+            features = ops.expand_dims(features, 0 if parents is None else 1)
+        if parents is not None:
             features = ops.take(features, parents, axis=0)
-        elif self.parents != (*range(features.shape[0]),):
+        elif self.parents is not None and self.parents != (*range(features.shape[0]),):
             features = ops.take(features, ops.convert_to_tensor(self.parents, "int32"), axis=0)
         run = Run(
             branches,
@@ -167,6 +169,7 @@ class Bank(keras.layers.Layer):
     ):
         branches = len(self.nodes) if rows_shape is None else rows_shape[0]
         batch = features_shape[0 if self.parents is None else 1]
+        batch = 1 if self.parents is None and parents_shape is not None else batch
         shape = self.template.compute_output_shape((None, *features_shape[-3:]))
         return (batch, branches) if self.of_categories else (branches, batch, *shape[1:])
 
