@@ -29,8 +29,8 @@ def fuse(model: keras.Model, *, name: str | None = None) -> keras.Model:
 
     Returns:
         A fused network with copies of the branches' weights. It shares the trunk with `model`.
-        `cutout`, `attend`, `attention_input`, `cost`, `with_activation`, `SubsetPredictor`, `fit`
-        and saving work as before; for all else, `unfuse` it.
+        `cutout`, `attend`, `attention_input`, `add_category`, `cost`, `with_activation`,
+        `SubsetPredictor`, `fit` and saving work as before; for all else, `unfuse` it.
 
     Raises:
         TypeError: `model` is no Keras model.

@@ -4,6 +4,7 @@ Nothing here changes the network it is given.
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -11,7 +12,9 @@ from keras import ops
 
 from keras_seqpar.families.base import Initializers
 from keras_seqpar.hierarchy.tree import Hierarchy, Node
-from keras_seqpar.networks.bank.templates import clone_branch
+from keras_seqpar.networks.bank.joining import feeder, parent_ids
+from keras_seqpar.networks.bank.layers import TEMPLATE, Bank
+from keras_seqpar.networks.bank.templates import clone_branch, kind_of, template_of
 from keras_seqpar.networks.build_config import MERGED, BuildConfig
 from keras_seqpar.networks.graph import leaf_layers
 from keras_seqpar.networks.parts import find_parts, rebuild
@@ -34,7 +37,7 @@ def add_category(
     """Adds a branch with initial weights to a network; all other logits stay the same.
 
     Args:
-        model: a SeqPar network.
+        model: a SeqPar network, fused or not.
         category: label of the new category; its logit comes last.
         parent: the superclass to put it under; by default directly under the trunk.
         like: the category whose branch the new one is built like; by default the first one
@@ -48,7 +51,9 @@ def add_category(
 
     Returns:
         A network with one category more. Without `freeze_others` it shares all other weights
-        with `model`.
+        with `model`; but a bank that the new branch joins is a copy. With `freeze_others` the new
+        branch of a fused network gets a bank of its own, and so it does under a superclass of
+        another bank than the one above `like`.
 
     Raises:
         TypeError: `model` is no Keras model.
@@ -60,20 +65,51 @@ def add_category(
     >>> bigger = add_category(model, "bus", freeze_others=True)
     >>> bigger.compile("adam", "categorical_crossentropy")
     """
-    parts = find_parts(model)
+    parts = find_parts(model, allow_fused=True)
     refuse_quantized(model, "Add the category to the original network.")
     hierarchy = parts.hierarchy.add(category, parent)
     node = hierarchy.find(category)
     twin = _twin(parts.hierarchy, hierarchy.level(node), like)
-    branch = _new_branch(parts.branches[twin.id], twin.id, node.id, Initializers(seed))
-    branches = {**parts.branches, node.id: branch}
-    grown = rebuild(parts, hierarchy=hierarchy, branches=branches, name=name or model.name)
+    made: dict = {"hierarchy": hierarchy, "name": name or model.name}
+    if parts.banks:
+        bank = next(bank for bank in parts.banks if twin.id in bank.nodes)
+        branch = _new_branch(bank.template, TEMPLATE, node.id, Initializers(seed))
+        made["banks"] = _grown(parts.banks, bank, branch, node.id, hierarchy, alone=freeze_others)
+    else:
+        branch = _new_branch(parts.branches[twin.id], twin.id, node.id, Initializers(seed))
+        made["branches"] = {**parts.branches, node.id: branch}
+    grown = rebuild(parts, **made)
     if freeze_others:
         grown = with_own_weights(grown)
-        own = find_parts(grown)
-        for part in (own.trunk, *(own.branches[id_] for id_ in parts.branches)):
+        own = find_parts(grown, allow_fused=True)
+        old = [bank for bank in own.banks if node.id not in bank.nodes]
+        old += [own.branches[id_] for id_ in parts.branches]
+        for part in (own.trunk, *old):
             part.trainable = False
     return grown
+
+
+def _grown(
+    banks: Sequence[Bank],
+    bank: Bank,
+    branch: keras.Model,
+    node: str,
+    hierarchy: Hierarchy,
+    *,
+    alone: bool,
+) -> list[Bank]:
+    """Banks and a branch more: in `bank` if it is fed and trained as the branches there."""
+    above: dict = parent_ids(hierarchy)
+    feeding = next((one for one in banks if above[node] in one.nodes), None)
+    place = feeding.nodes.index(above[node]) if feeding else None
+    template = template_of(branch, node)
+    same = bank.trainable and kind_of(template, TEMPLATE) == kind_of(bank.template, TEMPLATE)
+    if same and not alone and feeder(bank, banks, hierarchy) is feeding:
+        new = bank.grown(branch, node, place)
+        return [new if one is bank else one for one in banks]
+    parents = None if place is None else [place]
+    name = f"bank_{1 + max(int(one.name.rpartition('_')[2]) for one in banks)}"
+    return [*banks, Bank(template, [node], parents, name=name, dtype=bank.dtype_policy)]
 
 
 def merge(model_a: keras.Model, model_b: keras.Model, *, name: str | None = None) -> keras.Model:

@@ -213,7 +213,6 @@ def test_what_cannot_be_done_says_what_to_do():
     with pytest.raises(ValueError, match="Move them in keras_seqpar.unfuse"):
         sp.attend(fused, {"cat": 2.0}, after="stage3_block1_conv1")
     for refused in (
-        lambda: sp.add_category(fused, "bike"),
         lambda: sp.merge(fused, model),
         lambda: sp.split_branch(fused, "cat"),
         lambda: sp.fit_budget(fused, {"params": 1}),

@@ -108,6 +108,43 @@ def test_growing_with_a_gains_input():
     assert np.array_equal(scores[:, :4], harness.logits(harness.network(), x))
 
 
+def banks_of(model: keras.Model) -> list[tuple[str, ...]]:
+    return [bank.nodes for bank in find_parts(model, allow_fused=True).banks]
+
+
+@pytest.mark.parametrize("parent", [None, "vehicles", "land"])
+def test_a_fused_network_grows_as_a_named_one(parent, tmp_path):
+    model = harness.network(NESTED)
+    fused = sp.fuse(model)
+    grown = sp.add_category(fused, "bus", parent=parent, seed=1)
+    assert len(banks_of(grown)) == len(banks_of(fused))
+    expected = sp.add_category(model, "bus", parent=parent, seed=1)
+    assert harness.same_values(harness.values(sp.unfuse(grown)), harness.values(expected))
+    x = harness.images(model)
+    assert harness.error(harness.logits(grown, x), harness.logits(expected, x)) < 1e-5
+    again = harness.reload(grown, tmp_path)
+    assert np.array_equal(harness.logits(again, x), harness.logits(grown, x))
+    twice = sp.add_category(sp.add_category(fused, "bus", parent=parent), "bike", parent=parent)
+    assert harness.error(harness.logits(twice, x)[:, :-2], harness.logits(fused, x)) < 1e-5
+
+
+def test_a_new_branch_gets_a_bank_of_its_own_where_others_are_fed_or_trained_otherwise():
+    model = sp.fuse(harness.network(["a", "b"]))
+    alone = sp.add_category(model, "c", freeze_others=True)
+    assert banks_of(alone) == [("a", "b"), ("c",)]
+    new = alone.get_layer("bank_2").trainable_variables
+    assert {id(v) for v in alone.trainable_variables} == {id(v) for v in new} != set()
+    assert banks_of(sp.add_category(alone, "d")) == [("a", "b"), ("c",), ("d",)]
+    assert len(model.trainable_variables) > len(new)  # the source stays as it is
+    wider = sp.cutout(harness.network(NESTED), ["cat", "car", "tree"], copy=True)
+    wider.get_layer("branch_pets").trainable = False
+    grown = sp.add_category(sp.fuse(wider), "bus", parent="vehicles", seed=1)
+    assert banks_of(grown)[-1] == ("bus",)
+    x = harness.images(grown)
+    expected = sp.add_category(wider, "bus", parent="vehicles", seed=1)
+    assert harness.error(harness.logits(grown, x), harness.logits(expected, x)) < 1e-5
+
+
 @pytest.mark.parametrize(
     ("options", "text"),
     [

@@ -186,6 +186,21 @@ class Bank(keras.layers.Layer):
             mine.assign(ops.take(theirs, ops.convert_to_tensor([*rows], "int32"), axis=0))
         return new
 
+    def grown(self, branch: keras.Model, node: str, parent: int | None) -> "Bank":
+        """A bank with one branch more; it copies all weights.
+
+        Args:
+            branch: the new branch.
+            node: id of its node.
+            parent: the branch of the other bank that feeds it; `None` where the trunk does.
+        """
+        parents = None if self.parents is None else (*self.parents, parent)
+        new = self._like((*self.nodes, node), parents, (*self.gains, 1.0))
+        weights = [weight for layer in branch.layers for weight in layer.weights]
+        for mine, theirs, more in zip(new.stacked, self.stacked, weights, strict=True):
+            mine.assign(ops.concatenate([theirs, ops.expand_dims(more, 0)]))
+        return new
+
     def _like(self, nodes, parents, gains, stacked=None) -> "Bank":
         return Bank(
             self.template,
