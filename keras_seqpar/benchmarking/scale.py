@@ -1,6 +1,7 @@
 """How building, running and training grow with the number of categories, in either form."""
 
 import concurrent.futures
+import contextlib
 import multiprocessing
 import resource
 import statistics
@@ -22,21 +23,23 @@ COLUMNS = (
 )
 
 
-def measure_form(
-    form: str, count: int, options: Mapping[str, Any], *, train: bool = True, repeats: int = 5
+_CALLS: dict[str, dict[str, Callable]] = {}  # form -> column -> what it times, in its process
+
+
+def prepare_form(
+    form: str, count: int, options: Mapping[str, Any], *, train: bool = True
 ) -> dict[str, Any]:
-    """Builds, runs and trains one network, compiled as Keras does by default.
+    """Builds one network, compiled as Keras does by default, and calls it for the first time.
 
     Args:
         form: one of `FORMS`: the plain network, or PHL with named or fused branches.
         count: number of categories.
         options: arguments of the builders.
         train: whether to train, with batches of `BATCH` images.
-        repeats: how often to measure; medians are taken.
 
     Returns:
-        Values of `COLUMNS` but the ideal, `None` for what was not measured. The memory is the
-        process's.
+        Values of `COLUMNS` but those of `time_form` and the ideal, `None` for what was not
+        measured. The memory is the process's.
     """
     start = time.perf_counter()
     labels = [f"category {i}" for i in range(count)]
@@ -46,30 +49,44 @@ def measure_form(
     else:
         model = build_phl(labels, fused=form == "fused", **shown)
     built = time.perf_counter() - start
-    macs = cost(model).macs
     images = np.random.default_rng(0).normal(size=(BATCH, *model.input_shape[1:]))
     images = images.astype("float32")
     targets = keras.utils.to_categorical(np.arange(BATCH) % count, count)
     model.compile("sgd", "categorical_crossentropy")
-    first, one = _timed(lambda: model.predict_on_batch(images[:1]), repeats)
-    _, many = _timed(lambda: model.predict_on_batch(images), repeats)
-    traced, step = None, None
+    _CALLS[form] = calls = {
+        "ms, batch 1": lambda: model.predict_on_batch(images[:1]),
+        "ms, batch 16": lambda: model.predict_on_batch(images),
+    }
     if train:
-        traced, step = _timed(lambda: model.train_on_batch(images, targets), repeats)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    values = (count, form, macs / 1e9, built, first, 1e3 * one, 1e3 * many, None)
-    values += (traced, step and 1e3 * step, peak)
-    return dict(zip(COLUMNS, values, strict=True))
+        calls["training step ms"] = lambda: model.train_on_batch(images, targets)
+    first = {name: seconds_of(call) for name, call in calls.items()}
+    found = {
+        "categories": count,
+        "form": form,
+        "GMACs": cost(model).macs / 1e9,
+        "build s": built,
+        "first image s": first["ms, batch 1"],
+        "first training step s": first.get("training step ms"),
+        "peak GiB": peak_memory(),
+    }
+    return dict.fromkeys(COLUMNS) | found
 
 
-def _timed(call: Callable, repeats: int) -> tuple[float, float]:
-    """Seconds of the first call, which traces and compiles, and the median of others."""
-    seconds = []
-    for _ in range(repeats + 1):
-        start = time.perf_counter()
-        call()
-        seconds.append(time.perf_counter() - start)
-    return seconds[0], statistics.median(seconds[1:])
+def time_form(form: str) -> dict[str, float]:
+    """Milliseconds of each call of a network that `prepare_form` built in this process."""
+    return {name: 1e3 * seconds_of(call) for name, call in _CALLS[form].items()}
+
+
+def seconds_of(call: Callable) -> float:
+    """Seconds that a call takes."""
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def peak_memory() -> float:
+    """The most memory that this process has used, in GiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 def measure_scale(
@@ -81,7 +98,7 @@ def measure_scale(
     repeats: int = 5,
     report: Callable[[list], Any] = print,
 ) -> list[list]:
-    """The table of all forms; each network has a process of its own.
+    """The table of all forms. Each network has a process of its own; they are timed in turns.
 
     The ideal is the time that the network's multiply-accumulates take at the rate that the plain
     network of as many categories reaches.
@@ -91,7 +108,7 @@ def measure_scale(
         options: arguments of the builders.
         named_most: the largest number to measure named branches with.
         train_most: the largest number to train with.
-        repeats: how often to measure.
+        repeats: number of turns, of which the median counts.
         report: is called with each row.
 
     Returns:
@@ -99,21 +116,33 @@ def measure_scale(
     """
     rows, context = [], multiprocessing.get_context("spawn")
     for count in counts:
-        rate = None
-        for form in FORMS:
-            if form == "named" and count > named_most:
-                continue
-            with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
-                train = count <= train_most
-                found = pool.submit(
-                    measure_form, form, count, options, train=train, repeats=repeats
-                ).result()
-            rate = rate or found["GMACs"] / found["ms, batch 16"]
-            found["ideal ms, batch 16"] = found["GMACs"] / rate
-            rows.append([_rounded(found[name]) for name in COLUMNS])
+        forms = [form for form in FORMS if form != "named" or count <= named_most]
+        with contextlib.ExitStack() as stack:
+            pools = {
+                form: stack.enter_context(
+                    concurrent.futures.ProcessPoolExecutor(1, mp_context=context)
+                )
+                for form in forms
+            }
+            found, train = {}, count <= train_most
+            for form, pool in pools.items():
+                made = pool.submit(prepare_form, form, count, options, train=train)
+                found[form] = made.result()
+            turns = [
+                {form: pool.submit(time_form, form).result() for form, pool in pools.items()}
+                for _ in range(repeats)
+            ]
+        for form in forms:
+            for name in turns[0][form]:
+                found[form][name] = statistics.median(turn[form][name] for turn in turns)
+        rate = found["plain"]["GMACs"] / found["plain"]["ms, batch 16"]
+        for form in forms:
+            found[form]["ideal ms, batch 16"] = found[form]["GMACs"] / rate
+            rows.append([rounded(found[form][name]) for name in COLUMNS])
             report(rows[-1])
     return rows
 
 
-def _rounded(value):
+def rounded(value):
+    """A number with three digits; anything else as it is."""
     return float(f"{value:.3g}") if isinstance(value, float) else value

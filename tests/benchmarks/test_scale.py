@@ -6,7 +6,7 @@ import types
 
 import pytest
 
-from keras_seqpar.benchmarking import scale
+from keras_seqpar.benchmarking import large, scale
 from tests import commands
 
 pytest.importorskip("absl")
@@ -52,8 +52,9 @@ def test_each_form_is_measured_beside_the_ideal(monkeypatch):
     assert columns["ideal ms, batch 16"][1] == pytest.approx(ideal, rel=0.02)  # rounded
     assert columns["training step ms"] == (None,) * 5
     assert min(columns["peak GiB"]) > 0
-    trained = scale.measure_form("fused", 2, OPTIONS, repeats=1)
-    assert (trained["first training step s"], trained["training step ms"]) == (1.0, 1000.0)
+    trained = scale.prepare_form("fused", 2, OPTIONS)
+    assert trained["first training step s"] == 1.0
+    assert scale.time_form("fused")["training step ms"] == 1000.0
 
 
 def test_the_command_measures_what_its_flags_say(monkeypatch):
@@ -76,3 +77,16 @@ def test_an_update_keeps_what_was_not_measured(tmp_path):
     table = json.loads(path.read_text())
     assert (table["title"], table["rows"]) == ("Scale", [[10, "fused"]])
     assert table["date"] > "2020-01-01"
+
+
+@pytest.mark.only_backend("tensorflow")  # which converts
+def test_large_networks_are_run_exported_and_trained(monkeypatch):
+    small = {"family": "resnet18", "width": 0.125, "input_shape": (32, 32, 3), "stem": "small"}
+    monkeypatch.setattr(large, "NETWORKS", {"small, NHL": small})
+    monkeypatch.setattr(large.concurrent.futures, "ProcessPoolExecutor", Here)
+    (row,) = large.measure_large([9], train_most=9)
+    found = dict(zip(large.COLUMNS, row, strict=True))
+    assert (found.pop("network"), found.pop("categories")) == ("small, NHL", 9)
+    assert min(found.values()) > 0
+    assert found["GiB"] <= found["GiB, training"]
+    assert large._tree(9)["group 1"] == ["category 1", "category 4", "category 7"]
