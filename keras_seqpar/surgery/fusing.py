@@ -19,8 +19,8 @@ def fuse(model: keras.Model, *, name: str | None = None) -> keras.Model:
 
     A network of many categories has tens of thousands of layers. In the fused network each layer
     of a branch is one operation for all branches of its level, with their weights stacked. It
-    gives the same scores, up to rounding, and is built and run faster; with ten categories a step
-    of training is slower. Branches are equal where they differ in names, weights and gains only;
+    gives the same scores, up to rounding, and is built and run faster, above all with dozens of
+    categories and more. Branches are equal where they differ in names, weights and gains only;
     others get a bank of their own.
 
     Args:
