@@ -47,7 +47,7 @@ def measure_network(name: str, count: int, *, train: bool = True) -> dict[str, A
         model = build_nhl(_tree(count), fused=True, **NETWORKS[name])
     else:
         model = build_phl([f"category {i}" for i in range(count)], fused=True, **NETWORKS[name])
-    found = [name, count, model.count_params() / 1e6, seconds.next()]
+    found: list = [name, count, model.count_params() / 1e6, seconds.next()]
     rng = np.random.default_rng(0)
     images = rng.normal(size=(CALIBRATION, *model.input_shape[1:])).astype("float32")
     seconds.next()

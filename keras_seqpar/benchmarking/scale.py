@@ -124,7 +124,8 @@ def measure_scale(
                 )
                 for form in forms
             }
-            found, train = {}, count <= train_most
+            found: dict[str, dict] = {}
+            train = count <= train_most
             for form, pool in pools.items():
                 made = pool.submit(prepare_form, form, count, options, train=train)
                 found[form] = made.result()

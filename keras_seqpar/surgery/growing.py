@@ -82,7 +82,7 @@ def add_category(
     if freeze_others:
         grown = with_own_weights(grown)
         own = find_parts(grown, allow_fused=True)
-        old = [bank for bank in own.banks if node.id not in bank.nodes]
+        old: list = [bank for bank in own.banks if node.id not in bank.nodes]
         old += [own.branches[id_] for id_ in parts.branches]
         for part in (own.trunk, *old):
             part.trainable = False
