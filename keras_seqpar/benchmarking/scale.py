@@ -3,7 +3,6 @@
 import concurrent.futures
 import contextlib
 import multiprocessing
-import resource
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +13,7 @@ import numpy as np
 
 from keras_seqpar.costs.counting import cost
 from keras_seqpar.networks.builders import build_phl, build_plain
+from keras_seqpar.utils.memory import resident
 
 FORMS = ("plain", "fused", "named")
 BATCH = 16
@@ -84,9 +84,10 @@ def seconds_of(call: Callable) -> float:
     return time.perf_counter() - start
 
 
-def peak_memory() -> float:
-    """The most memory that this process has used, in GiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+def peak_memory() -> float | None:
+    """The most memory that this process has used, in GiB, where that is known."""
+    found = resident("VmHWM")
+    return found and found / 2**30
 
 
 def measure_scale(
