@@ -42,6 +42,7 @@ NOT_RUN = {
     'weights.load(model, "timm:resnet50")': ("downloads weights"),
     "import tf_keras": "needs tensorflow-model-optimization, which has an environment of its own",
     "import tensorflow_model_optimization as tfmot": "likewise",
+    "mesh = keras.distribution.DeviceMesh": "needs JAX and eight devices",
 }
 # What runs, on `runs/digits/best.keras`, in the place of what `recipes/train.py` would write.
 RUN = (
