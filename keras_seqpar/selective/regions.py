@@ -139,6 +139,7 @@ class RegionStream(Stream):
         self._number = next(iter(graph.outputs))
         output = graph.tensors[self._number]
         scales: Sequence[float] = getattr(output, "scales", ())
+        self._rounds = not hasattr(output, "scales")  # Keras on JAX computes a little more
         self._half = output.zero + 0.5 / float(scales[0]) if len(scales) else 0.5
         *_, classes = shapes[0]
         self._classes: np.ndarray | None = None
@@ -163,7 +164,8 @@ class RegionStream(Stream):
             self._since_full = 0
             self._take(whole)
         elif done.mode == "boxes":
-            self._take(work.changed.get(self._number, whole if work.dense else []))
+            boxes = work.changed.get(self._number, whole if work.dense else [])
+            self._take(whole if boxes and self._rounds else boxes)
         return done
 
     def _take(self, boxes: Sequence[Box]) -> None:
