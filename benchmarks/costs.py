@@ -10,8 +10,6 @@ below the table. Takes about 2 minutes and 4 GiB. KERAS_BACKEND selects the back
 
 from keras_seqpar.utils.commands import flag_group, run
 
-import datetime
-import json
 import os
 import resource
 import tempfile
@@ -29,10 +27,10 @@ from keras import ops
 
 import keras_seqpar as sp
 from keras_seqpar import hierarchy
+from keras_seqpar.benchmarking.results import update
 from keras_seqpar.costs.counting import Cost
 from keras_seqpar.networks.loading import load_network
 from keras_seqpar.networks.parts import find_parts
-from keras_seqpar.utils.files import write_json
 
 RESULTS = Path(__file__).parent.parent / "docs" / "results" / "costs.json"
 # The paper's parameters / GMACs: of the full network, of the cutout.
@@ -125,13 +123,6 @@ def exercise(full: keras.Model, kept: Sequence[str]) -> str:
     if scores.shape != (1, len(find_parts(full).hierarchy.categories)) or error:
         raise RuntimeError(f"The reloaded cutout differs by {error}.")
     return ", ".join(f"{name} {value:.0f} s" for name, value in seconds.items())
-
-
-def update(path: Path, rows: Sequence[Sequence[Any]], note: str) -> None:
-    """Writes rows, note and today's date into a file of results; the rest of it stays."""
-    table = json.loads(path.read_text("utf-8"))
-    today = datetime.date.today().isoformat()
-    write_json(path, {**table, "date": today, "rows": rows, "notes": [note]})
 
 
 def main(_) -> None:

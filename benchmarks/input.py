@@ -18,9 +18,7 @@ step, so augmentation is no part of reading.
 
 from keras_seqpar.utils.commands import flag_group, run
 
-import datetime
 import functools
-import json
 import os
 import statistics
 import tempfile
@@ -36,9 +34,9 @@ from absl import flags
 from PIL import Image
 
 from keras_seqpar import data
+from keras_seqpar.benchmarking.results import update
 from keras_seqpar.data.sources.encoded import Files
 from keras_seqpar.data.streaming import Decoding, ReadAhead
-from keras_seqpar.utils.files import write_json
 
 RESULTS = Path(__file__).parent.parent / "docs" / "results" / "input.json"
 WIDTH, HEIGHT = 500, 375  # of the generated images, as most of ImageNet's
@@ -200,9 +198,7 @@ def main(_: list[str]) -> None:
     )
     print(note)
     if args.update:
-        table = json.loads(RESULTS.read_text("utf-8"))
-        today = datetime.date.today().isoformat()
-        write_json(RESULTS, table | {"rows": rows, "notes": [note], "date": today})
+        update(RESULTS, rows, note)
 
 
 if __name__ == "__main__":

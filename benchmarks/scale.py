@@ -14,12 +14,8 @@ of image they are made for, each with a cutout that is exported in int8.
 
 from keras_seqpar.utils.commands import flag_group, run
 
-import datetime
-import json
 import os
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
@@ -27,8 +23,8 @@ import keras
 from absl import flags
 
 from keras_seqpar.benchmarking.large import measure_large
+from keras_seqpar.benchmarking.results import update
 from keras_seqpar.benchmarking.scale import measure_scale
-from keras_seqpar.utils.files import write_json
 
 RESULTS = Path(__file__).parent.parent / "docs" / "results"
 
@@ -46,12 +42,6 @@ with flag_group("Measuring"):
     flags.DEFINE_integer("repeats", 5, "Turns, of which the median counts.", lower_bound=1)
 with flag_group("Output"):
     flags.DEFINE_bool("update", False, "Write the rows into docs/results/.")
-
-
-def update(path: Path, rows: Sequence[Sequence[Any]]) -> None:
-    """Writes rows and today's date into a file of results; the rest of it stays."""
-    table = json.loads(path.read_text("utf-8"))
-    write_json(path, {**table, "date": datetime.date.today().isoformat(), "rows": rows})
 
 
 def main(_) -> None:

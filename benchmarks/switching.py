@@ -9,7 +9,6 @@ noise. KERAS_BACKEND selects the backend, whose rows are replaced; default: tens
 
 from keras_seqpar.utils.commands import flag_group, run
 
-import datetime
 import json
 import os
 from pathlib import Path
@@ -20,8 +19,8 @@ import keras
 from absl import flags
 
 import keras_seqpar as sp
+from keras_seqpar.benchmarking import results
 from keras_seqpar.benchmarking.switching import measure_switching
-from keras_seqpar.utils.files import write_json
 
 RESULTS = Path(__file__).parent.parent / "docs" / "results" / "switching.json"
 
@@ -41,10 +40,9 @@ with flag_group("Output"):
 
 
 def update(path: Path, rows: list[list]) -> None:
-    """Writes rows and today's date into a file of results; those of other backends stay."""
-    table, backend = json.loads(path.read_text("utf-8")), keras.backend.backend()
-    rows = sorted([*(row for row in table["rows"] if row[0] != backend), *rows])
-    write_json(path, {**table, "date": datetime.date.today().isoformat(), "rows": rows})
+    """Writes rows into a file of results; those of other backends stay."""
+    old, backend = json.loads(path.read_text("utf-8"))["rows"], keras.backend.backend()
+    results.update(path, sorted([*(row for row in old if row[0] != backend), *rows]))
 
 
 def main(_) -> None:
