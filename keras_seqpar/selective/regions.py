@@ -139,7 +139,6 @@ class RegionStream(Stream):
         self._number = next(iter(graph.outputs))
         output = graph.tensors[self._number]
         scales: Sequence[float] = getattr(output, "scales", ())
-        self._rounds = not hasattr(output, "scales")  # Keras on JAX computes a little more
         self._half = output.zero + 0.5 / float(scales[0]) if len(scales) else 0.5
         *_, classes = shapes[0]
         self._classes: np.ndarray | None = None
@@ -165,7 +164,7 @@ class RegionStream(Stream):
             self._take(whole)
         elif done.mode == "boxes":
             boxes = work.changed.get(self._number, whole if work.dense else [])
-            self._take(whole if boxes and self._rounds else boxes)
+            self._take(whole if boxes and self._engine.sessions.writes_more else boxes)
         return done
 
     def _take(self, boxes: Sequence[Box]) -> None:
@@ -201,12 +200,9 @@ def without_small(changed: np.ndarray, least: int) -> np.ndarray:
     counts = cells.reshape(-1, CELL, cells.shape[1]).sum(1, "uint16")
     counts = counts.reshape(len(counts), -1, CELL).sum(2)
     region = np.arange(1, counts.size + 1).reshape(counts.shape) * (counts > 0)
-    before = None
-    while (
-        before is None or (region != before).any()
-    ):  # cells take the largest number that they touch
-        before = region
-        region = largest_around(region) * (counts > 0)
+    before = np.zeros_like(region)
+    while (region != before).any():  # cells take the largest number that they touch
+        before, region = region, largest_around(region) * (counts > 0)
     large = np.bincount(region.ravel(), counts.ravel()) >= least
     kept = (large[region] & (counts > 0)).repeat(CELL, 0).repeat(CELL, 1)
     return changed & kept[:height, :width]

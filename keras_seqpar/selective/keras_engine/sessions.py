@@ -21,6 +21,8 @@ START = 5e7  # of a run: calling layers takes about a millisecond
 class KerasSessions(Sessions):
     """Runs as functions that call layers; one small module per backend compiles them."""
 
+    writes_more = True  # whole maps are updated whole, and JAX has crops of few sizes
+
     def __init__(self):
         package = "keras_seqpar.selective.keras_engine"
         self._backend = importlib.import_module(f"{package}.{keras.backend.backend()}_maps")

@@ -163,7 +163,13 @@ class FullSession:
 
 
 class Sessions(abc.ABC):
-    """Makes the sessions of an engine, and says how it keeps maps: here as NumPy arrays."""
+    """Makes the sessions of an engine, and says how it keeps maps: here as NumPy arrays.
+
+    Attributes:
+        writes_more: whether more of a map may be written than the boxes that are asked for.
+    """
+
+    writes_more = False
 
     @abc.abstractmethod
     def crops(self, plan: Plan, run: CropRun) -> CropSession:

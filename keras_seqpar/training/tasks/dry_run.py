@@ -5,7 +5,6 @@ Nothing is written: there is no run folder.
 
 import collections
 import dataclasses
-import math
 import time
 
 import keras
@@ -71,9 +70,8 @@ def dry_run(config: ClassificationConfig) -> str:
     views = trunk.frozen_views * images[0] + images[1]  # whose features are kept
     keeps_features = trunk.frozen_epochs and trunk.frozen_views
     if keeps_features:
-        frozen.check_memory(trunk, makers.halves.trunk, *images)
-        shape = makers.halves.trunk.output.shape[1:]
-        memory["the trunk's features"] = np.dtype(frozen.TYPE).itemsize * math.prod(shape) * views
+        needed = frozen.check_memory(trunk, makers.halves.trunk, *images)
+        memory["the trunk's features"] = needed
 
     lines = ["", f"Time, from {STEPS} steps after the first:"]
     if decoding:

@@ -114,14 +114,17 @@ class FrozenTrunk(keras.layers.Layer):
         return (images_shape[0], *self.trunk.output.shape[1:])
 
 
-def check_memory(config: TrunkConfig, trunk: keras.Model, training: int, validation: int) -> None:
-    """Refuses features that need more memory than they may take.
+def check_memory(config: TrunkConfig, trunk: keras.Model, training: int, validation: int) -> int:
+    """Counts the bytes of features; refuses more of them than they may take.
 
     Args:
         config: says how many views, and how much memory.
         trunk: gives the features.
         training: number of training images.
         validation: number of validation images.
+
+    Returns:
+        The bytes of all views.
 
     Raises:
         ValueError: the features need more.
@@ -138,6 +141,7 @@ def check_memory(config: TrunkConfig, trunk: keras.Model, training: int, validat
             + (f"Give at most --frozen_views {fitting}, " if fitting > 0 else "Give ")
             + f"--frozen_memory {math.ceil(needed / 2**30)}, or --frozen_views 0, which keeps none."
         )
+    return needed
 
 
 def view_rows(
