@@ -92,6 +92,7 @@ class FrameStream(abc.ABC):
         self._detector = detector.of_stream(color)
         self._check_range = RangeCheck(inputs.limits, inputs.who, detector.threshold, inputs.codes)
         self._busy = threading.Lock()
+        self._nowhere = np.zeros(inputs.shape[:2], bool)  # the map of a frame without changes
         self.look(include=include, exclude=exclude)
         self.reset()
 
@@ -319,7 +320,7 @@ class FrameStream(abc.ABC):
         self._extras = extras
         done = self._compute(frame, changed, everything)
         self._complete = True
-        self._changed = np.zeros(self.input_shape[:2], bool) if changed is None else changed
+        self._changed = self._nowhere if changed is None else changed
         output = self._output()
         return Result(
             output=output,
