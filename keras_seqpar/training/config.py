@@ -153,7 +153,7 @@ class TrunkConfig:
         if self.frozen_end and not self.frozen_epochs:
             raise ValueError(
                 f"--frozen_end {self.frozen_end} says where the frozen part of the trunk ends, but "
-                "--frozen_epochs is 0. Give --frozen_epochs above 0, or leave out --frozen_end."
+                "--frozen_epochs is 0. Give --frozen_epochs above 0, or no layer: --frozen_end="
             )
         for name in ("frozen_rate", "frozen_memory", "trunk_rate"):
             if not 0 < getattr(self, name) < float("inf"):

@@ -45,7 +45,8 @@ class Halves:
 
         Args:
             network: the network.
-            end: the layer of the trunk at whose output to divide it, as `find_end` takes it.
+            end: the layer of the trunk at whose output to divide it, as `find_end` takes it;
+                `None` or nothing for the end of it.
 
         Raises:
             ValueError: the trunk cannot be divided there.
@@ -56,7 +57,7 @@ class Halves:
             features = network.get_layer(CLASSIFIER).input
             whole = keras.Model(network.input, features, name="trunk")
             last = next(layer for layer in network.layers if layer.output is features)
-        if end is None:
+        if not end:
             return cls(whole, behind(network, last), whole)
         layer = find_end(trunk, end)
         rest, behind_trunk = behind(trunk, layer), behind(network, trunk)

@@ -97,6 +97,8 @@ def test_the_frozen_part_of_a_trunk_ends_where_all_features_go_through():
     network = plain(LABELS)
     trunk = network.get_layer("trunk")
     assert frozen.find_end(trunk, "stage1").name == "stage1_block2_relu"
+    whole = [frozen.Halves.of(network, end).trunk for end in (None, "")]
+    assert whole[0].output is whole[1].output  # as in --frozen_end= beside a setting
     halves = frozen.Halves.of(network, "stage1_block1_relu")
     first = {v.path for v in halves.trunk.weights}
     assert first and not any("stage1_block2" in path or "stage2" in path for path in first)
