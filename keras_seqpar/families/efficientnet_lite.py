@@ -17,7 +17,9 @@ Deviation: `stem="small"` is the same convolution with stride 1, for images of 3
 The plans' widths are this package's own. They are written for lite0 and scale with the family.
 `keras_seqpar.families.resnet` says what their names mean: `late_sp` splits before the last block
 of the fifth stage, `small` behind it, `early` after the fourth stage. `later_sp` splits behind the
-first block of the sixth stage: more is shared, and its branches are the smallest. The branches of
+first block of the sixth stage: more is shared, and its branches are the smallest. `fast_sp` does,
+too, and leaves out the second blocks of the second and the third stage, whose large maps take a
+fifth of the time of a small device's processor. The branches of
 `late_sp` are blocks like those of the sixth stage, so that they can start as parts of a trained
 network (`keras_seqpar.from_plain`).
 """
@@ -225,7 +227,9 @@ _LATE = (None, None, None, None, None)
 _MOST = (None, None, None, None, 2)
 _EARLY = (None, None, None, None)
 _LATER = (None, None, None, None, None, 1)
+_FAST = (None, 1, 1, None, None, 1)
 _LAST = Stage(128, 1, kernel=5, expansion=3)
+_FIRST_SMALL, _LAST_SMALL = _separable(96, 1, 2), _separable(128, 1)
 
 PLANS: dict[str, tuple[Plan, ...]] = {
     "late_sp": (
@@ -235,8 +239,12 @@ PLANS: dict[str, tuple[Plan, ...]] = {
         Plan(_MOST, ((_slim(1, 2),), (_slim(1),), (_slim(1),), (_slim(1),))),
     ),
     "later_sp": (
-        Plan(_LATER, ((_separable(96, 1, 2), _separable(128, 1)),)),
-        Plan(_LATER, ((_separable(96, 1, 2),), (_separable(128, 1),))),
+        Plan(_LATER, ((_FIRST_SMALL, _LAST_SMALL),)),
+        Plan(_LATER, ((_FIRST_SMALL,), (_LAST_SMALL,))),
+    ),
+    "fast_sp": (
+        Plan(_FAST, ((_FIRST_SMALL, _LAST_SMALL),)),
+        Plan(_FAST, ((_FIRST_SMALL,), (_LAST_SMALL,))),
     ),
     "small": (Plan(_LATE, ((_separable(96, 1, 2), _separable(160, 1)),)),),
     "early": (

@@ -35,7 +35,7 @@ def test_counts_are_the_published_ones(family):
     "plan",
     [
         "late_sp",
-        *(pytest.param(x, marks=ON_TORCH) for x in ("later_sp", "small", "early")),
+        *(pytest.param(x, marks=ON_TORCH) for x in ("later_sp", "fast_sp", "small", "early")),
     ],
 )
 def test_networks_of_every_plan_hold_all_contracts(plan, tmp_path):
@@ -50,16 +50,18 @@ def test_networks_of_every_plan_hold_all_contracts(plan, tmp_path):
 def test_branches_are_mobile_and_plans_have_up_to_four_split_points():
     family = FAMILIES["efficientnet_lite0"]
     for name, plans in family.plans.items():
-        assert len(plans) == {"small": 1, "later_sp": 2}.get(name, 4)
+        assert len(plans) == {"small": 1, "later_sp": 2, "fast_sp": 2}.get(name, 4)
         for plan in plans:
             assert all(isinstance(stage, Stage) for level in plan.levels for stage in level)
     with keras.device("meta"):
         model = sp.build_phl([str(i) for i in range(10)], family="efficientnet_lite0")
         five = sp.cutout(model, [str(i) for i in range(5)])
+        fast = sp.build_phl(list("abcde"), family="efficientnet_lite0", plan="fast_sp")
         plain = sp.build_plain(5, family="efficientnet_lite0")
         wide = sp.build_phl(["a"], family="efficientnet_lite4", input_shape=(64, 64, 3))
     assert sp.cost(five).params < 0.4 * sp.cost(plain).params
     assert sp.cost(five).macs < 0.75 * sp.cost(plain).macs
+    assert sp.cost(fast).macs < 0.6 * sp.cost(plain).macs
     assert wide.get_layer("branch_a").output_shape == (None, 1)
     assert wide.get_layer("branch_a").input_shape[-1] == 160
 
