@@ -14,9 +14,10 @@ export class Camera {
   /**
    * @param {HTMLVideoElement} video plays it.
    * @param {(frame: ImageData) => Promise<void>} show takes a frame; the next one waits for it.
+   * @param {() => void} lost called when the camera is gone.
    */
-  constructor(video, show) {
-    Object.assign(this, {video, show, stream: null});
+  constructor(video, show, lost) {
+    Object.assign(this, {video, show, lost, stream: null});
   }
 
   get running() {
@@ -44,6 +45,8 @@ export class Camera {
     this.stop();
     this.stream = stream;
     this.video.srcObject = stream;
+    // It was unplugged, or the user took the permission back.
+    stream.getVideoTracks()[0].addEventListener('ended', () => this.stream === stream && this.lost());
     await this.video.play();
     this.loop(stream);
   }

@@ -4,6 +4,8 @@
 
 const PRECISION = 22; // fractional bits, as in Pillow's Resample.c
 const BACKGROUND = 255; // of transparent parts, in every channel
+const STRIP = 2 ** 22; // pixels of a large JPEG that are held at a time
+const MOST = 2 ** 27; // pixels; browsers end pages that hold several times as many
 
 /**
  * Decodes an image file.
@@ -16,14 +18,41 @@ const BACKGROUND = 255; // of transparent parts, in every channel
  * @returns {Promise<ImageData>} all pixels; a JPEG of at least twice the size is reduced.
  */
 export async function decode(file, size) {
-  const bitmap = await createImageBitmap(file, {
-    colorSpaceConversion: 'none',
-    premultiplyAlpha: 'none',
+  const {width, height} = await sizeOf(file);
+  if (width * height > MOST) {
+    throw new Error(`${file.name} has ${width} × ${height} pixels: more than this page can hold.`);
+  }
+  const options = {colorSpaceConversion: 'none', premultiplyAlpha: 'none'};
+  const bitmap = await createImageBitmap(file, options).catch(() => unreadable(file));
+  try {
+    const start = new Uint8Array(await file.slice(0, 2).arrayBuffer());
+    const jpeg = start[0] === 0xff && start[1] === 0xd8;
+    const most = Math.floor(Math.min(bitmap.width, bitmap.height) / size);
+    const step = jpeg && [8, 4, 2].find(factor => most >= factor);
+    return step ? reduce(bitmap, step) : pixelsOf(bitmap, bitmap.width, bitmap.height);
+  } finally {
+    bitmap.close();
+  }
+}
+
+// The width and height of an image that need not be decoded for it.
+async function sizeOf(file) {
+  const image = new Image();
+  const loaded = new Promise((resolve, reject) => {
+    image.onload = resolve;
+    image.onerror = reject;
   });
-  const pixels = pixelsOf(bitmap, bitmap.width, bitmap.height);
-  bitmap.close();
-  const jpeg = new Uint8Array(await file.slice(0, 2).arrayBuffer());
-  return jpeg[0] === 0xff && jpeg[1] === 0xd8 ? reduce(pixels, size) : pixels;
+  image.src = URL.createObjectURL(file);
+  try {
+    await loaded.catch(() => unreadable(file));
+  } finally {
+    URL.revokeObjectURL(image.src);
+  }
+  return {width: image.naturalWidth, height: image.naturalHeight};
+}
+
+function unreadable({name = 'This'}) {
+  throw new Error(`${name} is no image that this browser reads.`);
 }
 
 /**
@@ -32,13 +61,14 @@ export async function decode(file, size) {
  * @param {CanvasImageSource} source the bitmap or video.
  * @param {number} width in pixels.
  * @param {number} height in pixels.
+ * @param {number} top the first row.
  * @returns {ImageData}
  */
-export function pixelsOf(source, width, height) {
+export function pixelsOf(source, width, height, top = 0) {
   const context = new OffscreenCanvas(width, height).getContext('2d', {willReadFrequently: true});
   context.fillStyle = 'white';
   context.fillRect(0, 0, width, height);
-  context.drawImage(source, 0, 0);
+  context.drawImage(source, 0, -top);
   return context.getImageData(0, 0, width, height);
 }
 
@@ -138,11 +168,21 @@ function bicubic(x) {
 }
 
 // Python decodes large JPEGs at 1/2, 1/4 or 1/8 of their size. Means of blocks are similar.
-function reduce(pixels, size) {
-  const {width, height, data} = pixels;
-  const most = Math.min(Math.floor(width / size), Math.floor(height / size));
-  const step = [8, 4, 2].find(factor => most >= factor);
-  if (!step) return pixels;
+function reduce(bitmap, step) {
+  const [columns, rows] = [bitmap.width, bitmap.height].map(length => Math.ceil(length / step));
+  const out = new ImageData(columns, rows);
+  const strip = Math.ceil(STRIP / bitmap.width / step); // rows of blocks
+  for (let first = 0; first < rows; first += strip) {
+    const top = first * step;
+    const height = Math.min(strip * step, bitmap.height - top);
+    const means = meansOfBlocks(pixelsOf(bitmap, bitmap.width, height, top), step);
+    out.data.set(means, first * columns * 4);
+  }
+  return out;
+}
+
+// The means of blocks of pixels: RGBA, row by row. The last blocks may be smaller.
+function meansOfBlocks({width, height, data}, step) {
   const [columns, rows] = [Math.ceil(width / step), Math.ceil(height / step)];
   const out = new Uint8ClampedArray(columns * rows * 4);
   for (let y = 0; y < rows; y++) {
@@ -158,5 +198,5 @@ function reduce(pixels, size) {
       }
     }
   }
-  return new ImageData(out, columns, rows);
+  return out;
 }

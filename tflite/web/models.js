@@ -14,6 +14,7 @@ import {nodes, usedNodes} from './tree.js';
 
 const MAX_GAIN = 3; // of a slider, where the file has no limit
 const FACTS = 'explorer.json';
+const MOST_BYTES = 2 ** 29; // of an unpacked zip: what is beyond is left out
 
 /**
  * Opens what a server offers: a folder of keras_seqpar/mobile/explorer/page_data.py.
@@ -59,8 +60,14 @@ export async function openFiles(files, threads) {
 }
 
 function unzip(bytes, name) {
+  let total = 0;
+  const filter = ({originalSize}) => {
+    total += originalSize;
+    return total <= MOST_BYTES;
+  };
   try {
-    return Object.entries(unzipSync(bytes)).map(([path, data]) => [path.split('/').pop(), data]);
+    const found = Object.entries(unzipSync(bytes, {filter}));
+    return found.map(([path, data]) => [path.split('/').pop(), data]);
   } catch {
     throw new Error(`${name} is no zip archive, or a damaged one.`);
   }

@@ -3,10 +3,9 @@
 
 import {compile} from './engine.js';
 import {readFile} from './file.js';
-import {activate, decode, encode, normalize, softmax} from './tensors.js';
+import {ACTIVATIONS, activate, decode, encode, normalize, softmax} from './tensors.js';
 
 const NONE = 'none_of_these';
-const ACTIVATIONS = ['softmax', 'sigmoid', 'linear', null]; // computed from logits
 
 /**
  * Loads a file.

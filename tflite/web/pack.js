@@ -3,8 +3,8 @@
 
 import {compile} from './engine.js';
 import {readFile} from './file.js';
-import {activate, decode, encode, normalize} from './tensors.js';
-import {usedNodes} from './tree.js';
+import {ACTIVATIONS, activate, decode, encode, normalize} from './tensors.js';
+import {nodes, usedNodes} from './tree.js';
 
 const FORMAT = 'keras_seqpar branch pack';
 const VERSION = 1;
@@ -43,7 +43,25 @@ function readManifest(bytes) {
   return manifest;
 }
 
-function checkFit({trunk, branches, hierarchy}) {
+function checkFit({trunk, branches, hierarchy, mean, std, classifier_activation: activation}) {
+  for (const {file, sha256} of [trunk, ...Object.values(branches)]) {
+    if (!/^[\w.]+$/.test(file) || !/^[\da-f]{64}$/i.test(sha256)) {
+      throw new Error(`${file} is no name of a file, or has no SHA-256`);
+    }
+  }
+  const all = nodes(hierarchy.tree);
+  if (!all.every(({id, label}) => typeof id === 'string' && typeof label === 'string')) {
+    throw new Error('a node has no id or no label');
+  }
+  const leaves = all.filter(({children}) => !children).map(({id}) => id);
+  if (!leaves.length || [...leaves].sort().join() !== [...hierarchy.categories].sort().join()) {
+    throw new Error('its categories are not those of its tree');
+  }
+  if (![mean, std].every(given => given === null ||
+      ([1, 3].includes(given.length) && given.every(Number.isFinite)))) {
+    throw new Error('its mean or std are not 1 or 3 numbers');
+  }
+  if (!ACTIVATIONS.includes(activation)) throw new Error(`it has the activation ${activation}`);
   const [batch, height, width, channels] = trunk.input.shape;
   if (batch !== 1 || height !== width || channels !== 3) {
     throw new Error(`its images are ${trunk.input.shape.join(' x ')}, wanted is one color square`);

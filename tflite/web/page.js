@@ -96,6 +96,7 @@ function showModel() {
   element('take').hidden = model.kind !== 'pack';
   element('take-file').hidden = !model.facts.server;
   element('data').hidden = !model.facts.validation;
+  element('bars').replaceChildren(); // times of the last network
   showSignature(tree);
   if (model.facts.examples) showExamples(model.facts.examples);
 }
@@ -160,7 +161,8 @@ function showCosts() {
   const {plain} = model.facts.networks;
   const full = model.kind === 'pack' && costOf(model.categories);
   const ms = stopwatch?.fastest ?? {};
-  const mine = {...costOf(chosenIds()), ms: chosen.size ? ms.chosen : 0};
+  const measured = stopwatch?.isOf(chosenIds()) ? ms.chosen : undefined;
+  const mine = {...costOf(chosenIds()), ms: chosen.size ? measured : 0};
   const rows = [
     {name: 'chosen', title: `Your ${chosen.size}`, values: mine},
     full && {name: 'full', title: `All ${model.categories.length}`, values: {...full, ms: ms.full}},
@@ -187,9 +189,7 @@ async function show(file) {
   if (state.camera.running) stopCamera();
   const source = size => decode(file, size);
   const size = state.model?.size ?? 96;
-  const pixels = await pixelsFor(source, size).catch(() => {
-    throw new Error(`${file.name ?? 'This'} is no image that this browser reads.`);
-  });
+  const pixels = await pixelsFor(source, size);
   Object.assign(state, {source, pixels});
   await classify();
 }
@@ -312,6 +312,7 @@ async function frame(image) {
   changes.frames++;
   if (share === 0 && state.answer) changes.skipped++;
   else await enqueue(look, {quiet: true});
+  if (!state.camera.running) return; // stopped meanwhile
   if (element('show-changes').checked) {
     element('overlay').hidden = false;
     views.drawChanges(element('overlay'), changed, size);
@@ -354,12 +355,14 @@ function stopCamera() {
 // Take it with you -------------------------------------------------------------------------------
 
 // A name for the files of a choice: `imagenette_mobile-5`.
-const fileName = () => `${state.model.title.replace(/\W+/g, '_')}-${state.chosen.size}`;
+const fileName = () => `${state.model.title.replace(/[^\p{L}\p{M}\p{N}]+/gu, '_')}-${state.chosen.size}`;
 
 function showLines() {
   const {model} = state;
   if (model.kind !== 'pack') return;
-  const text = lines(fileName(), chosenLabels(), model.facts.source ?? null);
+  const names = chosenLabels();
+  const unique = new Set(names).size === names.length;
+  const text = lines(fileName(), unique ? names : chosenIds(), model.facts.source ?? null);
   const titles = {shell: 'Command line', python: 'Python', kotlin: 'Kotlin'};
   element('lines').replaceChildren(...Object.entries(titles).flatMap(([key, title]) =>
     [views.make('h3', {}, title), views.make('pre', {tabIndex: 0}, text[key])]));
@@ -390,7 +393,10 @@ function setUp() {
   const most = threaded() ? navigator.hardwareConcurrency : 1;
   element('threads').replaceChildren(
     ...[1, 2, 4, 8].filter(count => count <= most).map(count => new Option(count)));
-  state.camera = new Camera(element('video'), frame);
+  state.camera = new Camera(element('video'), frame, () => enqueue(() => {
+    stopCamera();
+    throw new Error('The camera has stopped. Start it again, or choose another one.');
+  }));
   const when = (id, event, action) => element(id).addEventListener(event, action);
   when('file', 'change', ({target}) => {
     const files = [...target.files];

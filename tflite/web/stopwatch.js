@@ -5,9 +5,9 @@ import {load, run} from './network.js';
 
 /** Times of the networks that stand beside each other in the bars. */
 export class Stopwatch {
-  static ROUNDS = 50;
+  static ROUNDS = 30;
   static MOST = 50; // categories of a pack that are all run to measure them
-  static WARM_UP = 3; // runs that do not count: the first ones fill caches
+  static FIRST = 5; // runs after which the times are shown; more runs only lower them
 
   /**
    * @param {object} model from `openServed` or `openFiles`.
@@ -23,7 +23,14 @@ export class Stopwatch {
   }
 
   constructor(model, others) {
-    Object.assign(this, {model, others, fastest: {}, round: null, done: Promise.resolve()});
+    Object.assign(this, {model, others, round: null, done: Promise.resolve()});
+    this.fastest = {}; // name -> milliseconds; null: too many branches to measure
+    this.ids = []; // of the categories that `fastest.chosen` is of
+  }
+
+  /** Whether the chosen categories that were measured are these. */
+  isOf(ids) {
+    return this.ids.join() === ids.join();
   }
 
   /**
@@ -49,18 +56,21 @@ export class Stopwatch {
     }
     if (ids.length) runs.unshift(['chosen', () => model.run(image, ids)]);
     const times = Object.fromEntries(runs.map(([name]) => [name, []]));
-    for (let i = -Stopwatch.WARM_UP; runs.length && i < Stopwatch.ROUNDS; i++) {
+    for (let i = 0; runs.length && i < Stopwatch.ROUNDS; i++) {
       for (const [name, once] of runs) {
         if (this.round !== token) return;
+        await once(); // fills the caches, which another network used last
         const {milliseconds} = await once();
-        if (i >= 0) times[name].push(milliseconds);
+        times[name].push(milliseconds);
       }
-      runs.push(runs.shift()); // the first after a pause is slower, so each is first in turn
+      if (i + 1 === Stopwatch.FIRST || i + 1 === Stopwatch.ROUNDS) {
+        const least = Object.entries(times).map(([name, values]) => [name, Math.min(...values)]);
+        this.fastest = {full: null, ...Object.fromEntries(least)};
+        this.ids = ids;
+        show();
+      }
       await new Promise(resolve => setTimeout(resolve)); // the page stays alive
     }
-    this.fastest = Object.fromEntries(
-      Object.entries(times).map(([name, values]) => [name, Math.min(...values)]));
-    show();
   }
 
   /** Ends the measurement that runs; resolves when nothing runs any more. */

@@ -55,6 +55,14 @@ export function save(blob, name) {
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
 
+// An argument of a command as a shell wants it.
+const shell = text => /^[\w./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
+
+// Labels as one argument: absl reads it as a line of CSV, the shell as text in double quotes.
+const list = labels => labels
+  .map(label => /[",]/.test(label) ? `"${label.replaceAll('"', '""')}"` : label).join(',')
+  .replace(/["$`\\]/g, '\\$&');
+
 /**
  * The lines that use the files.
  *
@@ -65,7 +73,7 @@ export function save(blob, name) {
 export function lines(name, labels, source) {
   const quoted = labels.map(label => JSON.stringify(label)).join(', ');
   const convert = source?.endsWith('.keras')
-    ? `python tflite/convert.py ${source} --categories "${labels.join(',')}" --output ${name}.tflite\n`
+    ? `python tflite/convert.py ${shell(source)} --categories "${list(labels)}" --output ${name}.tflite\n`
     : '';
   return {
     shell: `${convert}python -m keras_seqpar.mobile.run ${name}.tflite image.jpg`,

@@ -15,6 +15,9 @@ export function normalize(pixels, mean, std) {
   return Float32Array.from(pixels, (pixel, i) => Math.fround(pixel - below(i)) / by(i));
 }
 
+/** What `activate` computes. */
+export const ACTIVATIONS = ['softmax', 'sigmoid', 'linear', null];
+
 /** Scales values to the integers of a tensor; for a tensor of floats they do not change. */
 export function encode(values, {dtype, scale, zero}) {
   if (dtype === 'float32') return Float32Array.from(values);

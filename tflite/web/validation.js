@@ -7,6 +7,7 @@ import {chips, make, pressChips} from './views.js';
 
 const DATA = new URL('data/', location.href);
 const MOST = 60; // mistakes shown
+const WIDEST = 100; // categories of a confusion table
 
 const element = id => document.getElementById(id);
 let facts = null;
@@ -68,6 +69,10 @@ function showAccuracy(columns, mine, everything) {
 
 function showConfusion(columns, mine) {
   const {categories} = facts;
+  if (columns.length > WIDEST) {
+    element('confusion').replaceChildren(`Choose ${WIDEST} categories at most to see their table.`);
+    return;
+  }
   const count = (t, p) => mine.filter(row => row.truth === t && row.predicted === p).length;
   const head = make('tr', {}, make('td'),
     ...columns.map(c => make('th', {scope: 'col'}, make('span', {}, categories[c]))));

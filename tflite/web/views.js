@@ -51,7 +51,7 @@ export function pressChips(box, chosen) {
 
 /** Hides the chips that a search does not name; shows the search where there are many. */
 export function searchChips(box, text) {
-  const wanted = text.trim().toLowerCase();
+  const wanted = text.trim().toLowerCase().normalize();
   for (const chip of box.querySelectorAll('.chip')) {
     const path = [chip.dataset.label];
     for (let up = chip.closest('.group'); up; up = up.parentElement.closest('.group')) {
@@ -109,7 +109,7 @@ export function short(value) {
  *
  * @param {Element} box where they are.
  * @param {{name: string, title: string, values: object}[]} networks with `params`, `macs`, `bytes`
- *   and `ms`; a number that is missing is not known.
+ *   and `ms`; a number that is missing is not known yet, null is never known.
  */
 export function showCosts(box, networks) {
   for (const [key, [title, format]] of Object.entries(UNITS)) {
@@ -123,9 +123,11 @@ export function showCosts(box, networks) {
           make('span', {className: 'value'}), make('span', {className: 'bar'}, make('i'))));
       const [text, number, bar] = row.children;
       text.textContent = label;
-      number.textContent = values[key] === undefined ? '...' : format(values[key]);
-      row.dataset.value = values[key] ?? '';
-      bar.firstChild.style.width = `${most ? 100 * (values[key] ?? 0) / most : 0}%`;
+      const value = values[key];
+      number.textContent = value === undefined ? '...' : value === null ? 'not measured' : format(value);
+      row.dataset.value = value ?? '';
+      // A bar stays until its next number is known.
+      if (value !== undefined) bar.firstChild.style.width = `${most ? 100 * value / most : 0}%`;
     }
     const names = new Set(networks.map(({name}) => name));
     for (const row of card.querySelectorAll('.row')) {

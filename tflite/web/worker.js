@@ -8,6 +8,8 @@ const HEADERS = {
   'Cross-Origin-Resource-Policy': 'same-origin',
 };
 const MADE_ON_REQUEST = 'cutout.tflite';
+const PACK = '/data/pack/';
+const HASHED = /\.[\da-f]{12}\.tflite$/; // a name that no other content has
 
 self.addEventListener('install', () => self.skipWaiting());
 self.addEventListener('activate', event => event.waitUntil(self.clients.claim()));
@@ -19,14 +21,20 @@ self.addEventListener('fetch', event => {
   if (mine && !url.pathname.endsWith(MADE_ON_REQUEST)) event.respondWith(answer(request));
 });
 
-// The page names the addresses that it needs offline.
+// The page names the addresses that it needs offline: all are kept as they are now, and files of
+// packs that it no longer names go.
 self.addEventListener('message', ({data, ports}) => {
-  const missing = async cache => {
+  const renew = async cache => {
     for (const url of data.keep) {
-      if (!await cache.match(url)) await cache.add(new Request(url, {cache: 'no-cache'}));
+      if (HASHED.test(url) && await cache.match(url)) continue;
+      await cache.add(new Request(url, {cache: 'no-cache'}));
+    }
+    for (const request of await cache.keys()) {
+      const old = request.url.includes(PACK) && !data.keep.includes(request.url);
+      if (old) await cache.delete(request);
     }
   };
-  caches.open(CACHE).then(missing).then(() => ports[0].postMessage(true),
+  caches.open(CACHE).then(renew).then(() => ports[0].postMessage(true),
     () => ports[0].postMessage(false));
 });
 

@@ -3,7 +3,9 @@
 
 import assert from 'node:assert/strict';
 import {spawn, spawnSync} from 'node:child_process';
-import {mkdtempSync, readdirSync, readFileSync, rmSync} from 'node:fs';
+import {
+  cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync,
+} from 'node:fs';
 import {tmpdir} from 'node:os';
 import {dirname, join} from 'node:path';
 import {after, before, test} from 'node:test';
@@ -302,6 +304,31 @@ for (const [pack, bound] of [['nested', 1e-6], ['ten', 0]]) {
   });
 }
 
+test('the trunk and the branches of the chosen categories run, no others', async () => {
+  const page = await open('nested');
+  const ran = await page.evaluate(async () => {
+    const {openPack} = await import('/pack.js');
+    const {reader} = await import('/reader.js');
+    const pack = await openPack(reader(new URL('data/pack/', location.href)));
+    await pack.prepare(pack.categories); // all branches are loaded
+    const names = [];
+    const watch = (engine, name) => {
+      const {run} = engine;
+      engine.run = (...given) => {
+        names.push(name);
+        return run.apply(engine, given);
+      };
+    };
+    watch(pack.trunk, 'trunk');
+    for (const [id, engine] of pack.engines) watch(await engine, id);
+    await pack.run(new Uint8Array(3 * pack.size ** 2), ['ship', 'cat']);
+    await pack.close();
+    return names;
+  });
+  assert.deepEqual(ran, ['trunk', 'animal', 'cat', 'ship']);
+  await page.close();
+});
+
 test('gains and activity equal those of Keras', async () => {
   const page = await open('nested');
   const {gains, logits, cat} = expected.packs.steered;
@@ -466,6 +493,35 @@ test('the camera runs, shows where it changed, and stops', async () => {
   await page.close();
 });
 
+test('a camera that is stopped while a frame runs, or is unplugged, leaves nothing behind', async () => {
+  const page = await open('nested');
+  await page.click('#changes summary');
+  await page.check('#show-changes');
+  const start = async () => {
+    await page.click('#camera');
+    await page.waitForFunction(() => document.querySelector('#speed').textContent !== '');
+  };
+  const leftovers = () => page.evaluate(() =>
+    [document.querySelector('#speed').textContent, document.querySelector('#overlay').hidden]);
+  await start();
+  await page.evaluate(() => { // the click waits for a branch to run; meanwhile a frame comes
+    for (const id of ['none', 'all', 'camera']) document.getElementById(id).click();
+  });
+  await page.waitForSelector('#camera[aria-pressed=false]');
+  await settled(page);
+  assert.deepEqual(await leftovers(), ['', true]);
+  await start();
+  await page.evaluate(() => {
+    const [track] = document.querySelector('#video').srcObject.getVideoTracks();
+    track.dispatchEvent(new Event('ended'));
+  });
+  await page.waitForSelector('#camera[aria-pressed=false]');
+  await settled(page);
+  assert.match(await page.textContent('#error'), /The camera has stopped/);
+  assert.deepEqual(await leftovers(), ['', true]);
+  await page.close();
+});
+
 test('changes equal those of the Python detector', async () => {
   const page = await open('nested');
   const {frames, changed} = expected.changes;
@@ -573,12 +629,16 @@ test('what cannot be run is refused with a reason, and the last good state stays
   const before = [await shown(page), await page.textContent('#about')];
   const float = readFileSync(join(FILES, 'float.tflite'));
   const manifest = readFileSync(join(FILES, 'only_pack', 'pack', 'manifest.json'));
+  const other = change => Buffer.from(JSON.stringify({...JSON.parse(manifest), ...change}));
   const cases = [
     ['#file', 'text.tflite', Buffer.from('no such file'), /is no .tflite file/],
     ['#file', 'half.tflite', float.subarray(0, 1000), /truncated or damaged/],
     ['#file', 'pack.zip', Buffer.from('no zip'), /is no zip archive/],
     ['#file', 'manifest.json', manifest, /The pack has no file trunk/],
     ['#file', 'manifest.json', manifest.subarray(0, 500), /manifest.json is truncated/],
+    ['#file', 'manifest.json', other({mean: [1, 2]}), /damaged .its mean or std/],
+    ['#file', 'manifest.json', other({hierarchy: {tree: [], categories: []}}), /damaged .its categ/],
+    ['#file', 'manifest.json', other({trunk: {file: '../x'}}), /damaged .\.\.\/x is no name/],
     ['#image', 'broken.png', Buffer.from('no image'), /broken.png is no image/],
   ];
   for (const [input, name, buffer, message] of cases) {
@@ -655,5 +715,37 @@ test('exported files need no server of their own, use threads, and work offline'
   const scores = Object.values(await shown(page));
   const best = [...wanted].sort((a, b) => b - a).slice(0, 5);
   assert.ok(difference(scores, best) <= 1e-6);
+  await page.close();
+});
+
+test('a new version replaces what is kept for offline use', async () => {
+  const folder = join(profile, 'versions');
+  const script = join(HERE, '..', 'serve.py');
+  const pack = join(FILES, 'only_pack', 'pack');
+  const done = spawnSync(PYTHON, [script, pack, '--export', folder], {encoding: 'utf8'});
+  assert.equal(done.status, 0, done.stderr);
+  const url = await serve('-m', 'http.server', '0', '--bind', '127.0.0.1', '-d', folder);
+  const page = await context.newPage();
+  const visit = async () => {
+    await page.goto(url);
+    await page.waitForFunction(() => /offline/.test(document.querySelector('#offline').textContent));
+    return page.evaluate(async () => {
+      const cache = await caches.open((await caches.keys())[0]);
+      const urls = (await cache.keys()).map(({url}) => url);
+      const steerable = await cache.match('data/steerable/cat.tflite');
+      return {packs: urls.filter(url => url.includes('/pack/')), steerable: await steerable?.text()};
+    });
+  };
+  const before = await visit();
+  assert.equal(before.packs.length, 12); // manifest, trunk, ten branches
+  rmSync(join(folder, 'data'), {recursive: true});
+  cpSync(join(FILES, 'nested'), join(folder, 'data'), {recursive: true});
+  const after = await visit();
+  assert.equal(after.packs.length, 6); // manifest, trunk, animal, cat, dog, ship
+  const file = join(folder, 'data', 'steerable', 'cat.tflite');
+  writeFileSync(file, 'newer');
+  const later = Date.now() / 1000 + 60; // servers compare whole seconds
+  utimesSync(file, later, later);
+  assert.equal((await visit()).steerable, 'newer'); // a file that the page has not asked for itself
   await page.close();
 });
