@@ -24,7 +24,7 @@ const MOST_BYTES = 2 ** 29; // of an unpacked zip: what is beyond is left out
  * @returns {Promise<object | null>} a model; null if the server offers none.
  */
 export async function openServed(base, threads) {
-  const answer = await fetch(new URL(FACTS, base));
+  const answer = await fetch(new URL(FACTS, base), {cache: 'no-cache'});
   if (!answer.ok) return null;
   const facts = await answer.json();
   const read = reader(base);
@@ -149,7 +149,7 @@ function describe({about, files, signatures}, {key, inputs, outputs, labels}) {
   const text = files.get(signatures.length > 1 ? `${key}.hierarchy.json` : 'hierarchy.json');
   const leaves = names.map((label, i) => ({id: String(i), label}));
   const flat = {tree: leaves, categories: leaves.map(({id}) => id)};
-  const {tree, categories} = text ? JSON.parse(text) : flat;
+  const {tree, categories} = text ? parse(text) : flat;
   const hasGains = inputs.some(input => input.name === 'gains');
   return {
     tree,
@@ -157,4 +157,12 @@ function describe({about, files, signatures}, {key, inputs, outputs, labels}) {
     gainNodes: hasGains ? nodes(tree).map(node => node.id) : null,
     maxGain: hasGains ? about.max_gain ?? MAX_GAIN : 0,
   };
+}
+
+function parse(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new Error('The file is truncated or damaged. Copy or convert it again.');
+  }
 }

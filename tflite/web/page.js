@@ -349,7 +349,7 @@ function stopCamera() {
   element('device').hidden = true;
   element('speed').textContent = '';
   element('overlay').hidden = true;
-  enqueue(classify);
+  enqueue(classify, {quiet: true}); // the message of what stopped it stays
 }
 
 // Take it with you -------------------------------------------------------------------------------

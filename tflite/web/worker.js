@@ -43,7 +43,9 @@ self.addEventListener('message', ({data, ports}) => {
 async function answer(request) {
   const cache = await caches.open(CACHE);
   try {
-    const response = await fetch(request);
+    // Servers that say nothing of caching let browsers keep old files for hours.
+    const fresh = request.mode === 'navigate' ? request : new Request(request, {cache: 'no-cache'});
+    const response = await fetch(fresh);
     if (response.status === 200) await cache.put(request, response.clone());
     return response.status < 500 ? isolated(response) : (await kept(cache, request)) ?? response;
   } catch (error) {
