@@ -11,6 +11,7 @@ import gc
 import importlib.metadata
 import importlib.util
 import itertools
+import math
 import os
 import pathlib
 import tempfile
@@ -26,7 +27,9 @@ os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 # JAX compiles every operation of every shape: quickly, since each runs only a few times.
 os.environ.setdefault(
-    "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
+    "--xla_cpu_use_fusion_emitters=false",
 )
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
@@ -103,6 +106,27 @@ def pytest_configure(config):
         import jax
 
         jax.config.update("jax_default_matmul_precision", "highest")
+        for name in ("normal", "truncated_normal", "uniform"):
+            setattr(jax.random, name, _of_few_lengths(getattr(jax.random, name)))
+
+
+def _of_few_lengths(draw):
+    """A random function of JAX that is compiled for a few lengths, not for every shape of weights.
+
+    The values are the same: the n-th one depends on the key and on n only.
+    """
+    import jax
+    import numpy as np
+
+    def random(key, *args, shape=(), dtype=None, **kwargs):
+        count = math.prod(shape)
+        if isinstance(key, jax.core.Tracer) or dtype != "float32" or count > 4**8:
+            return draw(key, *args, shape=shape, dtype=dtype, **kwargs)
+        length = 4 ** max(2, math.ceil(math.log(max(count, 1), 4)))
+        values = draw(key, *args, shape=(length,), dtype=dtype, **kwargs)
+        return np.asarray(values)[:count].reshape(shape)
+
+    return random
 
 
 def pytest_report_header(config):

@@ -10,10 +10,11 @@ from keras_seqpar.data.datasets import Dataset, Split
 from keras_seqpar.data.packing import pack
 from tests.commands import ROOT
 
-# Runs the command as on a machine without TensorFlow. Keras looks for it in `sys.modules`, so an
-# entry of None there would not be the same.
+# Runs the command twice as on a machine without TensorFlow. Keras looks for it in `sys.modules`, so
+# an entry of None there would not be the same.
 WITHOUT_TENSORFLOW = """
-import runpy, sys
+import sys
+from tests import commands
 
 class Refuse:
     def find_spec(self, name, path=None, target=None):
@@ -21,8 +22,10 @@ class Refuse:
             raise ModuleNotFoundError("No module named 'tensorflow'", name="tensorflow")
 
 sys.meta_path.insert(0, Refuse())
-sys.argv = sys.argv[1:]
-runpy.run_path(sys.argv[0], run_name="__main__")
+for call in ("first", "second"):
+    print("==", call, flush=True)
+    if code := commands.call("benchmarks/gpu.py", *sys.argv[1:]):
+        sys.exit(code)
 """
 
 
@@ -40,16 +43,17 @@ def archive(tmp_path_factory):
 
 
 def test_two_steps_without_tensorflow_and_a_second_call_that_trains_nothing(archive, tmp_path):
-    command = [sys.executable, "-c", WITHOUT_TENSORFLOW, ROOT / "benchmarks" / "gpu.py", archive]
+    command = [sys.executable, "-c", WITHOUT_TENSORFLOW, archive]
     command += [f"--output={tmp_path / 'gpu'}", "--", "--family=resnet18"]
     command += ["--width=0.125", "--image_size=32", "--epochs=1", "--batch_size=8"]
     command += ["--mixed_precision=off", "--randaugment=0", "--cutmix=0"]
     environment = {**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": str(ROOT)}
-    for _ in range(2):
-        done = subprocess.run(command, capture_output=True, text=True, env=environment)
-        assert not done.returncode, done.stderr
-        assert "plain, 1 epochs: " in done.stdout and "91.57 % (20 epochs)" in done.stdout
-    assert "Backend: jax" not in done.stdout  # the second call only reads
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert not done.returncode, done.stderr
+    first, second = done.stdout.removeprefix("== first\n").split("== second\n")
+    for printed in (first, second):
+        assert "plain, 1 epochs: " in printed and "91.57 % (20 epochs)" in printed
+    assert "Backend: jax" in first and "Backend: jax" not in second  # which only reads
     results = json.loads((tmp_path / "gpu" / "gpu.json").read_text())
     assert results.keys() == {"PHL early, 1 epochs", "plain, 1 epochs"}
     assert all(0 <= found["top1"] <= 1 and found["macs"] > 0 for found in results.values())
