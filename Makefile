@@ -62,7 +62,10 @@ test-random: $(VENV)/test.done ## property tests on new examples (SEED=1 to draw
 
 test-all: test docs test-tools ## make test, docs and test-tools
 
-test-tools: test-wheel test-web test-kotlin test-arm64 test-qat test-drill ## the tests that need tools of their own
+# The page and the drill wait for what takes its usual time, so nothing else runs beside them.
+test-tools: $(VENV)/test.done ## the tests that need tools of their own
+	@$(MAKE) --no-print-directory test-web test-drill
+	@$(MAKE) --no-print-directory -j 2 -O test-qat test-wheel test-kotlin test-arm64
 
 test-wheel: wheel ## install the wheel into two new environments and use it there
 	@echo "== the wheel, with TensorFlow and then with NumPy and an interpreter"

@@ -7,9 +7,15 @@ import pytest
 
 from keras_seqpar.training.config import ClassificationConfig, RunConfig, field_names
 from tests import commands
-from tests.training.runner import logged, simple, weights_of, write_images
+from tests.training.runner import logged, simple, tiny_plan, weights_of, write_images
 
 Image = pytest.importorskip("PIL.Image")
+
+
+@pytest.fixture(autouse=True)
+def _tiny():
+    with tiny_plan():
+        yield
 
 
 def call(*arguments):
@@ -19,7 +25,7 @@ def call(*arguments):
 def test_a_finished_run_can_be_resumed_and_stays_as_it_is(tmp_path, capsys):
     folder = tmp_path / "run"
     images = write_images(tmp_path / "images")
-    arguments = simple(images, folder, "--family=resnet18", "--plan=early")
+    arguments = simple(images, folder)
     assert call(*arguments) == 0
     assert f"Files: {folder}" in capsys.readouterr().out
     image = logged(folder)[1, "predictions"].string_val[2]
@@ -36,7 +42,7 @@ def test_a_finished_run_can_be_resumed_and_stays_as_it_is(tmp_path, capsys):
 def test_a_dry_run_writes_nothing(tmp_path, monkeypatch, capsys):
     images = write_images(tmp_path / "images")
     monkeypatch.chdir(tmp_path)
-    assert call(*simple(images, "run", "--family=resnet18", "--plan=early"), "--dry_run") == 0
+    assert call(*simple(images, "run"), "--dry_run") == 0
     printed = capsys.readouterr().out
     assert "2 categories, 20 images to train on" in printed and "training step" in printed
     assert [path.name for path in tmp_path.iterdir()] == ["images"]
