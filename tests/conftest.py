@@ -124,7 +124,9 @@ def _of_few_lengths(draw):
             return draw(key, *args, shape=shape, dtype=dtype, **kwargs)
         length = 4 ** max(2, math.ceil(math.log(max(count, 1), 4)))
         values = draw(key, *args, shape=(length,), dtype=dtype, **kwargs)
-        return np.asarray(values)[:count].reshape(shape)
+        if not isinstance(values, jax.core.Tracer):
+            values = np.asarray(values)  # which is not compiled for the shape either
+        return values[:count].reshape(shape)
 
     return random
 

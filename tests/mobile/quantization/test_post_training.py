@@ -66,7 +66,8 @@ def test_int8(source, trained, tmp_path, dtypes):
 
 
 def test_convert_does_the_same_at_once(source, trained, tmp_path):
-    options = {"calibration": trained.calibration, "quantization": "int8", "input_dtype": "uint8"}
+    calibration = trained.calibration[:50]  # to be equal, ranges need not be good
+    options = {"calibration": calibration, "quantization": "int8", "input_dtype": "uint8"}
     one = mobile.convert(trained.cutout, tmp_path / "1.tflite", quantizer="litert", **options)
     two = mobile.quantize(source, tmp_path / "2.tflite", **options)
     assert one.path.read_bytes() == two.path.read_bytes()
