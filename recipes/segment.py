@@ -3,6 +3,7 @@
     python recipes/segment.py --data camvid-240x180.zip --output runs/segment
     python recipes/segment.py --data camvid-240x180.zip --resume --output runs/segment
     python recipes/segment.py --data camvid-240x180.zip --evaluate runs/segment/last.keras
+    python recipes/segment.py --data camvid-240x180.zip --dry_run
 
 The network is the trunk of the family up to its third stage, with the weights of a preset, and a
 light decoder; in addition to colors it gets the position of each pixel in the frame. It learns to
@@ -29,6 +30,7 @@ from keras_seqpar.training.flags import (
     read_segment_flags,
 )
 from keras_seqpar.training.tasks import segmentation, segmenter
+from keras_seqpar.training.tasks.dry_run import dry_run_segmenter
 from keras_seqpar.utils.files import write_json
 
 with flag_group("Data"):
@@ -60,6 +62,9 @@ with flag_group("Training"):
     flags.DEFINE_enum("jit", "off", list(JIT), "Compile the step with XLA.")
     flags.DEFINE_integer("seed", 0, "Seed of weights, order and augmentation.", lower_bound=0)
 define_run_flags("runs/segment", "Folder for everything that the run writes.")
+with flag_group("Run"):
+    text = "Print shapes, cost, memory and time to expect, from a few steps; write no files."
+    flags.DEFINE_boolean("dry_run", False, text)
 with flag_group("Evaluation"):
     flags.DEFINE_string("evaluate", None, "Train nothing: score this .keras file.")
 
@@ -74,6 +79,9 @@ def main(_: list[str]) -> None:
         print(segmenter.score_table(segmenter.score(network, scenes)))
         return
     scenes = camvid.load(config.data)
+    if args.dry_run:
+        print(dry_run_segmenter(config, scenes))
+        return
     done = segmentation.train(config, run_config, scenes)
     folder = Path(run_config.output)
     plots.write_curves(folder / "curves.png", done.history)

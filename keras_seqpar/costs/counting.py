@@ -160,19 +160,7 @@ def cost(model: keras.Model, input_shape: tuple | None = None) -> Cost:
         raise ValueError(
             f"The model {model.name!r} takes images of {channels} channels, got {shape}."
         )
-    macs: dict[int, tuple[int, int]] = {}  # id of a layer -> its MACs, its norm_macs
-
-    def call(layer, *args, **kwargs):
-        if isinstance(layer, Bank):  # as one branch, since all cost the same
-            return replay(layer.template, args[0], call)
-        if isinstance(layer, keras.Model):
-            return replay(functional(layer) or layer, args[0], call)
-        output, macs[id(layer)] = _counted(layer, *args, **kwargs)
-        return output
-
-    specs = [keras.KerasTensor((1, *x.shape[1:]), x.dtype) for x in model.inputs]
-    specs[0] = keras.KerasTensor((1, *shape), model.inputs[0].dtype)
-    replay(model, specs, call)
+    macs = macs_by_layer(model, shape)
 
     def node_cost(id_: str, label: str, kind: str, layers) -> NodeCost:
         layers = list(layers)
@@ -197,6 +185,32 @@ def cost(model: keras.Model, input_shape: tuple | None = None) -> Cost:
         head = [x for x in called_layers(model) if id(x) not in in_trunk]
         nodes.append(node_cost("head", "head", "head", head))
     return Cost(model.name, shape, tuple(nodes))
+
+
+def macs_by_layer(model: keras.Model, input_shape: tuple) -> dict[int, tuple[int, int]]:
+    """The MACs of each layer, and what normalizations would add, for one image.
+
+    Args:
+        model: any functional model.
+        input_shape: `(height, width, channels)` of its first input.
+
+    Returns:
+        `id` of a layer -> its MACs, its `norm_macs`.
+    """
+    found: dict[int, tuple[int, int]] = {}
+
+    def call(layer, *args, **kwargs):
+        if isinstance(layer, Bank):  # as one branch, since all cost the same
+            return replay(layer.template, args[0], call)
+        if isinstance(layer, keras.Model):
+            return replay(functional(layer) or layer, args[0], call)
+        output, found[id(layer)] = _counted(layer, *args, **kwargs)
+        return output
+
+    specs = [keras.KerasTensor((1, *x.shape[1:]), x.dtype) for x in model.inputs]
+    specs[0] = keras.KerasTensor((1, *input_shape), model.inputs[0].dtype)
+    replay(model, specs, call)
+    return found
 
 
 def short_number(count: float, unit: str = "") -> str:

@@ -1,6 +1,7 @@
 """The command that trains and scores a segmenter: a run that is killed and resumed, messages."""
 
 import json
+import re
 
 import keras
 import numpy as np
@@ -62,6 +63,28 @@ def test_a_killed_run_ends_in_the_same_weights(scenes, tmp_path, capsys, monkeyp
     assert found["images"] == 4 and set(found["iou"]) == set(CLASSES)
 
 
+def test_a_dry_run_writes_nothing(scenes, tmp_path, capsys, monkeypatch, steady_clock):
+    """With a clock that goes on by a second per look, each step takes one."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(segmentation, "build_segmenter", tiny)
+    flags = [f"--data={scenes}", "--crop=32", "--batch_size=2", "--init=none", "--epochs=5", JIT]
+    assert call(*flags, "--dry_run") == 0
+    printed = capsys.readouterr().out
+    assert not [*tmp_path.iterdir()]
+    for line in (
+        r"images +2 x 40 x 48 x 3",
+        r"crops, augmented +2 x 32 x 32 x 5",
+        r"scores +2 x 32 x 32 x 3",
+        rf"Cost of an image: 215 parameters, {(5 * 9 * 4 + 4 * 3) * 40 * 48 / 1000:.2f} k MACs",
+        r"training step +1 s, 2 an epoch",
+        r"validation step +1 s, 2 an epoch",
+        r"an epoch +4 s, 5 of them",
+        r"scoring of the test images +2 s",
+        r"all +23 s",  # the first step, five epochs, the test images
+    ):
+        assert re.search(line, printed), line
+
+
 def test_a_network_is_scored(scenes, tmp_path, capsys):
     network = segmenter.build_segmenter(3, width=0.125, channels=8)
     harness.randomize(network)
@@ -76,7 +99,13 @@ def test_bad_flags(scenes, tmp_path, capsys):
         ([], "Give --data"),
         ([f"--data={scenes}", "--stages=4"], "--stages must be 2 or 3, got 4"),
         ([f"--data={scenes}", "--agree=0", "--grain=6"], "--agree is 0. Give"),
-        ([f"--data={scenes}", "--crop=64", "--batch_size=2"], "too few or too small"),
+        (
+            [f"--data={scenes}", "--crop=64", "--batch_size=2"],
+            "at most --batch_size 4 and --crop 40",
+        ),
+        (["--evaluate=a.keras", "--epochs=3"], "leave out --evaluate or --epochs"),
+        (["--evaluate=a.keras", "--dry_run"], "leave out --evaluate or --dry_run"),
+        (["--resume", "--overwrite"], "--resume continues a run, --overwrite replaces it"),
         ([f"--data={scenes}", f"--evaluate={tmp_path / 'no.keras'}"], "no readable .keras"),
         (["--resume", f"--output={tmp_path}"], "no run to resume"),
     ):

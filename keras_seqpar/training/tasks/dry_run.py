@@ -6,18 +6,20 @@ Nothing is written: there is no run folder.
 import collections
 import dataclasses
 import time
+from collections.abc import Mapping
 
 import keras
 import numpy as np
 
 from keras_seqpar.costs.comparing import compare, plain_twin
-from keras_seqpar.costs.counting import short_number
+from keras_seqpar.costs.counting import macs_by_layer, short_number
+from keras_seqpar.data import camvid
 from keras_seqpar.data.datasets import Dataset, Split
 from keras_seqpar.training import loop
-from keras_seqpar.training.config import PLAIN, ClassificationConfig
+from keras_seqpar.training.config import PLAIN, ClassificationConfig, SegmentationConfig
 from keras_seqpar.training.distribution import ONE_DEVICE, accelerator_peak
 from keras_seqpar.training.runs.history import duration
-from keras_seqpar.training.tasks import frozen
+from keras_seqpar.training.tasks import frozen, segmentation
 from keras_seqpar.training.tasks.classification import TaskMakers, load_data
 from keras_seqpar.training.tasks.networks import start_network
 from keras_seqpar.utils.memory import resident
@@ -97,19 +99,10 @@ def dry_run(config: ClassificationConfig) -> str:
         total += took.first + epochs * epoch
         lines += [
             _line(f"{name}: first step", f"{took.first:.3g} s, with compilation"),
-            _line("training step", f"{took.step:.3g} s, {steps[0]:,} an epoch"),
-            _line("validation step", f"{took.validation:.3g} s, {steps[1]:,} an epoch"),
-            _line("an epoch", f"{duration(epoch)}, {epochs} of them"),
+            *_epoch_lines(took, steps, epoch, epochs),
         ]
     lines.append(_line("all", duration(total)))
-
-    memory |= {
-        "weights": _bytes(task.trainer.weights),
-        "their gradients": _bytes(task.trainer.trainable_variables),
-        "optimizer": _bytes(task.trainer.optimizer.variables),
-        "the process, at most": resident("VmHWM"),
-        "the accelerator, at most": accelerator_peak(),
-    }
+    memory_lines = _memory(memory, task.trainer)  # without the plain network
     rivals = [] if config.network.network == PLAIN else [plain_twin(network)]
     return "\n".join(
         [
@@ -117,11 +110,76 @@ def dry_run(config: ClassificationConfig) -> str:
             *_shapes(config, dataset, network),
             "\nCost of an image; the last is the plain network:",
             compare(network, *rivals),
-            "\nMemory:",
-            *(_line(name, short_number(n, "B")) for name, n in memory.items() if n),
+            *memory_lines,
             *lines,
         ]
     )
+
+
+def dry_run_segmenter(config: SegmentationConfig, scenes: camvid.Scenes) -> str:
+    """Trains a segmenter for a few steps, and extrapolates.
+
+    Args:
+        config: what to train.
+        scenes: the images, all splits.
+
+    Returns:
+        Tables: shapes, cost, memory, time.
+
+    Raises:
+        ValueError: bad input, as for `train` of segmentation.
+    """
+    segmentation.check_crops(config, scenes)
+    network = segmentation.start_network(config, scenes)
+    task = segmentation.make_task(config, scenes, network)
+    took, (batches, validation) = _measure(task), task.load()
+    (images, _), labels, _ = batches[0]
+    whole = (*images.shape[1:3], network.input_shape[-1])
+    macs = sum(count for count, _ in macs_by_layer(network, whole).values())
+    splits = scenes.splits
+    kept = sum(split.images.nbytes + split.labels.nbytes for split in splits.values())
+    epochs, tests = config.optimizer.epochs, -(-len(splits["test"]) // config.batch_size)
+    epoch = len(batches) * took.step + len(validation) * took.validation
+    shapes = {
+        "images": images.shape,
+        "crops, augmented": (*labels.shape, network.input_shape[-1]),
+        "scores": (*labels.shape, network.output_shape[-1]),
+    }
+    return "\n".join(
+        [
+            "\nShapes (images x height x width x channels):",
+            *(_line(name, " x ".join(map(str, shape))) for name, shape in shapes.items()),
+            f"\nCost of an image: {network.count_params():,} parameters, {short_number(macs)} MACs",
+            *_memory({"decoded images": kept}, task.trainer),
+            f"\nTime, from {STEPS} steps after the first:",
+            _line("first step", f"{took.first:.3g} s, with compilation"),
+            *_epoch_lines(took, (len(batches), len(validation)), epoch, epochs),
+            _line("scoring of the test images", duration(tests * took.validation)),
+            _line("all", duration(took.first + epochs * epoch + tests * took.validation)),
+        ]
+    )
+
+
+def _epoch_lines(took: Seconds, steps: tuple[int, int], epoch: float, epochs: int) -> list[str]:
+    return [
+        _line("training step", f"{took.step:.3g} s, {steps[0]:,} an epoch"),
+        _line("validation step", f"{took.validation:.3g} s, {steps[1]:,} an epoch"),
+        _line("an epoch", f"{duration(epoch)}, {epochs} of them"),
+    ]
+
+
+def _memory(kept: Mapping[str, int | None], trainer: keras.Model) -> list[str]:
+    """Lines on the memory that a training takes, beside what it keeps of the data."""
+    memory = {
+        **kept,
+        "weights": _bytes(trainer.weights),
+        "their gradients": _bytes(trainer.trainable_variables),
+        "optimizer": _bytes(trainer.optimizer.variables),
+        "the process, at most": resident("VmHWM"),
+        "the accelerator, at most": accelerator_peak(),
+    }
+    lines = [_line(name, short_number(n, "B")) for name, n in memory.items() if n]
+    return ["\nMemory:", *lines]
 
 
 def _line(name: str, text: str) -> str:
@@ -150,8 +208,8 @@ def _measure(task: loop.Task) -> Seconds:
     times = []
     for i in range(STEPS + 1):
         start = time.perf_counter()
-        images, labels = batches[i % len(batches)]
-        task.trainer.train_on_batch(images, labels, class_weight=task.class_weight)
+        images, labels, *weights = batches[i % len(batches)]
+        task.trainer.train_on_batch(images, labels, *weights, class_weight=task.class_weight)
         times.append(time.perf_counter() - start)
     for _ in range(2):  # the first one compiles
         start = time.perf_counter()

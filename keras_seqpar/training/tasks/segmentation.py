@@ -40,19 +40,29 @@ def train(config: SegmentationConfig, run: RunConfig, scenes: camvid.Scenes) -> 
         ValueError: bad input, or a loss that is infinite or NaN.
         OSError: a file could not be written.
     """
-    images = scenes.splits["train"]
-    if len(images) < config.batch_size or min(images.labels.shape[1:]) < config.crop:
-        raise ValueError(
-            f"{len(images)} training images of {images.labels.shape[1:]} pixels are too few "
-            f"or too small for batches of {config.batch_size} crops of {config.crop}."
-        )
+    check_crops(config, scenes)
     with run_folder.open_folder(run):
         return _train(config, run, scenes)
 
 
+def check_crops(config: SegmentationConfig, scenes: camvid.Scenes) -> None:
+    """Checks that the training images are enough for a batch, and large enough for crops.
+
+    Raises:
+        ValueError: they are not.
+    """
+    images = scenes.splits["train"]
+    side = min(images.labels.shape[1:])
+    if len(images) < config.batch_size or side < config.crop:
+        raise ValueError(
+            f"{len(images)} training images of {images.labels.shape[1:]} pixels are too few or "
+            f"too small for batches of {config.batch_size} crops of {config.crop}. Give at most "
+            f"--batch_size {len(images)} and --crop {side}."
+        )
+
+
 def _train(config: SegmentationConfig, run: RunConfig, scenes: camvid.Scenes) -> Checkpoint:
     """Trains in a folder that is open."""
-    images, classes = scenes.splits["train"], len(scenes.categories)
     about = run_flags.describe(
         to_values(config) | to_values(run),
         scenes.categories,
@@ -63,7 +73,17 @@ def _train(config: SegmentationConfig, run: RunConfig, scenes: camvid.Scenes) ->
     begun = run.resume and run_flags.has_begun(folder)
     if begun:
         run_flags.check_same(folder, about, scenes.contents)
+    network = start_network(config, scenes)
+    run_flags.write_flags(folder, about, scenes.contents)
+    task = make_task(config, scenes, network)
+    phase = loop.Phase(config.optimizer.epochs, lambda: task)
+    return loop.train([phase], lambda: network, run, patience=config.optimizer.patience)
+
+
+def start_network(config: SegmentationConfig, scenes: camvid.Scenes) -> keras.Model:
+    """Builds the network with its initial weights, and prints what it is and on what it trains."""
     keras.utils.set_random_seed(config.seed)
+    classes = len(scenes.categories)
     network = build_segmenter(
         classes,
         stages=config.stages,
@@ -72,11 +92,23 @@ def _train(config: SegmentationConfig, run: RunConfig, scenes: camvid.Scenes) ->
         seed=config.seed,
     )
     print(f"Layers filled from {config.init}: {fill_trunk(network, config.init)}.")
-    run_flags.write_flags(folder, about, scenes.contents)
     print(
-        f"{classes} classes, {len(images)} images to train on, crops of {config.crop} pixels; "
-        f"{network.count_params():,} parameters. Backend: {keras.backend.backend()}."
+        f"{classes} classes, {len(scenes.splits['train'])} images to train on, crops of "
+        f"{config.crop} pixels; {network.count_params():,} parameters. Backend: "
+        f"{keras.backend.backend()}."
     )
+    return network
+
+
+def make_task(config: SegmentationConfig, scenes: camvid.Scenes, network: keras.Model) -> loop.Task:
+    """Data and losses of the training.
+
+    Args:
+        config: what to train.
+        scenes: the images, all splits.
+        network: from `start_network`.
+    """
+    images, classes = scenes.splits["train"], len(scenes.categories)
     batches = scene_crops.TrainingBatches(
         images,
         camvid.class_weights(images, classes),
@@ -101,9 +133,7 @@ def _train(config: SegmentationConfig, run: RunConfig, scenes: camvid.Scenes) ->
     # output covers whole images while the labels cover crops. Built here, both cover whole images.
     trainer.test_on_batch(*validation[0])
     advice = f"Try a lower --learning_rate (it was {config.optimizer.learning_rate:g})."
-    task = loop.Task(trainer, lambda: (batches, validation), advice)
-    phase = loop.Phase(config.optimizer.epochs, lambda: task)
-    return loop.train([phase], lambda: network, run, patience=config.optimizer.patience)
+    return loop.Task(trainer, lambda: (batches, validation), advice)
 
 
 def make_trainer(
