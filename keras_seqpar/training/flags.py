@@ -3,8 +3,7 @@
 from keras_seqpar.utils.commands import flag_group
 
 import functools
-from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from absl import flags
@@ -27,7 +26,8 @@ from keras_seqpar.training.config import (
     field_names,
     from_values,
 )
-from keras_seqpar.training.runs.flags import is_unwritten, resumed_values
+from keras_seqpar.training.runs.flags import resumed_values, starts_anew
+from keras_seqpar.training.settings import checks
 
 DATA_DIR = "Where tensorflow-datasets keeps its data; for imagenet, also a folder with its splits."
 
@@ -280,12 +280,8 @@ def define_measured_data_flags(*, split: bool = True) -> None:
         if split:
             flags.DEFINE_enum("split", "validation", list(data.SPLITS), "Which of its splits.")
         flags.DEFINE_string("data_dir", None, DATA_DIR)
-        flags.DEFINE_integer(
-            "image_size",
-            None,
-            "Side of the images; default: what the network takes.",
-            lower_bound=1,
-        )
+        text = "Side of the images; default: what the network takes."
+        flags.DEFINE_integer("image_size", None, text, lower_bound=1)
         flags.DEFINE_boolean("skip_unreadable", False, "Leave out images that cannot be decoded.")
         flags.DEFINE_integer("batch_size", 64, "Images per step.", lower_bound=1)
 
@@ -311,17 +307,20 @@ def read_train_flags(
     names = [*field_names(ClassificationConfig), *field_names(RunConfig), "setting"]
     found = {name: values[name].value for name in names}
     given = {name for name in names if values[name].present}
+    checks.check_resume(found)
     if found["resume"]:
-        if found["overwrite"] or not found["output"]:
-            raise ValueError("Say which run to resume: --resume --output FOLDER.")
         found["resume"] = not starts_anew(found["output"], given)
     if found["resume"]:
         found = resumed_values(found, given)
     elif found["setting"]:
         defaults = settings.read(found["setting"])
         found |= {name: value for name, value in defaults.items() if name not in given}
+        if not found["frozen_epochs"] and "frozen_end" not in given:
+            found["frozen_end"] = None  # of the setting, for epochs that were left out
     found = fill_in(found)
-    return from_values(ClassificationConfig, found), from_values(RunConfig, found)
+    made = from_values(ClassificationConfig, found), from_values(RunConfig, found)
+    checks.check_used(found, given)
+    return made
 
 
 def read_segment_flags() -> tuple[SegmentationConfig, RunConfig]:
@@ -332,32 +331,17 @@ def read_segment_flags() -> tuple[SegmentationConfig, RunConfig]:
     """
     names = [*field_names(SegmentationConfig), *field_names(RunConfig)]
     found = {name: flags.FLAGS[name].value for name in names}
+    given = {name for name in (*names, "dry_run") if flags.FLAGS[name].present}
+    if flags.FLAGS["evaluate"].value:
+        checks.check_alone("evaluate", given - {"data"})
+    checks.check_resume(found)
     if found["resume"]:
-        if found["overwrite"]:
-            raise ValueError("--resume continues a run, --overwrite replaces it: give one.")
-        given = {name for name in names if flags.FLAGS[name].present}
-        found["resume"] = not starts_anew(found["output"], given)
+        found["resume"] = not starts_anew(found["output"], given - {"dry_run"})
         if found["resume"]:
             found = resumed_values(found, given)
     if not found["data"]:
         raise ValueError("Give --data: the zip with CamVid.")
     return from_values(SegmentationConfig, found), from_values(RunConfig, found)
-
-
-def starts_anew(folder: str, given: Collection[str]) -> bool:
-    """Whether the run to resume was stopped before its first file; prints that it starts anew.
-
-    Args:
-        folder: the folder of the run.
-        given: names of the flags on the command line.
-
-    Raises:
-        ValueError: there is no run in the folder, and nothing says which to start.
-    """
-    if not is_unwritten(Path(folder), given):
-        return False
-    print(f"There is nothing to resume in {folder} yet: the run starts from the beginning.")
-    return True
 
 
 def parse_train_flags(arguments: Sequence[str]) -> tuple[ClassificationConfig, RunConfig]:
@@ -369,6 +353,23 @@ def parse_train_flags(arguments: Sequence[str]) -> tuple[ClassificationConfig, R
     Raises:
         ValueError: a flag is unknown or wrong, or there is no run to resume.
     """
+    return read_train_flags(_parsed(arguments))
+
+
+def given_flags(arguments: Sequence[str]) -> dict[str, str]:
+    """The flags of recipes/train.py in a list: name -> one argument, as `--width=0.5`.
+
+    Args:
+        arguments: as for `parse_train_flags`.
+
+    Raises:
+        ValueError: a flag is unknown or wrong.
+    """
+    values = _parsed(arguments)
+    return {name: values[name].serialize() for name in values if values[name].present}
+
+
+def _parsed(arguments: Sequence[str]) -> flags.FlagValues:
     values = flags.FlagValues()
     define_train_flags(values)
     try:
@@ -377,7 +378,7 @@ def parse_train_flags(arguments: Sequence[str]) -> tuple[ClassificationConfig, R
         raise ValueError(f"{error} (see recipes/train.py --help)") from error
     if rest:
         raise ValueError(f"arguments without a flag: {' '.join(rest)}")
-    return read_train_flags(values)
+    return values
 
 
 def fill_in(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,7 +23,16 @@ def make_optimizer(
             normalizations, get no weight decay, and neither do those of banks, which are stacked.
         trunk: those of them that learn at another rate.
         trunk_rate: their learning rate, as a share of that of the others.
+
+    Raises:
+        ValueError: gradients are accumulated over more steps than there are.
     """
+    if config.accumulate_steps > config.epochs * steps:
+        raise ValueError(
+            f"--accumulate_steps {config.accumulate_steps} would never change the weights: there "
+            f"are {config.epochs * steps} steps, {steps} in an epoch. Give at most "
+            f"--accumulate_steps {config.epochs * steps}, more epochs, or a smaller --batch_size."
+        )
     vectors = ("bias", "gamma", "beta")
     undecayed = [v for v in variables if len(v.shape) < 2 or v.name.endswith(vectors)]
     others = _make_one(config, config.learning_rate, steps, undecayed)

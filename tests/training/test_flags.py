@@ -26,6 +26,37 @@ def test_a_setting_gives_defaults_and_flags_win(name, images):
     assert expected.items() <= to_values(config).items()
 
 
+def test_a_setting_without_its_frozen_epochs(images):
+    """Its --frozen_end goes with them, and so do its other flags of frozen epochs."""
+    arguments = ["--setting=mobile", "--frozen_epochs=0", "--epochs=2", "--learning_rate=0.01"]
+    config, _ = parse_train_flags([*arguments, f"--dataset=folder:{images}"])
+    assert (config.trunk.frozen_end, config.optimizer.learning_rate) == (None, 0.01)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("--distillation=0.3", "--distillation 0.3 would have no effect: there is no --teacher"),
+        ("--temperature=3", "no --teacher. Give --teacher FILE.keras, too, or leave out --temp"),
+        ("--teacher=a.keras --distillation=0", "--distillation is 0. Give --distillation above 0"),
+        ("--frozen_views=2", "--frozen_views 2 would have no effect: --frozen_epochs is 0"),
+        ("--frozen_end=stage1", "--frozen_epochs is 0. Give --frozen_epochs above 0"),
+        ("--setting=mobile --frozen_views=0 --frozen_memory=2", "--frozen_views 0 keeps no feat"),
+        ("--setting=mobile --learning_rate=1", "--epochs is 0. Give --epochs above 0, or --frozen"),
+        ("--setting=fine_tune --init=a --trunk_rate=0.1", "--epochs is 0. Give --epochs above 0,"),
+        ("--setting=mobile --mixup=0.2", "--epochs is 0, and features that are kept are not mixed"),
+        ("--partial_init", "--partial_init would have no effect: it says how --init NAME fills"),
+        ("--partial_init --init=plain:a.keras", "Give --init, not of plain:FILE.keras, or leave"),
+        ("--network=plain --plan=early", "--network plain has no branches. Give another --network"),
+        ("--dataset=folder:a --data_dir=b", "it is for sets of tensorflow-datasets and imagenet"),
+        ("--resume --overwrite --output=a", "--resume continues a run, --overwrite replaces it"),
+    ],
+)
+def test_flags_that_contradict_each_other(tmp_path, monkeypatch, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    assert words in refused(arguments.split())
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

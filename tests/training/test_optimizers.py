@@ -52,6 +52,12 @@ def test_gradients_are_accumulated_and_shortened():
     np.testing.assert_allclose(seen[1], -nesterov * np.array([0.6, 0.8]), rtol=1e-3)
 
 
+def test_more_accumulated_steps_than_there_are():
+    config, _ = parse_train_flags(["--epochs=2", "--accumulate_steps=21"])
+    with pytest.raises(ValueError, match="are 20 steps, 10 in an epoch. Give at most --accumulate"):
+        make_optimizer(config.optimizer, 10, [])
+
+
 def test_the_trunk_learns_at_its_own_rate():
     """Two equal weights, equal gradients: steps and weight decay have the ratio of the rates."""
     flags = ["--epochs=1", "--warmup_epochs=0", "--learning_rate=0.1", "--weight_decay=0.5"]

@@ -139,16 +139,17 @@ def has_begun(folder: Path) -> bool:
     return "categories" in read_flags(folder)
 
 
-def is_unwritten(folder: Path, given: Collection[str]) -> bool:
-    """Whether the run to resume was stopped before it wrote flags.json, so that it starts anew.
+def starts_anew(output: str, given: Collection[str]) -> bool:
+    """Whether the run to resume was stopped before it wrote flags.json; prints it if so.
 
     Args:
-        folder: the folder of the run.
+        output: the folder of the run.
         given: names of the flags on the command line.
 
     Raises:
         ValueError: there is no run in the folder, and nothing says which to start.
     """
+    folder = Path(output)
     if (folder / "flags.json").exists():
         return False
     left = folder.is_dir() and any(
@@ -164,6 +165,7 @@ def is_unwritten(folder: Path, given: Collection[str]) -> bool:
             f"There is no run to resume in {folder}: it has no flags.json. Check --output. If the "
             "run was stopped before it wrote that file, start it again with all its flags."
         )
+    print(f"There is nothing to resume in {folder} yet: the run starts from the beginning.")
     return True
 
 
