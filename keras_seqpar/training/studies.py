@@ -10,16 +10,24 @@ from typing import Any
 
 import keras
 import numpy as np
+from absl import flags
 
 from keras_seqpar import hierarchy
 from keras_seqpar.costs.counting import cost
 from keras_seqpar.data.datasets import Dataset, only
 from keras_seqpar.networks.loading import load_network
 from keras_seqpar.networks.parts import find_parts
+from keras_seqpar.networks.plans import get_family, get_plan
 from keras_seqpar.surgery.cutout import cutout
 from keras_seqpar.training import evaluation
 from keras_seqpar.training.class_means import class_means
-from keras_seqpar.training.config import PLAIN
+from keras_seqpar.training.config import ONE_BRANCH, PLAIN, to_values
+from keras_seqpar.training.flags import parse_train_flags
+from keras_seqpar.training.runs.flags import CALL_FLAGS, read_flags
+
+NESTED = "nested"
+OWN_FLAGS = ("network", "hierarchy", "seed", "output", "resume", "overwrite")
+_UNUSED = {PLAIN: ("plan", "fused"), ONE_BRANCH: ("fused",)}  # flags of branches
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,55 +36,90 @@ class Study:
 
     Args:
         command: the start of the command line: Python and recipes/train.py.
-        shared: flags of train.py for all networks.
+        shared: flags of train.py for all networks: name -> argument, as `--width=0.5`. Those of
+            branches are left out where there are none.
         folder: where the networks are.
         seeds: number of networks per case; their seeds are 0, 1, ...
         dataset: the data, both splits.
         subsets: name -> labels of a cutout.
+        nested: whether the baselines have a nested network.
     """
 
     command: Sequence[str]
-    shared: Sequence[str]
+    shared: Mapping[str, str]
     folder: Path
     seeds: int
     dataset: Dataset
     subsets: Mapping[str, tuple[str, ...]]
+    nested: bool = False
 
-    def network(self, case: str, flags: Sequence[str], seed: int) -> keras.Model:
+    def network(self, case: str, given: Sequence[str], seed: int) -> keras.Model:
         """Trains a network, or resumes its training, or loads the finished network.
 
         Args:
             case: name of the case.
-            flags: flags of train.py for this case.
+            given: flags of train.py for this case.
             seed: the seed.
 
         Raises:
-            ValueError: the training failed.
+            ValueError: the training failed, or the finished network had other flags.
         """
         folder = self.folder / f"{case.replace(' ', '_')}-{seed}"
         last = folder / "last.keras"
-        if not last.exists():
+        kind = next((kind for kind in _UNUSED if f"--network={kind}" in given), None)
+        unused = _UNUSED[kind] if kind else ()
+        shared = [text for name, text in self.shared.items() if name not in unused]
+        arguments = [*shared, *given, f"--seed={seed}", f"--output={folder}"]
+        begun = (folder / "flags.json").exists()
+        if last.exists():
+            if begun:
+                self._check(folder, arguments)
+        else:
             print(f"== {case}, seed {seed}", flush=True)
-            resume = ["--resume"] if (folder / "flags.json").exists() else []
             started = time.perf_counter()
-            done = subprocess.run(
-                [*self.command, *self.shared, *flags]
-                + [f"--seed={seed}", f"--output={folder}", *resume]
-            )
+            done = subprocess.run([*self.command, *arguments, *["--resume"] * begun])
             if done.returncode:
                 raise ValueError(f"The training of {case!r} failed: see above.")
             print(f"== {time.perf_counter() - started:.0f} s", flush=True)
         return load_network(last)
 
+    def _check(self, folder: Path, arguments: Sequence[str]) -> None:
+        """Refuses a finished network that was trained with other flags."""
+        config, _ = parse_train_flags(arguments)
+        before = read_flags(folder)["flags"]
+        differing = [
+            f"--{name} {before[name]} then, {value} now"
+            for name, value in to_values(config).items()
+            if name not in CALL_FLAGS and name in before and before[name] != value
+        ]
+        if differing:
+            raise ValueError(
+                f"The network in {folder} was trained with other flags: {'; '.join(differing)}. "
+                "Give the study those flags, or another --output."
+            )
+
 
 def baselines(study: Study) -> dict[str, list[str]]:
     """Name -> flags: the networks of table 2 of arXiv 2308.05128."""
-    plain = f"--network={PLAIN}"
-    alone = {
-        f"plain on {name}": [plain, f"--categories={','.join(labels)}"]
-        for name, labels in study.subsets.items()
-    }
-    return {"seqpar": [], "plain on all": [plain], **alone}
+    plain = [f"--network={PLAIN}"]
+    cases: dict[str, list[str]] = {"seqpar": [], "plain on all": plain}
+    if study.nested:
+        cases |= _with_hierarchies(study, {NESTED: lambda: _similar(study, plain)})
+    for name, labels in study.subsets.items():
+        listed = flags.CsvListSerializer(",").serialize(list(labels))
+        cases[f"plain on {name}"] = [*plain, f"--categories={listed}"]
+    return cases
+
+
+def _similar(study: Study, plain: Sequence[str]) -> hierarchy.Hierarchy:
+    """Superclasses of categories that are similar to the plain network of seed 0.
+
+    Raises:
+        ValueError: there are too few categories.
+    """
+    trained = study.network("plain on all", plain, 0)
+    features, _ = class_means(trained, study.dataset, "features", split="train")
+    return hierarchy.from_similarity(study.dataset.categories, features=features, levels=2)
 
 
 def training(study: Study) -> dict[str, list[str]]:
@@ -103,12 +146,26 @@ def nesting(study: Study) -> dict[str, list[str]]:
         "similar, 3 levels": functools.partial(similar, levels=3),
         "similar, 4 levels": functools.partial(similar, levels=4),
     }
-    cases: dict[str, list[str]] = {"seqpar": [], "one branch": ["--network=one_branch"]}
+    return {
+        "seqpar": [],
+        "one branch": ["--network=one_branch"],
+        **_with_hierarchies(study, makers),
+    }
+
+
+def _with_hierarchies(
+    study: Study, makers: Mapping[str, Callable[[], hierarchy.Hierarchy]]
+) -> dict[str, list[str]]:
+    """Name -> flags, with the hierarchies in files; those that cannot be made are left out."""
+    network = parse_train_flags(list(study.shared.values()))[0].network
+    cases = {}
     for name, make in makers.items():
         path = study.folder / f"{name.replace(', ', '_').replace(' ', '_')}.json"
         try:
-            hierarchy.to_file(make(), path)
-        except ValueError as error:  # too few categories, or none that WordNet knows
+            tree = make()
+            get_plan(network.plan, get_family(network.family), split_points=tree.depth)
+            hierarchy.to_file(tree, path)
+        except ValueError as error:  # too few categories or levels, or none that WordNet knows
             print(f"Left out {name!r}: {error}")
         else:
             cases[name] = [f"--hierarchy={path}"]
@@ -156,8 +213,8 @@ def run_cases(
     results: dict[str, dict[str, Any]] = {}
     first: dict[str, keras.Model] = {}
     for seed in range(study.seeds):
-        for case, flags in cases.items():
-            network = study.network(case, flags, seed)
+        for case, given in cases.items():
+            network = study.network(case, given, seed)
             if seed == 0:
                 first[case] = network
                 results[case] = {"top1": {}, "cost": costs(network, study)}
@@ -171,7 +228,7 @@ def costs(network: keras.Model, study: Study) -> dict[str, dict[str, int]]:
     """Parameters and MACs of a network (`all`) and, where it can be cut, of its cutouts."""
     parts = find_parts(network, allow_plain=True)
     networks = {"all": network}
-    if parts.branches:
+    if parts.branches or parts.banks:
         networks |= {name: cutout(network, labels) for name, labels in study.subsets.items()}
     counted = {name: cost(one) for name, one in networks.items()}
     return {name: {"params": c.params, "macs": c.macs} for name, c in counted.items()}

@@ -1,15 +1,22 @@
 """Studies: what is trained under the same budget, and what is measured of it."""
 
+import dataclasses
+import types
+
 import numpy as np
 import pytest
 
 import keras_seqpar as sp
 from keras_seqpar import data, hierarchy
 from keras_seqpar.training import evaluation, studies
+from keras_seqpar.training.config import to_values
+from keras_seqpar.training.flags import parse_train_flags
+from keras_seqpar.training.runs import flags as run_flags
 from tests import harness
 
 Image = pytest.importorskip("PIL.Image")
 
+LITE = "efficientnet_lite0"
 LABELS = ("black", "dark", "gray", "white")
 SUBSETS = {"first half": LABELS[:2], "second half": LABELS[2:]}
 
@@ -31,7 +38,7 @@ def images(tmp_path_factory):
 
 def the_study(images, folder):
     dataset = data.load(f"folder:{images}", image_size=16)
-    return studies.Study(["train"], (), folder, 1, dataset, SUBSETS)
+    return studies.Study(["train"], {}, folder, 1, dataset, SUBSETS)
 
 
 def network(seed=0, labels=LABELS, **options):
@@ -87,11 +94,60 @@ def test_table_shows_means_and_deviations():
     assert lines[3] == "| plain | 50.00 | - | - | 1,000 | 2.5 | - | - |"
 
 
-def test_baselines_train_plain_networks_on_all_and_on_each_subset(images, tmp_path):
-    cases = studies.baselines(the_study(images, tmp_path))
-    assert cases == {
+def test_baselines_train_plain_networks_on_all_and_on_each_subset(images, tmp_path, monkeypatch):
+    one = the_study(images, tmp_path)
+    expected = {
         "seqpar": [],
         "plain on all": ["--network=plain"],
         "plain on first half": ["--network=plain", "--categories=black,dark"],
         "plain on second half": ["--network=plain", "--categories=gray,white"],
     }
+    assert studies.baselines(one) == expected
+    monkeypatch.setattr(studies.Study, "network", lambda *args: network())
+    path = tmp_path / "nested.json"
+    nested = dataclasses.replace(one, nested=True)
+    assert studies.baselines(nested) == expected | {"nested": [f"--hierarchy={path}"]}
+    assert hierarchy.from_file(path).depth == 2
+    flat = dataclasses.replace(
+        nested, shared={"plan": "--plan=small", "family": "--family=" + LITE}
+    )
+    assert studies.baselines(flat) == expected  # the plan has one level
+
+
+def test_labels_with_commas(images, tmp_path):
+    one = dataclasses.replace(the_study(images, tmp_path), subsets={"subset": ("a, b", "c")})
+    (_, listed) = studies.baselines(one)["plain on subset"]
+    config, _ = parse_train_flags([listed])
+    assert config.data.categories == ["a, b", "c"]
+
+
+def test_flags_of_branches_are_left_out_where_there_are_none(images, tmp_path, monkeypatch):
+    shared = {"plan": "--plan=early", "fused": "--fused", "width": "--width=0.5"}
+    one = dataclasses.replace(the_study(images, tmp_path), shared=shared)
+    called = []
+
+    def train(command):
+        called.append(command[1:-2])
+        return types.SimpleNamespace(returncode=1)
+
+    monkeypatch.setattr(studies.subprocess, "run", train)
+    for kind in ("plain", "one_branch"):
+        with pytest.raises(ValueError, match=f"The training of '{kind}' failed"):
+            one.network(kind, [f"--network={kind}"], 0)
+    assert called == [
+        ["--width=0.5", "--network=plain"],
+        ["--plan=early", "--width=0.5", "--network=one_branch"],
+    ]
+
+
+def test_a_finished_network_of_other_flags_is_not_taken(images, tmp_path):
+    one = dataclasses.replace(the_study(images, tmp_path), shared={"epochs": "--epochs=3"})
+    folder = tmp_path / "seqpar-0"
+    folder.mkdir()
+    network().save(folder / "last.keras")
+    config, run = parse_train_flags(["--epochs=3", f"--output={folder}"])
+    run_flags.write_start(folder, to_values(config) | to_values(run))
+    assert one.network("seqpar", [], 0).name == network().name
+    other = dataclasses.replace(one, shared={"epochs": "--epochs=4"})
+    with pytest.raises(ValueError, match="--epochs 3 then, 4 now. Give the study those flags"):
+        other.network("seqpar", [], 0)
