@@ -10,6 +10,7 @@ import numpy as np
 from keras_seqpar.plots import drawing
 
 MOST_NUMBERS = 20  # beyond so many categories a confusion matrix shows colors only
+MOST_NAMES = 250  # beyond so many, numbers of categories
 
 
 def pareto(
@@ -156,7 +157,8 @@ def confusion(matrix, labels: Sequence[str], path=None, *, title: str | None = N
     Args:
         matrix: `(categories, categories)` counts; a row per true category, a column per
             predicted category. Colors and numbers show each row's shares in %.
-        labels: the categories' labels, in the same order.
+        labels: the categories' labels, in the same order. Above 250 of them, their numbers stand
+            in their place, since names could not be read.
         path: file to save the figure to (.png, .svg or .pdf); `None` for none.
         title: text above the figure.
 
@@ -188,10 +190,11 @@ def confusion(matrix, labels: Sequence[str], path=None, *, title: str | None = N
         for (row, column), share in np.ndenumerate(shares):
             color = "white" if share < 60 else "black"
             axes.text(column, row, f"{share:.0f}", ha="center", va="center", color=color, size=8)
-    ticks, names = range(len(labels)), [str(label) for label in labels]
-    style = {"fontsize": 8 if len(labels) <= 50 else 3, "parse_math": False}
-    axes.set_xticks(ticks, names, rotation=90, **style)
-    axes.set_yticks(ticks, names, **style)
+    if len(labels) <= MOST_NAMES:
+        ticks, names = range(len(labels)), [str(label) for label in labels]
+        style = {"fontsize": 8 if len(labels) <= 50 else 3, "parse_math": False}
+        axes.set_xticks(ticks, names, rotation=90, **style)
+        axes.set_yticks(ticks, names, **style)
     axes.set_xlabel("predicted category")
     axes.set_ylabel("true category")
     figure.colorbar(image, ax=axes, label="share of the true category's images (%)")

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from keras_seqpar.costs.counting import short_number
+from keras_seqpar.data import MEMORY_LIMIT
 from keras_seqpar.networks.loading import load_network
 from keras_seqpar.networks.parts import find_parts
 from keras_seqpar.plots.accuracy import confusion
@@ -84,6 +85,8 @@ def write_summary(folder: str | os.PathLike) -> Path:
         flags["dataset"],
         data_dir=flags.get("data_dir"),
         skip_unreadable=flags.get("skip_unreadable", False),
+        categories=flags.get("categories"),
+        memory_limit=round(flags.get("data_memory", MEMORY_LIMIT / 2**30) * 2**30),
     )
     parts, split = find_parts(network, allow_plain=True), dataset.validation
     labels = parts.hierarchy.categories

@@ -46,6 +46,8 @@ def load_split(
     image_size: int | None = None,
     data_dir: str | None = None,
     skip_unreadable: bool = False,
+    categories: Sequence[str] | None = None,
+    memory_limit: int = loading.MEMORY_LIMIT,
 ) -> Dataset:
     """Loads the split that a network is measured on, and prints which images it leaves out.
 
@@ -56,6 +58,8 @@ def load_split(
         image_size: side of the images; `None` for what the network takes.
         data_dir: where tensorflow-datasets keeps its data.
         skip_unreadable: leave out images that cannot be decoded.
+        categories: labels to load, as `keras_seqpar.data.load` takes them; `None` for all.
+        memory_limit: largest number of bytes of decoded images to keep in memory.
 
     Raises:
         ValueError: the network takes images of another size, or they cannot be loaded.
@@ -66,6 +70,8 @@ def load_split(
         data_dir=data_dir,
         skip_unreadable=skip_unreadable,
         splits=[split],
+        categories=categories,
+        memory_limit=memory_limit,
     )
     if loaded.skipped:
         print(f"Left out {len(loaded.skipped)} unreadable images: {', '.join(loaded.skipped)}.")

@@ -62,6 +62,8 @@ def test_confusion_shows_shares_of_rows():
     shares = figure.axes[0].images[0].get_array()
     assert shares.tolist() == [[75, 25, 0], [0, 0, 0], [25, 25, 50]]
     assert texts(figure)[:2] == ["75", "25"]
+    large = plots.confusion(np.eye(300), [f"c{i}" for i in range(300)])  # numbers, no names
+    assert len(large.axes[0].get_xticklabels()) < 20
     for matrix, labels, words in (
         ([[1, 2]], ["a"], r"must be \(categories, categories\), got \(1, 2\)"),
         ([[1]], ["a", "b"], "has 1 categories, got 2 labels"),

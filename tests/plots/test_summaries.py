@@ -28,7 +28,11 @@ def folder(tmp_path_factory):
         for i in range(4):
             noise = rng.integers(0, 256, (SIZE, SIZE, 3)).astype("uint8")
             Image.fromarray(noise).save(images / f"{i}.png")
+    other = path.parent / "data" / "validation" / "other"  # of which the network knows nothing
+    other.mkdir()
+    (other / "broken.png").write_text("no image")
     flags = {"dataset": f"folder:{path.parent / 'data'}", "best_by": "accuracy"}
+    flags |= {"categories": LABELS, "data_memory": 0.0}
     (path / "flags.json").write_text(json.dumps({"flags": flags}))
     (path / "history.csv").write_text(
         "epoch,loss,accuracy,val_loss,val_accuracy,seconds\n1,1.5,0.3,1.4,0.4,60\n"
@@ -46,7 +50,8 @@ def test_a_page_says_what_the_network_does(folder, capsys):
     assert "<c>" not in page and "&lt;c&gt;" in page and "run &lt;1&gt;" in page
     assert not re.search(r'(src|href)="(?!data:)', page)
 
-    split = data.load(f"folder:{path.parent / 'data'}", image_size=SIZE, splits=["validation"])
+    options = {"image_size": SIZE, "splits": ["validation"], "categories": LABELS}
+    split = data.load(f"folder:{path.parent / 'data'}", **options)
     images, names = split.validation, list(split.categories)
     scores = harness.array(network(images.read(range(12)).astype("float32")))
     truth = np.array([LABELS.index(names[i]) for i in images.labels])
