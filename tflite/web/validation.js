@@ -99,7 +99,8 @@ function showMistakes(mine) {
   const shown = mine.filter(row => cell ? row.truth === cell[0] && row.predicted === cell[1]
     : row.truth !== row.predicted).sort((a, b) => b.confidence - a.confidence);
   const total = cell ? `${categories[cell[0]]} called ${categories[cell[1]]}: ${shown.length}`
-    : `${shown.length} of ${mine.length} images, the most confident first`;
+    : `${shown.length} of ${mine.length} images` +
+      (shown.length > MOST ? `; the ${MOST} most confident ones` : ', the most confident first');
   element('filter').textContent = total;
   element('any').hidden = cell === null;
   element('mistakes').replaceChildren(...shown.slice(0, MOST).map(row => {
