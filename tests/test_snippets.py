@@ -169,6 +169,8 @@ def check_command(words: list[str]) -> None:
         extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
         for wanted in re.findall(r"\.\[([\w,]+)\]", " ".join(rest)):
             assert set(wanted.split(",")) <= set(extras["optional-dependencies"]), wanted
+    elif tool == "node":
+        assert (ROOT / rest[0]).is_file(), rest[0]
     elif tool in ("curl", "export", "sh", ".", "pytest", "cp", "npm") or rest[:2] == ["-m", "venv"]:
         pass
     elif tool == "python" and rest[0] == "-m":
