@@ -69,8 +69,8 @@ BACKENDS = {"tensorflow", "jax", "torch"}
 # Files of a framework are read with that framework, whatever the backend is: data sets of
 # tensorflow-datasets, and weights that torch has saved.
 READERS = {("data/sources/tfds.py", "tensorflow"), ("weights/state_dicts.py", "torch")}
-# Streams change the maps they keep in place: one small file per backend.
-IN_PLACE = {(f"selective/keras_engine/{name}_maps.py", name) for name in BACKENDS}
+# Runs of streams are compiled by each backend's own means.
+ON_CROPS = {("selective/keras_engine/compiling.py", name) for name in BACKENDS}
 # Several devices are prepared by each backend's own means.
 DEVICES = {("training/distribution.py", name) for name in BACKENDS}
 # What streams are measured against is compiled, by each backend's own means.
@@ -176,7 +176,7 @@ def test_no_backend_is_imported_outside_mobile(root):
     assert len(found) > 20
     outside = {(where, name) for where, name in found if not where.startswith("mobile/")}
     of_backends = {(where, name) for where, name in outside if name in BACKENDS}
-    assert of_backends <= READERS | IN_PLACE | DEVICES | COMPILED | GRADIENTS
+    assert of_backends <= READERS | ON_CROPS | DEVICES | COMPILED | GRADIENTS
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from keras_seqpar.mobile.network import read_network
 from keras_seqpar.mobile.runtime.manifest import read_manifest
 from keras_seqpar.mobile.runtime.pack_runner import PackRunner
 from keras_seqpar.mobile.runtime.runner import NONE, Runner
-from keras_seqpar.selective.frame_stream import FrameStream
+from keras_seqpar.selective.frame_stream import Stream
 from keras_seqpar.selective.regions import region_stream
 from keras_seqpar.selective.streams import stream
 from keras_seqpar.surgery.attention import attend
@@ -65,7 +65,7 @@ class Viewer(abc.ABC):
 
     def __init__(
         self,
-        stream: FrameStream,
+        stream: Stream,
         scores_of: Scores,
         dense: Scores,
         labels: Sequence[str],

@@ -13,11 +13,12 @@ __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
         "detector": ["Detector"],
+        "frame_stream": ["Stream"],
         "keras_engine.opening": ["open_sizes"],
         "litert_engine.export": ["export_stream"],
         "regions": ["RegionStream", "region_stream"],
         "reporting": ["Report", "RunReport", "report"],
         "results": ["Result", "Stats"],
-        "streams": ["Stream", "stream"],
+        "streams": ["stream"],
     },
 )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from keras_seqpar.selective.planning.boxes import changed_map
 from keras_seqpar.utils.warning import warn_user
 
 AUTO = "auto"
@@ -82,22 +83,12 @@ class Detector:
         """Whether every difference counts as a change."""
         return not isinstance(self.threshold, str) and not np.any(self.threshold)
 
-    def of_stream(self, color: str) -> "Detector":
-        """The copy in which one stream learns.
+    def of_stream(self, color: str, shape: Sequence[int]) -> "Detector":
+        """The copy in which one stream learns, for frames that were turned into RGB.
 
         Args:
-            color: order of the stream's channels, which thresholds per channel have, too. The
-                copy is for frames that were turned into RGB.
-        """
-        swapped = color == "bgr" and not isinstance(self.threshold, str) and np.ndim(self.threshold)
-        threshold = np.asarray(self.threshold)[::-1].tolist() if swapped else self.threshold
-        return dataclasses.replace(self, threshold=threshold, _seen=[])
-
-    def check(self, shape: Sequence[int]) -> None:
-        """Checks that the settings fit frames of a shape.
-
-        Args:
-            shape: `(height, width, channels)`.
+            color: order of the stream's channels, which thresholds per channel have, too.
+            shape: `(height, width, channels)` of its frames.
 
         Raises:
             ValueError: the number of channels is not that of the thresholds.
@@ -107,6 +98,10 @@ class Detector:
             raise ValueError(
                 f"threshold has {count} numbers, but the frames have {shape[2]} channels."
             )
+        threshold = self.threshold
+        if color == "bgr" and not isinstance(threshold, str) and np.ndim(threshold):
+            threshold = np.asarray(threshold)[::-1].tolist()
+        return dataclasses.replace(self, threshold=threshold, _seen=[])
 
     def observe(self, frame: np.ndarray, accepted: np.ndarray) -> None:
         """Learns from a frame of a still scene and the frame before it.
@@ -142,12 +137,13 @@ class Detector:
             ValueError: the frame has NaN or infinite values.
         """
         check_finite(frame)
-        return self.compare(frame, accepted)
+        changed = self.compare(frame, accepted)
+        return np.zeros(frame.shape[:2], bool) if changed is None else changed
 
-    def compare(self, frame: np.ndarray, accepted: np.ndarray) -> np.ndarray:
-        """The positions that changed, for a frame that was checked; as for a call."""
-        if self.is_exact:
-            return _any_channel(frame != accepted)
+    def compare(self, frame: np.ndarray, accepted: np.ndarray) -> np.ndarray | None:
+        """The same for a frame that was checked; `None` may stand for no changes."""
+        if self.is_exact and frame.dtype == accepted.dtype:
+            return changed_map(accepted, frame)
         found = distance(frame, accepted)
         if not isinstance(self.threshold, str):
             return _any_channel(found > _limit(self.threshold, found.dtype))
@@ -180,16 +176,6 @@ class Detector:
             raise ValueError(f"threshold must be finite and 0 or more, got {self.threshold!r}.")
 
 
-def check_color(color) -> None:
-    """Checks the name of an order of channels.
-
-    Raises:
-        ValueError: it is not one of `COLORS`.
-    """
-    if color not in COLORS:
-        raise ValueError(f"color must be 'rgb' or 'bgr', got {color!r}.")
-
-
 def is_finite(x: np.ndarray) -> bool:
     """Whether all values are numbers, neither NaN nor infinite."""
     with np.errstate(over="ignore", invalid="ignore"):  # one sum is quicker than a map of answers
@@ -198,11 +184,7 @@ def is_finite(x: np.ndarray) -> bool:
 
 
 def check_finite(frame: np.ndarray) -> None:
-    """Refuses frames with NaN or infinite values, in which no change would be found.
-
-    Raises:
-        ValueError: the frame has such values.
-    """
+    """Refuses frames with NaN or infinite values, in which no change would be found."""
     if frame.dtype.kind == "f" and not is_finite(frame):
         raise ValueError(
             "The frame has NaN or infinite values. It was ignored; pass frames of finite numbers."
@@ -212,17 +194,9 @@ def check_finite(frame: np.ndarray) -> None:
 def distance(frame: np.ndarray, accepted: np.ndarray) -> np.ndarray:
     """The absolute difference of two frames, value by value.
 
-    Returns:
-        The differences; for frames of integers as unsigned ones of their size, which is several
-        times faster, and in float32 otherwise.
+    Of unsigned integers these are such ones, which is several times faster, and float32 otherwise.
     """
-    if frame.dtype == accepted.dtype and frame.dtype.kind in "iu" and frame.itemsize <= 4:
-        if frame.dtype.kind == "i":  # in another order of codes, the distances are the same
-            unsigned = np.dtype(f"u{frame.itemsize}")
-            middle = unsigned.type(1 << (8 * frame.itemsize - 1))
-            frame, accepted = (
-                np.ascontiguousarray(x).view(unsigned) ^ middle for x in (frame, accepted)
-            )
+    if frame.dtype == accepted.dtype and frame.dtype.kind == "u":
         return np.maximum(frame, accepted) - np.minimum(frame, accepted)
     found = frame.astype("float32", copy=False) - accepted.astype("float32", copy=False)
     return np.abs(found, out=found)
@@ -243,16 +217,7 @@ def largest_around(values: np.ndarray) -> np.ndarray:
 
 
 def wanted_map(include, exclude, frame_shape: Sequence[int]) -> np.ndarray | None:
-    """Where changes are looked for; `None` for everywhere. Warns if that is nowhere.
-
-    Args:
-        include: only here, as for `region_map`; `None` for everywhere.
-        exclude: not here; `None` for no limit.
-        frame_shape: `(height, width, channels)`.
-
-    Raises:
-        ValueError: an argument is not a map or boxes of the frame's size.
-    """
+    """Where changes are looked for, see `Stream.look`; `None` for everywhere. Warns of nowhere."""
     shape = (frame_shape[0], frame_shape[1])
     wanted = np.ones(shape, bool)
     if include is not None:
@@ -268,33 +233,25 @@ def wanted_map(include, exclude, frame_shape: Sequence[int]) -> np.ndarray | Non
 
 
 def region_map(given, shape: Sequence[int], name: str) -> np.ndarray:
-    """A boolean map of a region that is given as a map or as boxes.
+    """The boolean map of a region of frames of a shape.
 
     Args:
-        given: a boolean `(height, width)` array, or boxes `(top, left, bottom, right)` in
-            pixels; bottom and right are excluded.
-        shape: `(height, width)` of the frames.
+        given: that map, or boxes `(top, left, bottom, right)` in pixels; the last two are excluded.
+        shape: `(height, width)`.
         name: name of the argument, for messages.
 
-    Returns:
-        Boolean `(height, width)`.
-
     Raises:
-        ValueError: `given` is neither, the map has another size, or a box is empty or outside of
-            the frame.
+        ValueError: it is neither, or a box is empty or outside of the frame.
     """
     array = np.asarray(given)
     if array.dtype == bool and array.shape == tuple(shape):
         return array
-    if (
-        array.dtype == bool
-        or array.dtype.kind not in "iu"
-        or array.ndim != 2
-        or array.shape[1] != 4
-    ):
+    if array.dtype.kind not in "iu" or array.ndim != 2 or array.shape[1] != 4:
+        is_long = array.size > 8
+        found = f"an array of {array.dtype} of shape {array.shape}" if is_long else repr(given)
         raise ValueError(
             f"{name} must be a boolean array of shape {tuple(shape)} or a list of boxes "
-            f"(top, left, bottom, right), got {_describe(given, array)}."
+            f"(top, left, bottom, right), got {found}."
         )
     found = np.zeros(shape, bool)
     for top, left, bottom, right in array.tolist():
@@ -330,8 +287,3 @@ def _tile_means(differences: np.ndarray) -> np.ndarray:
     sums = sums.reshape(len(sums), -1, TILE * channels).sum(-1, dtype=np.float32)
     sizes = (np.minimum(TILE, x - np.arange(0, x, TILE)) for x in (height, width))
     return sums / (channels * np.outer(*sizes))
-
-
-def _describe(given, array: np.ndarray) -> str:
-    """A value for messages: in full only where it is short."""
-    return f"an array of {array.dtype} of shape {array.shape}" if array.size > 8 else repr(given)

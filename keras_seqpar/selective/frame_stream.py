@@ -1,71 +1,48 @@
-"""What all streams share, whatever computes them. Needs NumPy only."""
+"""A network on frame after frame, whatever computes it. Needs NumPy only."""
 
-import abc
 import contextlib
-import dataclasses
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from keras_seqpar.selective.detector import (
-    Detector,
-    check_color,
-    distance,
-    region_map,
-    wanted_map,
-)
-from keras_seqpar.selective.network import Inputs, read_array
-from keras_seqpar.selective.planning.boxes import Box, changed_map
-from keras_seqpar.selective.ranges import RangeCheck
+from keras_seqpar.selective.detector import COLORS, Detector, region_map, wanted_map
+from keras_seqpar.selective.network import Network, read_array
+from keras_seqpar.selective.planning.boxes import Box, area, changed_map, cover, to_map
+from keras_seqpar.selective.planning.engine import Work
+from keras_seqpar.selective.planning.passes import BOXES
 from keras_seqpar.selective.results import Result, Stats
+from keras_seqpar.utils.names import unknown_name
+from keras_seqpar.utils.pixels import check_values
+from keras_seqpar.utils.warning import warn_user
 
-_NO_FRAME = "No frame was seen yet. Call the stream with one first."
 
+class Stream:
+    """A network with its state from frame to frame; made by `stream`.
 
-@dataclasses.dataclass(frozen=True)
-class Computed:
-    """How a frame was computed.
+    One thread at a time may use it.
 
-    Args:
-        mode: `"dense"`, `"boxes"` or `"cached"`; see `Stats`.
-        boxes: of the frame that were computed.
-        macs: multiply-accumulates that were computed.
-        layers: name of a stored map -> share of its positions that had to be computed.
+    Attributes:
+        input_shape: `(height, width, channels)` of a frame.
+        runs_on: name and version of what computes it.
+        fingerprint: a hash of the network: a saved state belongs to it.
+        detector: the stream's own copy of its detector, with the noise that it has learned.
+
+    Example:
+
+    >>> camera = stream("pets.tflite", threshold="auto")
+    >>> result = camera(images[0])
+    >>> np.savez("camera.npz", **camera.state_dict())
+    >>> later = stream("pets.tflite", threshold="auto")
+    >>> later.load_state(np.load("camera.npz"))
     """
 
-    mode: str
-    boxes: Sequence[Box]
-    macs: int
-    layers: dict[str, float] = dataclasses.field(default_factory=dict)
-
-
-class FrameStream(abc.ABC):
-    """The part of a stream that does not depend on how a frame is computed.
-
-    It checks frames, finds what changed in them since they were accepted, measures, and keeps one
-    thread out while another is inside. A kind of stream says how a frame is computed.
-
-    Args:
-        inputs: what the network takes.
-        fingerprint: a hash of the network, and of what else a saved state must agree with.
-        threshold: as for `Detector`.
-        detector: in place of `threshold`.
-        include: as for `look`.
-        exclude: as for `look`.
-        color: order of the frames' channels, `"rgb"` or `"bgr"`. The network and the detector get
-            them as RGB.
-
-    Raises:
-        TypeError: an argument has the wrong type.
-        ValueError: an argument is out of range, or does not fit the frames.
-    """
+    _margin: int | None = None  # pixels up to which changes are followed
 
     def __init__(
         self,
-        inputs: Inputs,
-        fingerprint: str,
+        network: Network,
         *,
         threshold=0.0,
         detector: Detector | None = None,
@@ -73,7 +50,9 @@ class FrameStream(abc.ABC):
         exclude=None,
         color: str = "rgb",
     ):
-        check_color(color)
+        inputs = network.inputs
+        if color not in COLORS:
+            raise ValueError(f"color must be 'rgb' or 'bgr', got {color!r}.")
         if detector is None:
             detector = Detector(threshold)
         elif not isinstance(detector, Detector):
@@ -87,34 +66,30 @@ class FrameStream(abc.ABC):
             raise ValueError(
                 f"color='bgr' needs 3 channels, but frames of {inputs.who} have {inputs.shape[2]}."
             )
-        detector.check(inputs.shape)
-        self._inputs, self._fingerprint, self._color = inputs, fingerprint, color
-        self._detector = detector.of_stream(color)
-        self._check_range = RangeCheck(inputs.limits, inputs.who, detector.threshold, inputs.codes)
+        self._network, self._inputs, self._engine = network, inputs, network.engine
+        self._plan, self._graph = self._engine.plan, self._engine.plan.graph
+        self.input_shape, self.runs_on = inputs.shape, network.runs_on
+        self.fingerprint = self._graph.fingerprint
+        self.detector, self._is_bgr = detector.of_stream(color, inputs.shape), color == "bgr"
+        self._work = self._nothing = self._engine.follow([])
+        self._maps_bytes = self._engine.state_bytes
+        self._warned: set[str] = set()
         self._busy = threading.Lock()
         self._nowhere = np.zeros(inputs.shape[:2], bool)  # the map of a frame without changes
         self.look(include=include, exclude=exclude)
         self.reset()
 
     @property
-    def input_shape(self) -> tuple[int, int, int]:
-        """`(height, width, channels)` of a frame."""
-        return self._inputs.shape
-
-    @property
-    def fingerprint(self) -> str:
-        """A hash of the network: a saved state belongs to it."""
-        return self._fingerprint
-
-    @property
-    def detector(self) -> Detector:
-        """The stream's own copy of its detector, with the noise that it has learned."""
-        return self._detector
-
-    @property
     def state_bytes(self) -> int:
         """Size in bytes of all that is kept from frame to frame."""
-        return self._kept_bytes() + (0 if self._accepted is None else self._accepted.nbytes)
+        return self._maps_bytes + (0 if self._accepted is None else self._accepted.nbytes)
+
+    @property
+    def maps(self) -> dict[str, np.ndarray]:
+        """Name of a stored map -> a copy of it, of the last frame; empty before the first one."""
+        if not self._complete:
+            return {}
+        return {self._graph.tensors[i].name: x.copy() for i, x in self._engine.maps.items()}
 
     def look(self, *, include=None, exclude=None) -> None:
         """Sets where changes are looked for from now on; `None` removes a limit.
@@ -137,12 +112,9 @@ class FrameStream(abc.ABC):
         self._extras: list[np.ndarray] = []
         self._complete = False  # the stored maps belong to the accepted frame
         self._changed: np.ndarray | None = None
-        self._check_range.restart()
 
     def warm_up(self) -> float:
-        """Loads what the first frame would otherwise have to wait for.
-
-        The state of the stream does not change.
+        """Loads what the first frame would otherwise have to wait for; the state stays.
 
         Returns:
             The seconds that it took.
@@ -152,7 +124,7 @@ class FrameStream(abc.ABC):
         """
         start = time.perf_counter()
         with self._exclusive():
-            self._load()
+            self._engine.load()
         return time.perf_counter() - start
 
     def __call__(self, frame, *, mask=None) -> Result:
@@ -178,39 +150,27 @@ class FrameStream(abc.ABC):
         with self._exclusive():
             return self._run(frame, mask)
 
-    def change_map(self) -> np.ndarray:
-        """The positions that changed in the last frame.
-
-        Returns:
-            Boolean `(height, width)`.
-
-        Raises:
-            ValueError: there was no frame yet.
-        """
-        if self._changed is None:
-            raise ValueError(_NO_FRAME)
-        return self._changed.copy()
-
-    def drift(self, frame) -> float:
-        """The largest absolute difference between a frame and the accepted values.
-
-        Of the last frame, it is the largest change that was ignored: the output belongs to the
-        accepted values.
+    def change_map(self, layer: str | None = None) -> np.ndarray:
+        """The positions that changed in the last frame, or had to be computed for it.
 
         Args:
-            frame: as for a call, without other inputs.
+            layer: name of a stored map (see `maps`); by default the frame itself.
 
         Returns:
-            The difference, in the units of the frames.
+            Boolean `(height, width)` of the map.
 
         Raises:
-            TypeError: the frame is not numeric, or has another type than before.
-            ValueError: there was no frame yet, or this one has another size.
+            ValueError: there was no frame yet, or the map is unknown.
         """
-        if self._accepted is None:
-            raise ValueError(_NO_FRAME)
-        found, _ = self._checked([frame, *self._extras] if self._extras else frame)
-        return float(distance(found, self._accepted).max())
+        if self._changed is None:
+            raise ValueError("No frame was seen yet. Call the stream with one first.")
+        if layer is None:
+            return self._changed.copy()
+        numbers = {self._graph.tensors[i].name: i for i in self._engine.maps}
+        if layer not in numbers:
+            raise ValueError(unknown_name("map", layer, list(numbers)))
+        i = numbers[layer]
+        return to_map(self._work.changed.get(i, ()), self._graph.tensors[i].grid)
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """All that is needed to go on, as arrays for `numpy.savez`."""
@@ -218,7 +178,7 @@ class FrameStream(abc.ABC):
         if self._accepted is not None:
             state["accepted"] = self._accepted.copy()
             state |= {f"input{i}": x.copy() for i, x in enumerate(self._extras, 1)}
-        learned = self._detector.state_dict()
+        learned = self.detector.state_dict()
         return state | {f"detector_{name}": np.array(x) for name, x in learned.items()}
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
@@ -243,45 +203,9 @@ class FrameStream(abc.ABC):
             names = ["accepted", *(f"input{i}" for i in range(1, len(self._inputs.extras) + 1))]
             accepted, extras = self._inputs.check([read_array(state, x) for x in names], None)
         with self._exclusive():
-            self._detector.load_state(learned)
+            self.detector.load_state(learned)
             self.reset()
             self._accepted, self._extras = accepted, extras
-
-    @abc.abstractmethod
-    def _load(self) -> None:
-        """Loads what the first frame needs, where that is not there yet."""
-
-    @abc.abstractmethod
-    def _compute(self, frame: np.ndarray, changed: np.ndarray | None, everything: bool) -> Computed:
-        """Accepts what changed, and computes it.
-
-        Args:
-            frame: `(height, width, channels)` in RGB.
-            changed: boolean `(height, width)`; `None` for nowhere.
-            everything: compute the accepted frame as a whole.
-        """
-
-    @abc.abstractmethod
-    def _output(self) -> np.ndarray | dict[str, np.ndarray]:
-        """A copy of the output for the accepted frame."""
-
-    @property
-    @abc.abstractmethod
-    def _macs_dense(self) -> int:
-        """Multiply-accumulates of a dense pass."""
-
-    @abc.abstractmethod
-    def _kept_bytes(self) -> int:
-        """Size of what is kept besides the accepted frame."""
-
-    def _accept(self, frame: np.ndarray, boxes: Sequence[Box]) -> np.ndarray:
-        """Takes boxes of a frame over into the accepted frame, which it returns."""
-        if self._accepted is None:
-            self._accepted = frame.copy()
-        else:
-            for top, left, bottom, right in boxes:
-                self._accepted[top:bottom, left:right] = frame[top:bottom, left:right]
-        return self._accepted
 
     @contextlib.contextmanager
     def _exclusive(self) -> Iterator[None]:
@@ -296,50 +220,73 @@ class FrameStream(abc.ABC):
         finally:
             self._busy.release()
 
-    def _checked(self, given) -> tuple[np.ndarray, list[np.ndarray]]:
-        """The frame in RGB, and the other inputs."""
-        before = None if self._accepted is None else self._accepted.dtype
-        frame, extras = self._inputs.check(given, before)
-        if self._color == "bgr":
-            frame = np.ascontiguousarray(frame[..., ::-1])
-        return frame, extras
-
     def _run(self, given, mask) -> Result:
         start = time.perf_counter()
-        frame, extras = self._checked(given)
-        self._check_range(frame)
+        before = None if self._accepted is None else self._accepted.dtype
+        frame, extras = self._inputs.check(given, before)
+        if self._is_bgr:
+            frame = np.ascontiguousarray(frame[..., ::-1])
+        self._check_values(frame)
         mask = None if mask is None else region_map(mask, self.input_shape[:2], "mask")
         loading = time.perf_counter()
         if not self._complete:
-            self._load()
+            self._engine.load()
         loaded = time.perf_counter() - loading
         changed = self._find(frame, mask)
-        everything = not self._complete or not _equal(extras, self._extras)
+        same = len(extras) == len(self._extras) and all(map(np.array_equal, extras, self._extras))
+        everything = not self._complete or not same
         if everything or changed is not None:
             self._complete = False  # if anything fails, the next frame is computed as a whole
         self._extras = extras
-        done = self._compute(frame, changed, everything)
+        mode, boxes = self._compute(frame, changed, everything)
         self._complete = True
         self._changed = self._nowhere if changed is None else changed
-        output = self._output()
+        output, work = self._output(), self._work
         return Result(
             output=output,
             stats=Stats(
-                mode=done.mode,
+                mode=mode,
                 changed=0.0 if changed is None else float(np.count_nonzero(changed) / changed.size),
-                boxes=tuple(done.boxes),
-                macs=done.macs,
-                macs_dense=self._macs_dense,
+                boxes=tuple(boxes),
+                macs={"cached": 0, "dense": self._plan.macs}.get(mode, work.macs),
+                macs_dense=self._plan.macs,
                 milliseconds=1000 * (time.perf_counter() - start - loaded),
                 warm_up_milliseconds=1000 * loaded,
                 state_bytes=self.state_bytes,
-                layers=done.layers,
+                layers={
+                    x.name: area(work.changed[i], x.grid) if work.changed.get(i) else 0.0
+                    for i, x in ((i, self._graph.tensors[i]) for i in self._plan.stored)
+                },
             ),
         )
 
+    def _check_values(self, frame: np.ndarray) -> None:
+        """Refuses values that contradict what the network states; warns once of suspicious ones."""
+        is_first, is_float = self._accepted is None, frame.dtype.kind == "f"
+        codes, limits = self._inputs.codes, self._inputs.limits
+        if codes is not None and frame.dtype == codes:
+            limits = None  # they are of the values that the integers stand for
+        if limits is not None and (is_first or is_float):
+            self._warn_once("values", check_values(frame, limits, "frames", self._inputs.who))
+        if is_first and is_float and not isinstance(self.detector.threshold, str):
+            lowest, spread = float(np.min(self.detector.threshold)), float(np.ptp(frame))
+            if 0 < spread <= lowest:
+                self._warn_once(
+                    "threshold",
+                    f"threshold={lowest:g} cannot be exceeded by frames of {frame.dtype} that "
+                    f"differ by {spread:g}: no change will be found, and every frame gets the "
+                    "first one's output. The threshold is in the units of the frames: for frames "
+                    "of 0 to 1, divide it by 255.",
+                )
+
+    def _warn_once(self, kind: str, sentence: str | None) -> None:
+        if sentence and kind not in self._warned:
+            self._warned.add(kind)
+            warn_user(sentence)
+
     def _find(self, frame: np.ndarray, mask: np.ndarray | None) -> np.ndarray | None:
         """Where a frame changed; `None` for nowhere."""
-        accepted, detector = self._accepted, self._detector
+        accepted, detector = self._accepted, self.detector
         if accepted is None:
             return np.ones(self.input_shape[:2], bool)
         if mask is not None:
@@ -347,14 +294,53 @@ class FrameStream(abc.ABC):
         if detector.is_learning:
             detector.observe(frame, accepted)
             return changed_map(accepted, frame)
-        if detector.is_exact:
-            changed = changed_map(accepted, frame)
-        else:
-            changed = detector.compare(frame, accepted)
+        changed = detector.compare(frame, accepted)
         if changed is not None and self._wanted is not None:
             changed = changed & self._wanted
         return changed if changed is not None and changed.any() else None
 
+    def _compute(
+        self, frame: np.ndarray, changed: np.ndarray | None, everything: bool
+    ) -> tuple[str, Sequence[Box]]:
+        """Accepts what changed, and computes it.
 
-def _equal(some: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> bool:
-    return len(some) == len(others) and all(map(np.array_equal, some, others))
+        Args:
+            frame: `(height, width, channels)` in RGB.
+            changed: boolean `(height, width)`; `None` for nowhere.
+            everything: compute the accepted frame as a whole.
+
+        Returns:
+            How it was computed, see `Stats`, and the boxes that were accepted.
+        """
+        boxes = [] if changed is None else cover(changed)
+        return self._renew(frame, boxes, self._follow(boxes, everything)), boxes
+
+    def _follow(self, boxes: Sequence[Box], everything: bool) -> Work:
+        """What there is to do where boxes change."""
+        if everything:
+            return self._engine.everything
+        return self._engine.follow(boxes, self._margin) if boxes else self._nothing
+
+    def _renew(self, frame: np.ndarray, boxes: Sequence[Box], work: Work) -> str:
+        """Accepts boxes of a frame, and computes what there is to do; returns how."""
+        self._work = work
+        if self._accepted is None:
+            self._accepted = frame.copy()
+        for top, left, bottom, right in boxes:
+            self._accepted[top:bottom, left:right] = frame[top:bottom, left:right]
+        everything, encode = work is self._engine.everything, self._network.encode
+        if everything:
+            extras = zip(self._plan.extras, self._extras, strict=True)
+            self._engine.set_extras({i: encode(x, i) for i, x in extras})
+            boxes = [(0, 0, *self.input_shape[:2])]
+        elif not boxes:
+            return "cached"
+        for box in boxes:
+            part = self._accepted[box[0] : box[2], box[1] : box[3]]
+            self._engine.set_frame(box, encode(part, self._plan.frame))
+        return "boxes" if self._engine.compute(work) == BOXES else "dense"
+
+    def _output(self) -> np.ndarray | dict[str, np.ndarray]:
+        """A copy of the output for the accepted frame."""
+        named = self._graph.named(self._engine.outputs)
+        return next(iter(named.values())) if len(named) == 1 else named

@@ -36,16 +36,11 @@ class Inputs:
     max_gain: float | None = None
 
     def check(self, given, dtype: np.dtype | None) -> tuple[np.ndarray, list[np.ndarray]]:
-        """Checks what a stream was called with.
-
-        Args:
-            given: a frame, with or without a batch axis, or a list of a frame and the other
-                inputs. Gains that are not given are neutral.
-            dtype: type of the frames so far; `None` before the first one.
+        """Checks what a stream was called with; `dtype` is that of the frames so far, if any.
 
         Returns:
-            The frame `(height, width, channels)`, and copies of the other inputs. Gains above
-            `max_gain` are clipped, with a warning.
+            The frame `(height, width, channels)`, and copies of the other inputs. Gains that were
+            not given are neutral; those above `max_gain` are clipped, with a warning.
 
         Raises:
             TypeError: an input is not numeric, or the frame has another type than before.
@@ -104,24 +99,39 @@ class Network:
     Args:
         engine: computes it.
         inputs: what it takes.
-        fingerprint: a hash of it.
         encode: turns values into those that a tensor of its graph stores, given its number.
         runs_on: name and version of what computes it.
+        memory: bytes that a stream takes, about.
     """
 
     engine: Engine
     inputs: Inputs
-    fingerprint: str
     encode: Callable[[np.ndarray, int], np.ndarray]
     runs_on: str
+    memory: int
+
+
+def check_limit(who: str, needed: int, limit: int | None) -> None:
+    """Checks that a stream, which takes about `needed` bytes, stays within a limit.
+
+    Raises:
+        TypeError: the limit is no whole number.
+        ValueError: the stream needs more.
+    """
+    if limit is None:
+        return
+    if isinstance(limit, bool) or not isinstance(limit, int):
+        raise TypeError(f"memory_limit must be a whole number of bytes, got {limit!r}.")
+    if needed > limit:
+        raise ValueError(
+            f"A stream of {who} takes about {needed / 1e6:,.1f} MB, more than "
+            f"memory_limit={limit / 1e6:,.1f} MB. Take a network for smaller frames, or run it "
+            "without a stream."
+        )
 
 
 def read_array(state: Mapping, name: str) -> np.ndarray:
     """A copy of an array of a saved state.
-
-    Args:
-        state: see `Stream.state_dict`.
-        name: name of the array.
 
     Raises:
         ValueError: the array is missing, or has values that are no numbers.

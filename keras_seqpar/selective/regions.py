@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Union
 import numpy as np
 
 from keras_seqpar.selective.detector import largest_around
-from keras_seqpar.selective.frame_stream import Computed
+from keras_seqpar.selective.frame_stream import Stream
 from keras_seqpar.selective.network import Network
 from keras_seqpar.selective.planning.boxes import Box, cover
-from keras_seqpar.selective.streams import Stream, open_network
+from keras_seqpar.selective.streams import open_network
 
 if TYPE_CHECKING:
     import keras
@@ -30,11 +30,6 @@ def region_stream(
     max_cost_share: float = 1.0,
     refresh: int | None = None,
     scores: bool = False,
-    threshold=0.0,
-    detector=None,
-    include=None,
-    exclude=None,
-    color: str = "rgb",
     **options,
 ) -> "RegionStream":
     """Makes a stream of a segmentation network that renews the regions that changed.
@@ -59,12 +54,7 @@ def region_stream(
             computed instead; below it, the times that were measured so far choose.
         refresh: compute the full frame every `refresh` frames; `None` for never.
         scores: give the network's scores instead of classes.
-        threshold: as for `stream`, like all that follow.
-        detector: finds changes, in place of `threshold`.
-        include: look for changes only here.
-        exclude: do not look for changes here.
-        color: order of the channels of the frames.
-        **options: further arguments of `stream`, such as `num_threads`.
+        **options: further arguments of `stream`, such as `threshold` and `num_threads`.
 
     Returns:
         The stream; call it with frames. Its outputs are `(1, height, width)` classes, or with
@@ -84,6 +74,8 @@ def region_stream(
     (1, 32, 40) dense ((0, 0, 64, 80),)
     (1, 32, 40) cached ()
     """
+    names = ("threshold", "detector", "include", "exclude", "color")
+    of_frames = {name: options.pop(name) for name in names if name in options}
     return RegionStream(
         open_network(network, **options),
         margin=margin,
@@ -91,11 +83,7 @@ def region_stream(
         max_cost_share=max_cost_share,
         refresh=refresh,
         scores=scores,
-        threshold=threshold,
-        detector=detector,
-        include=include,
-        exclude=exclude,
-        color=color,
+        **of_frames,
     )
 
 
@@ -146,7 +134,9 @@ class RegionStream(Stream):
             self._classes = np.zeros(shapes[0][:3], "uint8" if classes <= 256 else "int32")
         super().__init__(network, **options)
 
-    def _compute(self, frame: np.ndarray, changed: np.ndarray | None, everything: bool) -> Computed:
+    def _compute(
+        self, frame: np.ndarray, changed: np.ndarray | None, everything: bool
+    ) -> tuple[str, Sequence[Box]]:
         self._since_full += 1
         if changed is not None and self._least > 1:
             changed = without_small(changed, self._least)
@@ -157,43 +147,40 @@ class RegionStream(Stream):
         work = self._follow(boxes, everything)
         if boxes and work.cost >= self._most * self._engine.everything.cost:
             work = self._engine.everything
-        done = self._renew(frame, boxes, work)
+        mode = self._renew(frame, boxes, work)
         whole = [(0, 0, *self._graph.tensors[self._number].grid)]
-        if done.mode == "dense":
+        if mode == "dense":
             self._since_full = 0
             self._take(whole)
-        elif done.mode == "boxes":
-            boxes = work.changed.get(self._number, whole if work.dense else [])
-            self._take(whole if boxes and self._engine.sessions.writes_more else boxes)
-        return done
+        elif mode == "boxes":
+            self._take(work.changed.get(self._number, whole if work.dense else []))
+        return mode, boxes
 
     def _take(self, boxes: Sequence[Box]) -> None:
         """Takes over the classes in boxes of the output."""
         if self._classes is None:
             return
-        for box in boxes:
-            found = self._engine.output(self._number, box)
-            one = found.shape[-1] == 1
-            self._classes[:, box[0] : box[2], box[1] : box[3]] = (
-                found[..., 0] > self._half if one else found.argmax(-1)
+        output = self._engine.output(self._number)
+        for top, left, bottom, right in boxes:
+            found = output[:, top:bottom, left:right]
+            self._classes[:, top:bottom, left:right] = (
+                found[..., 0] > self._half if found.shape[-1] == 1 else found.argmax(-1)
             )
 
     def _output(self) -> np.ndarray | dict[str, np.ndarray]:
         return super()._output() if self._classes is None else self._classes.copy()
 
-    def _kept_bytes(self) -> int:
-        return super()._kept_bytes() + (0 if self._classes is None else self._classes.nbytes)
+    @property
+    def state_bytes(self) -> int:
+        """Size in bytes of all that is kept from frame to frame."""
+        return super().state_bytes + (0 if self._classes is None else self._classes.nbytes)
 
 
 def without_small(changed: np.ndarray, least: int) -> np.ndarray:
-    """A map without its small regions.
+    """A boolean map without regions of fewer than `least` true positions.
 
     Changes are of one region where they are in one cell of 8x8 positions or in two cells that
     touch, also at a corner.
-
-    Args:
-        changed: boolean `(height, width)`.
-        least: true positions that a region must have.
     """
     height, width = changed.shape
     cells = np.pad(changed, ((0, -height % CELL), (0, -width % CELL)))
@@ -209,15 +196,7 @@ def without_small(changed: np.ndarray, least: int) -> np.ndarray:
 
 
 def parse_margin(name: str, text: str) -> int | str:
-    """A number of pixels, or `"receptive_field"`, from a flag.
-
-    Args:
-        name: of the flag.
-        text: its value.
-
-    Raises:
-        ValueError: another text.
-    """
+    """A number of pixels, or `"receptive_field"`, from the text of a flag."""
     if text == RECEPTIVE_FIELD:
         return text
     if text.isdigit():
@@ -229,12 +208,12 @@ def _check(margin, min_region_pixels, max_cost_share, refresh, shape: Sequence[i
     """Checks arguments of `region_stream`, for frames of `(height, width)`."""
     for name, value, lowest, other in (
         ("margin", margin, 0, RECEPTIVE_FIELD),
-        ("min_region_pixels", min_region_pixels, 1, None),
+        ("min_region_pixels", min_region_pixels, 1, 1),
         ("refresh", refresh, 1, None),
     ):
-        if (value is None and name == "refresh") or (other and value == other):
+        if value == other and not isinstance(value, bool):
             continue
-        known = f" or {other!r}" if other else ""
+        known = f" or {other!r}" if name == "margin" else ""
         message = f"{name} must be a whole number of {lowest} or more{known}, got {value!r}."
         if isinstance(value, bool) or not isinstance(value, (int, str)):
             raise TypeError(message)

@@ -6,12 +6,13 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Union
 
-from keras_seqpar.selective.litert_engine.memory import memory_of
-from keras_seqpar.selective.litert_engine.opening import plan_file
-from keras_seqpar.selective.litert_engine.sessions import FileSessions
-from keras_seqpar.selective.planning.boxes import Box, area, union
+import numpy as np
+
+from keras_seqpar.selective.network import Network
+from keras_seqpar.selective.planning.boxes import Box, area
 from keras_seqpar.selective.planning.engine import Engine
-from keras_seqpar.selective.planning.plan import CropRun, Plan, View, WholeRun
+from keras_seqpar.selective.planning.plan import CropRun, View
+from keras_seqpar.selective.streams import open_network
 
 if TYPE_CHECKING:
     import keras
@@ -94,7 +95,8 @@ class Report:
             "-" * len(head),
         ]
         for run in self.runs:
-            names = _shortened(run.operations)
+            names = ", ".join(dict.fromkeys(run.operations))
+            names = names if len(names) <= 44 else names[:41] + "..."
             grid = "x".join(map(str, run.grid)) if run.grid else "-"
             reads = "x".join(map(str, run.receptive_field))
             shares = " ".join(f"{share:>7.1%}" for share in run.shares)
@@ -144,6 +146,7 @@ def report(
         FileNotFoundError: there is no such file.
         TypeError: `network` is neither a path nor a Keras model.
         ValueError: the network cannot be run as a stream, or a share is out of range.
+        ImportError: no interpreter is installed.
 
     Example:
 
@@ -152,50 +155,38 @@ def report(
     shares = tuple(float(share) for share in shares)
     if not shares or not all(0 < share <= 1 for share in shares):
         raise ValueError(f"shares must be numbers above 0 and up to 1, got {shares}.")
-    if isinstance(network, (str, os.PathLike)):
-        plan, name = plan_file(network, signature), os.path.basename(network)
-        memory = memory_of(plan)
-    else:
-        from keras_seqpar.selective.keras_engine.opening import plan_model  # imports Keras
-
-        (plan, memory), name = plan_model(network, input_shape), network.name
-    with plan.graph.refusing_damage():
-        return _report(plan, name, shares, memory)
+    opened = open_network(network, input_shape=input_shape, signature=signature)
+    is_file = isinstance(network, (str, os.PathLike))
+    name = os.path.basename(network) if is_file else network.name  # type: ignore[union-attr]
+    with opened.engine.plan.graph.refusing_damage():
+        return _report(opened, name, shares)
 
 
-def _report(plan: Plan, name: str, shares: tuple[float, ...], memory: int) -> Report:
-    graph = plan.graph
-    engine = Engine(plan, FileSessions(_never))
-    dense_cost = engine.everything.cost - engine.starts
-    shape = graph.tensors[plan.frame].shape[1:]
+def _report(network: Network, name: str, shares: tuple[float, ...]) -> Report:
+    engine, plan = network.engine, network.engine.plan
+    graph, shape = plan.graph, network.inputs.shape
     work = [engine.follow([_square(shape[:2], share)]) for share in shares]
+    rows, cols = (_receptive_fields(engine, shape[:2], axis) for axis in (0, 1))
     runs = []
     for i, step in enumerate(plan.steps):
         if isinstance(step, View):
             continue
-        grid = graph.tensors[step.outputs[0]].grid
-        is_crop = isinstance(step, CropRun)
+        grid, is_crop = graph.tensors[step.outputs[0]].grid, isinstance(step, CropRun)
         runs.append(
             RunReport(
                 operations=tuple(graph.operations[n].name for n in step.operations),
                 grid=grid,
-                receptive_field=_receptive_field(plan, i),
-                shares=tuple(area(x.boxes[i], grid) if x.boxes[i] else 0.0 for x in work),
-                macs=step.macs * grid[0] * grid[1] if isinstance(step, CropRun) else step.macs,
+                receptive_field=(int(rows[i]), int(cols[i])),
+                shares=tuple(area(x.boxes[i], grid) for x in work),
+                macs=step.macs * (math.prod(grid) if is_crop else 1),
                 whole=not is_crop,
             )
         )
     if plan.dense is not None:
-        runs.append(
-            RunReport(
-                operations=tuple(graph.operations[n].name for n in plan.dense.operations),
-                grid=None,
-                receptive_field=graph.tensors[plan.frame].grid,
-                shares=tuple(float(x.dense) for x in work),
-                macs=plan.dense.macs,
-                whole=True,
-            )
-        )
+        names = tuple(graph.operations[n].name for n in plan.dense.operations)
+        of_work = tuple(float(x.dense) for x in work)
+        runs.append(RunReport(names, None, shape[:2], of_work, plan.dense.macs, True))
+    dense_cost = engine.everything.cost - engine.starts
     return Report(
         name=name,
         input_shape=shape,
@@ -205,13 +196,9 @@ def _report(plan: Plan, name: str, shares: tuple[float, ...], memory: int) -> Re
         macs=plan.macs,
         runs=tuple(runs),
         barriers=dict(plan.barriers),
-        memory=memory,
+        memory=network.memory,
         state_bytes=engine.state_bytes + graph.tensors[plan.frame].nbytes,
     )
-
-
-def _never(content: bytes):
-    raise AssertionError("a report runs nothing")
 
 
 def _square(shape: Sequence[int], share: float) -> Box:
@@ -224,44 +211,18 @@ def _square(shape: Sequence[int], share: float) -> Box:
     return top, left, top + height, left + width
 
 
-def _receptive_field(plan: Plan, number: int) -> tuple[int, int]:
-    """Rows and columns of the frame that the middle output of a run depends on."""
-    tensors = plan.graph.tensors
-    last = plan.steps[number]
-    rows, cols = tensors[_outputs(last)[0]].grid
-    middle = (rows // 2, cols // 2, rows // 2 + 1, cols // 2 + 1)
-    needed: dict[int, Box] = dict.fromkeys(_outputs(last), middle)
-    for step in reversed(plan.steps[: number + 1]):
-        boxes = [needed[i] for i in _outputs(step) if i in needed]
-        if not boxes:
-            continue
-        box = boxes[0]
-        for other in boxes[1:]:
-            box = union(box, other)
-        for tensor, row_axis, col_axis in _reads(step):
-            shape = tensors[tensor].map_shape
-            top, bottom = row_axis.inputs(box[0], box[2])
-            left, right = col_axis.inputs(box[1], box[3])
-            read = max(top, 0), max(left, 0), min(bottom, shape[1]), min(right, shape[2])
-            needed[tensor] = union(needed[tensor], read) if tensor in needed else read
-    top, left, bottom, right = needed.get(plan.frame, (0, 0, 0, 0))
-    return bottom - top, right - left
-
-
-def _outputs(step: CropRun | WholeRun | View) -> tuple[int, ...]:
-    return (step.output,) if isinstance(step, View) else step.outputs
-
-
-def _reads(step: CropRun | WholeRun | View):
-    """`(map, rows, columns)` of what a step reads."""
-    if isinstance(step, CropRun):
-        yield from ((x.tensor, x.rows, x.cols) for x in step.sources)
-    elif isinstance(step, View):
-        yield step.source, step.rows, step.cols
-    else:
-        yield from ((i, step.rows, step.cols) for i in step.inputs)
-
-
-def _shortened(names: Sequence[str]) -> str:
-    text = ", ".join(dict.fromkeys(names))
-    return text if len(text) <= 44 else text[:41] + "..."
+def _receptive_fields(engine: Engine, shape: Sequence[int], axis: int) -> np.ndarray:
+    """For every step, the rows (or columns) of the frame that its middle output depends on."""
+    tensors, steps = engine.plan.graph.tensors, engine.plan.steps
+    middles = [
+        tensors[x.output if isinstance(x, View) else x.outputs[0]].grid[axis] // 2 for x in steps
+    ]
+    found = np.zeros(len(steps), int)
+    for i in range(shape[axis]):
+        box = (i, 0, i + 1, shape[1]) if axis == 0 else (0, i, shape[0], i + 1)
+        boxes = engine.follow([box]).boxes
+        found += [
+            any(x[axis] <= middle < x[axis + 2] for x in of_step)
+            for of_step, middle in zip(boxes, middles, strict=True)
+        ]
+    return found

@@ -7,15 +7,10 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Union
 
-import numpy as np
-
 from keras_seqpar.selective.detector import Detector
-from keras_seqpar.selective.frame_stream import Computed, FrameStream
+from keras_seqpar.selective.frame_stream import Stream
 from keras_seqpar.selective.litert_engine.opening import open_file
 from keras_seqpar.selective.network import Network
-from keras_seqpar.selective.planning.boxes import Box, area, cover, to_map
-from keras_seqpar.selective.planning.engine import Work
-from keras_seqpar.selective.planning.passes import BOXES
 from keras_seqpar.utils.names import unknown_name
 
 if TYPE_CHECKING:
@@ -39,7 +34,7 @@ def stream(
     categories: Sequence[str] | None = None,
     interpreter: str | None = None,
     memory_limit: int | None = None,
-) -> "Stream":
+) -> Stream:
     """Makes a stream: a network that computes again only what changed from frame to frame.
 
     With a threshold of 0 every output equals that of the network for the whole frame: bit for bit
@@ -164,127 +159,3 @@ def open_network(
             "keras_seqpar.cutout(model, categories)."
         )
     return open_model(network, engine, input_shape, **on_litert)
-
-
-class Stream(FrameStream):
-    """A network with its state from frame to frame; made by `stream`.
-
-    One thread at a time may use it.
-
-    Attributes:
-        runs_on: name and version of what computes it.
-
-    Example:
-
-    >>> camera = stream("pets.tflite", threshold="auto")
-    >>> result = camera(images[0])
-    >>> np.savez("camera.npz", **camera.state_dict())
-    >>> later = stream("pets.tflite", threshold="auto")
-    >>> later.load_state(np.load("camera.npz"))
-    """
-
-    _margin: int | None = None  # pixels up to which changes are followed
-
-    def __init__(self, network: Network, **options):
-        self._network, self._engine = network, network.engine
-        self._plan = network.engine.plan
-        self._graph = self._plan.graph
-        self.runs_on = network.runs_on
-        self._work = self._nothing = self._engine.follow([])
-        self._no_shares = self._shares(self._nothing)
-        self._maps_bytes = self._engine.state_bytes
-        super().__init__(network.inputs, network.fingerprint, **options)
-
-    @property
-    def maps(self) -> dict[str, np.ndarray]:
-        """Name of a stored map -> a copy of it, of the last frame; empty before the first one."""
-        if not self._complete:
-            return {}
-        tensors = self._graph.tensors
-        return {tensors[i].name: self._engine.read(i) for i in self._engine.maps}
-
-    def change_map(self, layer: str | None = None) -> np.ndarray:
-        """The positions that had to be computed for the last frame.
-
-        Args:
-            layer: name of a stored map (see `maps`); by default the frame itself.
-
-        Returns:
-            Boolean `(height, width)` of the map.
-
-        Raises:
-            ValueError: there was no frame yet, or the map is unknown.
-        """
-        found = super().change_map()
-        if layer is None:
-            return found
-        numbers = {self._graph.tensors[i].name: i for i in self._engine.maps}
-        if layer not in numbers:
-            raise ValueError(unknown_name("map", layer, list(numbers)))
-        i = numbers[layer]
-        return to_map(self._work.changed.get(i, ()), self._graph.tensors[i].grid)
-
-    def _load(self) -> None:
-        self._engine.load()
-
-    def _compute(self, frame: np.ndarray, changed: np.ndarray | None, everything: bool) -> Computed:
-        boxes = [] if changed is None else cover(changed)
-        return self._renew(frame, boxes, self._follow(boxes, everything))
-
-    def _follow(self, boxes: Sequence[Box], everything: bool) -> Work:
-        """What there is to do where boxes change."""
-        if everything:
-            return self._engine.everything
-        return self._engine.follow(boxes, self._margin) if boxes else self._nothing
-
-    def _renew(self, frame: np.ndarray, boxes: Sequence[Box], work: Work) -> Computed:
-        """Accepts boxes of a frame, and computes what there is to do."""
-        self._work, mode = work, "cached"
-        if work is self._engine.everything:
-            self._accept(frame, boxes)
-            self._start()
-            self._engine.compute(work)
-            mode = "dense"
-        elif boxes:
-            self._accept(frame, boxes)
-            self._write(boxes)
-            done = self._engine.compute(work)
-            mode = "boxes" if done == BOXES else "dense"
-        macs = {"cached": 0, "dense": self._plan.macs}.get(mode, work.macs)
-        shares = self._no_shares if mode == "cached" else self._shares(work)
-        return Computed(mode, boxes, macs, dict(shares))
-
-    def _start(self) -> None:
-        """Puts the accepted frame and the other inputs into the engine."""
-        encode, extras = self._network.encode, self._plan.extras
-        self._engine.set_extras(
-            {i: encode(x, i) for i, x in zip(extras, self._extras, strict=True)}
-        )
-        self._write([(0, 0, *self.input_shape[:2])])
-
-    def _write(self, boxes: Sequence[Box]) -> None:
-        """Writes boxes of the accepted frame into the stored map of the input."""
-        assert self._accepted is not None
-        for top, left, bottom, right in boxes:
-            part = self._accepted[top:bottom, left:right]
-            values = self._network.encode(part, self._plan.frame)
-            self._engine.set_frame((top, left, bottom, right), values)
-
-    def _output(self) -> np.ndarray | dict[str, np.ndarray]:
-        named = self._graph.named(self._engine.outputs)
-        return next(iter(named.values())) if len(named) == 1 else named
-
-    @property
-    def _macs_dense(self) -> int:
-        return self._plan.macs
-
-    def _kept_bytes(self) -> int:
-        return self._maps_bytes
-
-    def _shares(self, work: Work) -> dict[str, float]:
-        """Name of a stored map -> share of its positions to compute."""
-        tensors = self._graph.tensors
-        return {
-            tensors[i].name: area(work.changed[i], tensors[i].grid) if work.changed.get(i) else 0.0
-            for i in self._plan.stored
-        }

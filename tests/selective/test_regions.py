@@ -97,7 +97,6 @@ def test_full_runs_after_refresh_frames_and_for_large_changes(path):
     stream = selective.region_stream(path, refresh=3, max_cost_share=0.9, threshold=0.5)
     modes = [stream(still(0.1 * i)).stats.mode for i in range(7)]
     assert modes == ["dense", "cached", "cached", "dense", "cached", "cached", "dense"]
-    assert stream.drift(still(0.6)) == 0
     result = stream(still(2.0))
     assert result.stats.mode == "dense" and stream.change_map().all()
     assert result.stats.changed == 1 and result.stats.macs == result.stats.macs_dense
@@ -122,7 +121,7 @@ def test_options_set_which_changes_count(path):
     one, many = still(), still()
     one[5, 5] = many[20:24, 20:24] = 1
     waits = made(min_region_pixels=10)
-    assert waits(one).stats.mode == "cached" and waits.drift(one) == 1
+    assert waits(one).stats.mode == "cached"
     assert waits(many + one).stats.boxes == ((20, 20, 24, 24),)
     assert made(exclude=[(0, 0, 10, 10)])(one).stats.mode == "cached"
     mask = np.zeros(SHAPE[:2], bool)

@@ -1,7 +1,6 @@
 """Reads a functional Keras model as a graph of layer calls, those of nested models included."""
 
 import dataclasses
-import functools
 import hashlib
 import json
 from collections.abc import Sequence
@@ -13,7 +12,7 @@ from keras_seqpar.networks.graph import functional, replay
 from keras_seqpar.selective.keras_engine import rules
 from keras_seqpar.selective.keras_engine.calls import LayerCall, Value
 from keras_seqpar.selective.planning import graph as planning
-from keras_seqpar.selective.planning.effects import Effect
+from keras_seqpar.selective.planning.graph import Graph
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,78 +20,10 @@ class Tensor(planning.Tensor):
     """What a layer takes or gives; its name is the layer's.
 
     Args:
-        kind: Keras's name of its type.
+        kind: Keras's name of its type; bfloat16 is stored as float32, since NumPy has it not.
     """
 
-    kind: str
-
-    @property
-    def dtype(self) -> np.dtype:
-        """NumPy's type of its stored values; float32 in place of bfloat16, which NumPy has not."""
-        return np.dtype("float32" if self.kind == "bfloat16" else self.kind)
-
-
-@dataclasses.dataclass(frozen=True)
-class Graph(planning.Graph):
-    """The calls of a model.
-
-    Args:
-        model_name: name of the model.
-    """
-
-    tensors: tuple[Tensor, ...]
-    operations: tuple[LayerCall, ...]
-    model_name: str
-
-    @property
-    def name(self) -> str:
-        """What messages call the model."""
-        return f"the model {self.model_name!r}"
-
-    @functools.cached_property
-    def fingerprint(self) -> str:
-        """A hash of layers, settings, connections, sizes and weights.
-
-        Names are left out, since Keras numbers them anew in every model, and so are `trainable`
-        and the initializers of weights.
-        """
-        digest = hashlib.blake2b(digest_size=16)
-        shapes = [x.shape for x in self.tensors]
-        digest.update(repr((shapes, list(self.inputs), list(self.outputs))).encode())
-        for call in self.operations:
-            try:
-                config = {k: v for k, v in call.layer.get_config().items() if not _is_left_out(k)}
-                config = json.dumps(config, sort_keys=True, default=str)
-            except Exception:  # a layer without get_config: its class has to be enough
-                config = ""
-            given = keras.tree.flatten((call.args, call.kwargs))
-            plain = [x for x in given if isinstance(x, (bool, int, float, str, Value))]
-            digest.update(repr((call.name, call.inputs, call.outputs, config, plain)).encode())
-            weights = [weight.value for weight in getattr(call.layer, "weights", ())]
-            for weight in (*weights, *call.constants):
-                array = np.ascontiguousarray(keras.ops.convert_to_numpy(weight))
-                digest.update(repr((array.shape, str(array.dtype))).encode())
-                digest.update(array.tobytes())
-        return digest.hexdigest()
-
-    def effect_of(self, operation: LayerCall) -> Effect:
-        """What a layer does to positions."""
-        return rules.effect_of(
-            operation,
-            [self.tensors[i].shape for i in operation.inputs],
-            [self.tensors[i].shape for i in operation.outputs],
-        )
-
-    def macs_of(self, operation: LayerCall) -> int:
-        """Multiply-accumulates of a layer on whole maps; convolutions and dense layers only."""
-        if not operation.inputs or not operation.outputs:
-            return 0
-        old, new = (self.tensors[x[0]].shape for x in (operation.inputs, operation.outputs))
-        return rules.macs_of(operation.layer, old, new)
-
-    def has_weights(self, operation: LayerCall) -> bool:
-        """No layer has weights among its inputs: its own are part of it."""
-        return False
+    kind: str = "float32"
 
 
 def read_model(model: keras.Model, input_shape: Sequence[int] | None = None) -> Graph:
@@ -130,9 +61,9 @@ def read_model(model: keras.Model, input_shape: Sequence[int] | None = None) -> 
         copy = keras.KerasTensor(tensor.shape, tensor.dtype)
         numbers[id(copy)] = len(made)
         made.append(copy)
-        tensors.append(
-            Tensor(name, tuple(tensor.shape), None, keras.backend.standardize_dtype(tensor.dtype))
-        )
+        kind = keras.backend.standardize_dtype(tensor.dtype)
+        dtype = np.dtype("float32" if kind == "bfloat16" else kind)
+        tensors.append(Tensor(name, tuple(tensor.shape), dtype, kind=kind))
         return copy
 
     def call(layer, *args, **kwargs):
@@ -143,39 +74,55 @@ def read_model(model: keras.Model, input_shape: Sequence[int] | None = None) -> 
         outputs = keras.tree.map_structure(
             lambda x: new(x, name), layer.compute_output_spec(*args, **kwargs)
         )
-        given = keras.tree.flatten((args, kwargs))
         stand_in = keras.tree.map_structure(
-            lambda x: Value(numbers[id(x)]) if _is_tensor(x) else x, (args, kwargs)
+            lambda x: Value(numbers[id(x)]) if isinstance(x, keras.KerasTensor) else x,
+            (args, kwargs),
         )
-        calls.append(
-            LayerCall(
-                type(layer).__name__,
-                tuple(numbers[id(x)] for x in given if _is_tensor(x)),
-                tuple(numbers[id(x)] for x in keras.tree.flatten(outputs)),
-                layer,
-                *stand_in,
-            )
-        )
+        given = [x.number for x in keras.tree.flatten(stand_in) if isinstance(x, Value)]
+        results = tuple(numbers[id(x)] for x in keras.tree.flatten(outputs))
+        calls.append(LayerCall(type(layer).__name__, tuple(given), results, layer, *stand_in))
         return outputs
 
     inputs = [new(x, own.name) for x, own in zip(specs, source.inputs, strict=True)]
     outputs = keras.tree.flatten(replay(source, inputs, call))
-    return Graph(
-        tuple(tensors),
-        tuple(calls),
-        {numbers[id(x)]: own.name for x, own in zip(inputs, source.inputs, strict=True)},
-        {numbers[id(x)]: name for x, name in zip(outputs, source.output_names, strict=True)},
-        model.name,
-    )
+    named_inputs = {numbers[id(x)]: y.name for x, y in zip(inputs, source.inputs, strict=True)}
+    named = {numbers[id(x)]: name for x, name in zip(outputs, source.output_names, strict=True)}
+    fingerprint = _fingerprint(tensors, calls, (list(named_inputs), list(named)))
+    name = f"the model {model.name!r}"
+    return Graph(tuple(tensors), tuple(calls), named_inputs, named, rules, name, fingerprint)
+
+
+def _fingerprint(tensors: list[Tensor], calls: list[LayerCall], ends: tuple) -> str:
+    """A hash of layers, settings, connections, sizes and weights.
+
+    Names are left out, since Keras numbers them anew in every model, and so are `trainable` and
+    the initializers of weights.
+    """
+    digest = hashlib.blake2b(repr(([x.shape for x in tensors], ends)).encode(), digest_size=16)
+    for call in calls:
+        try:
+            config = call.layer.get_config()
+            config = {
+                key: value
+                for key, value in config.items()
+                if key not in ("name", "trainable") and not key.endswith("_initializer")
+            }
+            config = json.dumps(config, sort_keys=True, default=str)
+        except Exception:  # a layer without get_config: its class has to be enough
+            config = ""
+        given = keras.tree.flatten((call.args, call.kwargs))
+        plain = [x for x in given if isinstance(x, (bool, int, float, str, Value))]
+        digest.update(repr((call.name, call.inputs, call.outputs, config, plain)).encode())
+        weights = [weight.value for weight in getattr(call.layer, "weights", ())]
+        for weight in (*weights, *call.constants):
+            array = np.ascontiguousarray(keras.ops.convert_to_numpy(weight))
+            digest.update(repr((array.shape, str(array.dtype))).encode())
+            digest.update(array.tobytes())
+    return digest.hexdigest()
 
 
 def check_model(model, input_shape: Sequence[int] | None = None) -> None:
-    """Refuses what is no model of images of one size.
-
-    Raises:
-        TypeError: it is no Keras model.
-        ValueError: its inputs are not known, or sizes are open, or other than `input_shape`.
-    """
+    """Refuses what is no model of images of one size."""
     if not isinstance(model, keras.Model):
         raise TypeError(
             "A stream needs the path of a .tflite file or a keras.Model, got "
@@ -204,11 +151,7 @@ def check_model(model, input_shape: Sequence[int] | None = None) -> None:
 
 
 def graph_of(model: keras.Model) -> keras.Model:
-    """A functional or sequential model as a functional model.
-
-    Raises:
-        ValueError: the model is of another kind.
-    """
+    """A functional or sequential model as a functional model; others raise a `ValueError`."""
     graph = functional(model)
     if graph is None:
         raise ValueError(
@@ -216,11 +159,3 @@ def graph_of(model: keras.Model) -> keras.Model:
             "so its layers cannot be listed. Build it with keras.Model(inputs, outputs)."
         )
     return graph
-
-
-def _is_left_out(setting: str) -> bool:
-    return setting in ("name", "trainable") or setting.endswith("_initializer")
-
-
-def _is_tensor(x) -> bool:
-    return isinstance(x, keras.KerasTensor)

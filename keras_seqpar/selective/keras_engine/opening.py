@@ -18,11 +18,9 @@ from keras_seqpar.networks.inputs import normalization_of
 from keras_seqpar.networks.parts import find_parts
 from keras_seqpar.selective.keras_engine.graph import check_model, graph_of, read_model
 from keras_seqpar.selective.keras_engine.sessions import KerasSessions
-from keras_seqpar.selective.litert_engine.memory import check_limit, memory_of
-from keras_seqpar.selective.litert_engine.opening import open_file, plan_file
-from keras_seqpar.selective.network import Inputs, Network
+from keras_seqpar.selective.litert_engine.opening import open_file
+from keras_seqpar.selective.network import Inputs, Network, check_limit
 from keras_seqpar.selective.planning.engine import Engine
-from keras_seqpar.selective.planning.plan import Plan
 from keras_seqpar.selective.planning.planner import make_plan
 from keras_seqpar.surgery.unknowns import with_threshold
 from keras_seqpar.utils.pixels import PIXELS, Limits, limits_of
@@ -37,10 +35,7 @@ def open_model(
     model: keras.Model,
     engine: str | None = None,
     input_shape: Sequence[int] | None = None,
-    *,
-    num_threads: int = 1,
-    interpreter: str | None = None,
-    memory_limit: int | None = None,
+    **on_litert,
 ) -> Network:
     """Opens a Keras model; see `keras_seqpar.selective.stream` for the arguments.
 
@@ -51,17 +46,11 @@ def open_model(
     """
     check_model(model, input_shape)
     if engine != "keras":
-        missing = _missing(interpreter)
+        missing = _missing(on_litert["interpreter"])
         if not missing:
             try:
                 with _converted(model, input_shape) as path:
-                    opened = open_file(
-                        path,
-                        num_threads=num_threads,
-                        interpreter=interpreter,
-                        memory_limit=memory_limit,
-                        who=f"the model {model.name!r}",
-                    )
+                    opened = open_file(path, who=f"the model {model.name!r}", **on_litert)
                 inputs = dataclasses.replace(opened.inputs, limits=_stated_limits(model))
                 return dataclasses.replace(opened, inputs=inputs)
             except _NotConvertible as error:
@@ -71,19 +60,20 @@ def open_model(
         note(f"{model.name!r} runs layer by layer on Keras, slower on CPUs than LiteRT: {missing}")
     plan = make_plan(read_model(model, input_shape))
     graph, tensors = plan.graph, plan.graph.tensors
-    check_limit(graph.name, _memory_of(plan, model), memory_limit)
-    _, height, width, channels = tensors[plan.frame].shape
+    weights = sum(math.prod(x.shape) * np.dtype("float32").itemsize for x in model.weights)
+    memory = weights + sum(tensors[i].nbytes for i in (*plan.stored, plan.frame))
+    check_limit(graph.name, memory, on_litert["memory_limit"])
     return Network(
         engine=Engine(plan, KerasSessions()),
         inputs=Inputs(
             who=graph.name,
-            shape=(height, width, channels),
+            shape=tensors[plan.frame].shape[1:],
             extras={graph.inputs[i]: (tensors[i].shape, tensors[i].dtype) for i in plan.extras},
             limits=_stated_limits(model),
         ),
-        fingerprint=graph.fingerprint,
         encode=lambda values, i: values.astype(tensors[i].dtype),
         runs_on=f"Keras {keras.version()} on {keras.config.backend()}",
+        memory=memory,
     )
 
 
@@ -115,28 +105,6 @@ def open_sizes(model: keras.Model) -> keras.Model:
     return build_model(inputs, replay(graph_of(model), inputs, call), name=model.name)
 
 
-def plan_model(model: keras.Model, input_shape: Sequence[int] | None = None) -> tuple[Plan, int]:
-    """How a model is computed on a stream, and the bytes that this takes; nothing is run.
-
-    Raises:
-        TypeError: it is no Keras model.
-        ValueError: it cannot be a stream.
-    """
-    check_model(model, input_shape)
-    if not _missing(None):
-        with contextlib.suppress(_NotConvertible), _converted(model, input_shape) as path:
-            plan = plan_file(path)
-            return plan, memory_of(plan)
-    plan = make_plan(read_model(model, input_shape))
-    return plan, _memory_of(plan, model)
-
-
-def _memory_of(plan: Plan, model: keras.Model) -> int:
-    """Bytes that a stream on Keras takes, about: stored maps, accepted frame, weights."""
-    weights = sum(math.prod(x.shape) * np.dtype("float32").itemsize for x in model.weights)
-    return weights + sum(plan.graph.tensors[i].nbytes for i in (*plan.stored, plan.frame))
-
-
 class _NotConvertible(ValueError):
     """A model that TFLite cannot express."""
 
@@ -158,11 +126,14 @@ def _missing(interpreter: str | None) -> str:
 def _converted(model: keras.Model, input_shape: Sequence[int] | None) -> Iterator[pathlib.Path]:
     """A model as a file of float32 that is not kept."""
     note(f"converting {model.name!r} to float32 for LiteRT, in memory")
+    parts = _parts_of(model)
+    if parts is not None and parts.threshold is not None:
+        model = with_threshold(model, None)  # the decision is not among its own outputs
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder, "model.tflite")
         try:
             convert(
-                with_threshold(model, None) if _has_threshold(model) else model,
+                model,
                 path,
                 quantization="float32",
                 image_size=None if input_shape is None else (input_shape[0], input_shape[1]),
@@ -179,12 +150,19 @@ def _stated_limits(model: keras.Model) -> Limits | None:
     Networks of this package know how they were built. In other networks a first layer that brings
     pixels into a small range says that they take pixels.
     """
-    try:
-        parts = find_parts(model, allow_plain=True)
-    except ValueError:  # not of this package
+    parts = _parts_of(model)
+    if parts is None:
         inner = (x for x in model.layers if not isinstance(x, keras.layers.InputLayer))
         return PIXELS if _takes_pixels(next(inner, None)) else None
     return limits_of(normalization_of(parts, model.inputs[0].shape[-1])[1])
+
+
+def _parts_of(model: keras.Model):
+    """The parts of a network of this package; `None` of others."""
+    try:
+        return find_parts(model, allow_plain=True)
+    except ValueError:
+        return None
 
 
 def _takes_pixels(first) -> bool:
@@ -196,11 +174,3 @@ def _takes_pixels(first) -> bool:
     else:
         return False
     return bool(_LEAST_DIVISOR < divisor < _MOST_DIVISOR)
-
-
-def _has_threshold(model: keras.Model) -> bool:
-    """Whether a model stores a threshold: the decision is not among its own outputs."""
-    try:
-        return find_parts(model, allow_plain=True).threshold is not None
-    except ValueError:  # not of this package
-        return False

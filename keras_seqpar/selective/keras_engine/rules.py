@@ -11,13 +11,7 @@ from keras_seqpar.families.layers import GlobalResponseNorm, StochasticDepth, To
 from keras_seqpar.networks.graph import internal_class
 from keras_seqpar.networks.quantized import quantization_mode
 from keras_seqpar.selective.keras_engine.calls import LayerCall
-from keras_seqpar.selective.planning.axes import (
-    Transposed,
-    Window,
-    joined,
-    padded_window,
-    resized,
-)
+from keras_seqpar.selective.planning import graph as planning
 from keras_seqpar.selective.planning.effects import (
     GLOBAL,
     UNKNOWN,
@@ -27,96 +21,99 @@ from keras_seqpar.selective.planning.effects import (
     Followed,
     Grown,
     Pointwise,
+    Transposed,
+    Window,
     Windowed,
+    joined,
+    padded_window,
+    resized,
     windowed,
 )
 
 Shape = tuple[int, ...]
 CONVOLUTIONS = kl.Conv2D, kl.DepthwiseConv2D, kl.SeparableConv2D
 _CUSTOM_ACTIVATION = "its activation is not one of Keras's"
-# Layers that work position by position at inference, with all settings.
-_POINTWISE = {
-    *(kl.ReLU, kl.LeakyReLU, kl.ELU, kl.Rescaling, kl.Identity, kl.Dropout, kl.AlphaDropout),
-    *(kl.GaussianNoise, kl.GaussianDropout, kl.SpatialDropout2D, kl.ActivityRegularization),
-    *(StochasticDepth, TopDownGain),
+_POINTWISE = "pointwise"  # position by position at inference, with the settings that are checked
+_JOIN = "join"  # several maps, likewise
+_OVER_AXES = "over axes"  # position by position if it is over channels
+_KINDS = {
+    **dict.fromkeys((kl.ReLU, kl.LeakyReLU, kl.ELU, kl.PReLU, kl.Activation, kl.Dense), _POINTWISE),
+    **dict.fromkeys((kl.Rescaling, kl.Identity, kl.ActivityRegularization), _POINTWISE),
+    **dict.fromkeys((kl.Dropout, kl.AlphaDropout, kl.SpatialDropout2D), _POINTWISE),
+    **dict.fromkeys((kl.GaussianNoise, kl.GaussianDropout), _POINTWISE),
+    **dict.fromkeys((StochasticDepth, TopDownGain), _POINTWISE),
+    **dict.fromkeys((kl.Add, kl.Subtract, kl.Multiply, kl.Average, kl.Maximum, kl.Minimum), _JOIN),
+    kl.Concatenate: _JOIN,
+    **dict.fromkeys((kl.BatchNormalization, kl.LayerNormalization), _OVER_AXES),
+    **dict.fromkeys((kl.RMSNormalization, kl.UnitNormalization), _OVER_AXES),
+    **dict.fromkeys((kl.Softmax, kl.Normalization), _OVER_AXES),
+    **dict.fromkeys((kl.GlobalAveragePooling2D, kl.GlobalMaxPooling2D), GLOBAL),
+    **dict.fromkeys((kl.Flatten, kl.Reshape, GlobalResponseNorm, kl.GroupNormalization), GLOBAL),
 }
-_JOINS = {
-    *(kl.Add, kl.Subtract, kl.Multiply, kl.Average, kl.Maximum, kl.Minimum, kl.Concatenate),
-}
-_NORMS = {
-    *(kl.BatchNormalization, kl.LayerNormalization, kl.RMSNormalization),
-    *(kl.UnitNormalization, kl.Softmax, kl.Normalization),
-}
-_GLOBAL = {
-    *(kl.GlobalAveragePooling2D, kl.GlobalMaxPooling2D, kl.Flatten, kl.Reshape),
-    *(GlobalResponseNorm, kl.GroupNormalization),
-}
-# Layers of keras.applications, whose classes are not public.
-_APPLICATIONS = {
-    "LayerScale": "pointwise",
-    "StochasticDepth": "pointwise",
-    "CustomScaleLayer": "join",
-}
-# Operations such as `x + y` and `keras.ops.relu(x)` in a functional model: also not public.
-_OPERATIONS = {
-    **dict.fromkeys(
+# Classes that Keras does not export, by package and name: layers of keras.applications, and
+# operations such as `x + y` and `keras.ops.relu(x)` in a functional model.
+_INTERNAL = {
+    "applications": {"LayerScale": _POINTWISE, "StochasticDepth": _POINTWISE}
+    | {"CustomScaleLayer": _JOIN},
+    "ops": dict.fromkeys(
         (
-            *("Absolute", "Exp", "Log", "Log1p", "Negative", "Reciprocal", "Rsqrt"),
-            *("Sqrt", "Square", "Tanh", "Celu", "Elu", "Gelu", "HardSigmoid", "HardSilu"),
-            *("HardTanh", "LeakyRelu", "LogSigmoid", "Relu", "Relu6", "Selu", "Sigmoid", "Silu"),
-            *("Softplus", "Softsign"),
+            *("Absolute", "Celu", "Clip", "Elu", "Exp", "Gelu", "HardSigmoid", "HardSilu"),
+            *("HardTanh", "LeakyRelu", "Log", "Log1p", "LogSigmoid", "Negative", "Reciprocal"),
+            *("Relu", "Relu6", "Rsqrt", "Selu", "Sigmoid", "Silu", "Softplus", "Softsign"),
+            *("Sqrt", "Square", "Tanh"),
         ),
-        "pointwise",
-    ),
-    **dict.fromkeys(
+        _POINTWISE,
+    )
+    | dict.fromkeys(
         (
             *("Add", "Concatenate", "Divide", "Maximum", "Minimum", "Multiply", "Power"),
             *("Subtract", "TrueDivide"),
         ),
-        "join",
-    ),
-    "Clip": "clip",
-    **dict.fromkeys(("LogSoftmax", "Softmax"), "norm"),
-    **dict.fromkeys(("Logsumexp", "Max", "Mean", "Min", "Std", "Sum", "Var"), "reduction"),
+        _JOIN,
+    )
+    | dict.fromkeys(("LogSoftmax", "Softmax", "Logsumexp", "Max", "Mean"), _OVER_AXES)
+    | dict.fromkeys(("Min", "Std", "Sum", "Var"), _OVER_AXES),
 }
 
 
-def effect_of(call: LayerCall, shapes: Sequence[Shape], made: Sequence[Shape]) -> Effect:
-    """What a layer does to positions.
-
-    Args:
-        call: a call of a layer, or of another operation of a functional model.
-        shapes: the shape of each input, with the batch of 1.
-        made: the shape of each output.
-    """
-    layer, kind = call.layer, type(call.layer)  # a user's subclass may compute something else
+def effect_of(graph: planning.Graph, call: LayerCall) -> Effect:
+    """What a layer, or another operation of a functional model, does to positions."""
+    shapes: list[Shape] = [graph.tensors[i].shape for i in call.inputs]
+    made: list[Shape] = [graph.tensors[i].shape for i in call.outputs]
+    layer, class_ = call.layer, type(call.layer)  # a user's subclass may compute something else
     if getattr(layer, "data_format", "channels_last") == "channels_first":
         return Barrier("its channels come first: use channels_last")
     if mode := quantization_mode(layer):
         return Barrier(f"it was quantized by Keras ({mode}): take the original model")
-    if kind in _GLOBAL:
+    package, name = internal_class(layer) or ("", "")
+    kind = _KINDS.get(class_) or _INTERNAL.get(package, {}).get(name)
+    if kind == GLOBAL:
         return Barrier(GLOBAL)
-    internal = _internal_kind(layer)
-    if internal == "reduction" or kind in _NORMS or internal == "norm":
+    if kind == _OVER_AXES:
         return _over_axes(layer)
     if len(made) != 1 or len(made[0]) != 4 or any(len(x) != 4 for x in shapes[:1]):
         return Barrier(UNKNOWN)
-    effect = _RULES[kind](layer, shapes[0], made[0]) if kind in _RULES else None
-    if effect is None:
-        effect = _pointwise(layer, kind, internal, shapes)
-    if isinstance(effect, Pointwise) and not _per_channel(*call.constants):
-        return Barrier("it is called with an array that has positions")
-    return effect
+    if class_ in _RULES:
+        return _RULES[class_](layer, shapes[0], made[0])
+    why = UNKNOWN
+    if kind is not None:
+        why = _varies(layer, shapes, is_join=kind == _JOIN)
+        if not why and not _per_channel(*call.constants):
+            why = "it is called with an array that has positions"
+    return Barrier(why) if why else Pointwise()
 
 
-def macs_of(layer: keras.Operation, old: Shape, new: Shape) -> int:
-    """Multiply-accumulates of a layer; convolutions and dense layers only.
+def has_weights(graph: planning.Graph, call: LayerCall) -> bool:
+    """No layer has weights among its inputs: its own are part of it."""
+    return False
 
-    Args:
-        layer: the layer.
-        old: shape of its first input.
-        new: shape of its output.
-    """
+
+def macs_of(graph: planning.Graph, call: LayerCall) -> int:
+    """Multiply-accumulates of a layer on whole maps; convolutions and dense layers only."""
+    if not call.inputs or not call.outputs:
+        return 0
+    old, new = (graph.tensors[x[0]].shape for x in (call.inputs, call.outputs))
+    layer = call.layer
     if type(layer) is kl.SeparableConv2D:
         kernels = layer.depthwise_kernel, layer.pointwise_kernel
         return math.prod(new[:-1]) * sum(math.prod(x.shape) for x in kernels)
@@ -126,33 +123,30 @@ def macs_of(layer: keras.Operation, old: Shape, new: Shape) -> int:
     return math.prod(positions) * math.prod(layer.kernel.shape)
 
 
-def _pointwise(layer, kind: type, internal: str | None, shapes: Sequence[Shape]) -> Effect:
-    if kind in _JOINS or internal == "join":
-        if "Concatenate" in kind.__name__ and layer.axis not in (-1, 3):
-            return Barrier("it joins positions, but only channels (axis=-1) can be joined")
+def _varies(layer, shapes: Sequence[Shape], *, is_join: bool) -> str:
+    """Why a layer of a kind that works position by position does not; empty where it does."""
+    class_ = type(layer)
+    if is_join:
+        if "Concatenate" in class_.__name__ and layer.axis not in (-1, 3):
+            return "it joins positions, but only channels (axis=-1) can be joined"
         large = max(shapes, key=math.prod)[1:3] if shapes else ()
         if any(len(x) != 4 or x[1:3] not in (large, (1, 1)) for x in shapes):
-            return Barrier(f"its inputs differ in size: {[x[1:] for x in shapes]}")
-        return Pointwise()
-    if kind is kl.Rescaling and not _per_channel(layer.scale, layer.offset):
-        return Barrier("its scale or offset differs between positions")
-    if internal == "clip" and not _per_channel(layer.x_min, layer.x_max):
-        return Barrier("its bounds differ between positions")
-    if kind is kl.PReLU and not {1, 2} <= set(layer.shared_axes or ()):
-        return Barrier("its slopes differ between positions")
-    if kind in (kl.Activation, kl.Dense) and not _is_of_keras(layer.activation):
-        return Barrier(_CUSTOM_ACTIVATION)
-    known = {*_POINTWISE, kl.PReLU, kl.Activation, kl.Dense}
-    if kind in known or internal in ("pointwise", "clip"):
-        return Pointwise()
-    return Barrier(UNKNOWN)
+            return f"its inputs differ in size: {[x[1:] for x in shapes]}"
+    if class_ is kl.Rescaling and not _per_channel(layer.scale, layer.offset):
+        return "its scale or offset differs between positions"
+    if class_.__name__ == "Clip" and not _per_channel(layer.x_min, layer.x_max):
+        return "its bounds differ between positions"
+    if class_ is kl.PReLU and not {1, 2} <= set(layer.shared_axes or ()):
+        return "its slopes differ between positions"
+    if class_ in (kl.Activation, kl.Dense) and not _is_of_keras(layer.activation):
+        return _CUSTOM_ACTIVATION
+    return ""
 
 
 def _over_axes(layer) -> Effect:
     """A normalization or a reduction: over channels it works position by position."""
     axes = [layer.axis] if isinstance(layer.axis, int) else list(layer.axis or ())
-    kind = type(layer)
-    if kind is kl.Normalization and not axes:
+    if type(layer) is kl.Normalization and not axes:
         return Pointwise()
     if {axis % 4 for axis in axes} == {3} and getattr(layer, "keepdims", True):
         return Pointwise()
@@ -239,9 +233,3 @@ def _is_of_keras(activation: Callable | None) -> bool:
     """Whether an activation is none or one of Keras's, which all work position by position."""
     module = getattr(activation, "__module__", "") or ""
     return activation is None or module.startswith("keras.")
-
-
-def _internal_kind(layer) -> str | None:
-    """The entry of `_APPLICATIONS` or `_OPERATIONS` for a class that Keras does not export."""
-    package, name = internal_class(layer) or ("", "")
-    return {"applications": _APPLICATIONS, "ops": _OPERATIONS}.get(package, {}).get(name)

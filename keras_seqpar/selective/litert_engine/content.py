@@ -8,16 +8,10 @@ import numpy as np
 
 from keras_seqpar.mobile.runtime.flatbuffer_reader import FlatbufferReader
 from keras_seqpar.selective.litert_engine.flatbuffer_writer import CopiedTable, Scalar, write
-from keras_seqpar.selective.litert_engine.graph import (
-    RESHAPE_OPTIONS,
-    Graph,
-    Operation,
-    Tensor,
-    read_buffer,
-)
+from keras_seqpar.selective.litert_engine.graph import RESHAPE_OPTIONS, read_buffer
 from keras_seqpar.selective.litert_engine.operations import VALID
-from keras_seqpar.selective.planning import graph as planning
-from keras_seqpar.selective.planning.axes import Transposed
+from keras_seqpar.selective.litert_engine.tables import Graph, Operation, Tensor
+from keras_seqpar.selective.planning.effects import Transposed
 from keras_seqpar.selective.planning.plan import CropRun, Plan, WholeRun
 
 _WINDOWED = ("CONV_2D", "DEPTHWISE_CONV_2D", "MAX_POOL_2D", "AVERAGE_POOL_2D")
@@ -26,15 +20,10 @@ _WINDOWED = ("CONV_2D", "DEPTHWISE_CONV_2D", "MAX_POOL_2D", "AVERAGE_POOL_2D")
 def of_crop_run(plan: Plan, run: CropRun, grid: tuple[int, int]) -> bytes:
     """The file of a run on crops: windows do not pad, and sources are inputs of their own.
 
-    Args:
-        plan: the plan.
-        run: the run.
-        grid: `(rows, columns)` of outputs that its shapes are for; the whole grid where maps grow.
+    Its shapes are those for `grid` rows and columns of outputs: the whole grid where maps grow.
     """
     file, graph = _File(plan.graph), plan.graph
-    places = []
-    for source in run.sources:
-        places.append(file.add(graph.tensors[source.reader], shape_of_crop(plan, source, grid)))
+    places = [file.add(graph.tensors[x.reader], shape_of_crop(plan, x, grid)) for x in run.sources]
     crops: set[int] = set()
     for number in run.operations if grid != run.grid else ():
         operation = graph.operations[number]
@@ -42,18 +31,12 @@ def of_crop_run(plan: Plan, run: CropRun, grid: tuple[int, int]) -> bytes:
         if reads or crops.intersection(operation.inputs):
             crops.update(operation.outputs)
             for i in operation.outputs:
-                file.add(graph.tensors[i], shape_of_part(graph.tensors[i], *grid), number=i)
+                file.add(graph.tensors[i], _part_shape(graph.tensors[i], *grid), number=i)
     file.inputs = [*places, *(file.number(i) for i in run.vectors)]
-    grown = {
-        number
-        for (number, _), i in run.reads.items()
-        if isinstance(run.sources[i].rows, Transposed)
-    }
     for number in run.operations:
-        replaced = {
-            place: places[i] for (reader, place), i in run.reads.items() if reader == number
-        }
-        file.append(number, replaced, valid=number not in grown)
+        read = {place: i for (reader, place), i in run.reads.items() if reader == number}
+        grows = any(isinstance(run.sources[i].rows, Transposed) for i in read.values())
+        file.append(number, {place: places[i] for place, i in read.items()}, valid=not grows)
     return file.content([file.number(i) for i in run.outputs])
 
 
@@ -71,42 +54,29 @@ def of_everything(plan: Plan) -> tuple[bytes, Plan]:
 
 def of_whole_run(plan: Plan, run: WholeRun) -> bytes:
     """The file of a run on whole maps."""
-    return of_operations(plan.graph, run.operations, run.inputs, run.outputs)
+    return _File(plan.graph).of_operations(run.operations, run.inputs, run.outputs)
 
 
 def of_square(graph: Graph, number: int, side: int, scale: int) -> bytes:
     """The file of an operation that enlarges a square, as many times as it enlarges its map."""
     operation, tensors = graph.operations[number], list(graph.tensors)
-    source, size, output = (*operation.inputs, operation.outputs[0])
+    source, size = operation.inputs
+    output = operation.outputs[0]
     for i, n in ((source, side), (output, scale * side)):
         tensors[i] = dataclasses.replace(tensors[i], shape=(1, n, n, tensors[i].shape[3]))
     values = memoryview(np.array([scale * side] * 2, "int32").tobytes())
     tensors[size] = dataclasses.replace(tensors[size], data=values)
     square = dataclasses.replace(graph, tensors=tuple(tensors))
-    return of_operations(square, [number], [source], [output])
-
-
-def of_operations(
-    graph: Graph, operations: Iterable[int], inputs: Iterable[int], outputs: Iterable[int]
-) -> bytes:
-    """The file of some operations.
-
-    Args:
-        graph: their graph.
-        operations: their numbers, in order.
-        inputs: numbers of the tensors that they read.
-        outputs: numbers of the tensors that they give.
-    """
-    return _File(graph).of_operations(operations, inputs, outputs)
+    return _File(square).of_operations([number], [source], [output])
 
 
 def shape_of_crop(plan: Plan, source, grid: tuple[int, int]) -> tuple[int, ...]:
     """The shape that a run reads of a source for outputs of a size."""
     rows, cols = source.rows.length(grid[0]), source.cols.length(grid[1])
-    return shape_of_part(plan.graph.tensors[source.reader], rows, cols)
+    return _part_shape(plan.graph.tensors[source.reader], rows, cols)
 
 
-def shape_of_part(tensor: planning.Tensor, rows: int, cols: int) -> tuple[int, ...]:
+def _part_shape(tensor: Tensor, rows: int, cols: int) -> tuple[int, ...]:
     """The shape of some rows and columns of a map, as the file shapes maps."""
     rank, channels = len(tensor.shape), tensor.map_shape[-1]
     if tensor.positions is not None:
@@ -189,7 +159,7 @@ class _File:
     def of_operations(
         self, operations: Iterable[int], inputs: Iterable[int], outputs: Iterable[int]
     ) -> bytes:
-        """The file of some operations, see `of_operations`."""
+        """The file of some operations, by their numbers and those of its inputs and outputs."""
         self.inputs = [self.number(i) for i in inputs]
         for number in operations:
             self.append(number, {})

@@ -15,9 +15,9 @@ from keras_seqpar.mobile.runtime.manifest import MANIFEST, part_file
 from keras_seqpar.mobile.runtime.reading import read_tflite
 from keras_seqpar.mobile.runtime.runner import NONE
 from keras_seqpar.selective.litert_engine.content import of_crop_run, of_whole_run
-from keras_seqpar.selective.litert_engine.graph import Graph, read_graph
+from keras_seqpar.selective.litert_engine.graph import read_graph
 from keras_seqpar.selective.litert_engine.sessions import FileSessions
-from keras_seqpar.selective.planning.axes import Axis, Transposed, Window
+from keras_seqpar.selective.planning.effects import Axis, Transposed, Window
 from keras_seqpar.selective.planning.plan import CropRun, Plan, Source, View, WholeRun
 from keras_seqpar.selective.planning.planner import make_plan
 from keras_seqpar.utils.files import is_taken, new_folder, write_file
@@ -60,39 +60,33 @@ def export_stream(
     """
     path, folder = Path(path), Path(folder)
     plan = make_plan(read_graph(path, signature))
-    refuse_taken(folder)
-    writer = _Writer(plan)
-    config = {"format": FORMAT, **described(path, plan), **writer.steps()}
-    return writer.files.write(folder, config)
-
-
-def refuse_taken(folder: Path) -> None:
-    """Refuses a folder that has content.
-
-    Raises:
-        ValueError: it exists, and is not empty.
-    """
     if is_taken(folder):
         raise ValueError(f"{str(folder)!r} exists already. Name another folder, or delete it.")
+    writer = _Writer(plan)
+    config = {**_described(path, plan), **writer.manifest()}
+    with new_folder(folder) as work:
+        for name, content in writer.files.items():
+            write_file(work / name, content)
+        write_file(work / MANIFEST, json.dumps(config, ensure_ascii=False) + "\n")
+    return folder
 
 
-def described(path: Path, plan: Plan) -> dict[str, Any]:
-    """What manifests of streams say about a file.
-
-    Raises:
-        ValueError: apps cannot read its inputs or outputs, or its labels do not fit.
-    """
+def _described(path: Path, plan: Plan) -> dict[str, Any]:
+    """What manifests of streams say about a file, whose inputs and outputs apps must know."""
     _check_ends(plan)
-    contents = read_tflite(path)
-    several, key = len(contents.signatures) > 1, plan.graph.signature
+    contents, graph = read_tflite(path), plan.graph
+    several, key = len(contents.signatures) > 1, graph.signature
     inside = contents.signatures.get(key) if several else contents.labels
     gains = contents.files.get(f"{key}.{GAINS}" if several else GAINS)
+    scores = next(i for i, x in graph.outputs.items() if x != NONE or len(graph.outputs) == 1)
+    count = (1, *graph.tensors[scores].shape)[-1]  # of them, or at every position of a map
     return {
+        "format": FORMAT,
         "version": VERSION,
         "network": path.name,
-        "sha256": plan.graph.sha256,
+        "sha256": graph.sha256,
         "about": contents.about,
-        "labels": find_labels(path, _scores(plan), inside, several),
+        "labels": find_labels(path, count, inside, several),
         "gain_labels": gains and read_labels(gains, f"{GAINS} of {path.name}"),
         "macs": plan.macs,
     }
@@ -102,41 +96,41 @@ def _check_ends(plan: Plan) -> None:
     graph = plan.graph
     for i, name in {**graph.inputs, **graph.outputs}.items():
         tensor = graph.tensors[i]
-        if not tensor.is_known or tensor.dtype.name not in _ENDS:
+        if tensor.dtype.name not in _ENDS:
             kind = tensor.dtype.name if tensor.is_known else "another type"
             raise ValueError(
                 f"{graph.path.name} has {kind} at {name!r}. Apps read {', '.join(_ENDS)}."
             )
 
 
-def _scores(plan: Plan) -> int:
-    """The number of scores of the file, or of every position of a map of scores."""
-    outputs = plan.graph.outputs
-    scores = next(i for i in outputs if outputs[i] != NONE or len(outputs) == 1)
-    return (1, *plan.graph.tensors[scores].shape)[-1]
+class _Writer:
+    """What the manifest says about a plan.
 
-
-class Folder:
-    """The files of a stream, before they are written.
-
-    Args:
-        graph: whose tensors the manifest describes.
+    Attributes:
+        files: name -> content of the files of the runs.
     """
 
-    def __init__(self, graph: Graph):
-        self.graph = graph
-        self._contents: dict[str, bytes] = {}
+    def __init__(self, plan: Plan):
+        self.plan = plan
+        self.files: dict[str, bytes] = {}
+        self._tensors: dict[int, int] = {}  # number in the graph -> number in the manifest
 
-    def add(self, name: str, content: bytes) -> dict[str, Any]:
-        """Adds a file; returns what the manifest says about it."""
-        sha256 = hashlib.sha256(content).hexdigest()
-        file = part_file(name, sha256)
-        self._contents[file] = content
-        return {"file": file, "bytes": len(content), "sha256": sha256}
+    def manifest(self) -> dict[str, Any]:
+        """The entries of the manifest that describe the plan."""
+        plan = self.plan
+        found = {
+            "frame": self._number(plan.frame),
+            "inputs": {name: self._number(i) for i, name in plan.graph.inputs.items()},
+            "steps": [self._step(f"run_{i:02d}", step) for i, step in enumerate(plan.steps)],
+            "of_extras": plan.of_extras and self._whole("extras", plan.of_extras),
+            "dense": plan.dense and self._whole("dense", plan.dense),
+            "full": self._whole("full", plan.full),
+            "outputs": {name: self._number(i) for i, name in plan.graph.outputs.items()},
+        }
+        return {**found, "tensors": [self._tensor(i) for i in self._tensors]}
 
-    def tensor(self, i: int) -> dict[str, Any]:
-        """What the manifest says about a tensor."""
-        tensor = self.graph.tensors[i]
+    def _tensor(self, i: int) -> dict[str, Any]:
+        tensor = self.plan.graph.tensors[i]
         found = {
             "name": tensor.name,
             "shape": tensor.map_shape,
@@ -145,64 +139,30 @@ class Folder:
             "zero_point": tensor.zero,
         }
         if tensor.data is not None:
-            values = _little(tensor.values())
             found["shape"] = (1,) * (4 - len(tensor.map_shape)) + tuple(tensor.map_shape)
-            found["data"] = base64.b64encode(values).decode()
+            found["data"] = base64.b64encode(_little(tensor.values())).decode()
         return found
 
-    def write(self, folder: Path, config: dict[str, Any]) -> Path:
-        """Writes all files and the manifest, or nothing."""
-        with new_folder(folder) as work:
-            for name, content in self._contents.items():
-                write_file(work / name, content)
-            write_file(work / MANIFEST, json.dumps(config, ensure_ascii=False) + "\n")
-        return folder
+    def _file(self, name: str, content: bytes) -> dict[str, Any]:
+        """Adds a file; returns what the manifest says about it."""
+        sha256 = hashlib.sha256(content).hexdigest()
+        file = part_file(name, sha256)
+        self.files[file] = content
+        return {"file": file, "bytes": len(content), "sha256": sha256}
 
-
-class _Writer:
-    """What the manifest says about a plan.
-
-    Attributes:
-        files: of the runs.
-    """
-
-    def __init__(self, plan: Plan):
-        self.plan = plan
-        self.files = Folder(plan.graph)
-        self._tensors: dict[int, int] = {}  # number in the graph -> number in the manifest
-
-    def steps(self) -> dict[str, Any]:
-        """The entries of the manifest that describe the plan."""
-        plan = self.plan
-        found = {
-            "frame": self._number(plan.frame),
-            "inputs": {name: self._number(i) for i, name in plan.graph.inputs.items()},
-            "steps": [self._step(number, step) for number, step in enumerate(plan.steps)],
-            "of_extras": plan.of_extras and self._whole("extras", plan.of_extras),
-            "dense": plan.dense and self._whole("dense", plan.dense),
-            "full": self._whole("full", plan.full),
-            "outputs": {name: self._number(i) for i, name in plan.graph.outputs.items()},
-        }
-        return {**found, "tensors": [self.files.tensor(i) for i in self._tensors]}
-
-    def _step(self, number: int, step: CropRun | WholeRun | View) -> dict[str, Any]:
-        name = f"run_{number:02d}"
+    def _step(self, name: str, step: CropRun | WholeRun | View) -> dict[str, Any]:
         if isinstance(step, CropRun):
             return self._crop(name, step)
         if isinstance(step, WholeRun):
             return self._whole(name, step) | _axes(step)
-        return {
-            "kind": "view",
-            "source": self._number(step.source),
-            "output": self._number(step.output),
-            **_axes(step),
-        }
+        numbers = {"source": self._number(step.source), "output": self._number(step.output)}
+        return {"kind": "view", **numbers, **_axes(step)}
 
     def _crop(self, name: str, run: CropRun) -> dict[str, Any]:
-        session = FileSessions(lambda content: None).crops(self.plan, run)  # for its costs only
+        costs = FileSessions(lambda content: None, b"").crops(self.plan, run)
         kind = {"kind": "copy"}
         if not run.copies:
-            kind = {"kind": "crop", **self.files.add(name, of_crop_run(self.plan, run, run.grid))}
+            kind = {"kind": "crop", **self._file(name, of_crop_run(self.plan, run, run.grid))}
         return {
             **kind,
             "sources": [self._source(x) for x in run.sources],
@@ -210,8 +170,8 @@ class _Writer:
             "outputs": [self._number(i) for i in run.outputs],
             "grid": run.grid,
             "macs": run.macs,
-            "start_cost": session.start,
-            "position_cost": session.per_position,
+            "start_cost": costs.start,
+            "position_cost": costs.per_position,
         }
 
     def _source(self, source: Source) -> dict[str, Any]:
@@ -231,7 +191,7 @@ class _Writer:
     def _whole(self, name: str, run: WholeRun) -> dict[str, Any]:
         return {
             "kind": "whole",
-            **self.files.add(name, of_whole_run(self.plan, run)),
+            **self._file(name, of_whole_run(self.plan, run)),
             "inputs": [self._number(i) for i in run.inputs],
             "outputs": [self._number(i) for i in run.outputs],
             "macs": run.macs,

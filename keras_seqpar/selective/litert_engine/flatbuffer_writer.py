@@ -19,12 +19,7 @@ ALIGNMENT = 16  # of vectors; schema.fbs: data:[ubyte] (force_align: 16)
 
 @dataclasses.dataclass(frozen=True)
 class Scalar:
-    """A number in a table.
-
-    Args:
-        form: as for `struct.pack`.
-        value: the number.
-    """
+    """A number in a table; `form` as for `struct.pack`."""
 
     form: str
     value: int | float
@@ -71,12 +66,7 @@ class CopiedTable:
 
 
 def write(root: dict[int, Any], identifier: bytes) -> bytes:
-    """The bytes of a flatbuffer.
-
-    Args:
-        root: the root table.
-        identifier: four bytes that name the format.
-    """
+    """The bytes of a flatbuffer with a root table; four bytes name the format."""
     data = bytearray(8)
     data[4:8] = identifier
     waiting: list[tuple[int, Any]] = [(0, root)]  # place of an offset, what it points to

@@ -1,79 +1,50 @@
 """Reads the operations and tensors of a .tflite file, without an interpreter."""
 
 import collections
-import contextlib
 import dataclasses
 import hashlib
-import math
 import os
-import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from keras_seqpar.mobile.runtime.flatbuffer_reader import FlatbufferReader
 from keras_seqpar.mobile.runtime.reading import read_tflite
-from keras_seqpar.selective.litert_engine import operations as rules
+from keras_seqpar.selective.litert_engine import operations
 from keras_seqpar.selective.litert_engine.flatbuffer_writer import CopiedTable
-from keras_seqpar.selective.litert_engine.rearranging import rearranged
-from keras_seqpar.selective.litert_engine.rows import mark_rows
+from keras_seqpar.selective.litert_engine.rearranging import mark_rows, rearranged
 from keras_seqpar.selective.litert_engine.tables import (
     OPERATION_NAMES,
     TYPES,
+    Graph,
     Operation,
     OperatorCode,
-    Tables,
     Tensor,
+    refusing_damage,
 )
-from keras_seqpar.selective.planning.effects import Effect
 from keras_seqpar.utils.names import unknown_name
 
-CUSTOM = "CUSTOM"
 # BuiltinOptions that hold more than numbers: LSH and embeddings, handles of resources, buckets.
 _NOT_ONLY_NUMBERS = {3, 107, 111, 115}
 RESHAPE_OPTIONS, SQUEEZE_OPTIONS, FULLY_CONNECTED_OPTIONS = 17, 30, 8
-_MOST_VALUES, _LONGEST = 2**31, 2**16  # of a tensor, of rows or columns; more is damage
+_LONGEST = 2**16  # rows or columns of a map; more is damage
 # Operations that run other graphs of the file, or keep a state of their own between frames.
 _STATEFUL = {
     *("CALL", "CALL_ONCE", "IF", "WHILE", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"),
     *("LSTM", "RNN", "SVDF", "UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN"),
     *("BIDIRECTIONAL_SEQUENCE_LSTM", "BIDIRECTIONAL_SEQUENCE_RNN", "RANDOM_UNIFORM"),
     *("RANDOM_STANDARD_NORMAL", "MULTINOMIAL", "HASHTABLE", "DELEGATE"),
-    *("STABLEHLO_WHILE", "STABLEHLO_RNG_BIT_GENERATOR", "STABLEHLO_CASE", "STABLEHLO_COMPOSITE"),
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class Graph(Tables):
-    """The graph of a file that a stream runs."""
-
-    def effect_of(self, operation: Operation) -> Effect:
-        """What an operation does to positions."""
-        return rules.effect_of(self, operation)
-
-    def macs_of(self, operation: Operation) -> int:
-        """Multiply-accumulates of an operation on whole maps; convolutions and dense only."""
-        return rules.macs_of(self, operation)
-
-    def has_weights(self, operation: Operation) -> bool:
-        """Whether an operation has weights among its inputs, which must be constant."""
-        return rules.has_weights(operation)
-
-    def refusing_damage(self) -> contextlib.AbstractContextManager[None]:
-        """Turns errors of reading into one that names the file."""
-        return refusing_damage(self.path)
-
-
 def read_graph(path: str | os.PathLike, signature: str | None = None) -> Graph:
-    """Reads a file.
+    """Reads a .tflite file.
 
     Args:
-        path: a .tflite file.
+        path: the file.
         signature: key of the signature to read; by default the first.
-
-    Returns:
-        Its graph.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -81,49 +52,51 @@ def read_graph(path: str | os.PathLike, signature: str | None = None) -> Graph:
             that cannot be moved into a file of its own.
     """
     path = Path(path)
-    about = read_tflite(path).about  # follows every table and vector first
+    about = read_tflite(path).about  # follows every table and vector first, and checks the order
     data = path.read_bytes()
     with refusing_damage(path):
-        return _read(path, data, about, signature)
-
-
-@contextlib.contextmanager
-def refusing_damage(path: Path) -> Iterator[None]:
-    """Turns errors of reading into one that names the file."""
-    try:
-        yield
-    except (struct.error, LookupError, ArithmeticError, UnicodeDecodeError, TypeError):
-        raise ValueError(
-            f"{str(path)!r} is damaged: something in it refers to what it does not have. Copy or "
-            "convert it again."
-        ) from None
+        return mark_rows(rearranged(_read(path, data, about, signature)))
 
 
 def _read(path: Path, data: bytes, about: dict, signature: str | None) -> Graph:
     flat = FlatbufferReader(data)
-    codes = tuple(_code(flat, table) for table in flat.tables(flat.root, 1))
+    codes = tuple(
+        OperatorCode(
+            max(flat.value("<b", x, 0), flat.value("<i", x, 3)),
+            flat.content(x, 1),
+            flat.value("<i", x, 2, 1),
+        )
+        for x in flat.tables(flat.root, 1)
+    )
     graphs, buffers = flat.tables(flat.root, 2), flat.tables(flat.root, 4)
     signatures = {flat.content(x, 2).decode(): x for x in flat.tables(flat.root, 7)}
     if signature is not None and signature not in signatures:
         raise ValueError(f"{path.name}: {unknown_name('signature', signature, signatures)}")
     chosen = signature if signature is not None else next(iter(signatures), None)
     table = None if chosen is None else signatures[chosen]
-    graph = graphs[0 if table is None else _number(flat, table, 4, "<I", 0)]
+    graph = graphs[0 if table is None else flat.value("<I", table, 4)]
     tensors = _named_apart(_tensor(path, flat, x, buffers) for x in flat.tables(graph, 0))
-    operations = tuple(
-        _operation(path, flat, x, codes, len(tensors)) for x in flat.tables(graph, 3)
-    )
     ends: list[dict[int, str]] = []
     for field, named in ((1, 0), (2, 1)):  # inputs and outputs of the graph, of the signature
+        entries = [] if table is None else flat.tables(table, named)
+        names = {flat.value("<I", x, 1): flat.content(x, 0).decode() for x in entries}
         numbers = _numbers(flat, graph, field, "<i4").tolist()
-        names = {} if table is None else dict(_names(flat, table, named))
         ends.append({i: names.get(i, tensors[i].name) for i in numbers})
-        if any(i < 0 for i in numbers):
-            raise IndexError
     sha256 = hashlib.sha256(data).hexdigest()
-    found = Graph(tensors, operations, ends[0], ends[1], path, sha256, about, codes, chosen)
-    _check_order(found)
-    return mark_rows(rearranged(found))
+    return Graph(
+        tensors=tensors,
+        operations=tuple(_operation(path, flat, x, codes) for x in flat.tables(graph, 3)),
+        inputs=ends[0],
+        outputs=ends[1],
+        rules=operations,
+        name=path.name,
+        fingerprint=sha256 if chosen is None else f"{sha256}:{chosen}",
+        path=path,
+        sha256=sha256,
+        about=about,
+        codes=codes,
+        signature=chosen,
+    )
 
 
 def _named_apart(tensors: Iterable[Tensor]) -> tuple[Tensor, ...]:
@@ -138,126 +111,72 @@ def _named_apart(tensors: Iterable[Tensor]) -> tuple[Tensor, ...]:
     return tuple(found)
 
 
-def _check_order(graph: Graph) -> None:
-    """Every operation must read what was made before it, and nothing is made twice."""
-    made = set(graph.inputs)
-    for operation in graph.operations:
-        for i in operation.inputs:
-            if i >= 0 and i not in made and graph.tensors[i].data is None:
-                raise IndexError
-        if made & set(operation.outputs):
-            raise IndexError
-        made |= set(operation.outputs)
-    if any(i not in made and graph.tensors[i].data is None for i in graph.outputs):
-        raise IndexError
-
-
-def _code(flat: FlatbufferReader, table: int) -> OperatorCode:
-    old, new = _number(flat, table, 0, "<b", 0), _number(flat, table, 3, "<i", 0)
-    return OperatorCode(max(old, new), flat.content(table, 1), _number(flat, table, 2, "<i", 1))
-
-
 def _tensor(path: Path, flat: FlatbufferReader, table: int, buffers: list[int]) -> Tensor:
     name = flat.content(table, 3).decode("utf-8", "replace")
     shape = tuple(_numbers(flat, table, 0, "<i4").tolist())
-    type_, index = _number(flat, table, 1, "<b", 0), _number(flat, table, 2, "<I", 0)
-    data = read_buffer(flat, buffers[index]) if index else None
-    variable = _number(flat, table, 5, "<b", 0)
-    quantization = flat.field(table, 4)
-    scales, zeros, axis = np.zeros(0, "float32"), np.zeros(0, "int64"), 0
+    type_, index = flat.value("<b", table, 1), flat.value("<I", table, 2)
+    more: dict[str, Any] = {}
+    by_blocks, quantization = 0, flat.field(table, 4)
     if quantization is not None:
-        scales = _numbers(flat, quantization, 2, "<f4")
-        zeros = _numbers(flat, quantization, 3, "<i8")
-        axis = _number(flat, quantization, 6, "<i", 0)
-        if _number(flat, quantization, 4, "<B", 0):
+        more["scales"] = _numbers(flat, quantization, 2, "<f4")
+        more["zeros"] = _numbers(flat, quantization, 3, "<i8")
+        more["axis"] = flat.value("<i", quantization, 6)
+        by_blocks = flat.value("<B", quantization, 4)
+    for is_so, problem in (
+        (by_blocks, "is quantized by blocks. Quantize it per tensor or per channel."),
+        (flat.field(table, 6) is not None, "is sparse. Convert the network without sparsity."),
+        (flat.value("<b", table, 5), "is a variable: the network remembers earlier frames."),
+    ):
+        if is_so:
             raise ValueError(
-                f"{path.name}: the tensor {name!r} is quantized by blocks, which streams do not "
-                "read. Quantize it per tensor or per channel."
+                f"{path.name} cannot be a stream, because the tensor {name!r} {problem}"
             )
-    if flat.field(table, 6) is not None:
-        raise ValueError(
-            f"{path.name}: the tensor {name!r} is stored as a sparse one, which streams do not "
-            "read. Convert the network again without sparsity."
-        )
-    if variable:
-        raise ValueError(
-            f"{path.name}: the tensor {name!r} is a variable, so the network has a memory of its "
-            "own. Streams need networks that look at one frame at a time."
-        )
-    if min(shape, default=0) < 0 or math.prod(shape) > _MOST_VALUES:
-        raise IndexError
     if len(shape) == 4 and max(shape[1:3]) > _LONGEST:
         raise IndexError
-    if data is not None and type_ in TYPES:
-        if len(data) != math.prod(shape) * np.dtype(TYPES[type_]).itemsize:
-            raise IndexError
-    return Tensor(name, shape, data, type_, scales, zeros, axis)
+    data = read_buffer(flat, buffers[index]) if index else None
+    return Tensor(name, shape, np.dtype(TYPES.get(type_, "V1")), data, type_, **more)
 
 
 def read_buffer(flat: FlatbufferReader, table: int) -> memoryview | None:
     """The bytes of a constant; large ones may be stored after the flatbuffer."""
-    whole = memoryview(flat.data)
     start, length = flat.vector(table, 0, 1)
-    offset, size = _number(flat, table, 1, "<Q", 0), _number(flat, table, 2, "<Q", 0)
-    if offset > 1:
-        if offset + size > len(whole):
-            raise IndexError
-        return whole[offset : offset + size]
-    return whole[start : start + length] if length else None
+    if flat.value("<Q", table, 1) > 1:
+        start, length = flat.value("<Q", table, 1), flat.value("<Q", table, 2)
+    return memoryview(flat.data)[start : start + length] if length else None
 
 
 def _operation(
-    path: Path, flat: FlatbufferReader, table: int, codes: tuple[OperatorCode, ...], count: int
+    path: Path, flat: FlatbufferReader, table: int, codes: tuple[OperatorCode, ...]
 ) -> Operation:
-    index = _number(flat, table, 0, "<I", 0)
+    index = flat.value("<I", table, 0)
     code = codes[index]
     name = OPERATION_NAMES[code.builtin] if code.builtin < len(OPERATION_NAMES) else ""
     name = code.custom.decode() if code.custom else name or f"operation {code.builtin}"
     inputs, outputs = (tuple(_numbers(flat, table, f, "<i4").tolist()) for f in (1, 2))
-    if any(not -1 <= i < count for i in inputs) or any(not 0 <= i < count for i in outputs):
-        raise IndexError
-    kind, options = _number(flat, table, 3, "<B", 0), flat.field(table, 4)
-    quantization = (  # of a fully connected layer, in files that are newer than this reader
-        options is not None
-        and kind == FULLY_CONNECTED_OPTIONS
-        and flat.field(options, 5) is not None
-    )
+    kind, options = flat.value("<B", table, 3), flat.field(table, 4)
     if (
         name in _STATEFUL
         or kind in _NOT_ONLY_NUMBERS
         or kind > 126
         or flat.field(table, 12) is not None
-        or _number(flat, table, 9, "<Q", 0) > 1
-        or quantization
+        or flat.value("<Q", table, 9) > 1
+        # of a fully connected layer, in files that are newer than this reader
+        or (options is not None and kind == FULLY_CONNECTED_OPTIONS and flat.field(options, 5))
     ):
         raise ValueError(
             f"{path.name}: the operation {name} cannot be part of a stream: it keeps a state, "
             "runs another graph, or has settings that streams cannot copy. Run the file without a "
             "stream."
         )
-    content = None if options is None else _options(flat, kind, options)
-    return Operation(name, inputs, outputs, index, kind, content, flat.content(table, 5))
-
-
-def _options(flat: FlatbufferReader, kind: int, table: int) -> CopiedTable | dict:
-    """A copy of the options of an operation; those of RESHAPE repeat the shape of its output."""
-    if kind == RESHAPE_OPTIONS:
-        return {}
-    if kind == SQUEEZE_OPTIONS:
-        axes = _numbers(flat, table, 0, "<i4")
-        return {0: axes} if len(axes) else {}
-    return CopiedTable.read(flat, table)
-
-
-def _names(flat: FlatbufferReader, table: int, field: int):
-    """`(tensor, name)` of the inputs or outputs of a signature."""
-    for entry in flat.tables(table, field):
-        yield _number(flat, entry, 1, "<I", 0), flat.content(entry, 0).decode()
-
-
-def _number(flat: FlatbufferReader, table: int, field: int, form: str, default):
-    slot = flat.slot(table, field)
-    return default if slot is None else flat.number(form, slot)
+    copied: CopiedTable | dict | None = None
+    if options is not None and kind == RESHAPE_OPTIONS:
+        copied = {}  # they repeat the shape of its output
+    elif options is not None and kind == SQUEEZE_OPTIONS:
+        axes = _numbers(flat, options, 0, "<i4")
+        copied = {0: axes} if len(axes) else {}
+    elif options is not None:
+        copied = CopiedTable.read(flat, options)
+    return Operation(name, inputs, outputs, index, kind, copied, flat.content(table, 5))
 
 
 def _numbers(flat: FlatbufferReader, table: int, field: int, form: str) -> np.ndarray:

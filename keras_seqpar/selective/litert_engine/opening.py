@@ -1,5 +1,6 @@
 """Opens a .tflite file for a stream. Needs NumPy and an interpreter only."""
 
+import math
 import os
 from collections.abc import Sequence
 
@@ -7,44 +8,19 @@ import numpy as np
 
 from keras_seqpar.mobile.runtime.inputs import encode, input_limits
 from keras_seqpar.mobile.runtime.interpreters import find_interpreter
-from keras_seqpar.selective.litert_engine.content import of_everything
-from keras_seqpar.selective.litert_engine.graph import Tensor, read_graph
-from keras_seqpar.selective.litert_engine.memory import check_memory
+from keras_seqpar.selective.litert_engine.content import of_everything, shape_of_crop
+from keras_seqpar.selective.litert_engine.graph import Graph, Tensor, read_graph
 from keras_seqpar.selective.litert_engine.pack import read_pack
-from keras_seqpar.selective.litert_engine.sessions import FileSessions
-from keras_seqpar.selective.network import Inputs, Network
+from keras_seqpar.selective.litert_engine.sessions import BAND, FileSessions
+from keras_seqpar.selective.network import Inputs, Network, check_limit
 from keras_seqpar.selective.planning.engine import Engine
-from keras_seqpar.selective.planning.plan import Plan
+from keras_seqpar.selective.planning.plan import CropRun, Plan, View
 from keras_seqpar.selective.planning.planner import make_plan
 
-
-def plan_file(
-    path: str | os.PathLike,
-    signature: str | None = None,
-    categories: Sequence[str] | None = None,
-) -> Plan:
-    """How a file, or a branch pack, is computed on a stream; nothing is run.
-
-    Args:
-        path: a .tflite file, or the folder of a branch pack.
-        signature: of a file with several signatures, the one to run.
-        categories: of a branch pack, the categories to score.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is damaged, no network of images of one fixed size, or keeps a state of its
-            own.
-    """
-    if os.path.isdir(path):
-        if signature is not None:
-            raise ValueError(f"{os.fspath(path)!r} is a branch pack, which has no signatures.")
-        return make_plan(read_pack(path, categories))
-    if categories is not None:
-        raise ValueError(
-            f"{os.fspath(path)!r} is one file, which is computed as a whole; categories can be "
-            "chosen of a branch pack (keras_seqpar.mobile.pack)."
-        )
-    return make_plan(read_graph(path, signature))
+_PACKED = 1.35  # size of weights as kernels read them, of their size in the file
+_WORK = 0.7  # memory that the file works with, of its stored maps
+_CROPS = 1.5  # memory of the interpreters for crops, of their inputs and outputs
+_BASE = 20e6  # the interpreter itself
 
 
 def open_file(
@@ -57,63 +33,57 @@ def open_file(
     memory_limit: int | None = None,
     who: str = "",
 ) -> Network:
-    """Opens a file; see `keras_seqpar.selective.stream` for the arguments.
+    """Opens a file or a pack; see `keras_seqpar.selective.stream` for arguments and errors.
 
-    Args:
-        path: a .tflite file, or the folder of a branch pack.
-        num_threads: number of CPU threads.
-        signature: of a file with several signatures, the one to run.
-        categories: of a branch pack, the categories to score.
-        interpreter: name of an interpreter.
-        memory_limit: bytes that a stream may take, about.
-        who: how messages call the network; by default the name of the file.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file cannot be a stream, or needs more memory than `memory_limit`; or an
-            argument is out of range.
-        ImportError: no interpreter is installed, or it cannot resize inputs.
+    `who` is how messages call the network, by default the name of the file.
     """
     if isinstance(num_threads, bool) or not isinstance(num_threads, int) or num_threads < 1:
         raise ValueError(f"num_threads must be a whole number of 1 or more, got {num_threads!r}.")
-    plan = plan_file(path, signature, categories)
-    may_load_file = check_memory(plan, memory_limit)
-    content, plan = of_everything(plan)
+    plan = make_plan(_read(path, signature, categories))
+    with plan.graph.refusing_damage():
+        inputs = _inputs(plan, who)
+        needed, more = _memory_of(plan)
+    check_limit(plan.graph.name, needed, memory_limit)
     name, make_interpreter = find_interpreter(interpreter)
     if not hasattr(make_interpreter, "resize_tensor_input"):
         raise ImportError(
             f"{name} cannot resize inputs, which streams need. Install another one: pip install "
             "ai-edge-litert"
         )
-    graph = plan.graph
 
     def make(content: bytes):
         return make_interpreter(model_content=content, num_threads=num_threads)
 
     def encoded(values: np.ndarray, i: int) -> np.ndarray:
-        tensor = graph.tensors[i]
+        tensor = plan.graph.tensors[i]
         return values if values.dtype == tensor.dtype else encode(values, _detail(tensor))
 
-    return Network(
-        engine=Engine(plan, FileSessions(make, content), plain=may_load_file),
-        inputs=inputs_of(plan, who),
-        fingerprint=graph.fingerprint,
-        encode=encoded,
-        runs_on=name,
-    )
+    with plan.graph.refusing_damage():
+        content, plan = of_everything(plan)
+        plain = memory_limit is None or needed + more <= memory_limit
+        engine = Engine(plan, FileSessions(make, content), plain=plain)
+    return Network(engine, inputs, encoded, name, needed)
 
 
-def inputs_of(plan: Plan, who: str = "") -> Inputs:
-    """What a file takes.
+def _read(path: str | os.PathLike, signature, categories: Sequence[str] | None) -> Graph:
+    if os.path.isdir(path):
+        if signature is not None:
+            raise ValueError(f"{os.fspath(path)!r} is a branch pack, which has no signatures.")
+        return read_pack(path, categories)
+    if categories is not None:
+        raise ValueError(
+            f"{os.fspath(path)!r} is one file, which is computed as a whole; categories can be "
+            "chosen of a branch pack (keras_seqpar.mobile.pack)."
+        )
+    return read_graph(path, signature)
 
-    Raises:
-        ValueError: what the file states about its input is damaged.
-    """
-    graph, frame = plan.graph, plan.graph.tensors[plan.frame]
+
+def _inputs(plan: Plan, who: str) -> Inputs:
+    """What a file takes."""
+    graph, tensors, frame = plan.graph, plan.graph.tensors, plan.graph.tensors[plan.frame]
     detail = _detail(frame)
     is_code = frame.dtype.kind in "iu" and detail["quantization"] != (1.0, 0)
     _, height, width, channels = frame.shape
-    tensors = graph.tensors
     return Inputs(
         who=who or graph.name,
         shape=(height, width, channels),
@@ -128,3 +98,31 @@ def _detail(tensor: Tensor) -> dict:
     """What an interpreter tells about an input."""
     scale = float(tensor.scales[0]) if len(tensor.scales) else 0.0
     return {"dtype": tensor.dtype, "quantization": (scale, tensor.zero)}
+
+
+def _memory_of(plan: Plan) -> tuple[int, int]:
+    """Bytes that a stream takes, about, and those that plain passes take besides.
+
+    Measured ones are within 10 % of it. Weights are in memory twice as bytes (the file with the
+    stored maps as outputs, the files of the runs) and twice as the kernels of these two read them.
+    The stored maps are there once. Scenes that change everywhere need plain passes, which have
+    their own weights and at most all maps once more; see `planning.passes`.
+    """
+    tensors = plan.graph.tensors
+    weights = sum(len(x.data) for x in tensors if x.data is not None)
+    maps = sum(tensors[i].nbytes for i in plan.stored)
+    inside = 0.0
+    for step in plan.steps:
+        if isinstance(step, View) or (isinstance(step, CropRun) and step.copies):
+            continue
+        made = sum(tensors[i].nbytes for i in step.outputs)
+        if isinstance(step, CropRun):
+            read = sum(
+                math.prod(shape_of_crop(plan, x, step.grid)) * tensors[x.reader].dtype.itemsize
+                for x in step.sources
+            )
+            inside += read + made if step.grown else min(read + made, BAND)
+        else:
+            inside += made + sum(tensors[i].nbytes for i in step.inputs)
+    needed = (2 + 2 * _PACKED) * weights + (1 + _WORK) * maps + _CROPS * inside + _BASE
+    return int(needed), int((1 + _PACKED) * weights) + maps

@@ -2,20 +2,11 @@
 
 import math
 from fractions import Fraction
-from typing import Literal
+from typing import Any
 
 import numpy as np
 
-from keras_seqpar.selective.litert_engine.tables import Operation, Tables
-from keras_seqpar.selective.planning.axes import (
-    Transposed,
-    Window,
-    copied,
-    joined,
-    nearest,
-    padded_window,
-    resized,
-)
+from keras_seqpar.selective.litert_engine.tables import Graph, Operation
 from keras_seqpar.selective.planning.effects import (
     GLOBAL,
     UNKNOWN,
@@ -26,12 +17,18 @@ from keras_seqpar.selective.planning.effects import (
     Grown,
     Pointwise,
     Relabeled,
+    Transposed,
+    Window,
     Windowed,
+    copied,
+    joined,
+    nearest,
+    padded_window,
+    resized,
     windowed,
 )
 
 SAME, VALID = 0, 1  # Padding of schema.fbs
-FLOATS = ("float32", "float16")
 
 # One input with positions.
 _OF_ONE = {
@@ -48,17 +45,12 @@ _OF_SEVERAL = {
 _WITH_WEIGHTS = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"}
 _OVER_CHANNELS = {"SOFTMAX", "LOG_SOFTMAX", "L2_NORMALIZATION"}
 _REDUCTIONS = {"MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN", "REDUCE_PROD"}
-_MOST_PADDED = 2**16
+Shape = tuple[int, ...]
 DYNAMIC_RANGE = "it scales its input by the range of the whole map (dynamic range)"
 
 
-def effect_of(graph: Tables, operation: Operation) -> Effect:
-    """What an operation does to positions.
-
-    Args:
-        graph: the graph of the operation.
-        operation: one that reads the frame or what was made of it.
-    """
+def effect_of(graph: Graph, operation: Operation) -> Effect:
+    """What an operation that reads the frame, or what was made of it, does to positions."""
     if len(operation.outputs) != 1 and operation.name != "SPLIT":
         return Barrier(UNKNOWN)
     name = operation.name
@@ -74,7 +66,7 @@ def effect_of(graph: Tables, operation: Operation) -> Effect:
     if name in _REDUCTIONS:
         return _reduction(graph, operation)
     if name == "RESHAPE":
-        return _reshape(graph, operation)
+        return _reshape(tensors[0].map_shape, made)
     by_rows = graph.tensors[operation.outputs[0]].positions is not None
     if any(x.positions for x in tensors) and not by_rows:
         return Barrier("it reads rows as one axis")
@@ -83,53 +75,54 @@ def effect_of(graph: Tables, operation: Operation) -> Effect:
     if name in _OF_ONE:
         return Pointwise() if shapes[0] == made else Barrier(UNKNOWN)
     if name in _OF_SEVERAL:
-        return _elementwise(shapes, made)
+        same = all(((1,) * (4 - len(x)) + x)[:3] in (made[:3], (1, 1, 1)) for x in shapes)
+        return Pointwise() if same else Barrier("it combines maps of different sizes")
     if name in _OVER_CHANNELS:
         return Pointwise()
     if name == "CONCATENATION":
         axis = graph.option(operation, 0, "<i") % 4
         return Pointwise() if axis == 3 else Barrier("it joins maps along rows or columns")
     if name == "SPLIT":
-        axis = graph.constant(operation, 0)
-        same = axis is not None and int(axis.ravel()[0]) % 4 == 3
+        axes = graph.constant(operation, 0)
+        same = axes is not None and int(axes.ravel()[0]) % 4 == 3
         return Pointwise() if same else Barrier("it splits rows or columns")
-    effect = _RULES[name](graph, operation) if name in _RULES else Barrier(UNKNOWN)
+    if name not in _RULES or (len(shapes[0]) != 4 and name != "TRANSPOSE_CONV"):
+        return Barrier(UNKNOWN)
+    effect = _RULES[name](graph, operation, shapes[0], made)
     copies = isinstance(effect, Copied) or (isinstance(effect, Windowed) and effect.pads)
     if copies and not _same_values(graph, operation):
         return Barrier("it scales the values that it copies")
     return effect
 
 
-def macs_of(graph: Tables, operation: Operation) -> int:
+def macs_of(graph: Graph, operation: Operation) -> int:
     """Multiply-accumulates of an operation on whole maps; convolutions and dense layers only."""
-    if has_weights(operation):
-        weights = graph.tensors[operation.inputs[1]].shape
-        made = graph.tensors[operation.outputs[0]].shape
-        if operation.name == "CONV_2D":
-            return math.prod(made) * math.prod(weights[1:])
-        if operation.name == "DEPTHWISE_CONV_2D":
-            return math.prod(made) * math.prod(weights[1:3])
-        if operation.name == "FULLY_CONNECTED":
-            return math.prod(made) * weights[-1]
-        return math.prod(graph.tensors[operation.inputs[2]].shape[:3]) * math.prod(weights)
-    return 0
+    if not has_weights(graph, operation):
+        return 0
+    weights = graph.tensors[operation.inputs[1]].shape
+    made = math.prod(graph.tensors[operation.outputs[0]].shape)
+    if operation.name == "CONV_2D":
+        return made * math.prod(weights[1:])
+    if operation.name == "DEPTHWISE_CONV_2D":
+        return made * math.prod(weights[1:3])
+    if operation.name == "FULLY_CONNECTED":
+        return made * weights[-1]
+    return math.prod(graph.tensors[operation.inputs[2]].shape[:3]) * math.prod(weights)
 
 
-def has_weights(operation: Operation) -> bool:
+def has_weights(graph: Graph, operation: Operation) -> bool:
     """Whether an operation has weights, which must be constant."""
     return operation.name in _WITH_WEIGHTS
 
 
-def is_dynamic_range(graph: Tables, operation: Operation) -> bool:
+def _is_dynamic_range(graph: Graph, operation: Operation) -> bool:
     """Whether an operation quantizes its float input by the range of all its values."""
-    if not has_weights(operation):
-        return False
     data = operation.inputs[2 if operation.name == "TRANSPOSE_CONV" else 0]
     types = [graph.tensors[i].type for i in (data, operation.inputs[1])]
     return types[0] == 0 and types[1] not in (0, 1)  # float values; weights that are no floats
 
 
-def _same_values(graph: Tables, operation: Operation) -> bool:
+def _same_values(graph: Graph, operation: Operation) -> bool:
     """Whether an operation gives values of the type and the scale that it takes."""
     old, new = (graph.tensors[x[0]] for x in (operation.inputs, operation.outputs))
     return (
@@ -139,68 +132,57 @@ def _same_values(graph: Tables, operation: Operation) -> bool:
     )
 
 
-def _elementwise(shapes, made) -> Effect:
-    for shape in shapes:
-        spatial = (1,) * (4 - len(shape)) + shape
-        if spatial[:3] not in (made[:3], (1, 1, 1)):
-            return Barrier("it combines maps of different sizes")
-    return Pointwise()
-
-
-def _reduction(graph: Tables, operation: Operation) -> Effect:
+def _reduction(graph: Graph, operation: Operation) -> Effect:
     axes = graph.constant(operation, 1)
     rank = len(graph.tensors[operation.inputs[0]].shape)
-    over = {3} if axes is None else {int(i) % rank for i in axes.ravel()}
-    if rank == 4 and axes is not None and over == {3} and graph.option(operation, 0):
-        return Pointwise()
-    return Barrier(GLOBAL)
+    over = set() if axes is None else {int(i) % rank for i in axes.ravel()}
+    keeps = rank == 4 and over == {3} and graph.option(operation, 0)
+    return Pointwise() if keeps else Barrier(GLOBAL)
 
 
-def _reshape(graph: Tables, operation: Operation) -> Effect:
-    old = graph.tensors[operation.inputs[0]].map_shape
-    new = graph.tensors[operation.outputs[0]].map_shape
+def _reshape(old: Shape, new: Shape) -> Effect:
     if len(old) == len(new) == 4 and old[:2] == new[:2] == (1, old[1]) and old[2] and new[2]:
         if old[2] % new[2] == 0 or new[2] % old[2] == 0:
             return Relabeled(Window(), joined(old[2], new[2]))
     return Barrier("it puts values at other positions")
 
 
-def _window(graph: Tables, operation: Operation, kernel, dilation=(1, 1)):
+def _window(graph: Graph, operation: Operation, old: Shape, new: Shape, kernel, dilation=(1, 1)):
     """Windows along rows and columns, and whether anything is padded; `None` if sizes differ."""
-    old = graph.tensors[operation.inputs[0]].shape
-    new = graph.tensors[operation.outputs[0]].shape
     strides = graph.option(operation, 2, "<i"), graph.option(operation, 1, "<i")
     same = graph.option(operation, 0) == SAME
     windows, padded = [], False
     for axis in (0, 1):
         size, stride = old[1 + axis], strides[axis]
-        if stride < 1:
-            return None
         window, padding = padded_window(size, kernel[axis], stride, dilation[axis], same=same)
         count = (size + padding - window.extent) // stride + 1
-        if window.extent < 1 or count != new[1 + axis] or count < 1:
+        if window.extent < 1 or count != new[1 + axis]:
             return None
         padded = padded or padding > 0
         windows.append(window)
     return windows[0], windows[1], padded
 
 
-def _convolution(graph: Tables, operation: Operation) -> Effect:
+def _convolution(graph: Graph, operation: Operation, old: Shape, new: Shape) -> Effect:
     weights = graph.tensors[operation.inputs[1]].shape
     first = 4 if operation.name == "CONV_2D" else 5  # where the options have the dilation
     dilation = graph.option(operation, first + 1, "<i", 1), graph.option(operation, first, "<i", 1)
-    found = _window(graph, operation, weights[1:3], dilation)
-    if found is None or is_dynamic_range(graph, operation):
+    found = _window(graph, operation, old, new, weights[1:3], dilation)
+    if found is None or _is_dynamic_range(graph, operation):
         return Barrier(UNKNOWN if found is None else DYNAMIC_RANGE)
     rows, cols, padded = found
+    return windowed(rows, cols, _zero(graph, operation), padded=padded)
+
+
+def _zero(graph: Graph, operation: Operation) -> int:
+    """The value that stands for 0 in the input of an operation."""
     source = graph.tensors[operation.inputs[0]]
-    border = 0 if source.dtype.name in FLOATS else source.zero
-    return windowed(rows, cols, border, padded=padded)
+    return 0 if source.dtype.kind == "f" else source.zero
 
 
-def _pool(graph: Tables, operation: Operation) -> Effect:
+def _pool(graph: Graph, operation: Operation, old: Shape, new: Shape) -> Effect:
     kernel = graph.option(operation, 4, "<i"), graph.option(operation, 3, "<i")
-    found = _window(graph, operation, kernel)
+    found = _window(graph, operation, old, new, kernel)
     if found is None:
         return Barrier(UNKNOWN)
     rows, cols, padded = found
@@ -210,22 +192,27 @@ def _pool(graph: Tables, operation: Operation) -> Effect:
         same = (Transposed(x.extent, 1, x.extent - 1 - x.before, x.before) for x in (rows, cols))
         return Grown(*same)
     dtype = graph.tensors[operation.inputs[0]].dtype
-    lowest = -np.inf if dtype.name in FLOATS else np.iinfo(dtype).min
+    lowest = -np.inf if dtype.kind == "f" else np.iinfo(dtype).min
     return windowed(rows, cols, float(lowest), padded=padded)
 
 
-def _pad(graph: Tables, operation: Operation) -> Effect:
+def _pad(graph: Graph, operation: Operation, old: Shape, new: Shape) -> Effect:
     pads = graph.constant(operation, 1)
-    source = graph.tensors[operation.inputs[0]]
-    if pads is None or pads.shape != (4, 2) or pads.min() < 0 or pads.max() > _MOST_PADDED:
+    if pads is None or pads.shape != (4, 2) or pads.min() < 0:
         return Barrier(UNKNOWN)
-    if not _padded_fits(graph, operation, pads):
+    if new != tuple((np.array(old) + pads.sum(1)).tolist()):
         return Barrier(UNKNOWN)
+    if operation.name == "MIRROR_PAD":
+        if pads[[0, 3]].any():
+            return Barrier(UNKNOWN)
+        mode: Any = "symmetric" if graph.option(operation, 0) == 1 else "reflect"
+        read = [np.pad(np.arange(old[i]), tuple(pads[i].tolist()), mode) for i in (1, 2)]
+        return Copied(copied(read[0]), copied(read[1]))
     if pads[0].any():
         return Barrier("it pads the batch")
     if pads[3].any():
         return Barrier("it pads channels and positions") if pads[1:3].any() else Pointwise()
-    border: float = 0 if source.dtype.name in FLOATS else source.zero
+    border: float = _zero(graph, operation)
     if operation.name == "PADV2":
         value = graph.constant(operation, 2)
         if value is None:
@@ -235,70 +222,42 @@ def _pad(graph: Tables, operation: Operation) -> Effect:
     return Windowed(rows, cols, border, pads=True)
 
 
-def _padded_fits(graph: Tables, operation: Operation, pads: np.ndarray) -> bool:
-    old = graph.tensors[operation.inputs[0]].shape
-    new = graph.tensors[operation.outputs[0]].shape
-    return len(old) == 4 and new == tuple((np.array(old) + pads.sum(1)).tolist())
-
-
-def _mirror_pad(graph: Tables, operation: Operation) -> Effect:
-    pads = graph.constant(operation, 1)
-    shape = graph.tensors[operation.inputs[0]].shape
-    if pads is None or pads.shape != (4, 2) or pads[[0, 3]].any():
-        return Barrier(UNKNOWN)
-    if pads.min() < 0 or pads.max() > _MOST_PADDED or not _padded_fits(graph, operation, pads):
-        return Barrier(UNKNOWN)
-    mode: Literal["symmetric", "reflect"]
-    mode = "symmetric" if graph.option(operation, 0) == 1 else "reflect"
-    rows, cols = (
-        np.pad(np.arange(shape[axis]), tuple(pads[axis].tolist()), mode) for axis in (1, 2)
-    )
-    return Copied(copied(rows), copied(cols))
-
-
-def _resize(graph: Tables, operation: Operation) -> Effect:
-    old = graph.tensors[operation.inputs[0]].shape
-    new = graph.tensors[operation.outputs[0]].shape
+def _resize(graph: Graph, operation: Operation, old: Shape, new: Shape) -> Effect:
     size = graph.constant(operation, 1)
     if size is None:
         return Barrier("the size of its output is computed")
-    if tuple(size.tolist()) != new[1:3] or (len(old), old[0], old[3]) != (4, 1, new[3]):
+    if tuple(size.tolist()) != new[1:3] or old[3] != new[3]:
         return Barrier(UNKNOWN)
-    corners = bool(graph.option(operation, 2 if operation.name == "RESIZE_BILINEAR" else 0))
     if operation.name == "RESIZE_BILINEAR":
+        corners = bool(graph.option(operation, 2))
         return Followed(*(resized(old[i], new[i], corners=corners) for i in (1, 2)))
-    half = bool(graph.option(operation, 1))
+    corners, half = (bool(graph.option(operation, field)) for field in (0, 1))
     rows, cols = (nearest(old[i], new[i], corners=corners, half=half) for i in (1, 2))
     return Copied(rows, cols)
 
 
-def _blocks(graph: Tables, operation: Operation) -> Effect:
-    old = graph.tensors[operation.inputs[0]].shape
-    new = graph.tensors[operation.outputs[0]].shape
+def _blocks(graph: Graph, operation: Operation, old: Shape, new: Shape) -> Effect:
     block = graph.option(operation, 0, "<i")
     few, many = (old, new) if operation.name == "DEPTH_TO_SPACE" else (new, old)
-    if len(old) != 4 or many[1:3] != (few[1] * block, few[2] * block):
+    if many[1:3] != (few[1] * block, few[2] * block):
         return Barrier(UNKNOWN)
     if operation.name == "SPACE_TO_DEPTH":
         return Windowed(Window(block, block), Window(block, block), 0, padded=False)
     return Grown(Transposed(block, block), Transposed(block, block))
 
 
-def _transposed(graph: Tables, operation: Operation) -> Effect:
+def _transposed(graph: Graph, operation: Operation, old: Shape, new: Shape) -> Effect:
     if graph.constant(operation, 0) is None:
         return Barrier("the size of its output is computed")
-    if is_dynamic_range(graph, operation):
+    if _is_dynamic_range(graph, operation):
         return Barrier(DYNAMIC_RANGE)
     weights = graph.tensors[operation.inputs[1]].shape
     old = graph.tensors[operation.inputs[2]].shape
-    new = graph.tensors[operation.outputs[0]].shape
     strides = graph.option(operation, 2, "<i"), graph.option(operation, 1, "<i")
     is_same = graph.option(operation, 0) == SAME
     axes, on_crops = [], True
     for axis in (0, 1):
         extent, stride = weights[1 + axis], strides[axis]
-        if stride < 1 or extent < 1 or old[1 + axis] < 1:
-            return Barrier(UNKNOWN)
         cut = (old[1 + axis] - 1) * stride + extent - new[1 + axis]
         total = max(cut, 0) if is_same else 0
         on_crops = on_crops and cut == total  # otherwise outputs at the end read nothing
@@ -306,22 +265,18 @@ def _transposed(graph: Tables, operation: Operation) -> Effect:
     return Grown(*axes) if on_crops else Followed(*axes)
 
 
-def _fully_connected(graph: Tables, operation: Operation) -> Effect:
-    old = graph.tensors[operation.inputs[0]].shape
-    new = graph.tensors[operation.outputs[0]].shape
-    keeps = graph.option(operation, 2) and len(old) == 4 and old[:3] == new[:3]
-    if is_dynamic_range(graph, operation):
+def _fully_connected(graph: Graph, operation: Operation, old: Shape, new: Shape) -> Effect:
+    if _is_dynamic_range(graph, operation):
         return Barrier(DYNAMIC_RANGE)
-    return Pointwise() if keeps else Barrier(GLOBAL)
+    return Pointwise() if graph.option(operation, 2) and old[:3] == new[:3] else Barrier(GLOBAL)
 
 
-def _slice(graph: Tables, operation: Operation) -> Effect:
-    old = graph.tensors[operation.inputs[0]].shape
+def _slice(graph: Graph, operation: Operation, old: Shape, new: Shape) -> Effect:
     parts = _parts(graph, operation)
-    if parts is None or len(old) != 4:
+    if parts is None:
         return Barrier(UNKNOWN)
     read = [np.arange(n)[part] for n, part in zip(old, parts, strict=True)]
-    if graph.tensors[operation.outputs[0]].shape != tuple(map(len, read)):
+    if new != tuple(map(len, read)):
         return Barrier(UNKNOWN)
     rows, cols = (copied(read[i], Fraction(parts[i].step or 1)) for i in (1, 2))
     first, channels = int(read[3][0]), len(read[3])
@@ -330,7 +285,7 @@ def _slice(graph: Tables, operation: Operation) -> Effect:
     return Copied(rows, cols, first)
 
 
-def _parts(graph: Tables, operation: Operation) -> list[slice] | None:
+def _parts(graph: Graph, operation: Operation) -> list[slice] | None:
     """What a slice takes of every axis."""
     begin, last = graph.constant(operation, 1), graph.constant(operation, 2)
     if begin is None or last is None or begin.size != 4 or last.size != 4:
@@ -354,12 +309,10 @@ def _parts(graph: Tables, operation: Operation) -> list[slice] | None:
     ]
 
 
-def _gather(graph: Tables, operation: Operation) -> Effect:
-    old = graph.tensors[operation.inputs[0]].shape
-    new = graph.tensors[operation.outputs[0]].shape
+def _gather(graph: Graph, operation: Operation, old: Shape, new: Shape) -> Effect:
     read = graph.constant(operation, 1)
     axis = graph.option(operation, 0, "<i") % 4
-    if read is None or read.ndim != 1 or len(old) != 4 or graph.option(operation, 1, "<i"):
+    if read is None or read.ndim != 1 or graph.option(operation, 1, "<i"):
         return Barrier(UNKNOWN)
     if new != (*old[:axis], len(read), *old[axis + 1 :]) or read.min() < 0:
         return Barrier(UNKNOWN)
@@ -371,20 +324,13 @@ def _gather(graph: Tables, operation: Operation) -> Effect:
 
 
 _RULES = {
-    "CONV_2D": _convolution,
-    "DEPTHWISE_CONV_2D": _convolution,
-    "AVERAGE_POOL_2D": _pool,
-    "MAX_POOL_2D": _pool,
-    "PAD": _pad,
-    "PADV2": _pad,
-    "MIRROR_PAD": _mirror_pad,
-    "RESIZE_BILINEAR": _resize,
-    "RESIZE_NEAREST_NEIGHBOR": _resize,
-    "DEPTH_TO_SPACE": _blocks,
-    "SPACE_TO_DEPTH": _blocks,
+    **dict.fromkeys(("CONV_2D", "DEPTHWISE_CONV_2D"), _convolution),
+    **dict.fromkeys(("AVERAGE_POOL_2D", "MAX_POOL_2D"), _pool),
+    **dict.fromkeys(("PAD", "PADV2", "MIRROR_PAD"), _pad),
+    **dict.fromkeys(("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR"), _resize),
+    **dict.fromkeys(("DEPTH_TO_SPACE", "SPACE_TO_DEPTH"), _blocks),
+    **dict.fromkeys(("SLICE", "STRIDED_SLICE"), _slice),
     "TRANSPOSE_CONV": _transposed,
     "FULLY_CONNECTED": _fully_connected,
-    "SLICE": _slice,
-    "STRIDED_SLICE": _slice,
     "GATHER": _gather,
 }

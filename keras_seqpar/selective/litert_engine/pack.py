@@ -14,7 +14,8 @@ from keras_seqpar.mobile.runtime.manifest import Part, read_manifest
 from keras_seqpar.mobile.runtime.manifest import Tensor as PartTensor
 from keras_seqpar.mobile.runtime.runner import NONE, SCORES
 from keras_seqpar.networks.thresholds import Threshold
-from keras_seqpar.selective.litert_engine.graph import Graph, Operation, OperatorCode, read_graph
+from keras_seqpar.selective.litert_engine.graph import read_graph
+from keras_seqpar.selective.litert_engine.tables import Graph
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,16 +60,17 @@ def read_pack(folder: str | os.PathLike, categories: Sequence[str] | None = None
     manifest = read_manifest(folder)
     hierarchy = manifest.hierarchy if categories is None else manifest.hierarchy.prune(categories)
     folder = Path(folder)
-    joined = _Joined()
     trunk = _read(folder, manifest.trunk)
-    frame, features = joined.add(trunk, "trunk")
+    (frame,), (features,) = trunk.inputs, trunk.outputs
+    joined = _named(trunk, "trunk")
     logits: dict[str, int] = {}
     hashes = [manifest.trunk.sha256]
 
     def add(node: Node, features: int) -> None:
+        nonlocal joined
         part = manifest.branches[node.id]
         hashes.append(part.sha256)
-        _, output = joined.add(_read(folder, part), node.id, features)
+        joined, output = _joined(joined, _named(_read(folder, part), node.id), features)
         if node.is_category:
             logits[node.id] = output
         for child in node.children:
@@ -79,15 +81,19 @@ def read_pack(folder: str | os.PathLike, categories: Sequence[str] | None = None
     ids = hierarchy.category_ids
     complete = len(ids) == len(manifest.hierarchy.category_ids)
     about = {"mean": manifest.mean, "std": manifest.std}
+    sha256 = hashlib.sha256("\n".join((*hashes, *ids)).encode()).hexdigest()
     return PackGraph(
-        tensors=tuple(joined.tensors),
-        operations=tuple(joined.operations),
+        tensors=joined.tensors,
+        operations=joined.operations,
         inputs={frame: "image"},
         outputs={logits[id_]: id_ for id_ in ids},
+        rules=trunk.rules,
+        name=folder.name,
+        fingerprint=sha256,
         path=folder,
-        sha256=hashlib.sha256("\n".join((*hashes, *ids)).encode()).hexdigest(),
+        sha256=sha256,
         about={key: value for key, value in about.items() if value is not None},
-        codes=tuple(joined.codes),
+        codes=joined.codes,
         signature=None,
         labels=hierarchy.categories,
         activation=manifest.classifier_activation,
@@ -99,7 +105,13 @@ def _read(folder: Path, part: Part) -> Graph:
     """The graph of a file of a pack, which must be the one that the manifest describes."""
     part.check_file(folder)
     graph = read_graph(folder / part.file)
-    found = [_described(graph, ends) for ends in (graph.inputs, graph.outputs)]
+    found = [
+        [
+            PartTensor(x.shape, x.dtype.name, float(x.scales[0]) if len(x.scales) else 0.0, x.zero)
+            for x in (graph.tensors[i] for i in ends)
+        ]
+        for ends in (graph.inputs, graph.outputs)
+    ]
     if found != [[part.input], [part.output]]:
         raise ValueError(
             f"{str(graph.path)!r} takes {found[0]} and gives {found[1]}, but the manifest says "
@@ -108,46 +120,34 @@ def _read(folder: Path, part: Part) -> Graph:
     return graph
 
 
-def _described(graph: Graph, ends: Mapping[int, str]) -> list[PartTensor]:
-    tensors = [graph.tensors[i] for i in ends]
-    return [
-        PartTensor(x.shape, x.dtype.name, float(x.scales[0]) if len(x.scales) else 0.0, x.zero)
-        for x in tensors
-    ]
+def _named(graph: Graph, name: str) -> Graph:
+    """A graph whose tensors have names that begin with that of its part of the pack."""
+    tensors = (dataclasses.replace(x, name=f"{name}/{x.name}") for x in graph.tensors)
+    return dataclasses.replace(graph, tensors=tuple(tensors))
 
 
-class _Joined:
-    """Graphs of several files as one: numbers of tensors and codes go on."""
+def _joined(graph: Graph, other: Graph, features: int) -> tuple[Graph, int]:
+    """A graph with all of another one, which reads a tensor of the first instead of its input.
 
-    def __init__(self) -> None:
-        self.tensors: list = []
-        self.operations: list[Operation] = []
-        self.codes: list[OperatorCode] = []
+    Returns:
+        The graph, and the number of the output of the other one.
+    """
+    first, first_code = len(graph.tensors), len(graph.codes)
+    (source,), (output,) = other.inputs, other.outputs
 
-    def add(self, graph: Graph, name: str, features: int | None = None) -> tuple[int, int]:
-        """Adds a file of one input and one output.
+    def numbers(of_other: Sequence[int]) -> tuple[int, ...]:
+        return tuple(-1 if i < 0 else features if i == source else i + first for i in of_other)
 
-        Args:
-            graph: its graph.
-            name: that the names of its tensors begin with.
-            features: number of the tensor that it reads instead of its input.
-
-        Returns:
-            The numbers of its input and output.
-        """
-        first, first_code = len(self.tensors), len(self.codes)
-        (source,), (output,) = graph.inputs, graph.outputs
-        read = source + first if features is None else features
-
-        def numbers(of_file: Sequence[int]) -> tuple[int, ...]:
-            return tuple(-1 if i < 0 else read if i == source else i + first for i in of_file)
-
-        for tensor in graph.tensors:
-            self.tensors.append(dataclasses.replace(tensor, name=f"{name}/{tensor.name}"))
-        for x in graph.operations:
-            inputs, outputs, code = numbers(x.inputs), numbers(x.outputs), x.code + first_code
-            self.operations.append(
-                dataclasses.replace(x, inputs=inputs, outputs=outputs, code=code)
-            )
-        self.codes += graph.codes
-        return read, numbers((output,))[0]
+    operations = (
+        dataclasses.replace(
+            x, inputs=numbers(x.inputs), outputs=numbers(x.outputs), code=x.code + first_code
+        )
+        for x in other.operations
+    )
+    joined = dataclasses.replace(
+        graph,
+        tensors=(*graph.tensors, *other.tensors),
+        operations=(*graph.operations, *operations),
+        codes=(*graph.codes, *other.codes),
+    )
+    return joined, numbers((output,))[0]

@@ -7,23 +7,24 @@ crop can run these: their shapes are constants.
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from typing import Generic, TypeVar
 
 import numpy as np
 
-from keras_seqpar.mobile.runtime.flatbuffer_reader import FlatbufferReader
-from keras_seqpar.selective.litert_engine.flatbuffer_writer import CopiedTable, Scalar, write
-from keras_seqpar.selective.litert_engine.tables import Operation, OperatorCode, Tables, Tensor
-
-SomeTables = TypeVar("SomeTables", bound=Tables)
+from keras_seqpar.selective.litert_engine.flatbuffer_writer import Scalar
+from keras_seqpar.selective.litert_engine.tables import Graph, Operation, OperatorCode, Tensor
 
 _MOVES = ("RESHAPE", "TRANSPOSE", "TILE")
+_ELEMENTWISE = {"ADD", "SUB", "MUL", "DIV", "QUANTIZE", "DEQUANTIZE", "CAST", "RELU", "RELU6"}
 _MOST_VALUES = 2**24  # of a map whose values are followed one by one
-# Numbers of operations and of their options.
-_GATHER, _DEPTH_TO_SPACE, _RESIZE = (36, 23), (5, 94), (97, 74)
+# Name -> numbers of the operation and of its options.
+_NUMBERS = {
+    "GATHER": (36, 23),
+    "DEPTH_TO_SPACE": (5, 94),
+    "RESIZE_NEAREST_NEIGHBOR": (97, 74),
+}
 
 
-def rearranged(graph: SomeTables) -> SomeTables:
+def rearranged(graph: Graph) -> Graph:
     """The same network with frames `(1, height, width, channels)`, and shuffles as one operation.
 
     A frame with channels first of which only transpositions are read becomes the transposed one.
@@ -32,40 +33,50 @@ def rearranged(graph: SomeTables) -> SomeTables:
     that repeat every position become RESIZE_NEAREST_NEIGHBOR.
     """
     maker = {i: x for x in graph.operations for i in x.outputs}
-    new = _Rewriting(graph, _channels_last(graph))
+    names = _channels_last(graph)  # a tensor that is gone -> the one to read instead
+    new = _Rewriting(graph)
     for operation in graph.operations:
-        operation = new.renamed(operation)
         chains = _chains(graph, operation, maker) if len(operation.outputs) == 1 else ()
         found = next((x for x in (_meaning(graph, *chain) for chain in chains) if x), None)
-        if found is None:
-            new.operations.append(operation)
-        else:
-            new.add(found, operation.outputs[0])
-    return new.graph()
+        inputs = tuple(names.get(i, i) for i in operation.inputs)
+        if found is not None:
+            source = names.get(found.source, found.source)
+            new.add(dataclasses.replace(found, source=source), operation.outputs[0])
+        elif operation.name != "TRANSPOSE" or operation.outputs[0] not in names:
+            new.operations.append(dataclasses.replace(operation, inputs=inputs))
+    return dataclasses.replace(
+        graph,
+        tensors=tuple(new.tensors),
+        codes=tuple(new.codes),
+        operations=tuple(new.operations),
+        inputs={names.get(i, i): name for i, name in graph.inputs.items()},
+    )
 
 
-def _channels_last(graph: Tables) -> dict[int, int]:
+def _channels_last(graph: Graph) -> dict[int, int]:
     """Number of an input with channels first, and of its transposed copies -> the first copy."""
     found: dict[int, int] = {}
     for i in graph.inputs:
         readers = [x for x in graph.operations if i in x.inputs]
-        if len(graph.tensors[i].shape) == 4 and i not in graph.outputs:
-            orders = [_order(graph, x) for x in readers]
-            if orders and all(x == (0, 2, 3, 1) for x in orders):
-                copies = [x.outputs[0] for x in readers]
-                if not graph.outputs.keys() & set(copies):
-                    found |= dict.fromkeys((i, *copies), copies[0])
+        copies = [x.outputs[0] for x in readers]
+        if (
+            readers
+            and len(graph.tensors[i].shape) == 4
+            and not graph.outputs.keys() & {i, *copies}
+            and all(_order(graph, x) == (0, 2, 3, 1) for x in readers)
+        ):
+            found |= dict.fromkeys((i, *copies), copies[0])
     return found
 
 
-def _order(graph: Tables, operation: Operation) -> tuple[int, ...] | None:
+def _order(graph: Graph, operation: Operation) -> tuple[int, ...] | None:
     """The order of axes that a transposition makes."""
     order = graph.constant(operation, 1) if operation.name == "TRANSPOSE" else None
     return None if order is None else tuple(order.ravel().tolist())
 
 
 def _chains(
-    graph: Tables, last: Operation, maker: Mapping[int, Operation]
+    graph: Graph, last: Operation, maker: Mapping[int, Operation]
 ) -> Iterator[tuple[int, list[Operation]]]:
     """`(map, operations after it)` of what an operation ends, the longest first."""
     if last.name not in _MOVES or len(graph.tensors[last.outputs[0]].shape) != 4:
@@ -98,7 +109,7 @@ class _Found:
     size: tuple[int, int] | None = None
 
 
-def _meaning(graph: Tables, source: int, chain: list[Operation]) -> _Found | None:
+def _meaning(graph: Graph, source: int, chain: list[Operation]) -> _Found | None:
     """What a chain of operations does, if it is something that crops can do."""
     old = graph.tensors[source].shape
     new = graph.tensors[chain[-1].outputs[0]].shape
@@ -122,7 +133,7 @@ def _meaning(graph: Tables, source: int, chain: list[Operation]) -> _Found | Non
     return _Found(source, order, block)
 
 
-def _moved(graph: Tables, values: np.ndarray, chain: list[Operation]) -> np.ndarray | None:
+def _moved(graph: Graph, values: np.ndarray, chain: list[Operation]) -> np.ndarray | None:
     """What a chain makes of values."""
     for operation in chain:
         shape = graph.tensors[operation.outputs[0]].shape
@@ -142,88 +153,102 @@ def _moved(graph: Tables, values: np.ndarray, chain: list[Operation]) -> np.ndar
     return values
 
 
-class _Rewriting(Generic[SomeTables]):
-    """Operations and tensors of a graph with others in their places."""
+class _Rewriting:
+    """Operations and tensors of a graph, to which others are added."""
 
-    def __init__(self, graph: SomeTables, names: dict[int, int]):
-        self._graph, self._names = graph, names
-        self._tensors, self._codes = list(graph.tensors), list(graph.codes)
+    def __init__(self, graph: Graph):
+        self.tensors, self.codes = list(graph.tensors), list(graph.codes)
         self.operations: list[Operation] = []
-
-    def renamed(self, operation: Operation) -> Operation:
-        """An operation that reads other tensors in place of those that are gone."""
-        inputs = tuple(self._names.get(i, i) for i in operation.inputs)
-        return dataclasses.replace(operation, inputs=inputs)
 
     def add(self, found: _Found, output: int) -> None:
         """Adds the operations that do what a chain does."""
-        source = self._names.get(found.source, found.source)
+        source, block, order = found.source, found.block, found.order
         if found.size is not None:
-            options = {0: Scalar("<b", 0), 1: Scalar("<b", 0)}
             inputs = source, self._integers(np.array(found.size))
-            self._append("RESIZE_NEAREST_NEIGHBOR", _RESIZE, options, inputs, output)
+            options = {0: Scalar("<b", 0), 1: Scalar("<b", 0)}
+            self._append("RESIZE_NEAREST_NEIGHBOR", options, inputs, output)
             return
-        block, order = found.block, found.order
         if block == 1 or not np.array_equal(order, np.arange(len(order))):
             made = output
             if block > 1:
-                made = self._tensor(dataclasses.replace(self._tensors[source], positions=None))
-            inputs = source, self._integers(order)
-            self._append("GATHER", _GATHER, {0: Scalar("<i", 3)}, inputs, made)
+                made = self._tensor(dataclasses.replace(self.tensors[source], positions=None))
+            self._append("GATHER", {0: Scalar("<i", 3)}, (source, self._integers(order)), made)
             source = made
         if block > 1:
-            options = {0: Scalar("<i", block)}
-            self._append("DEPTH_TO_SPACE", _DEPTH_TO_SPACE, options, (source,), output)
+            self._append("DEPTH_TO_SPACE", {0: Scalar("<i", block)}, (source,), output)
 
     def _integers(self, values: np.ndarray) -> int:
-        return self._tensor(
-            Tensor(
-                name="constant of a stream",
-                shape=values.shape,
-                type=2,
-                data=memoryview(values.astype("int32").tobytes()),
-                scales=np.zeros(0, "float32"),
-                zeros=np.zeros(0, "int64"),
-                axis=0,
-            )
-        )
+        values = values.astype("int32")
+        data = memoryview(values.tobytes())
+        return self._tensor(Tensor("constant of a stream", values.shape, values.dtype, data, 2))
 
     def _tensor(self, tensor: Tensor) -> int:
-        self._tensors.append(tensor)
-        return len(self._tensors) - 1
+        self.tensors.append(tensor)
+        return len(self.tensors) - 1
 
-    def _append(self, name: str, numbers, options, inputs: tuple[int, ...], output: int) -> None:
-        code = OperatorCode(numbers[0], b"", 1)
-        if code not in self._codes:
-            self._codes.append(code)
-        reader = FlatbufferReader(write(options, b"TFL3"))
+    def _append(self, name: str, options: dict, inputs: tuple[int, ...], output: int) -> None:
+        number, options_type = _NUMBERS[name]
+        code = OperatorCode(number, b"", 1)
+        if code not in self.codes:
+            self.codes.append(code)
+        place = self.codes.index(code)
         self.operations.append(
-            Operation(
-                name=name,
-                inputs=inputs,
-                outputs=(output,),
-                code=self._codes.index(code),
-                options_type=numbers[1],
-                options=CopiedTable.read(reader, reader.root),
-                custom=b"",
-            )
+            Operation(name, inputs, (output,), place, options_type, options, b"")
         )
 
-    def graph(self) -> SomeTables:
-        """The graph, without what nothing reads."""
-        needed, live = set(self._graph.outputs), []
-        for operation in reversed(self.operations):
-            if needed.intersection(operation.outputs) and not self._is_gone(operation):
-                needed.update(operation.inputs)
-                live.append(operation)
-        return dataclasses.replace(
-            self._graph,
-            tensors=tuple(self._tensors),
-            codes=tuple(self._codes),
-            operations=tuple(reversed(live)),
-            inputs={self._names.get(i, i): name for i, name in self._graph.inputs.items()},
-        )
 
-    def _is_gone(self, operation: Operation) -> bool:
-        """Whether it transposes a frame that is transposed already."""
-        return operation.name == "TRANSPOSE" and operation.outputs[0] in self._names
+def mark_rows(graph: Graph) -> Graph:
+    """The graph with `positions` set for maps whose rows are one axis, and for their constants.
+
+    Files of this package normalize images row by row, `(1, rows, columns * channels)`, because
+    XNNPACK computes along the last axis, which has only three values in an image.
+    """
+    found: dict[int, tuple[int, ...]] = {}
+    constants: dict[int, tuple[int, ...]] = {}
+    mixed: set[int] = set()  # constants that other operations read as well
+    for operation in graph.operations:
+        positions = _positions(graph, operation, found)
+        for i in operation.inputs:
+            tensor = graph.tensors[i]
+            if i < 0 or tensor.data is None:
+                continue
+            by_value = operation.name != "RESHAPE" and tensor.shape and tensor.shape[-1] > 1
+            if positions is not None and by_value:
+                wanted = (1, 1, *positions[2:])
+                if constants.setdefault(i, wanted) != wanted:
+                    mixed.add(i)
+            else:
+                mixed.add(i)
+        if positions is not None:
+            found |= dict.fromkeys(operation.outputs, positions)
+    if mixed & constants.keys():
+        return graph
+    found |= constants
+    tensors = (
+        dataclasses.replace(x, positions=found[i]) if i in found else x
+        for i, x in enumerate(graph.tensors)
+    )
+    return dataclasses.replace(graph, tensors=tuple(tensors))
+
+
+def _positions(graph: Graph, operation: Operation, found: dict) -> tuple[int, ...] | None:
+    """The positions of what an operation makes, if its rows are one axis."""
+    if len(operation.outputs) != 1 or not operation.inputs:
+        return None
+    made = graph.tensors[operation.outputs[0]].shape
+    first = graph.tensors[operation.inputs[0]]
+    if len(made) != 3 or made[0] != 1:
+        return None
+    if operation.name == "RESHAPE":
+        shape = first.shape
+        is_map = len(shape) == 4 and first.data is None and shape[0] == 1
+        return shape if is_map and made[1:] == (shape[1], shape[2] * shape[3]) else None
+    if operation.name not in _ELEMENTWISE:
+        return None
+    known = {found[i] for i in operation.inputs if i in found}
+    others = [graph.tensors[i] for i in operation.inputs if i not in found]
+    row = (made[2],)
+    fits = all(
+        x.data is not None and x.shape in ((), (1,), row, (1, 1, *row)) for x in others
+    ) and all(graph.tensors[i].shape == made for i in operation.inputs if i in found)
+    return known.pop() if fits and len(known) == 1 else None

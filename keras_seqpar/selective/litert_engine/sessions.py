@@ -1,7 +1,7 @@
 """Runs the pieces of a plan in interpreters that are resized to the crops."""
 
 import ctypes
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,32 +12,32 @@ from keras_seqpar.selective.litert_engine.content import (
     of_whole_run,
     shape_of_crop,
 )
-from keras_seqpar.selective.planning.axes import Spans
 from keras_seqpar.selective.planning.boxes import Box
+from keras_seqpar.selective.planning.effects import Spans
 from keras_seqpar.selective.planning.plan import CropRun, Plan, WholeRun
 from keras_seqpar.selective.planning.sessions import (
+    START,
+    CopySession,
     CropSession,
-    FullSession,
+    Maps,
+    MutableMaps,
     Sessions,
     WholeSession,
+    address,
+    copy_crop,
+    write_box,
 )
 
-Maps = Mapping[int, np.ndarray]
 BAND = 1e6  # bytes read and written at a time, about: memory of an interpreter, and of a cache
 SMALL = 4  # rows and columns that files state: delegates take memory for that at first
+RESIZING = 0.5  # share of the cost of starting a run that resizing takes
 SQUARES = 8, 16, 32, 64  # sides of squares that are enlarged
 SQUARE_START = 50_000  # values of an enlarged map that take as long as starting a square
-_NOWHERE = np.zeros(0, "uint8")
 Interpreters = Callable[[bytes], Any]  # makes an interpreter of the content of a file
 
 
 class Session:
-    """An interpreter of a piece of the network.
-
-    Args:
-        make: makes an interpreter from a file's content.
-        content: the file.
-    """
+    """An interpreter of a piece of the network."""
 
     def __init__(self, make: Interpreters, content: bytes):
         self._content = content  # the interpreter reads its weights from these bytes
@@ -56,54 +56,78 @@ class Session:
 
 
 class FileSessions(Sessions):
-    """Runs as files in interpreters; the maps are NumPy arrays.
+    """Runs as files in interpreters.
 
     Args:
         make: makes an interpreter from a file's content.
-        everything: the file that makes all stored maps; `None` to make it when it is loaded.
+        everything: the file that makes all stored maps.
     """
 
-    def __init__(self, make: Interpreters, everything: bytes | None = None):
+    def __init__(self, make: Interpreters, everything: bytes):
         self.make, self._everything = make, everything
 
     def crops(self, plan: Plan, run: CropRun) -> CropSession:
         """See `Sessions`."""
-        if run.copies:
-            return CopySession(plan, run)
-        return FileCropSession(plan, run, self.make)
+        return CopySession(plan, run) if run.copies else FileCropSession(plan, run, self.make)
 
     def whole(self, plan: Plan, run: WholeRun) -> WholeSession:
         """See `Sessions`."""
         kind = EnlargingSession if scale_of(plan, run) else FileWholeSession
         return kind(plan, run, self.make)
 
-    def full(self, plan: Plan) -> FullSession:
+    def full(self, plan: Plan) -> WholeSession:
         """See `Sessions`."""
-        whole = FileWholeSession(plan, plan.full, self.make, self._everything)
-        return FileFullSession(plan, self, whole)
+        return FileWholeSession(plan, plan.full, self.make, self._everything)
+
+    def allocate(self, plan: Plan, full: WholeSession) -> dict[int, np.ndarray]:
+        """See `Sessions`; maps are in the memory of the interpreter, where it has a fixed place."""
+        session, run, tensors = full.load(), full.run, plan.graph.tensors
+        places = dict(zip(run.outputs, session.outputs, strict=True))
+        places[plan.frame] = session.inputs[run.inputs.index(plan.frame)]
+        found, is_static = {}, _is_static(plan)
+        for i in plan.stored:
+            tensor, where = tensors[i], 0
+            try:
+                place = places[i]() if is_static else None
+                if place is not None and place.nbytes == tensor.nbytes:
+                    where = address(place)
+            except ValueError:  # it has no memory before it is computed
+                pass
+            memory = (ctypes.c_byte * tensor.nbytes).from_address(where) if where else None
+            values = bytearray(tensor.nbytes) if memory is None else memory
+            found[i] = np.frombuffer(values, tensor.dtype).reshape(tensor.map_shape)
+            found[i].fill(0)  # so that the first frame does not wait for the memory
+        return found
+
+
+def _is_static(plan: Plan) -> bool:
+    """Whether all sizes are known before anything runs; otherwise memory moves while running."""
+    graph = plan.graph
+    sizes = {
+        i
+        for x in graph.operations
+        for i in x.outputs
+        if graph.tensors[i].is_known and graph.tensors[i].dtype.name in ("int32", "int64")
+    }
+    return not any(sizes.intersection(x.inputs) for x in graph.operations)
 
 
 class FileCropSession(CropSession):
-    """A run on crops of the stored maps.
-
-    Args:
-        plan: the plan.
-        run: the run.
-        make: makes interpreters.
-    """
+    """A run on crops of the stored maps."""
 
     def __init__(self, plan: Plan, run: CropRun, make: Interpreters):
         super().__init__(plan, run)
         self._make = make
         self._session: Session | None = None
         self._size: tuple[int, int] | None = None  # of the outputs that it is made for now
+        is_integer = any(plan.graph.tensors[i].dtype.kind in "iu" for i in run.outputs)
+        self.resizing = RESIZING * START[is_integer]
 
     def load(self) -> Session:
         """Makes its interpreter, where there is none yet; memory for crops comes later."""
         if self._session is None:
             small = min(self.run.grid[0], SMALL), min(self.run.grid[1], SMALL)
-            grid = small if self.grown is None else self.run.grid
-            content = of_crop_run(self.plan, self.run, grid)
+            content = of_crop_run(self.plan, self.run, self.run.grid if self.grown else small)
             self._session = Session(self._make, content)
             if self.grown is not None and not self._grows(self._session):
                 self._session = Session(self._make, content)
@@ -138,7 +162,7 @@ class FileCropSession(CropSession):
         top, left = min(top, self.run.grid[0] - rows), min(left, self.run.grid[1] - cols)
         return top, left, top + rows, left + cols
 
-    def compute(self, box: Box, maps: Maps, vectors: Maps) -> None:
+    def compute(self, box: Box, maps: MutableMaps, vectors: Maps) -> None:
         """Computes a box of outputs, in bands if it is large, and writes it into the maps."""
         top, left, bottom, right = box
         rows = bottom - top
@@ -148,10 +172,10 @@ class FileCropSession(CropSession):
         for y in range(top, bottom, rows):
             self._compute((y, left, min(y + rows, bottom), right), maps, vectors)
 
-    def _compute(self, box: Box, maps: Maps, vectors: Maps) -> None:
+    def _compute(self, box: Box, maps: MutableMaps, vectors: Maps) -> None:
         session, run = self._session or self.load(), self.run
         box = self._enlarged(box) if self.grown is None else box
-        top, left, bottom, right = made = box if self.grown is None else self.made(box)
+        top, left, bottom, right = made = self.made(box)
         self._fit(session, (bottom - top, right - left))
         for source, view in zip(run.sources, session.inputs, strict=False):
             assert not isinstance(source.rows, Spans) and not isinstance(source.cols, Spans)
@@ -161,43 +185,11 @@ class FileCropSession(CropSession):
             view()[...] = vectors[vector]
         session.invoke()
         for tensor, view in zip(run.outputs, session.outputs, strict=True):
-            part = maps[tensor][:, box[0] : box[2], box[1] : box[3]]
-            if made is box:
-                part[...] = view().reshape(part.shape)
-                continue
-            values = view().reshape((1, bottom - top, right - left, -1))
-            part[...] = values[:, box[0] - top : box[2] - top, box[1] - left : box[3] - left]
-
-
-class CopySession(CropSession):
-    """A run that copies values to other positions. No interpreter is needed."""
-
-    def load(self) -> None:
-        """Does nothing."""
-
-    def compute(self, box: Box, maps: Maps, vectors: Maps) -> None:
-        """Copies the values of a box of outputs."""
-        top, left, bottom, right = box
-        (source,), (output,) = self.run.sources, self.run.outputs
-        assert isinstance(source.rows, Spans) and isinstance(source.cols, Spans)
-        rows, cols = source.rows.low[top:bottom], source.cols.low[left:right]
-        place = maps[output][:, top:bottom, left:right]
-        part = maps[source.tensor].take(rows, 1, mode="clip").take(cols, 2, mode="clip")
-        place[...] = part[..., source.first_channel : source.first_channel + place.shape[-1]]
-        if source.border is not None:
-            place[:, rows < 0] = source.border
-            place[:, :, cols < 0] = source.border
+            write_box(maps[tensor], box, view(), made)
 
 
 class FileWholeSession(WholeSession):
-    """A run on whole maps.
-
-    Args:
-        plan: the plan.
-        run: the run.
-        make: makes interpreters.
-        content: its file; `None` to make it.
-    """
+    """A run on whole maps, as a file that is given or made."""
 
     def __init__(self, plan: Plan, run: WholeRun, make: Interpreters, content: bytes | None = None):
         super().__init__(plan, run)
@@ -212,13 +204,13 @@ class FileWholeSession(WholeSession):
             self._session = session
         return self._session
 
-    def compute(self, maps: Maps) -> Iterator[tuple[int, np.ndarray]]:
-        """Computes all; yields number and value of every output, which must be copied."""
+    def compute(self, values: Maps) -> Iterator[tuple[int, np.ndarray]]:
+        """See `WholeSession`."""
         session = self.load()
         for i, tensor in enumerate(self.run.inputs):
-            place, values = session.inputs[i](), maps[tensor]
-            if _address(place) != _address(values):
-                place[...] = values.reshape(place.shape)
+            place = session.inputs[i]()
+            if address(place) != address(values[tensor]):
+                place[...] = values[tensor].reshape(place.shape)
             del place  # no one may hold it when the interpreter runs
         session.invoke()
         for i, tensor in enumerate(self.run.outputs):
@@ -232,9 +224,7 @@ class EnlargingSession(FileWholeSession):
         super().__init__(plan, run, make)
         self._squares: dict[int, Session] = {}  # side in inputs -> what enlarges squares
 
-    def renew(
-        self, boxes: Sequence[Box], maps: MutableMapping[int, np.ndarray], to: Sessions
-    ) -> None:
+    def renew(self, boxes: Sequence[Box], maps: MutableMaps) -> None:
         """See `WholeSession`; square by square where that is faster."""
         (source,), (output,) = self.run.inputs, self.run.outputs
         old, new, scale = maps[source], maps[output], scale_of(self.plan, self.run)
@@ -245,7 +235,7 @@ class EnlargingSession(FileWholeSession):
             choices.append((cost, side, found))
         _, side, found = min(choices)
         if not side:
-            super().renew(boxes, maps, to)
+            super().renew(boxes, maps)
             return
         if side not in self._squares:
             (number,) = self.run.operations
@@ -256,9 +246,8 @@ class EnlargingSession(FileWholeSession):
         for (y, top, bottom), (x, left, right) in found:
             session.inputs[0]()[...] = old[:, y : y + side, x : x + side]
             session.invoke()
-            part = slice(top - y * scale, bottom - y * scale)
-            across = slice(left - x * scale, right - x * scale)
-            new[:, top:bottom, left:right] = session.outputs[0]()[:, part, across]
+            made = scale * y, scale * x, scale * (y + side), scale * (x + side)
+            write_box(new, (top, left, bottom, right), session.outputs[0](), made)
 
 
 def squares(box: Box, side: int, size: Sequence[int], scale: int) -> list[tuple]:
@@ -292,84 +281,3 @@ def scale_of(plan: Plan, run: WholeRun) -> int:
     old, new = (plan.graph.tensors[x[0]].grid for x in (operation.inputs, operation.outputs))
     scale = new[0] // old[0]
     return scale if scale in (2, 4, 8) and new == (scale * old[0], scale * old[1]) else 0
-
-
-class FileFullSession(FullSession):
-    """The file as a whole, with the stored maps as outputs: they are in its own memory."""
-
-    def start(self) -> dict[int, np.ndarray]:
-        """See `FullSession`; a map without a fixed place in the interpreter gets one outside."""
-        session, run, tensors = self.load(), self.plan.full, self.plan.graph.tensors
-        places = dict(zip(run.outputs, session.outputs, strict=True))
-        places[self.plan.frame] = session.inputs[run.inputs.index(self.plan.frame)]
-        found, is_static = {}, _is_static(self.plan)
-        for i in self.plan.stored:
-            tensor = tensors[i]
-            try:
-                place = places[i]() if is_static else _NOWHERE
-                address = _address(place) if place.nbytes == tensor.nbytes else 0
-            except ValueError:  # it has no memory before it is computed
-                address = 0
-            memory = (ctypes.c_byte * tensor.nbytes).from_address(address) if address else None
-            values = bytearray(tensor.nbytes) if memory is None else memory
-            found[i] = np.frombuffer(values, tensor.dtype).reshape(tensor.map_shape)
-            found[i].fill(0)  # so that the first frame does not wait for the memory
-        return found
-
-    def compute(
-        self, maps: MutableMapping[int, np.ndarray], vectors: Maps
-    ) -> dict[int, np.ndarray]:
-        """See `FullSession`."""
-        others = {}
-        for i, values in self._whole.compute({**maps, **vectors}):
-            stored = maps.get(i)
-            if stored is None:
-                others[i] = values.copy()
-            elif _address(stored) != _address(values):
-                stored[...] = values.reshape(stored.shape)
-        return others
-
-
-def _is_static(plan: Plan) -> bool:
-    """Whether all sizes are known before anything runs; otherwise memory moves while running."""
-    graph = plan.graph
-    sizes = {
-        i
-        for x in graph.operations
-        for i in x.outputs
-        if graph.tensors[i].is_known and graph.tensors[i].dtype.name in ("int32", "int64")
-    }
-    return not any(sizes.intersection(x.inputs) for x in graph.operations)
-
-
-def _address(array: np.ndarray) -> int:
-    return array.__array_interface__["data"][0]
-
-
-def copy_crop(
-    map_: np.ndarray,
-    rows: tuple[int, int],
-    cols: tuple[int, int],
-    place: np.ndarray,
-    border: float | None,
-) -> None:
-    """Copies a part of a map into an interpreter, with a border where it lies outside of the map.
-
-    Args:
-        map_: `(1, height, width, channels)`.
-        rows: first row and the one after the last; they may lie outside.
-        cols: first column and the one after the last.
-        place: where to copy it, of that size.
-        border: the value outside; `None` where nothing lies outside.
-    """
-    _, height, width, channels = map_.shape
-    (top, bottom), (left, right) = rows, cols
-    if place.ndim != 4:
-        place = place.reshape((1, bottom - top, right - left, channels))
-    if top >= 0 and left >= 0 and bottom <= height and right <= width:
-        place[...] = map_[:, top:bottom, left:right]
-        return
-    place[...] = 0 if border is None else border
-    y, x = max(-top, 0), max(-left, 0)
-    inside = map_[:, max(top, 0) : bottom, max(left, 0) : right]
-    place[:, y : y + inside.shape[1], x : x + inside.shape[2]] = inside

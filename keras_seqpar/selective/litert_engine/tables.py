@@ -1,6 +1,9 @@
 """Tensors and operations, as a .tflite file holds them."""
 
+import contextlib
 import dataclasses
+import struct
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +25,7 @@ TYPES = {
     15: "uint32",
     16: "uint16",
 }
-# Names of the built-in operations, as BuiltinOperator of schema.fbs numbers them.
+# Names of the built-in operations but StableHLO's, as BuiltinOperator of schema.fbs numbers them.
 OPERATION_NAMES = """
 ADD AVERAGE_POOL_2D CONCATENATION CONV_2D DEPTHWISE_CONV_2D DEPTH_TO_SPACE DEQUANTIZE
 EMBEDDING_LOOKUP FLOOR FULLY_CONNECTED HASHTABLE_LOOKUP L2_NORMALIZATION L2_POOL_2D
@@ -44,60 +47,22 @@ HASHTABLE_IMPORT HASHTABLE_SIZE REDUCE_ALL CONV_3D_TRANSPOSE VAR_HANDLE READ_VAR
 ASSIGN_VARIABLE BROADCAST_ARGS RANDOM_STANDARD_NORMAL BUCKETIZE RANDOM_UNIFORM MULTINOMIAL
 GELU DYNAMIC_UPDATE_SLICE RELU_0_TO_1 UNSORTED_SEGMENT_PROD UNSORTED_SEGMENT_MAX
 UNSORTED_SEGMENT_SUM ATAN2 UNSORTED_SEGMENT_MIN SIGN BITCAST BITWISE_XOR RIGHT_SHIFT
-STABLEHLO_LOGISTIC STABLEHLO_ADD STABLEHLO_DIVIDE STABLEHLO_MULTIPLY STABLEHLO_MAXIMUM
-STABLEHLO_RESHAPE STABLEHLO_CLAMP STABLEHLO_CONCATENATE STABLEHLO_BROADCAST_IN_DIM
-STABLEHLO_CONVOLUTION STABLEHLO_SLICE STABLEHLO_CUSTOM_CALL STABLEHLO_REDUCE STABLEHLO_ABS
-STABLEHLO_AND STABLEHLO_COSINE STABLEHLO_EXPONENTIAL STABLEHLO_FLOOR STABLEHLO_LOG
-STABLEHLO_MINIMUM STABLEHLO_NEGATE STABLEHLO_OR STABLEHLO_POWER STABLEHLO_REMAINDER
-STABLEHLO_RSQRT STABLEHLO_SELECT STABLEHLO_SUBTRACT STABLEHLO_TANH STABLEHLO_SCATTER
-STABLEHLO_COMPARE STABLEHLO_CONVERT STABLEHLO_DYNAMIC_SLICE STABLEHLO_DYNAMIC_UPDATE_SLICE
-STABLEHLO_PAD STABLEHLO_IOTA STABLEHLO_DOT_GENERAL STABLEHLO_REDUCE_WINDOW STABLEHLO_SORT
-STABLEHLO_WHILE STABLEHLO_GATHER STABLEHLO_TRANSPOSE DILATE STABLEHLO_RNG_BIT_GENERATOR
-REDUCE_WINDOW STABLEHLO_COMPOSITE STABLEHLO_SHIFT_LEFT STABLEHLO_CBRT STABLEHLO_CASE
 """.split()
 
 
 @dataclasses.dataclass(frozen=True)
 class Tensor(planning.Tensor):
-    """A tensor of a file.
+    """A tensor of a file, with the number of its `TensorType`, and its quantization."""
 
-    Args:
-        data: its bytes where it is constant, else `None`.
-        type: number of its `TensorType`.
-        scales: scales of its quantization; empty without.
-        zeros: zero points, as many as scales.
-        axis: along which scales differ.
-    """
-
-    data: memoryview | None
-    type: int
-    scales: np.ndarray
-    zeros: np.ndarray
-    axis: int
-
-    @property
-    def dtype(self) -> np.dtype:
-        """NumPy's type.
-
-        Raises:
-            KeyError: NumPy has none, as for int4; see `is_known`.
-        """
-        return np.dtype(TYPES[self.type])
-
-    @property
-    def is_known(self) -> bool:
-        """Whether NumPy has the type of its values."""
-        return self.type in TYPES
+    type: int = 0
+    scales: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, "float32"))
+    zeros: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, "int64"))
+    axis: int = 0  # along which scales differ
 
     @property
     def zero(self) -> int:
         """The integer that stands for 0."""
         return int(self.zeros[0]) if len(self.zeros) else 0
-
-    def values(self) -> np.ndarray:
-        """The values of a constant."""
-        assert self.data is not None
-        return np.frombuffer(self.data, self.dtype).reshape(self.shape)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,8 +92,8 @@ class OperatorCode:
 
 
 @dataclasses.dataclass(frozen=True)
-class Tables(planning.Graph):
-    """The graph of a file, as its tables hold it.
+class Graph(planning.Graph):
+    """The graph of a file that a stream runs.
 
     Args:
         path: the file.
@@ -138,28 +103,22 @@ class Tables(planning.Graph):
         signature: key of the signature, or `None` for the first graph of a file without.
     """
 
-    tensors: tuple[Tensor, ...]
-    operations: tuple[Operation, ...]
     path: Path
     sha256: str
     about: dict
     codes: tuple[OperatorCode, ...]
     signature: str | None
 
-    @property
-    def name(self) -> str:
-        """The name of the file."""
-        return self.path.name
-
-    @property
-    def fingerprint(self) -> str:
-        """The SHA-256 of the file, with the signature that runs if it has any."""
-        return self.sha256 + (f":{self.signature}" if self.signature is not None else "")
+    def refusing_damage(self) -> contextlib.AbstractContextManager[None]:
+        """Turns errors of reading into one that names the file."""
+        return refusing_damage(self.path)
 
     def option(self, operation: Operation, field: int, form: str = "<b", default=0):
         """A number in the options of an operation."""
         options = operation.options
-        return options.number(form, field, default) if isinstance(options, CopiedTable) else default
+        if isinstance(options, CopiedTable):
+            return options.number(form, field, default)
+        return options[field].value if options and field in options else default
 
     def constant(self, operation: Operation, index: int) -> np.ndarray | None:
         """The values of an input of an operation; `None` if it is missing or not constant."""
@@ -167,3 +126,15 @@ class Tables(planning.Graph):
             return None
         tensor = self.tensors[operation.inputs[index]]
         return tensor.values() if tensor.data is not None and tensor.is_known else None
+
+
+@contextlib.contextmanager
+def refusing_damage(path: Path) -> Iterator[None]:
+    """Turns errors of reading into one that names the file."""
+    try:
+        yield
+    except (struct.error, LookupError, ArithmeticError, UnicodeDecodeError, TypeError):
+        raise ValueError(
+            f"{str(path)!r} is damaged: something in it refers to what it does not have. Copy or "
+            "convert it again."
+        ) from None

@@ -9,15 +9,7 @@ MOST_BOXES = 8  # for one frame; with more, runs spend their time on single boxe
 
 
 def cover(changed: np.ndarray, most: int = MOST_BOXES) -> list[Box]:
-    """Covers all that is true in a map with a few boxes.
-
-    Args:
-        changed: boolean `(height, width)`.
-        most: number of boxes at most.
-
-    Returns:
-        The boxes; together they contain every true position. None where nothing is true.
-    """
+    """Covers all that is true in a boolean `(height, width)` map with at most so many boxes."""
     boxes = _split(changed, 0, 0)
     if len(boxes) > most:
         boxes = merged(boxes, lambda height, width: height * width + 1, most)
@@ -25,16 +17,10 @@ def cover(changed: np.ndarray, most: int = MOST_BOXES) -> list[Box]:
 
 
 def changed_map(old: np.ndarray, new: np.ndarray) -> np.ndarray | None:
-    """The positions at which two arrays differ in any bit; `None` where they are equal.
-
-    NaN and zeros of either sign are compared as the bits that they are.
-
-    Args:
-        old: `(height, width, channels)`, contiguous in memory.
-        new: of the same shape and type.
+    """The positions at which two arrays of one shape and type differ in any bit.
 
     Returns:
-        Boolean `(height, width)`.
+        Boolean `(height, width)`; `None` where they are equal.
     """
     height, width, channels = new.shape
     a, b = (_words(x.reshape(height, -1)) for x in (old, new))
@@ -57,7 +43,7 @@ def changed_map(old: np.ndarray, new: np.ndarray) -> np.ndarray | None:
 def merged(
     boxes: Sequence[Box], cost: Callable[[int, int], float], most: int | None = None
 ) -> list[Box]:
-    """Joins boxes where one is cheaper than two.
+    """Joins boxes where one is cheaper than two, and to `most` at most.
 
     Args:
         boxes: any.
@@ -68,37 +54,29 @@ def merged(
         return list(boxes)
     some = tuple(dict.fromkeys(boxes))
     boxes = [a for a in some if not any(_within(a, b) for b in some if a is not b)]
-    costs = [cost(b[2] - b[0], b[3] - b[1]) for b in boxes]
+
+    def of(box: Box) -> float:
+        return cost(box[2] - box[0], box[3] - box[1])
+
     while len(boxes) > 1:
-        best, pair = 0.0, None
-        must = most is not None and len(boxes) > most
-        if must:
-            best = float("inf")
-        for i in range(1, len(boxes)):
-            for j in range(i):
-                one = union(boxes[i], boxes[j])
-                more = cost(one[2] - one[0], one[3] - one[1]) - costs[i] - costs[j]
-                if more < best or (more == best and not must and pair is None and more <= 0):
-                    best, pair = more, (i, j, one)
-        if pair is None:
+        costs = [of(box) for box in boxes]
+        more, i, j = min(
+            (of(union(a, b)) - costs[i] - costs[j], i, j)
+            for i, a in enumerate(boxes)
+            for j, b in enumerate(boxes[:i])
+        )
+        if more > 0 and (most is None or len(boxes) <= most):
             break
-        i, j, one = pair
-        for place in (i, j):  # i is the larger one
-            del boxes[place], costs[place]
-        boxes.append(one)
-        costs.append(cost(one[2] - one[0], one[3] - one[1]))
+        rest = [x for k, x in enumerate(boxes) if k not in (i, j)]
+        boxes = [*rest, union(boxes[i], boxes[j])]
     return boxes
 
 
 def grown(box: Box, by: int, shape: tuple[int, int]) -> Box:
     """A box with as many positions more on each side, as far as a map has them."""
     top, left, bottom, right = box
-    return (
-        max(top - by, 0),
-        max(left - by, 0),
-        min(bottom + by, shape[0]),
-        min(right + by, shape[1]),
-    )
+    bottom, right = min(bottom + by, shape[0]), min(right + by, shape[1])
+    return max(top - by, 0), max(left - by, 0), bottom, right
 
 
 def union(a: Box, b: Box) -> Box:
@@ -126,14 +104,7 @@ def overlap(a: Box, b: Box) -> bool:
 def limited(
     boxes: Sequence[Box], limits: Sequence[Box], frame: tuple[int, int], grid: tuple[int, int]
 ) -> list[Box]:
-    """The parts of boxes of a map that lie within boxes of the frame.
-
-    Args:
-        boxes: of the map.
-        limits: boxes of the frame.
-        frame: rows and columns of the frame.
-        grid: rows and columns of the map, over which those of the frame are spread evenly.
-    """
+    """The parts of boxes of a map, of size `grid`, that lie within boxes of the frame."""
     (rows, cols), (height, width) = grid, frame
     scaled = [
         (a * rows // height, b * cols // width, -(-c * rows // height), -(-d * cols // width))

@@ -1,6 +1,5 @@
 """A network that is cut into runs, whatever it was read from."""
 
-import abc
 import contextlib
 import dataclasses
 import functools
@@ -10,35 +9,30 @@ from typing import Any
 
 import numpy as np
 
-from keras_seqpar.selective.planning.effects import Effect
-
 
 @dataclasses.dataclass(frozen=True)
-class Tensor(abc.ABC):
+class Tensor:
     """A tensor of a graph.
 
     Args:
         name: its name.
         shape: its size along every axis, with the batch of 1.
-        data: its values where it is constant, in a form of the engine's own; else `None`.
+        dtype: NumPy's type of its values; a void one where NumPy has none.
+        data: its bytes where it is constant, else `None`.
         positions: `(1, rows, columns, channels)` of a map whose rows are stored as one axis, and
             of constants that go with it; `None` for others.
     """
 
     name: str
     shape: tuple[int, ...]
-    data: Any
+    dtype: np.dtype
+    data: memoryview | None = None
     positions: tuple[int, ...] | None = dataclasses.field(default=None, kw_only=True)
-
-    @property
-    @abc.abstractmethod
-    def dtype(self) -> np.dtype:
-        """NumPy's type of its values."""
 
     @property
     def is_known(self) -> bool:
         """Whether NumPy has the type of its values."""
-        return True
+        return self.dtype.kind != "V"
 
     @property
     def zero(self) -> int:
@@ -59,12 +53,12 @@ class Tensor(abc.ABC):
     @property
     def nbytes(self) -> int:
         """Its size in bytes."""
-        return math.prod(self.shape) * (self.dtype.itemsize if self.is_known else 1)
+        return math.prod(self.shape) * self.dtype.itemsize
 
     def values(self) -> np.ndarray:
         """The values of a constant."""
         assert self.data is not None
-        return np.asarray(self.data)
+        return np.frombuffer(self.data, self.dtype).reshape(self.shape)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +77,7 @@ class Operation:
 
 
 @dataclasses.dataclass(frozen=True)
-class Graph(abc.ABC):
+class Graph:
     """A network.
 
     Args:
@@ -91,34 +85,20 @@ class Graph(abc.ABC):
         operations: in the order of computation.
         inputs: number of a tensor -> name of the input.
         outputs: number of a tensor -> name of the output.
+        rules: the module that knows the operations. Of a graph and one of its operations it tells
+            what the operation does to positions (`effect_of`), its multiply-accumulates on whole
+            maps (`macs_of`), and whether it has weights among its inputs (`has_weights`).
+        name: what messages call the network.
+        fingerprint: equal for equal networks only.
     """
 
-    tensors: Sequence[Tensor]
-    operations: Sequence[Operation]
+    tensors: Sequence[Any]
+    operations: Sequence[Any]
     inputs: dict[int, str]
     outputs: dict[int, str]
-
-    @property
-    @abc.abstractmethod
-    def name(self) -> str:
-        """What messages call the network."""
-
-    @property
-    @abc.abstractmethod
-    def fingerprint(self) -> str:
-        """Equal for equal networks only."""
-
-    @abc.abstractmethod
-    def effect_of(self, operation: Any) -> Effect:
-        """What an operation that reads the frame, or what was made of it, does to positions."""
-
-    @abc.abstractmethod
-    def macs_of(self, operation: Any) -> int:
-        """Multiply-accumulates of an operation on whole maps."""
-
-    @abc.abstractmethod
-    def has_weights(self, operation: Any) -> bool:
-        """Whether an operation has weights among its inputs, which must be constant."""
+    rules: Any
+    name: str
+    fingerprint: str
 
     @functools.cached_property
     def live(self) -> tuple[int, ...]:
@@ -136,9 +116,5 @@ class Graph(abc.ABC):
         return contextlib.nullcontext()
 
     def named(self, outputs: Mapping[int, np.ndarray]) -> dict[str, np.ndarray]:
-        """What the network gives, by name.
-
-        Args:
-            outputs: number of an output -> its values.
-        """
+        """What the network gives, by name, from the values of its outputs."""
         return {name: outputs[i] for i, name in self.outputs.items()}

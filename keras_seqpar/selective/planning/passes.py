@@ -39,11 +39,7 @@ class Passes:
         self._regret = 0.0  # seconds lost by not changing to plain passes, or back
 
     def choose(self, cost: float) -> str:
-        """How to compute a frame.
-
-        Args:
-            cost: of its boxes.
-        """
+        """How to compute a frame whose boxes have a cost."""
         if self._full.is_empty:
             return FULL
         full, boxes = self._full.usual, cost * self._rate(cost)
@@ -63,13 +59,7 @@ class Passes:
         return kind
 
     def took(self, kind: str, cost: float, seconds: float) -> None:
-        """Notes the time of a pass.
-
-        Args:
-            kind: of the pass.
-            cost: of the boxes of the frame.
-            seconds: that it took.
-        """
+        """Notes the time of a pass of some kind, for a frame whose boxes have a cost."""
         if (kind == PLAIN) != self.is_stale:
             self.is_stale, self._regret = kind == PLAIN, 0.0
             self._plain = _Times()  # times of long ago, when the machine was as fast as then

@@ -2,12 +2,9 @@
 
 import dataclasses
 import functools
-from typing import Generic, TypeVar
+from typing import Any
 
-from keras_seqpar.selective.planning.axes import Axis, Transposed
-from keras_seqpar.selective.planning.graph import Graph
-
-SomeGraph = TypeVar("SomeGraph", bound=Graph)
+from keras_seqpar.selective.planning.effects import Axis, Transposed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,14 +82,7 @@ class WholeRun:
 
 @dataclasses.dataclass(frozen=True)
 class View:
-    """A stored map under another shape: the same memory.
-
-    Args:
-        source: the map.
-        output: the map under its other shape.
-        rows: how a change of a row spreads.
-        cols: how a change of a column spreads.
-    """
+    """A stored map under another shape in the same memory; how changes spread along its axes."""
 
     source: int
     output: int
@@ -101,11 +91,11 @@ class View:
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan(Generic[SomeGraph]):
+class Plan:
     """How a stream computes a graph.
 
     Args:
-        graph: the graph.
+        graph: the graph, as an engine reads it.
         frame: number of the input that is the frame.
         extras: numbers of the other inputs.
         steps: what is computed where the frame changed, in order.
@@ -115,7 +105,7 @@ class Plan(Generic[SomeGraph]):
         macs: multiply-accumulates of the graph.
     """
 
-    graph: SomeGraph
+    graph: Any
     frame: int
     extras: tuple[int, ...]
     steps: tuple[CropRun | WholeRun | View, ...]
@@ -134,10 +124,10 @@ class Plan(Generic[SomeGraph]):
     @property
     def plain(self) -> WholeRun:
         """The graph as a whole, with its own outputs."""
-        every, graph = tuple(range(len(self.graph.operations))), self.graph
-        made = {i for x in graph.operations for i in x.outputs}
+        graph = self.graph
+        made = {i for n in graph.live for i in graph.operations[n].outputs}
         outputs = tuple(i for i in graph.outputs if i in made)
-        return WholeRun(every, tuple(graph.inputs), outputs, self.macs)
+        return WholeRun(graph.live, tuple(graph.inputs), outputs, self.macs)
 
     @functools.cached_property
     def stored(self) -> tuple[int, ...]:

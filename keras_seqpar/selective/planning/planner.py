@@ -8,10 +8,11 @@ grows, as a transposed convolution, begins a run of its own, which pointwise ope
 """
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 
-from keras_seqpar.selective.planning.axes import ONE_ROW, SAME_POSITION, Transposed, shifted
 from keras_seqpar.selective.planning.effects import (
+    ONE_ROW,
+    SAME_POSITION,
     Barrier,
     Copied,
     Effect,
@@ -19,16 +20,18 @@ from keras_seqpar.selective.planning.effects import (
     Grown,
     Pointwise,
     Relabeled,
+    Transposed,
     Windowed,
+    shifted,
 )
 from keras_seqpar.selective.planning.graph import Graph
-from keras_seqpar.selective.planning.plan import CropRun, Plan, SomeGraph, Source, View, WholeRun
+from keras_seqpar.selective.planning.plan import CropRun, Plan, Source, View, WholeRun
 
 _FROM_ELSEWHERE = "it combines the map with one that is not made from the frame"
 _VARIES = "it combines the map with values that depend on all positions"
 
 
-def make_plan(graph: SomeGraph) -> Plan[SomeGraph]:
+def make_plan(graph: Graph) -> Plan:
     """Cuts a graph into runs.
 
     Raises:
@@ -39,11 +42,7 @@ def make_plan(graph: SomeGraph) -> Plan[SomeGraph]:
 
 
 def find_frame(graph: Graph) -> int:
-    """The number of the input that is the frame: the largest image.
-
-    Raises:
-        ValueError: there is none, or its size is left open.
-    """
+    """The number of the input that is the frame: the largest image."""
     tensors = graph.tensors
     images = [i for i in graph.inputs if len(tensors[i].shape) == 4 and tensors[i].is_known]
     if not images:
@@ -69,17 +68,11 @@ def find_frame(graph: Graph) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class _Made:
-    """Where a tensor is made.
+    """Where a tensor is made."""
 
-    Args:
-        level: of its run.
-        in_run: the run can go on with it.
-        growth: how the run's inputs grow; empty where they do not.
-    """
-
-    level: int
-    in_run: bool
-    growth: tuple[Transposed, ...] = ()
+    level: int  # of its run
+    in_run: bool  # the run can go on with it
+    growth: tuple[Transposed, ...] = ()  # how the run's inputs grow
 
 
 def _has_positions(shape: Sequence[int]) -> bool:
@@ -93,11 +86,10 @@ class _Planner:
         self.frame = find_frame(graph)
         self.readers: dict[int, list[int]] = {}
         self.maker: dict[int, int] = {}
-        for number, operation in enumerate(graph.operations):
-            self.maker |= dict.fromkeys(operation.outputs, number)
-            for i in operation.inputs:
-                if i >= 0:
-                    self.readers.setdefault(i, []).append(number)
+        for number in graph.live:
+            self.maker |= dict.fromkeys(graph.operations[number].outputs, number)
+            for i in graph.operations[number].inputs:
+                self.readers.setdefault(i, []).append(number)
         # What the tensors depend on, operation by operation.
         self.constant = {i for i, x in enumerate(graph.tensors) if x.data is not None}
         self.vectors = set(graph.inputs) - {self.frame}
@@ -107,7 +99,6 @@ class _Planner:
         self.effects: dict[int, Effect] = {}
         self.groups: dict[tuple, list[int]] = {}
         self.barriers: dict[str, str] = {}
-        self.constant_operations: list[int] = []
         self.of_extras: list[int] = []
         self.in_dense: list[int] = []
 
@@ -115,7 +106,7 @@ class _Planner:
         """Sorts all operations, then makes the runs."""
         for number in self.graph.live:
             self._sort(number)
-        steps = [self._step(key, self.groups[key]) for key in sorted(self.groups)]
+        steps = [self._step(self.groups[key]) for key in sorted(self.groups)]
         of_extras = self._whole(self.of_extras) if self.of_extras else None
         dense = self._whole(self.in_dense) if self.in_dense else None
         return Plan(
@@ -126,7 +117,7 @@ class _Planner:
             of_extras=of_extras,
             dense=dense,
             barriers=self.barriers,
-            macs=sum(self.graph.macs_of(x) for x in self.graph.operations),
+            macs=self._macs(self.graph.live),
         )
 
     def _sort(self, number: int) -> None:
@@ -136,21 +127,20 @@ class _Planner:
         moving = [i for i in inputs if i not in self.constant and i not in self.vectors]
         if not moving:
             if all(i in self.constant for i in inputs):
-                self.constant_operations.append(number)
                 self.constant |= set(operation.outputs)
             else:
                 self.of_extras.append(number)
                 self.vectors |= set(operation.outputs)
             return
-        if self.dense.intersection(moving):
-            self._make_dense(number)
+        effect = None if self.dense.intersection(moving) else self._effect(number, moving)
+        if effect is None or isinstance(effect, Barrier):
+            if effect is not None:
+                output = self.graph.tensors[operation.outputs[0]].name
+                self.barriers[f"{operation.name} {output}"] = effect.reason
+            self.in_dense.append(number)
+            self.dense |= set(operation.outputs)
             return
-        effect = self._effect(number, moving)
         self.effects[number] = effect
-        if isinstance(effect, Barrier):
-            self.barriers[self._label(number)] = effect.reason
-            self._make_dense(number)
-            return
         if isinstance(effect, Windowed) and effect.pads:
             self.pads[operation.outputs[0]] = inputs[0], effect
             return
@@ -175,35 +165,24 @@ class _Planner:
     def _effect(self, number: int, moving: list[int]) -> Effect:
         """What an operation does to positions, given what its inputs depend on."""
         graph, operation = self.graph, self.graph.operations[number]
-        effect = graph.effect_of(operation)
+        effect = graph.rules.effect_of(graph, operation)
         made = graph.tensors[operation.outputs[0]].map_shape
         if isinstance(effect, Pointwise) and any(
             graph.tensors[i].map_shape[:3] != made[:3] for i in moving
         ):
             return Barrier(_VARIES)
-        if graph.has_weights(operation) and not isinstance(effect, Barrier):
+        if graph.rules.has_weights(graph, operation) and not isinstance(effect, Barrier):
             if len(moving) > 1 or self.vectors.intersection(operation.inputs):
                 return Barrier("its weights are computed")
         if any(
             _has_positions(graph.tensors[i].shape) for i in self.vectors & set(operation.inputs)
         ):
             return Barrier(_FROM_ELSEWHERE)
-        if isinstance(effect, Windowed):
-            if effect.pads and not self._can_leave_out(number, effect):
-                old = graph.tensors[operation.inputs[0]].grid
-                rows, cols = (
-                    shifted(axis, before, after)
-                    for axis, before, after in zip(
-                        (effect.rows, effect.cols), old, made[1:3], strict=True
-                    )
-                )
-                return Copied(rows, cols, border=effect.border)
-            if operation.inputs[0] in self.pads:
-                border = self.pads[operation.inputs[0]][1].border
-                if effect.padded and effect.border != border:
-                    raise AssertionError("a pad was left out that its reader needs")
-        elif not isinstance(effect, Barrier) and self.pads.keys() & set(moving):
-            raise AssertionError("a pad was left out that its reader needs")
+        if isinstance(effect, Windowed) and effect.pads and not self._can_leave_out(number, effect):
+            old = graph.tensors[operation.inputs[0]].grid
+            axes = zip((effect.rows, effect.cols), old, made[1:3], strict=True)
+            rows, cols = (shifted(*x) for x in axes)
+            return Copied(rows, cols, border=effect.border)
         return effect
 
     def _can_leave_out(self, number: int, pad: Windowed) -> bool:
@@ -213,7 +192,7 @@ class _Planner:
             return False
         for reader in self.readers.get(output, ()):
             operation = self.graph.operations[reader]
-            effect = self.graph.effect_of(operation)
+            effect = self.graph.rules.effect_of(self.graph, operation)
             if not isinstance(effect, Windowed) or effect.pads:
                 return False
             if effect.padded and effect.border != pad.border:
@@ -223,15 +202,7 @@ class _Planner:
                 return False
         return True
 
-    def _make_dense(self, number: int) -> None:
-        self.in_dense.append(number)
-        self.dense |= set(self.graph.operations[number].outputs)
-
-    def _label(self, number: int) -> str:
-        operation = self.graph.operations[number]
-        return f"{operation.name} {self.graph.tensors[operation.outputs[0]].name}"
-
-    def _step(self, key: tuple, numbers: list[int]) -> CropRun | WholeRun | View:
+    def _step(self, numbers: list[int]) -> CropRun | WholeRun | View:
         first = self.effects[numbers[0]]
         operation = self.graph.operations[numbers[0]]
         if isinstance(first, Relabeled):
@@ -262,20 +233,14 @@ class _Planner:
                 source = self._source(i, place, effect, made, grid)
                 if source is not None:
                     reads[number, place] = sources.setdefault(source, len(sources))
-        outputs = [
-            i
-            for i in sorted(made)
-            if i in graph.outputs or any(n not in inside for n in self._real_readers(i))
-        ]
-        macs = sum(graph.macs_of(graph.operations[n]) for n in numbers)
         return CropRun(
             operations=self._with_constants(numbers),
             sources=tuple(sources),
             reads=reads,
             vectors=tuple(vectors),
-            outputs=tuple(outputs),
+            outputs=self._read_later(made, inside),
             grid=grid,
-            macs=macs // (grid[0] * grid[1]),
+            macs=self._macs(numbers) // (grid[0] * grid[1]),
         )
 
     def _source(
@@ -290,10 +255,8 @@ class _Planner:
             rows, cols, border = effect.rows, effect.cols, effect.border if effect.padded else None
             if i in self.pads:
                 tensor, pad = self.pads[i]
-                rows, cols = (
-                    dataclasses.replace(axis, before=axis.before + more.before)
-                    for axis, more in ((rows, pad.rows), (cols, pad.cols))
-                )
+                rows = dataclasses.replace(rows, before=rows.before + pad.rows.before)
+                cols = dataclasses.replace(cols, before=cols.before + pad.cols.before)
                 return Source(tensor, rows, cols, pad.border, i)
             return Source(i, rows, cols, border, i)
         if isinstance(effect, Grown):
@@ -309,14 +272,22 @@ class _Planner:
                 return None
         return Source(i, SAME_POSITION, SAME_POSITION, None, i)
 
-    def _real_readers(self, i: int) -> Iterable[int]:
-        """The operations that read a tensor, past pads that were left out."""
-        for number in self.readers.get(i, ()):
-            outputs = self.graph.operations[number].outputs
-            if outputs and outputs[0] in self.pads:
-                yield from self.readers.get(outputs[0], ())
-            else:
-                yield number
+    def _read_later(self, made: set[int], inside: set[int]) -> tuple[int, ...]:
+        """Those of some tensors that are read outside of the operations that make them."""
+
+        def readers(i: int) -> Iterator[int]:  # past pads that were left out
+            for number in self.readers.get(i, ()):
+                outputs = self.graph.operations[number].outputs
+                if outputs and outputs[0] in self.pads:
+                    yield from self.readers.get(outputs[0], ())
+                else:
+                    yield number
+
+        return tuple(
+            i
+            for i in sorted(made)
+            if i in self.graph.outputs or any(n not in inside for n in readers(i))
+        )
 
     def _whole(self, numbers: list[int]) -> WholeRun:
         graph, inside = self.graph, set(numbers)
@@ -325,13 +296,13 @@ class _Planner:
         return WholeRun(
             operations=self._with_constants(numbers),
             inputs=tuple(i for i in dict.fromkeys(read) if i not in self.constant | made),
-            outputs=tuple(
-                i
-                for i in sorted(made)
-                if i in graph.outputs or any(n not in inside for n in self._real_readers(i))
-            ),
-            macs=sum(graph.macs_of(graph.operations[n]) for n in numbers),
+            outputs=self._read_later(made, inside),
+            macs=self._macs(numbers),
         )
+
+    def _macs(self, numbers: Sequence[int]) -> int:
+        graph = self.graph
+        return sum(graph.rules.macs_of(graph, graph.operations[n]) for n in numbers)
 
     def _with_constants(self, numbers: list[int]) -> tuple[int, ...]:
         """Operations, with those that make the constants which they read, in order."""

@@ -1,4 +1,4 @@
-"""What runs the pieces of a plan; each engine of streams has its own."""
+"""What runs the pieces of a plan on stored maps, which are NumPy arrays; engines have their own."""
 
 import abc
 import itertools
@@ -7,32 +7,30 @@ from typing import Any
 
 import numpy as np
 
-from keras_seqpar.selective.planning.axes import Transposed, reached
 from keras_seqpar.selective.planning.boxes import Box
+from keras_seqpar.selective.planning.effects import Spans, Transposed, reached
 from keras_seqpar.selective.planning.plan import CropRun, Plan, WholeRun
 
 # What starting a run once more costs, in multiply-accumulates: Python and resizing take about 60
 # microseconds, in which one core does this many in int8, or in float32.
 START = {True: 10e6, False: 2e6}
 COPY_START = 0.2  # of that, where boxes are only copied
-RESIZING = 0.5  # share of that which resizing takes
 WEIGHT = {True: 12.0, False: 2.0}  # of one byte of weights, which have to be read
 COPY = {True: 32.0, False: 4.0}  # of one byte that is copied in or out
 
-Maps = Mapping[int, Any]
+Maps = Mapping[int, np.ndarray]  # by the number of the tensor
+MutableMaps = MutableMapping[int, np.ndarray]
 
 
 class CropSession(abc.ABC):
-    """A run on crops of the stored maps.
+    """A run on crops of the stored maps, and what it costs in multiply-accumulates."""
 
-    Args:
-        plan: the plan.
-        run: the run.
-    """
+    only_whole = False  # a map that grows is computed as a whole
 
     def __init__(self, plan: Plan, run: CropRun):
         self.plan, self.run = plan, run
         tensors = plan.graph.tensors
+        is_integer = any(tensors[i].dtype.kind in "iu" for i in run.outputs)
         read = sum(
             tensors[x.reader].dtype.itemsize
             * tensors[x.reader].map_shape[-1]
@@ -41,20 +39,17 @@ class CropSession(abc.ABC):
             for x in run.sources
         )
         written = sum(tensors[i].dtype.itemsize * tensors[i].map_shape[-1] for i in run.outputs)
-        is_integer = any(tensors[i].dtype.kind in "iu" for i in run.outputs)
         self.bytes_per_position = read + written
         self.per_position = run.macs + COPY[is_integer] * self.bytes_per_position
         inputs = {i for n in run.operations for i in plan.graph.operations[n].inputs if i >= 0}
         weights = sum(tensors[i].nbytes for i in inputs if tensors[i].data is not None)
-        self.resizing = RESIZING * START[is_integer]
         self.start = START[is_integer] + WEIGHT[is_integer] * weights
         if run.copies:
             self.start *= COPY_START
         self.grown = run.grown
-        self.only_whole = False  # the interpreter grows whole maps only
 
     def cost(self, height: int, width: int) -> float:
-        """The cost of computing a box of outputs, in multiply-accumulates."""
+        """The cost of a box of outputs."""
         if self.only_whole:
             height, width = self.run.grid
         return self.start + self.per_position * height * width
@@ -85,17 +80,32 @@ class CropSession(abc.ABC):
         """Makes what it runs with, where that is not there yet."""
 
     @abc.abstractmethod
-    def compute(self, box: Box, maps: MutableMapping[int, Any], vectors: Maps) -> None:
+    def compute(self, box: Box, maps: MutableMaps, vectors: Maps) -> None:
         """Computes a box of outputs and writes it into the stored maps."""
 
 
-class WholeSession(abc.ABC):
-    """A run on whole maps.
+class CopySession(CropSession):
+    """A run that copies values to other positions."""
 
-    Args:
-        plan: the plan.
-        run: the run.
-    """
+    def load(self) -> None:
+        """Does nothing."""
+
+    def compute(self, box: Box, maps: MutableMaps, vectors: Maps) -> None:
+        """Copies the values of a box of outputs."""
+        top, left, bottom, right = box
+        (source,), (output,) = self.run.sources, self.run.outputs
+        assert isinstance(source.rows, Spans) and isinstance(source.cols, Spans)
+        rows, cols = source.rows.low[top:bottom], source.cols.low[left:right]
+        place = maps[output][:, top:bottom, left:right]
+        part = maps[source.tensor].take(rows, 1, mode="clip").take(cols, 2, mode="clip")
+        place[...] = part[..., source.first_channel : source.first_channel + place.shape[-1]]
+        if source.border is not None:
+            place[:, rows < 0] = source.border
+            place[:, :, cols < 0] = source.border
+
+
+class WholeSession(abc.ABC):
+    """A run on whole maps."""
 
     def __init__(self, plan: Plan, run: WholeRun):
         self.plan, self.run = plan, run
@@ -113,63 +123,19 @@ class WholeSession(abc.ABC):
         """Makes what it runs with, where that is not there yet."""
 
     @abc.abstractmethod
-    def compute(self, maps: Maps) -> Iterator[tuple[int, Any]]:
+    def compute(self, values: Maps) -> Iterator[tuple[int, np.ndarray]]:
         """Computes all; yields number and value of every output, which must be copied."""
 
-    def renew(self, boxes: Sequence[Box], maps: MutableMapping[int, Any], to: "Sessions") -> None:
-        """Computes boxes of the outputs, at least, and writes them into the stored maps.
-
-        Args:
-            boxes: of the outputs.
-            maps: the stored maps.
-            to: writes maps.
-        """
+    def renew(self, boxes: Sequence[Box], maps: MutableMaps) -> None:
+        """Computes boxes of the outputs, at least, and writes them into the stored maps."""
         for i, values in self.compute(maps):
-            maps[i] = to.update(maps[i], boxes, values)
-
-
-class FullSession:
-    """The graph as a whole, which makes all stored maps at once.
-
-    Args:
-        plan: the plan.
-        sessions: keeps maps.
-        whole: runs everything.
-    """
-
-    def __init__(self, plan: Plan, sessions: "Sessions", whole: WholeSession):
-        self.plan, self._sessions, self._whole = plan, sessions, whole
-
-    def load(self) -> Any:
-        """Makes what it runs with, where that is not there yet."""
-        return self._whole.load()
-
-    def start(self) -> dict[int, Any]:
-        """The stored maps, that of the frame included, in which no values are yet."""
-        tensors = [(i, self.plan.graph.tensors[i]) for i in self.plan.stored]
-        return {i: self._sessions.keep(np.zeros(x.map_shape, x.dtype)) for i, x in tensors}
-
-    def compute(self, maps: MutableMapping[int, Any], vectors: Maps) -> dict[int, Any]:
-        """Computes the stored maps; returns copies of what else `Plan.full` makes."""
-        others = {}
-        for i, values in self._whole.compute({**maps, **vectors}):
-            if i in maps:
-                shape = self.plan.graph.tensors[i].map_shape
-                boxes = [(0, 0, shape[1], shape[2])]
-                maps[i] = self._sessions.update(maps[i], boxes, values)
-            else:
-                others[i] = self._sessions.read(values).copy()
-        return others
+            values = values.reshape(maps[i].shape)
+            for top, left, bottom, right in boxes:
+                maps[i][:, top:bottom, left:right] = values[:, top:bottom, left:right]
 
 
 class Sessions(abc.ABC):
-    """Makes the sessions of an engine, and says how it keeps maps: here as NumPy arrays.
-
-    Attributes:
-        writes_more: whether more of a map may be written than the boxes that are asked for.
-    """
-
-    writes_more = False
+    """Makes the sessions of an engine."""
 
     @abc.abstractmethod
     def crops(self, plan: Plan, run: CropRun) -> CropSession:
@@ -179,33 +145,54 @@ class Sessions(abc.ABC):
     def whole(self, plan: Plan, run: WholeRun) -> WholeSession:
         """What runs a piece on whole maps."""
 
-    def full(self, plan: Plan) -> FullSession:
-        """What runs everything at once."""
-        return FullSession(plan, self, self.whole(plan, plan.full))
+    def full(self, plan: Plan) -> WholeSession:
+        """What makes all stored maps at once."""
+        return self.whole(plan, plan.full)
 
-    def keep(self, values: np.ndarray) -> Any:
-        """A stored map that has values; it may be the same memory."""
-        return values
+    def allocate(self, plan: Plan, full: WholeSession) -> dict[int, np.ndarray]:
+        """The stored maps, that of the frame included; `full` is loaded."""
+        tensors = plan.graph.tensors
+        return {i: np.zeros(tensors[i].map_shape, tensors[i].dtype) for i in plan.stored}
 
-    def write(self, map_: Any, box: Box, values: Any) -> Any:
-        """A stored map with other values in a box, which may be the same map.
 
-        Args:
-            map_: the map, which is not used after that.
-            box: the box.
-            values: `(1, height, width, channels)` of the box.
-        """
-        top, left, bottom, right = box
-        map_[:, top:bottom, left:right] = values
-        return map_
+def address(array: np.ndarray) -> int:
+    """Where an array begins in memory."""
+    return array.__array_interface__["data"][0]
 
-    def update(self, map_: Any, boxes: Sequence[Box], values: Any) -> Any:
-        """The same for a map that was computed as a whole, of which boxes changed."""
-        values = values.reshape(map_.shape)
-        for top, left, bottom, right in boxes:
-            map_[:, top:bottom, left:right] = values[:, top:bottom, left:right]
-        return map_
 
-    def read(self, values: Any) -> np.ndarray:
-        """The values of a stored map or of an output, which may be the same memory."""
-        return np.asarray(values)
+def copy_crop(
+    map_: np.ndarray,
+    rows: tuple[int, int],
+    cols: tuple[int, int],
+    place: np.ndarray,
+    border: float | None,
+) -> None:
+    """Copies a part of a map, with a border where it lies outside of the map.
+
+    Args:
+        map_: `(1, height, width, channels)`.
+        rows: first row and the one after the last; they may lie outside.
+        cols: first column and the one after the last.
+        place: where to copy it, of that size.
+        border: the value outside; `None` where nothing lies outside.
+    """
+    _, height, width, channels = map_.shape
+    (top, bottom), (left, right) = rows, cols
+    if place.ndim != 4:
+        place = place.reshape((1, bottom - top, right - left, channels))
+    if top >= 0 and left >= 0 and bottom <= height and right <= width:
+        place[...] = map_[:, top:bottom, left:right]
+        return
+    place[...] = 0 if border is None else border
+    y, x = max(-top, 0), max(-left, 0)
+    inside = map_[:, max(top, 0) : bottom, max(left, 0) : right]
+    place[:, y : y + inside.shape[1], x : x + inside.shape[2]] = inside
+
+
+def write_box(map_: np.ndarray, box: Box, values: np.ndarray, made: Box) -> None:
+    """Writes a box of values that were computed for a box around it into a map."""
+    top, left, bottom, right = made
+    values = values.reshape((1, bottom - top, right - left, -1))
+    map_[:, box[0] : box[2], box[1] : box[3]] = values[
+        :, box[0] - top : box[2] - top, box[1] - left : box[3] - left
+    ]

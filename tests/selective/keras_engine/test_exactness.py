@@ -122,6 +122,6 @@ def test_half_precision(policy):
 
 @pytest.mark.only_backend("jax")  # the others compile once for all sizes
 def test_few_sizes_are_compiled():
-    from keras_seqpar.selective.keras_engine.jax_maps import rounded
+    from keras_seqpar.selective.keras_engine.compiling import rounded
 
     assert {rounded(n, 100) for n in range(1, 101)} == {1, 2, 4, 8, 16, 32, 64, 100}

@@ -134,18 +134,6 @@ abstract class FrameStream internal constructor(
      */
     fun changeMap(): BooleanArray = requireNotNull(changed) { "No frame was seen yet." }.copyOf()
 
-    /**
-     * The largest absolute difference between a frame and the accepted values: of the last frame,
-     * the largest change that was ignored.
-     *
-     * @throws IllegalArgumentException there was no frame yet, or this one is of another size or
-     *   kind.
-     */
-    fun drift(pixels: ByteArray): Float = drift(PixelFrame(pixels))
-
-    /** The same of a frame of values. */
-    fun drift(values: FloatArray): Float = drift(ValueFrame(values))
-
     /** Forgets all frames; the next one may be of another kind. */
     fun reset() {
         accepted = null
@@ -195,12 +183,6 @@ abstract class FrameStream internal constructor(
             }
             block(from * input.width, row.array())
         }
-    }
-
-    private fun drift(frame: Frame): Float {
-        val kept = requireNotNull(accepted) { "No frame was seen yet." }
-        check(frame)
-        return (0 until frame.size).maxOf { frame.distance(it, kept) }
     }
 
     private fun run(frame: Frame, gains: FloatArray?, mask: BooleanArray?): Result {
