@@ -63,13 +63,12 @@ class Detector:
     _seen: list = dataclasses.field(default_factory=list, repr=False)
 
     def __post_init__(self):
-        if isinstance(self.threshold, str) and self.threshold != AUTO:
-            raise ValueError(
-                f"threshold must be a number, one number per channel or 'auto', "
-                f"got {self.threshold!r}."
-            )
+        found = f"got {self.threshold!r}."
+        allowed = f"threshold must be a number, one number per channel or 'auto', {found}"
         if not isinstance(self.threshold, str):
-            self._check_numbers()
+            self._check_numbers(allowed)
+        elif self.threshold != AUTO:
+            raise ValueError(allowed)
         if isinstance(self.learn, bool) or not isinstance(self.learn, int) or self.learn < 2:
             raise ValueError(f"learn must be a whole number of 2 or more, got {self.learn!r}.")
 
@@ -109,9 +108,6 @@ class Detector:
         Each pair of frames gives the level below which nine of ten tiles stay; not more than 3
         times the median, so that larger moving objects have little influence. The noise is the
         median over the pairs. Frames that are equal, as of a camera that repeats one, do not count.
-
-        Raises:
-            ValueError: the frame has NaN or infinite values.
         """
         check_finite(frame)
         means = _tile_means(distance(frame, accepted))
@@ -162,16 +158,13 @@ class Detector:
         self.noise = None if math.isnan(noise) else noise
         self._seen = [float(x) for x in state["seen"]]
 
-    def _check_numbers(self) -> None:
+    def _check_numbers(self, allowed: str) -> None:
         try:
             values = np.asarray(self.threshold, "float64")
         except (TypeError, ValueError):
             values = None
         if values is None or values.ndim > 1 or isinstance(self.threshold, (bool, type(None))):
-            raise TypeError(
-                "threshold must be a number, one number per channel or 'auto', "
-                f"got {self.threshold!r}."
-            )
+            raise TypeError(allowed)
         if not (np.isfinite(values).all() and (values >= 0).all()):
             raise ValueError(f"threshold must be finite and 0 or more, got {self.threshold!r}.")
 

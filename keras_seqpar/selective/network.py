@@ -16,23 +16,18 @@ GAINS = "gains"
 
 @dataclasses.dataclass(frozen=True)
 class Inputs:
-    """What a network takes.
+    """What a network takes."""
 
-    Args:
-        who: how messages call the network: "net.tflite", "the model 'x'".
-        shape: `(height, width, channels)` of a frame.
-        extras: name of another input -> its shape, with the batch of 1, and its type.
-        limits: the smallest and the largest value of a frame; `None` where nothing states them.
-        codes: type of frames whose integers stand for other values, to which `limits` do not
-            apply; `None` for no such type.
-        max_gain: the largest gain, to which larger ones are clipped; `None` for no limit.
-    """
-
-    who: str
-    shape: tuple[int, int, int]
+    who: str  # how messages call the network: "net.tflite", "the model 'x'"
+    shape: tuple[int, int, int]  # `(height, width, channels)` of a frame
+    # name of another input -> its shape, with the batch of 1, and its type
     extras: Mapping[str, tuple[tuple[int, ...], np.dtype]] = dataclasses.field(default_factory=dict)
+    # the smallest and the largest value of a frame; `None` where nothing states them
     limits: Limits | None = None
+    # type of frames whose integers stand for other values, to which `limits` do not apply;
+    # `None` for no such type
     codes: np.dtype | None = None
+    # the largest gain, to which larger ones are clipped; `None` for no limit
     max_gain: float | None = None
 
     def check(self, given, dtype: np.dtype | None) -> tuple[np.ndarray, list[np.ndarray]]:
@@ -94,30 +89,18 @@ class Inputs:
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """What a stream runs.
+    """What a stream runs."""
 
-    Args:
-        engine: computes it.
-        inputs: what it takes.
-        encode: turns values into those that a tensor of its graph stores, given its number.
-        runs_on: name and version of what computes it.
-        memory: bytes that a stream takes, about.
-    """
-
-    engine: Engine
-    inputs: Inputs
+    engine: Engine  # computes it
+    inputs: Inputs  # what it takes
+    # turns values into those that a tensor of its graph stores, given its number
     encode: Callable[[np.ndarray, int], np.ndarray]
-    runs_on: str
-    memory: int
+    runs_on: str  # name and version of what computes it
+    memory: int  # bytes that a stream takes, about
 
 
 def check_limit(who: str, needed: int, limit: int | None) -> None:
-    """Checks that a stream, which takes about `needed` bytes, stays within a limit.
-
-    Raises:
-        TypeError: the limit is no whole number.
-        ValueError: the stream needs more.
-    """
+    """Checks that a stream, which takes about `needed` bytes, stays within a limit."""
     if limit is None:
         return
     if isinstance(limit, bool) or not isinstance(limit, int):
@@ -131,11 +114,7 @@ def check_limit(who: str, needed: int, limit: int | None) -> None:
 
 
 def read_array(state: Mapping, name: str) -> np.ndarray:
-    """A copy of an array of a saved state.
-
-    Raises:
-        ValueError: the array is missing, or has values that are no numbers.
-    """
+    """A copy of an array of a saved state, which must be there and have numbers."""
     if name not in state:
         raise ValueError(f"The state is not complete: {name!r} is missing.")
     array = np.array(state[name])

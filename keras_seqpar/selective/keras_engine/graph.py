@@ -10,33 +10,28 @@ import numpy as np
 
 from keras_seqpar.networks.graph import functional, replay
 from keras_seqpar.selective.keras_engine import rules
-from keras_seqpar.selective.keras_engine.calls import LayerCall, Value
+from keras_seqpar.selective.keras_engine.rules import LayerCall, Value
 from keras_seqpar.selective.planning import graph as planning
 from keras_seqpar.selective.planning.graph import Graph
 
 
 @dataclasses.dataclass(frozen=True)
 class Tensor(planning.Tensor):
-    """What a layer takes or gives; its name is the layer's.
+    """What a layer takes or gives; its name is the layer's."""
 
-    Args:
-        kind: Keras's name of its type; bfloat16 is stored as float32, since NumPy has it not.
-    """
-
+    # Keras's name of its type; bfloat16 is stored as float32, since NumPy has it not
     kind: str = "float32"
 
 
 def read_model(model: keras.Model, input_shape: Sequence[int] | None = None) -> Graph:
-    """Reads the layer calls of a functional model.
+    """Reads the layer calls of a functional model whose first input is the frame.
 
-    Args:
-        model: a functional or sequential model whose first input is the frame.
-        input_shape: `(height, width, channels)` of the frame; by default the model's own.
+    `input_shape` is that of the frame, `(height, width, channels)`; by default the model's own.
 
     Raises:
         TypeError: `model` is not a Keras model.
-        ValueError: the model is not functional, its first input is not an image, the size of the
-            frame is unknown, or `input_shape` contradicts the model.
+        ValueError: it is not functional, its first input is not an image, the size of the frame is
+            unknown, or `input_shape` contradicts it.
     """
     check_model(model, input_shape)
     source = graph_of(model)

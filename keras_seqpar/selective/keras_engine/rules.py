@@ -1,16 +1,17 @@
-"""What the layers of Keras do to positions; see `planning.effects`."""
+"""Calls of Keras layers: what they do to positions, and how they run on a crop."""
 
+import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
 import numpy as np
 from keras import layers as kl
+from keras import ops
 
 from keras_seqpar.families.layers import GlobalResponseNorm, StochasticDepth, TopDownGain
 from keras_seqpar.networks.graph import internal_class
 from keras_seqpar.networks.quantized import quantization_mode
-from keras_seqpar.selective.keras_engine.calls import LayerCall
 from keras_seqpar.selective.planning import graph as planning
 from keras_seqpar.selective.planning.effects import (
     GLOBAL,
@@ -74,6 +75,57 @@ _INTERNAL = {
     | dict.fromkeys(("LogSoftmax", "Softmax", "Logsumexp", "Max", "Mean"), _OVER_AXES)
     | dict.fromkeys(("Min", "Std", "Sum", "Var"), _OVER_AXES),
 }
+
+
+@dataclasses.dataclass(frozen=True)
+class Value:
+    """Takes the place of the tensor with this number."""
+
+    number: int
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerCall(planning.Operation):
+    """A call of a layer; its name is that of the layer's class."""
+
+    layer: keras.Operation  # the layer, or another Keras operation
+    args: tuple  # positional arguments, with a `Value` in place of each tensor
+    kwargs: Mapping  # named arguments, likewise
+
+    @property
+    def constants(self) -> list:
+        """The arrays and variables among the arguments."""
+        given = keras.tree.flatten((self.args, self.kwargs))
+        return [x for x in given if hasattr(x, "shape")]
+
+    def __call__(self, inputs: Sequence) -> list:
+        """Calls the layer on tensors, in the order of `inputs`; returns its outputs."""
+        in_order = iter(inputs)
+        args, kwargs = keras.tree.map_structure(
+            lambda x: next(in_order) if isinstance(x, Value) else x, (self.args, dict(self.kwargs))
+        )
+        return keras.tree.flatten(self.layer(*args, **kwargs))
+
+    def on_crop(self, x):
+        """The output of a windowed layer for a crop whose border is there already."""
+        layer, kind = self.layer, type(self.layer)
+        if kind in (kl.ZeroPadding2D, kl.Cropping2D):
+            return x
+        if kind is kl.MaxPooling2D:
+            return ops.max_pool(x, layer.pool_size, layer.strides)
+        if kind is kl.AveragePooling2D:
+            return ops.average_pool(x, layer.pool_size, layer.strides)
+        dtype, options = layer.compute_dtype, {"dilation_rate": layer.dilation_rate}
+        x = ops.cast(x, dtype)
+        if kind is kl.SeparableConv2D:
+            kernels = (ops.cast(k, dtype) for k in (layer.depthwise_kernel, layer.pointwise_kernel))
+            x = ops.separable_conv(x, *kernels, layer.strides, **options)
+        else:
+            convolve = ops.conv if kind is kl.Conv2D else ops.depthwise_conv
+            x = convolve(x, ops.cast(layer.kernel, dtype), layer.strides, **options)
+        if layer.use_bias:
+            x = x + ops.cast(layer.bias, dtype)
+        return x if layer.activation is None else layer.activation(x)
 
 
 def effect_of(graph: planning.Graph, call: LayerCall) -> Effect:

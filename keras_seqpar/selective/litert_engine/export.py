@@ -73,8 +73,12 @@ def export_stream(
 
 def _described(path: Path, plan: Plan) -> dict[str, Any]:
     """What manifests of streams say about a file, whose inputs and outputs apps must know."""
-    _check_ends(plan)
     contents, graph = read_tflite(path), plan.graph
+    for i, name in {**graph.inputs, **graph.outputs}.items():
+        tensor = graph.tensors[i]
+        if tensor.dtype.name not in _ENDS:
+            kind = tensor.dtype.name if tensor.is_known else "another type"
+            raise ValueError(f"{path.name} has {kind} at {name!r}. Apps read {', '.join(_ENDS)}.")
     several, key = len(contents.signatures) > 1, graph.signature
     inside = contents.signatures.get(key) if several else contents.labels
     gains = contents.files.get(f"{key}.{GAINS}" if several else GAINS)
@@ -92,27 +96,12 @@ def _described(path: Path, plan: Plan) -> dict[str, Any]:
     }
 
 
-def _check_ends(plan: Plan) -> None:
-    graph = plan.graph
-    for i, name in {**graph.inputs, **graph.outputs}.items():
-        tensor = graph.tensors[i]
-        if tensor.dtype.name not in _ENDS:
-            kind = tensor.dtype.name if tensor.is_known else "another type"
-            raise ValueError(
-                f"{graph.path.name} has {kind} at {name!r}. Apps read {', '.join(_ENDS)}."
-            )
-
-
 class _Writer:
-    """What the manifest says about a plan.
-
-    Attributes:
-        files: name -> content of the files of the runs.
-    """
+    """What the manifest says about a plan."""
 
     def __init__(self, plan: Plan):
         self.plan = plan
-        self.files: dict[str, bytes] = {}
+        self.files: dict[str, bytes] = {}  # name -> content of the files of the runs
         self._tensors: dict[int, int] = {}  # number in the graph -> number in the manifest
 
     def manifest(self) -> dict[str, Any]:

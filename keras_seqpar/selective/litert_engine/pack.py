@@ -20,16 +20,11 @@ from keras_seqpar.selective.litert_engine.tables import Graph
 
 @dataclasses.dataclass(frozen=True)
 class PackGraph(Graph):
-    """The graph of some categories of a branch pack; its outputs are their logits.
+    """The graph of some categories of a branch pack; its outputs are their logits."""
 
-    Args:
-        labels: of the categories, in order of the scores.
-        activation: turns logits into scores.
-        threshold: below it a frame shows none of the categories; `None` without one.
-    """
-
-    labels: tuple[str, ...] = ()
-    activation: str | None = None
+    labels: tuple[str, ...] = ()  # of the categories, in order of the scores
+    activation: str | None = None  # turns logits into scores
+    # below it a frame shows none of the categories; `None` without one
     threshold: Threshold | None = None
 
     def named(self, outputs: Mapping[int, np.ndarray]) -> dict[str, np.ndarray]:
@@ -127,11 +122,7 @@ def _named(graph: Graph, name: str) -> Graph:
 
 
 def _joined(graph: Graph, other: Graph, features: int) -> tuple[Graph, int]:
-    """A graph with all of another one, which reads a tensor of the first instead of its input.
-
-    Returns:
-        The graph, and the number of the output of the other one.
-    """
+    """A graph with another one that reads `features` of it, and the output of the other one."""
     first, first_code = len(graph.tensors), len(graph.codes)
     (source,), (output,) = other.inputs, other.outputs
 

@@ -94,18 +94,12 @@ def _chains(
 
 @dataclasses.dataclass(frozen=True)
 class _Found:
-    """What a chain does to a map: it reorders channels and makes them to positions, or repeats.
+    """What a chain does to a map: it reorders channels and makes them to positions, or repeats."""
 
-    Args:
-        source: number of the map.
-        order: of its channels.
-        block: rows and columns that the channels of a position become.
-        size: rows and columns of the map with every position repeated; `None` without.
-    """
-
-    source: int
-    order: np.ndarray
-    block: int = 1
+    source: int  # number of the map
+    order: np.ndarray  # of its channels
+    block: int = 1  # rows and columns that the channels of a position become
+    # rows and columns of the map with every position repeated; `None` without
     size: tuple[int, int] | None = None
 
 

@@ -56,12 +56,7 @@ class Session:
 
 
 class FileSessions(Sessions):
-    """Runs as files in interpreters.
-
-    Args:
-        make: makes an interpreter from a file's content.
-        everything: the file that makes all stored maps.
-    """
+    """Runs as files in interpreters; `everything` is the file that makes all stored maps."""
 
     def __init__(self, make: Interpreters, everything: bytes):
         self.make, self._everything = make, everything
@@ -251,13 +246,9 @@ class EnlargingSession(FileWholeSession):
 
 
 def squares(box: Box, side: int, size: Sequence[int], scale: int) -> list[tuple]:
-    """Squares of a map that give a box of the enlarged one; of each axis start, first and end.
+    """Squares of a map that give a box of the enlarged one: of each axis start, first and end.
 
-    Args:
-        box: of the enlarged map.
-        side: of the squares.
-        size: rows and columns of the map.
-        scale: how many times it is enlarged.
+    `size` is that of the map in rows and columns, and `scale` how many times it is enlarged.
     """
     axes = []
     for first, end, count in zip(box[:2], box[2:], size, strict=True):

@@ -67,19 +67,13 @@ class Tensor(planning.Tensor):
 
 @dataclasses.dataclass(frozen=True)
 class Operation(planning.Operation):
-    """An operation of a file; its name is that of the built-in operation, or the custom one.
+    """An operation of a file; its name is that of the built-in operation, or the custom one."""
 
-    Args:
-        code: number of its operator code.
-        options_type: number of its `BuiltinOptions`.
-        options: as `write` of `flatbuffer_writer` takes them; `None` where it has none.
-        custom: options of a custom operation.
-    """
-
-    code: int
-    options_type: int
+    code: int  # number of its operator code
+    options_type: int  # number of its `BuiltinOptions`
+    # as `write` of `flatbuffer_writer` takes them; `None` where it has none
     options: CopiedTable | dict | None
-    custom: bytes
+    custom: bytes  # options of a custom operation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,21 +87,13 @@ class OperatorCode:
 
 @dataclasses.dataclass(frozen=True)
 class Graph(planning.Graph):
-    """The graph of a file that a stream runs.
+    """The graph of a file that a stream runs."""
 
-    Args:
-        path: the file.
-        sha256: hash of its content.
-        about: what it states about itself, see `mobile.Runner`; empty for files of others.
-        codes: the kinds of operations of the file.
-        signature: key of the signature, or `None` for the first graph of a file without.
-    """
-
-    path: Path
-    sha256: str
-    about: dict
-    codes: tuple[OperatorCode, ...]
-    signature: str | None
+    path: Path  # the file
+    sha256: str  # hash of its content
+    about: dict  # what it states about itself, see `mobile.Runner`; empty for files of others
+    codes: tuple[OperatorCode, ...]  # the kinds of operations of the file
+    signature: str | None  # key of the signature, or `None` for the first graph of a file without
 
     def refusing_damage(self) -> contextlib.AbstractContextManager[None]:
         """Turns errors of reading into one that names the file."""

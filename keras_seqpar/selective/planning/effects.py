@@ -42,17 +42,12 @@ class Window:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Spans:
-    """Output `o` reads inputs from `low[o]` to `high[o]`, both included.
+    """Output `o` reads inputs from `low[o]` to `high[o]`, both included."""
 
-    Args:
-        low: `(outputs,)` whole numbers.
-        high: `(outputs,)` whole numbers.
-        ratio: inputs per output; `None` where it depends on the number of inputs, so that a part
-            of a map is computed otherwise than the map.
-    """
-
-    low: np.ndarray
-    high: np.ndarray
+    low: np.ndarray  # `(outputs,)` whole numbers
+    high: np.ndarray  # `(outputs,)` whole numbers
+    # inputs per output; `None` where it depends on the number of inputs, so that a part of a
+    # map is computed otherwise than the map
     ratio: Fraction | None
 
     def outputs(self, first: int, end: int, count: int) -> tuple[int, int]:
@@ -65,9 +60,8 @@ class Spans:
 class Transposed:
     """Input `i` reaches the outputs from `i * stride - before` on, `extent` of them.
 
-    `before` and `after` outputs are cut off at the beginning and at the end. Alone, a piece of the
-    inputs gives a piece of the outputs, of which only those are right that read nothing else; see
-    `made`.
+    `before` and `after` outputs are cut off at the ends. Alone, a piece of the inputs gives a piece
+    of the outputs, of which only those are right that read nothing else; see `made`.
     """
 
     extent: int = 1
@@ -191,20 +185,13 @@ class Windowed:
     """Outputs read windows of the first input.
 
     It runs on crops, with no padding of its own: what lies outside of the map is filled.
-
-    Args:
-        rows: the window along the rows.
-        cols: the window along the columns.
-        border: the value outside of the map.
-        padded: some windows reach outside of the map.
-        pads: the operation does nothing but pad.
     """
 
-    rows: Window
-    cols: Window
-    border: float
-    padded: bool = True
-    pads: bool = False
+    rows: Window  # the window along the rows
+    cols: Window  # the window along the columns
+    border: float  # the value outside of the map
+    padded: bool = True  # some windows reach outside of the map
+    pads: bool = False  # the operation does nothing but pad
 
 
 @dataclasses.dataclass(frozen=True)
@@ -222,19 +209,12 @@ class Grown:
 
 @dataclasses.dataclass(frozen=True)
 class Copied:
-    """Outputs are copies of inputs, or a border. Nothing runs.
+    """Outputs are copies of inputs, or a border. Nothing runs."""
 
-    Args:
-        rows: the row that each row is a copy of.
-        cols: likewise.
-        first_channel: the channel that the first one is a copy of.
-        border: the value of what is no copy.
-    """
-
-    rows: Spans
-    cols: Spans
-    first_channel: int = 0
-    border: float | None = None
+    rows: Spans  # the row that each row is a copy of
+    cols: Spans  # likewise
+    first_channel: int = 0  # the channel that the first one is a copy of
+    border: float | None = None  # the value of what is no copy
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,21 +17,14 @@ Changed = Mapping[int, Sequence[Box]]
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-    """What there is to do for a change.
+    """What there is to do for a change."""
 
-    Args:
-        boxes: of every step, the boxes of its outputs to compute; none where all is.
-        changed: number of a map -> the boxes of it that change.
-        dense: whether the part that is computed whole has to be.
-        macs: multiply-accumulates.
-        cost: multiply-accumulates, with what starting runs and copying costs.
-    """
-
+    # of every step, the boxes of its outputs to compute; none where all is
     boxes: tuple[Sequence[Box], ...]
-    changed: Changed
-    dense: bool
-    macs: int
-    cost: float
+    changed: Changed  # number of a map -> the boxes of it that change
+    dense: bool  # whether the part that is computed whole has to be
+    macs: int  # multiply-accumulates
+    cost: float  # multiply-accumulates, with what starting runs and copying costs
 
 
 class Engine:

@@ -12,21 +12,14 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class Tensor:
-    """A tensor of a graph.
+    """A tensor of a graph."""
 
-    Args:
-        name: its name.
-        shape: its size along every axis, with the batch of 1.
-        dtype: NumPy's type of its values; a void one where NumPy has none.
-        data: its bytes where it is constant, else `None`.
-        positions: `(1, rows, columns, channels)` of a map whose rows are stored as one axis, and
-            of constants that go with it; `None` for others.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: np.dtype
-    data: memoryview | None = None
+    name: str  # its name
+    shape: tuple[int, ...]  # its size along every axis, with the batch of 1
+    dtype: np.dtype  # NumPy's type of its values; a void one where NumPy has none
+    data: memoryview | None = None  # its bytes where it is constant, else `None`
+    # `(1, rows, columns, channels)` of a map whose rows are stored as one axis, and of
+    # constants that go with it; `None` for others
     positions: tuple[int, ...] | None = dataclasses.field(default=None, kw_only=True)
 
     @property
@@ -63,42 +56,28 @@ class Tensor:
 
 @dataclasses.dataclass(frozen=True)
 class Operation:
-    """An operation of a graph.
+    """An operation of a graph."""
 
-    Args:
-        name: what it does, such as `"CONV_2D"` or `"Conv2D"`.
-        inputs: numbers of the tensors that it reads; -1 where an optional one is missing.
-        outputs: numbers of the tensors that it makes.
-    """
-
-    name: str
+    name: str  # what it does, such as `"CONV_2D"` or `"Conv2D"`
+    # numbers of the tensors that it reads; -1 where an optional one is missing
     inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
+    outputs: tuple[int, ...]  # numbers of the tensors that it makes
 
 
 @dataclasses.dataclass(frozen=True)
 class Graph:
-    """A network.
+    """A network."""
 
-    Args:
-        tensors: the tensors.
-        operations: in the order of computation.
-        inputs: number of a tensor -> name of the input.
-        outputs: number of a tensor -> name of the output.
-        rules: the module that knows the operations. Of a graph and one of its operations it tells
-            what the operation does to positions (`effect_of`), its multiply-accumulates on whole
-            maps (`macs_of`), and whether it has weights among its inputs (`has_weights`).
-        name: what messages call the network.
-        fingerprint: equal for equal networks only.
-    """
-
-    tensors: Sequence[Any]
-    operations: Sequence[Any]
-    inputs: dict[int, str]
-    outputs: dict[int, str]
+    tensors: Sequence[Any]  # the tensors
+    operations: Sequence[Any]  # in the order of computation
+    inputs: dict[int, str]  # number of a tensor -> name of the input
+    outputs: dict[int, str]  # number of a tensor -> name of the output
+    # the module that knows the operations. Of a graph and one of its operations it tells what
+    # the operation does to positions (`effect_of`), its multiply-accumulates on whole maps
+    # (`macs_of`), and whether it has weights among its inputs (`has_weights`)
     rules: Any
-    name: str
-    fingerprint: str
+    name: str  # what messages call the network
+    fingerprint: str  # equal for equal networks only
 
     @functools.cached_property
     def live(self) -> tuple[int, ...]:

@@ -40,10 +40,11 @@ class Passes:
 
     def choose(self, cost: float) -> str:
         """How to compute a frame whose boxes have a cost."""
-        if self._full.is_empty:
+        if not self._full.times:
             return FULL
         full, boxes = self._full.usual, cost * self._rate(cost)
-        plain = self._plain.usual if self._plain.is_known else _PLAIN_GUESS * full
+        is_known = len(self._plain.times) > 0 and not self._plain.is_first
+        plain = self._plain.usual if is_known else _PLAIN_GUESS * full
         for times in (self._full, *self._rates.values()):
             times.age += 1
         best = min(full, boxes)
@@ -54,7 +55,8 @@ class Passes:
         if self._may_be_plain and self._regret > full:
             return PLAIN
         kind, other = (BOXES, self._full) if boxes <= full else (FULL, self._of_boxes(cost))
-        if other.is_old and max(full, boxes) < best * (_FIRST if other.is_first else _CLOSE):
+        limit = best * (_FIRST if other.is_first else _CLOSE)
+        if other.age >= _REMEASURE and max(full, boxes) < limit:
             kind = BOXES if kind == FULL else FULL
         return kind
 
@@ -76,7 +78,7 @@ class Passes:
     def _rate(self, cost: float) -> float:
         """Seconds per cost of boxes: those of the most similar cost, at first that of all."""
         part = self._part(cost)
-        known = [x for x, times in self._rates.items() if not times.is_empty]
+        known = [x for x, found in self._rates.items() if found.times]
         if not known:
             return self._full.usual / self._full_cost
         return self._rates[min(known, key=lambda other: abs(other - part))].usual
@@ -89,34 +91,19 @@ class _Times:
     """The last times of one kind; the first one counts only until there is another."""
 
     def __init__(self):
-        self._times: collections.deque[float] = collections.deque(maxlen=_KEPT)
+        self.times: collections.deque[float] = collections.deque(maxlen=_KEPT)
         self.age = _REMEASURE  # frames since it was measured
         self.is_first = False  # there is one time, of the first pass
 
     def add(self, seconds: float) -> None:
         """Notes a time."""
-        is_first = not self._times
+        is_first = not self.times
         if self.is_first:
-            self._times.clear()
-        self._times.append(seconds)
+            self.times.clear()
+        self.times.append(seconds)
         self.is_first, self.age = is_first, _REMEASURE if is_first else 0
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether there is no time yet."""
-        return not self._times
-
-    @property
-    def is_known(self) -> bool:
-        """Whether there is a time besides the first one."""
-        return bool(self._times) and not self.is_first
-
-    @property
-    def is_old(self) -> bool:
-        """Whether it should be measured again."""
-        return self.age >= _REMEASURE
 
     @property
     def usual(self) -> float:
         """The lower quartile of the times: what else the machine does only adds to them."""
-        return sorted(self._times)[len(self._times) // 4]
+        return sorted(self.times)[len(self.times) // 4]

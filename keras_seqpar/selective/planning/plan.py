@@ -9,49 +9,31 @@ from keras_seqpar.selective.planning.effects import Axis, Transposed
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """A map that a run reads.
+    """A map that a run reads."""
 
-    Args:
-        tensor: number of the stored map.
-        rows: the rows that an output of the run reads.
-        cols: the columns.
-        border: the value outside of the map; `None` where nothing outside is read.
-        reader: number of the tensor that the operations of the file read; not `tensor` where a
-            pad between the two was left out.
-        first_channel: the first of the channels that are read.
-    """
-
-    tensor: int
-    rows: Axis
-    cols: Axis
-    border: float | None
+    tensor: int  # number of the stored map
+    rows: Axis  # the rows that an output of the run reads
+    cols: Axis  # the columns
+    border: float | None  # the value outside of the map; `None` where nothing outside is read
+    # number of the tensor that the operations of the file read; not `tensor` where a pad
+    # between the two was left out
     reader: int
-    first_channel: int = 0
+    first_channel: int = 0  # the first of the channels that are read
 
 
 @dataclasses.dataclass(frozen=True)
 class CropRun:
-    """Operations that run on crops.
+    """Operations that run on crops."""
 
-    Args:
-        operations: their numbers, in order.
-        sources: the maps that they read.
-        reads: `(operation, place among its inputs)` -> place among `sources`.
-        vectors: tensors without positions that they read and that are not constant.
-        outputs: the tensors that are stored.
-        grid: `(rows, columns)` of the outputs.
-        macs: multiply-accumulates for one position.
-        copies: the only operation copies values to other positions.
-    """
-
-    operations: tuple[int, ...]
-    sources: tuple[Source, ...]
+    operations: tuple[int, ...]  # their numbers, in order
+    sources: tuple[Source, ...]  # the maps that they read
+    # `(operation, place among its inputs)` -> place among `sources`
     reads: dict[tuple[int, int], int]
-    vectors: tuple[int, ...]
-    outputs: tuple[int, ...]
-    grid: tuple[int, int]
-    macs: int
-    copies: bool = False
+    vectors: tuple[int, ...]  # tensors without positions that they read and that are not constant
+    outputs: tuple[int, ...]  # the tensors that are stored
+    grid: tuple[int, int]  # `(rows, columns)` of the outputs
+    macs: int  # multiply-accumulates for one position
+    copies: bool = False  # the only operation copies values to other positions
 
     @property
     def grown(self) -> Source | None:
@@ -61,23 +43,14 @@ class CropRun:
 
 @dataclasses.dataclass(frozen=True)
 class WholeRun:
-    """Operations that run on whole maps.
+    """Operations that run on whole maps."""
 
-    Args:
-        operations: their numbers, in order.
-        inputs: the tensors that they read and that are not constant.
-        outputs: the tensors that are stored.
-        macs: multiply-accumulates.
-        rows: how a change of a row spreads; `None` where it reaches everything.
-        cols: how a change of a column spreads.
-    """
-
-    operations: tuple[int, ...]
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
-    macs: int
-    rows: Axis | None = None
-    cols: Axis | None = None
+    operations: tuple[int, ...]  # their numbers, in order
+    inputs: tuple[int, ...]  # the tensors that they read and that are not constant
+    outputs: tuple[int, ...]  # the tensors that are stored
+    macs: int  # multiply-accumulates
+    rows: Axis | None = None  # how a change of a row spreads; `None` where it reaches everything
+    cols: Axis | None = None  # how a change of a column spreads
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,27 +65,19 @@ class View:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """How a stream computes a graph.
+    """How a stream computes a graph."""
 
-    Args:
-        graph: the graph, as an engine reads it.
-        frame: number of the input that is the frame.
-        extras: numbers of the other inputs.
-        steps: what is computed where the frame changed, in order.
-        of_extras: what depends on other inputs only.
-        dense: what is computed whole for every change; `None` where there is no such part.
-        barriers: name of an operation -> why it, and what reads its result, is in `dense`.
-        macs: multiply-accumulates of the graph.
-    """
-
-    graph: Any
-    frame: int
-    extras: tuple[int, ...]
+    graph: Any  # the graph, as an engine reads it
+    frame: int  # number of the input that is the frame
+    extras: tuple[int, ...]  # numbers of the other inputs
+    # what is computed where the frame changed, in order
     steps: tuple[CropRun | WholeRun | View, ...]
-    of_extras: WholeRun | None
+    of_extras: WholeRun | None  # what depends on other inputs only
+    # what is computed whole for every change; `None` where there is no such part
     dense: WholeRun | None
+    # name of an operation -> why it, and what reads its result, is in `dense`
     barriers: dict[str, str]
-    macs: int
+    macs: int  # multiply-accumulates of the graph
 
     @property
     def full(self) -> WholeRun:

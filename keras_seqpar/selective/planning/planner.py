@@ -32,11 +32,7 @@ _VARIES = "it combines the map with values that depend on all positions"
 
 
 def make_plan(graph: Graph) -> Plan:
-    """Cuts a graph into runs.
-
-    Raises:
-        ValueError: the graph has no input that is an image, or is damaged.
-    """
+    """Cuts a graph into runs; one without an image, or damaged, raises a `ValueError`."""
     with graph.refusing_damage():
         return _Planner(graph).plan()
 
