@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from keras_seqpar import mobile, selective
+from keras_seqpar.selective.litert_engine.sessions import FileCropSession
 from keras_seqpar.selective.planning.passes import BOXES
-from keras_seqpar.selective.planning.sessions import CropSession
 from tests.selective.litert_engine.files import File, change, noise
 from tests.selective.litert_engine.random_files import KINDS, random_file
 
@@ -57,7 +57,7 @@ def regions(folder: Path) -> list[dict]:
         for name, options in {"exact": {}, "margin": MARGIN}.items():
             stream = selective.region_stream(path, scores=True, **options)
             for step in stream._engine._steps:
-                if isinstance(step, CropSession):
+                if isinstance(step, FileCropSession):
                     step.resizing = 0.0  # every box is computed in its own size
             with mock.patch.object(stream._engine._passes, "choose", return_value=BOXES):
                 outputs = [np.asarray(stream(x).output).tobytes() for x in frames]

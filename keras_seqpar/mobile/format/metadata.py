@@ -11,9 +11,10 @@ import json
 import zipfile
 from collections.abc import Collection, Mapping, Sequence
 
-import flatbuffers
+import numpy as np
 
 from keras_seqpar.hierarchy.tree import Hierarchy
+from keras_seqpar.mobile.runtime.flatbuffer_writer import Scalar, write
 from keras_seqpar.mobile.runtime.runner import NONE
 
 LABELS = "labels.txt"
@@ -91,64 +92,45 @@ def metadata(
     Returns:
         The content of the buffer `TFLITE_METADATA`.
     """
-    b = flatbuffers.Builder(1024)
 
-    def file(name: str, kind: int, description: str) -> int | None:
-        if name not in files:
-            return None
-        return _table(b, {0: _text(b, name), 1: _text(b, description), 2: bytes([kind])})
+    def file(name: str, kind: int, description: str) -> dict | None:
+        return _table(name, description, Scalar("<B", kind)) if name in files else None
 
-    def tensor(name, description, content, unit=None, labels=None) -> int:
-        slots = {0: _text(b, name), 1: _text(b, description), 3: content}
-        slots[4] = _vector(b, [unit])
-        slots[6] = _vector(b, [labels])
-        return _table(b, slots)
+    def tensor(name, description, content, unit=None, labels=None) -> dict:
+        return _table(name, description, None, content, _list(unit), None, _list(labels))
 
-    def feature() -> int:
-        return _table(b, {0: bytes([_FEATURE]), 1: _table(b, {})})
-
-    def hierarchy(signature: str) -> int | None:
-        name = file_name(HIERARCHY, signature)
-        return _vector(b, [file(name, _DESCRIPTIONS, "Superclasses and categories, as a tree.")])
-
-    def graph(signature: str, beside: Collection[str]) -> int:
-        def named(name: str, description: str) -> int | None:
+    def graph(signature: str, beside: Collection[str]) -> dict:
+        def named(name: str, description: str) -> dict | None:
             return file(file_name(name, signature), _AXIS_LABELS, description)
 
+        feature = _table(Scalar("<B", _FEATURE), {})
         image, unit = None, None
         if channels in _COLORS:
-            properties = _table(b, {0: bytes([_COLORS[channels]])})
-            image = _table(b, {0: bytes([_IMAGE]), 1: properties})
+            image = _table(Scalar("<B", _IMAGE), _table(Scalar("<B", _COLORS[channels])))
         if normalization:
-            options = _table(b, {i: _floats(b, values) for i, values in enumerate(normalization)})
-            unit = _table(b, {0: bytes([_NORMALIZATION]), 1: options})
+            unit = _table(Scalar("<B", _NORMALIZATION), _table(*map(_floats, normalization)))
         inputs = [tensor("image", "The image.", image, unit)]
         if "gains" in beside:
             labels = named(GAINS_LABELS, "The node of every gain.")
             text = "What multiplies the features of every node; 1 is neutral."
-            inputs.append(tensor("gains", text, feature(), labels=labels))
+            inputs.append(tensor("gains", text, feature, labels=labels))
         labels = named(LABELS, "The category of every score.")
-        outputs = [tensor("scores", "One score per category.", feature(), labels=labels)]
+        outputs = [tensor("scores", "One score per category.", feature, labels=labels)]
         if NONE in beside:
             labels = named(NONE_LABELS, "What the output says.")
             text = "1 where the image shows none of the categories, else 0."
-            outputs.append(tensor(NONE, text, feature(), labels=labels))
-        slots = {2: _vector(b, inputs), 3: _vector(b, outputs)}
-        if signature:
-            slots |= {0: _text(b, signature), 4: hierarchy(signature)}
-        return _table(b, slots)
+            outputs.append(tensor(NONE, text, feature, labels=labels))
+        tree = hierarchy(signature) if signature else None
+        return _table(signature or None, None, inputs, outputs, tree)
 
-    slots = {
-        0: _text(b, name),
-        1: _text(b, description),
-        3: _vector(b, [graph(key, beside) for key, beside in graphs.items()]),
-        4: _text(b, author),
-        5: _text(b, license),
-        6: hierarchy(""),
-        7: _text(b, "1.0.0"),  # of the parser: the first knows all that is used here
-    }
-    b.Finish(_table(b, slots), b"M001")
-    return bytes(b.Output())
+    def hierarchy(signature: str) -> list | None:
+        name = file_name(HIERARCHY, signature)
+        return _list(file(name, _DESCRIPTIONS, "Superclasses and categories, as a tree."))
+
+    graphs_ = [graph(key, beside) for key, beside in graphs.items()]
+    tree, parser = hierarchy(""), "1.0.0"  # the first parser that knows all that is used here
+    root = _table(name, description, None, graphs_, author, license, tree, parser)
+    return write(root, b"M001")
 
 
 def append(content: bytes, files: Mapping[str, bytes]) -> bytes:
@@ -174,35 +156,16 @@ def _lines(names: Sequence[str]) -> bytes:
     return "".join(f"{name}\n" for name in names).encode()
 
 
-def _table(b: flatbuffers.Builder, slots: Mapping[int, int | bytes | None]) -> int:
-    """A table of offsets and of enumerations of one byte; slots with `None` are left out."""
-    b.StartObject(max(slots, default=-1) + 1)
-    for slot, value in slots.items():
-        if isinstance(value, bytes):
-            b.PrependUint8Slot(slot, value[0], 0)
-        elif value is not None:
-            b.PrependUOffsetTRelativeSlot(slot, value, 0)
-    return b.EndObject()
+def _table(*fields) -> dict:
+    """A table of these fields in order; those that are `None` are left out."""
+    given = ((i, x.encode() if isinstance(x, str) else x) for i, x in enumerate(fields))
+    return {i: x for i, x in given if x is not None}
 
 
-def _text(b: flatbuffers.Builder, text: str | None) -> int | None:
-    return None if text is None else b.CreateString(text)
+def _list(table: dict | None) -> list[dict] | None:
+    return None if table is None else [table]
 
 
-def _vector(b: flatbuffers.Builder, offsets: Sequence[int | None]) -> int | None:
-    kept = [offset for offset in offsets if offset is not None]
-    if not kept:
-        return None
-    b.StartVector(4, len(kept), 4)
-    for offset in reversed(kept):
-        b.PrependUOffsetTRelative(offset)
-    return b.EndVector()
-
-
-def _floats(b: flatbuffers.Builder, values: Sequence[float]) -> int:
+def _floats(values: Sequence[float]) -> np.ndarray:
     # One value if it is the same in all channels: MediaPipe 1.2.2 takes no other form.
-    values = values[:1] if len(set(values)) == 1 else values
-    b.StartVector(4, len(values), 4)
-    for value in reversed(values):
-        b.PrependFloat32(value)
-    return b.EndVector()
+    return np.array(values[:1] if len(set(values)) == 1 else values, "<f4")

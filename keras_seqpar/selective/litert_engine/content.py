@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from keras_seqpar.mobile.runtime.flatbuffer_reader import FlatbufferReader
-from keras_seqpar.selective.litert_engine.flatbuffer_writer import CopiedTable, Scalar, write
+from keras_seqpar.mobile.runtime.flatbuffer_writer import CopiedTable, Scalar, write
 from keras_seqpar.selective.litert_engine.graph import RESHAPE_OPTIONS, read_buffer
 from keras_seqpar.selective.litert_engine.operations import VALID
 from keras_seqpar.selective.litert_engine.tables import Graph, Operation, Tensor

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from keras_seqpar.mobile.runtime.flatbuffer_reader import FlatbufferReader
+from keras_seqpar.mobile.runtime.flatbuffer_writer import CopiedTable
 from keras_seqpar.mobile.runtime.reading import read_tflite
 from keras_seqpar.selective.litert_engine import operations
-from keras_seqpar.selective.litert_engine.flatbuffer_writer import CopiedTable
 from keras_seqpar.selective.litert_engine.rearranging import mark_rows, rearranged
 from keras_seqpar.selective.litert_engine.tables import (
     OPERATION_NAMES,

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from keras_seqpar.selective.litert_engine.flatbuffer_writer import Scalar
+from keras_seqpar.mobile.runtime.flatbuffer_writer import Scalar
 from keras_seqpar.selective.litert_engine.tables import Graph, Operation, OperatorCode, Tensor
 
 _MOVES = ("RESHAPE", "TRANSPOSE", "TILE")
@@ -138,10 +138,10 @@ def _moved(graph: Graph, values: np.ndarray, chain: list[Operation]) -> np.ndarr
             values = values.transpose(order)
         elif operation.name == "TILE":
             times = graph.constant(operation, 1)
-            if times is None or np.prod(shape) > _MOST_VALUES:
+            if times is None or not 1 <= np.prod(times) * values.size <= _MOST_VALUES:
                 return None
             values = np.tile(values, tuple(times.tolist()))
-        elif np.prod(shape) != values.size:
+        if np.prod(shape) != values.size:
             return None
         values = values.reshape(shape)
     return values

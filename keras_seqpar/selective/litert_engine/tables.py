@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_seqpar.selective.litert_engine.flatbuffer_writer import CopiedTable
+from keras_seqpar.mobile.runtime.flatbuffer_writer import CopiedTable
 from keras_seqpar.selective.planning import graph as planning
 
 # Number of a TensorType in schema.fbs -> NumPy's type; others are not computed with by NumPy.

@@ -8,8 +8,8 @@ import json
 
 import numpy as np
 
+from keras_seqpar.mobile.runtime.flatbuffer_writer import Scalar, write
 from keras_seqpar.mobile.runtime.interpreters import find_interpreter
-from keras_seqpar.selective.litert_engine.flatbuffer_writer import Scalar, write
 from keras_seqpar.selective.litert_engine.tables import OPERATION_NAMES, TYPES
 
 SAME, VALID = 0, 1

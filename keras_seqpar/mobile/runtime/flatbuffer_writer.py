@@ -1,4 +1,4 @@
-"""Writes flatbuffers. Standard library and NumPy only, as its reader in `mobile.runtime`.
+"""Writes flatbuffers. Standard library and NumPy only, as the reader beside it.
 
 A table is a dictionary of its fields by their number. A field is a number (`Scalar`), a table, a
 vector of tables (a list), a vector of numbers (a NumPy array), text (bytes), or a table that is
@@ -88,14 +88,14 @@ def _append(data: bytearray, thing, waiting: list) -> int:
         data += struct.pack("<I", len(thing)) + bytes(4 * len(thing))
         waiting += [(position + 4 + 4 * i, each) for i, each in enumerate(thing)]
         return position
-    # numbers or text: the vector itself is aligned, its length stands before it
-    data += bytes(-(len(data) + 4) % ALIGNMENT)
-    position = len(data)
     if isinstance(thing, bytes):
+        _align(data, 4)
+        position = len(data)
         data += struct.pack("<I", len(thing)) + thing + b"\0"
-    else:
-        data += struct.pack("<I", thing.size)
-        data += np.ascontiguousarray(thing).tobytes()
+        return position
+    data += bytes(-(len(data) + 4) % ALIGNMENT)  # of the vector; its length stands before it
+    position = len(data)
+    data += struct.pack("<I", thing.size) + np.ascontiguousarray(thing).tobytes()
     return position
 
 
