@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_seqpar.networks.bank.layers import Bank
 from keras_seqpar.networks.graph import inner_layers, leaf_layers
 from keras_seqpar.networks.layers import CategoryScores
 from keras_seqpar.weights.differences import (
@@ -70,7 +71,8 @@ def copy_weights(source: keras.Model, target: keras.Model, *, partial: bool = Fa
 
     Raises:
         TypeError: one of the two is no Keras model.
-        ValueError: the two differ (the message shows how), or, with `partial`, no layer fits.
+        ValueError: the two differ (the message shows how), or, with `partial`, no layer fits; or
+            one is fused and the other is not.
 
     Example:
 
@@ -80,6 +82,13 @@ def copy_weights(source: keras.Model, target: keras.Model, *, partial: bool = Fa
       Left as they are: bus_stage4_block1_conv1/kernel, ... and 29 more.
     """
     have, want = named_weights(source), named_weights(target)
+    fused = [any(isinstance(x, Bank) for x in model.layers) for model in (source, target)]
+    if fused[0] != fused[1]:
+        one, other = (source, target) if fused[0] else (target, source)
+        raise ValueError(
+            f"{one.name!r} is fused and {other.name!r} is not. Bring them into one form first, "
+            "with keras_seqpar.fuse or keras_seqpar.unfuse."
+        )
     layers = function_layers(source), function_layers(target)
     names = fitting(source, target) if partial else list(want)
     if not names or not partial:

@@ -7,6 +7,7 @@ import keras
 from keras import layers as kl
 
 from keras_seqpar.families.layers import StochasticDepth, TopDownGain
+from keras_seqpar.networks.bank.layers import Bank
 from keras_seqpar.networks.build_config import BuildConfig
 from keras_seqpar.networks.graph import called_layers
 from keras_seqpar.networks.layers import CategoryScores, GainSplit
@@ -124,6 +125,8 @@ def layer_differences(source: kl.Layer, target: kl.Layer) -> list[str]:
     """
     if type(source).__name__ != type(target).__name__:
         return [f"a {type(source).__name__} in the source, a {type(target).__name__} in the target"]
+    if isinstance(source, Bank) and isinstance(target, Bank):
+        return _bank_differences(source, target)
     have, want = _settings(source), _settings(target)
     if have["quantization"] != want["quantization"]:  # the rest follows from it
         want = {**have, "quantization": want["quantization"]}
@@ -132,6 +135,20 @@ def layer_differences(source: kl.Layer, target: kl.Layer) -> list[str]:
         for key in {**want, **have}
         if _comparable(have.get(key)) != _comparable(want.get(key))
     ]
+
+
+def _bank_differences(source: Bank, target: Bank) -> list[str]:
+    """What two banks compute differently; gains may differ, as those of branches may."""
+
+    def some(ids: Sequence) -> str:
+        return ", ".join(map(str, ids[:5])) + (", ..." if len(ids) > 5 else "")
+
+    lines = function_differences(function_layers(source.template), function_layers(target.template))
+    if source.nodes != target.nodes or source.parents != target.parents:
+        found = [some(x.nodes) + (f" below {some(x.parents)}" if x.parents else "")
+                 for x in (source, target)]  # fmt: skip
+        lines.insert(0, f"branches of {found[0]} in the source, of {found[1]} in the target")
+    return lines
 
 
 def settings_text(layer: kl.Layer) -> str:

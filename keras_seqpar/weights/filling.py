@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from keras_seqpar.families.base import Family, LayerNames, stage_and_block
+from keras_seqpar.networks.bank.layers import Bank
 from keras_seqpar.networks.build_config import BuildConfig
 from keras_seqpar.networks.graph import leaf_layers
 from keras_seqpar.networks.plans import FAMILIES
@@ -65,7 +66,8 @@ def find_target(model: keras.Model) -> Target:
     for part in parts:
         if part.name == "trunk":
             build = getattr(model.layers[-1], "build_config", None)
-            return Target(model, part, len(parts) == 1, _families(part, build))
+            plain = len(parts) == 1 and not any(isinstance(x, Bank) for x in model.layers)
+            return Target(model, part, plain, _families(part, build))
     raise ValueError(
         f"The model {model.name!r} is no network of this package: it has no sub-model `trunk`. "
         "Build one with keras_seqpar.build_phl, build_nhl or build_plain."

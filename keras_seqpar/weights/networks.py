@@ -4,6 +4,12 @@ import keras
 from keras import layers as kl
 
 from keras_seqpar.networks.parts import find_parts
+from keras_seqpar.weights.branches import (
+    branches_of,
+    common,
+    copy_branches,
+    names_in_branches,
+)
 from keras_seqpar.weights.copies import assign, fitting, named_weights
 from keras_seqpar.weights.differences import (
     build_differences,
@@ -24,7 +30,8 @@ def from_network(
     same shapes and the same function (see `copy_weights`). A branch is filled where the source
     has one of the same node id, with the same superclasses above it and the same layers. The
     classifier of a plain network is filled where both have the same categories in the same
-    order.
+    order. One of the two may be fused, or both: a branch of a bank is a branch, and is called as in
+    a network that is not fused.
 
     Args:
         model: a network of this package, or its sub-model `trunk` alone.
@@ -49,25 +56,37 @@ def from_network(
     trunk = named_weights(target.trunk)
     fits = fitting(source, model)
     if not partial or not fits:
-        ours, theirs = function_layers(target.trunk), _beginning(given.trunk, target.trunk)
+        layers, first = function_layers(target.trunk), _beginning(given.trunk, target.trunk)
         refuse_difference(
-            {key: value for key, value in have.items() if key.partition("/")[0] in theirs},
+            {key: value for key, value in have.items() if key.partition("/")[0] in first},
             trunk,
             f"The weights of {name or repr(source.name)} do not fit {model.name!r}.",
             builds=build_differences(source, model),
-            functions=function_differences(theirs, ours),
+            functions=function_differences(first, layers),
         )
-    if partial or model is target.trunk or source is given.trunk:
+    alone = model is target.trunk or source is given.trunk
+    ours, theirs = (None if alone else find_parts(x, allow_plain=True) for x in (model, source))
+    if ours is None or theirs is None or (partial and not (ours.banks or theirs.banks)):
         names = fits
+        assign(have, want, names)
+        keys = [*have], [*want]
     else:
-        names = [*trunk, *_after_trunk(model, source, set(fits))]
-    assign(have, want, names)
+        names = [key for key in fits if key in trunk] if partial else [*trunk]
+        same_end = [*function_layers(ours.trunk)][-1] == [*function_layers(theirs.trunk)][-1]
+        mine = branches_of(ours)
+        if same_end and not mine and not branches_of(theirs):
+            names += _head(model, set(fits))
+        assign(have, want, names)
+        ids = common(ours, theirs) if same_end else []
+        copy_branches(ours, theirs, ids)
+        names += [f"{id_}{name}" for id_ in ids for name in mine[id_].weights]
+        keys = names_in_branches(theirs, have), names_in_branches(ours, want)
     filled = set(names)
     return Filled(
         name or repr(source.name),
         tuple(names),
-        kept=tuple(key for key in want if key not in filled),
-        ignored=tuple(key for key in have if key not in filled),
+        kept=tuple(key for key in keys[1] if key not in filled),
+        ignored=tuple(key for key in keys[0] if key not in filled),
         unfilled=tuple(key for key in trunk if key not in filled),
     )
 
@@ -80,28 +99,10 @@ def _beginning(source: keras.Model, wanted: keras.Model) -> dict[str, kl.Layer]:
     return {k: layers[k] for k in names[: names.index(last) + 1]} if last in layers else layers
 
 
-def _after_trunk(model: keras.Model, source: keras.Model, fits: set[str]) -> list[str]:
-    """The weights behind the trunk that can be filled: whole branches, layers of a head."""
-    ours, theirs = (find_parts(x, allow_plain=True) for x in (model, source))
-    same_end = [*function_layers(ours.trunk)][-1] == [*function_layers(theirs.trunk)][-1]
-    if not same_end or bool(ours.branches) != bool(theirs.branches):
-        return []
-    if not ours.branches:
-        behind = [_keys(part) for part in model.layers if part.name != "trunk"]
-        return [key for keys in behind if fits.issuperset(keys) for key in keys]
-    names: list[str] = []
-    filled: set[str] = set()
-    paths = [{n.id: [x.id for x in p.hierarchy.path(n)] for n in p.hierarchy.nodes}
-             for p in (ours, theirs)]  # fmt: skip
-    for id_, branch in ours.branches.items():  # superclasses come before their children
-        path = paths[0][id_]
-        if path != paths[1].get(id_) or not filled.issuperset(path[:-1]):
-            continue
-        keys, layers = _keys(branch), [function_layers(p.branches[id_]) for p in (theirs, ours)]
-        if fits.issuperset(keys) and not function_differences(*layers):
-            names += keys
-            filled.add(id_)
-    return names
+def _head(model: keras.Model, fits: set[str]) -> list[str]:
+    """The weights behind the trunk of a plain network that can be filled: whole layers."""
+    behind = [_keys(part) for part in model.layers if part.name != "trunk"]
+    return [key for keys in behind if fits.issuperset(keys) for key in keys]
 
 
 def _keys(part: kl.Layer) -> list[str]:

@@ -277,3 +277,52 @@ def test_a_branch_below_other_superclasses_is_left():
     branches = {key.split("_")[0] for key in report.names} - {"stem", "stage1", "stage2"}
     assert branches == {"s", "a"}
     assert {key.split("_")[0] for key in report.kept} == {"b", "c", "d", "u"}
+
+
+# Banks.
+
+
+@pytest.mark.parametrize("forms", [(False, True), (True, False), (True, True)])
+def test_branches_are_filled_whatever_their_form(forms):
+    tree = {"pets": ["cat", "dog"], "car": None, "tree": None}
+    other = {"pets": ["dog", "cow"], "car": None, "things": ["tree"]}
+    source = harness.network(tree)
+    expected = from_network(harness.build(other, seed=5), source)
+    source = sp.fuse(source) if forms[0] else source
+    target = harness.build(other, seed=5, fused=forms[1])
+    report = from_network(target, source, name=expected.source)
+    assert (set(report.names), set(report.kept)) == (set(expected.names), set(expected.kept))
+    assert set(report.ignored) == set(expected.ignored)
+    x, columns = harness.images(target), [[0, 2], [1, 2]]  # dog and car, in each
+    found, wanted = (
+        harness.logits(m, x)[:, i] for m, i in zip((target, source), columns, strict=True)
+    )
+    assert harness.error(found, wanted) < 1e-5
+
+
+def test_banks_are_compared_as_branches_are():
+    source, tree = sp.fuse(harness.network(["a", "b", "c"])), ["a", "b", "c"]
+    target = harness.build(tree, fused=True, dtype="mixed_bfloat16", drop_path_rate=0.1, seed=5)
+    copied = copy_weights(sp.attend(source, {"a": 2.0}), target)  # as a run saves its network
+    assert copied.names == tuple(named_weights(target))
+    wanted = named_weights(source)
+    for name, weight in named_weights(target).items():
+        assert np.array_equal(harness.array(weight), harness.array(wanted[name])), name
+    other = harness.build(["a", "c", "b"], fused=True)
+    with pytest.raises(ValueError, match="branches of a, b, c in the source, of a, c, b"):
+        copy_weights(source, other)
+    wider = harness.build(tree, fused=True, width=0.25)
+    with pytest.raises(ValueError, match="of another shape"):
+        copy_weights(source, wider)
+    for pair in ((source, harness.network(tree)), (harness.network(tree), source)):
+        with pytest.raises(ValueError, match=r"is fused and .* is not. .* keras_seqpar.unfuse"):
+            copy_weights(*pair)
+
+
+def test_a_trunk_is_filled_below_banks():
+    options = {"family": "resnet18", "width": 0.125, "input_shape": (32, 32, 3)}
+    plain, model = sp.build_plain(2, **options), sp.build_phl(["a", "b"], fused=True, **options)
+    for partial in (False, True):
+        report = from_network(model, plain, partial=partial)
+        assert report.names == tuple(named_weights(model.get_layer("trunk")))
+        assert "a_stage4_block1_conv1/kernel" in report.kept

@@ -81,6 +81,12 @@ def test_the_control_with_one_branch_keeps_branch_and_classifier():
     assert "logits/kernel" in report.kept and "fc.weight" in report.ignored
 
 
+def test_banks_stay_as_they_are():
+    report = weights.from_timm(model := build(fused=True), state("resnet18"))
+    assert report.names == tuple(weights.named_weights(model.get_layer("trunk")))
+    assert all(name.startswith("bank_1/") for name in report.kept) and report.kept
+
+
 def test_a_plain_network_of_other_categories_keeps_its_classifier_on_request():
     model = build(plain=True, categories=["a", "b", "c"])
     text = fails(ValueError, "do not fit 'plain_resnet18'", model, state("resnet18"))
