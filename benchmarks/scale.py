@@ -8,8 +8,8 @@
 A table of N categories: seconds to build and to the first answer, milliseconds of inference and of
 a training step, peak memory of the process. No data: images are noise. KERAS_BACKEND selects the
 backend; default: tensorflow. Takes about 7 minutes on two busy cores; 100 named branches
-(--named_most=100) compile much longer. With --large, fused networks of three families at the size
-of image they are made for, each with a cutout that is exported in int8.
+(--named_most=100) compile much longer; --limit ends that. With --large, fused networks of three
+families at the size of image they are made for, each with a cutout that is exported in int8.
 """
 
 from keras_seqpar.utils.commands import flag_group, run
@@ -39,6 +39,8 @@ with flag_group("Networks"):
 with flag_group("Measuring"):
     flags.DEFINE_integer("named_most", 10, "Largest number to build with named branches.")
     flags.DEFINE_integer("train_most", 100, "Largest number to train with.")
+    text = "Seconds that a first training step may take; 0: as long as it takes."
+    flags.DEFINE_float("limit", 0.0, text, lower_bound=0.0)
     flags.DEFINE_integer("repeats", 5, "Turns, of which the median counts.", lower_bound=1)
 with flag_group("Output"):
     flags.DEFINE_bool("update", False, "Write the rows into docs/results/.")
@@ -64,6 +66,7 @@ def main(_) -> None:
         named_most=args.named_most,
         train_most=args.train_most,
         repeats=args.repeats,
+        limit=args.limit,
     )
     if args.update:
         update(RESULTS / f"scale_{backend}.json", rows)

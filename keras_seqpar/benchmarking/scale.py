@@ -1,8 +1,9 @@
 """How building, running and training grow with the number of categories, in either form."""
 
-import concurrent.futures
+import concurrent.futures.process
 import contextlib
 import multiprocessing
+import signal
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -24,22 +25,19 @@ COLUMNS = (
 
 
 _CALLS: dict[str, dict[str, Callable]] = {}  # form -> column -> what it times, in its process
+INFERENCE, TRAINING = ("ms, batch 1", "ms, batch 16"), ("training step ms",)
 
 
-def prepare_form(
-    form: str, count: int, options: Mapping[str, Any], *, train: bool = True
-) -> dict[str, Any]:
-    """Builds one network, compiled as Keras does by default, and calls it for the first time.
+def prepare_form(form: str, count: int, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Builds one network, compiled as Keras does by default, and predicts for the first time.
 
     Args:
         form: one of `FORMS`: the plain network, or PHL with named or fused branches.
         count: number of categories.
         options: arguments of the builders.
-        train: whether to train, with batches of `BATCH` images.
 
     Returns:
-        Values of `COLUMNS` but those of `time_form` and the ideal, `None` for what was not
-        measured. The memory is the process's.
+        Values of `COLUMNS`, `None` for what was not measured. The memory is the process's.
     """
     start = time.perf_counter()
     labels = [f"category {i}" for i in range(count)]
@@ -56,25 +54,37 @@ def prepare_form(
     _CALLS[form] = calls = {
         "ms, batch 1": lambda: model.predict_on_batch(images[:1]),
         "ms, batch 16": lambda: model.predict_on_batch(images),
+        "training step ms": lambda: model.train_on_batch(images, targets),
     }
-    if train:
-        calls["training step ms"] = lambda: model.train_on_batch(images, targets)
-    first = {name: seconds_of(call) for name, call in calls.items()}
-    found = {
+    first = [seconds_of(calls[name]) for name in INFERENCE]
+    return dict.fromkeys(COLUMNS) | {
         "categories": count,
         "form": form,
         "GMACs": cost(model).macs / 1e9,
         "build s": built,
-        "first image s": first["ms, batch 1"],
-        "first training step s": first.get("training step ms"),
+        "first image s": first[0],
         "peak GiB": peak_memory(),
     }
-    return dict.fromkeys(COLUMNS) | found
 
 
-def time_form(form: str) -> dict[str, float]:
-    """Milliseconds of each call of a network that `prepare_form` built in this process."""
-    return {name: 1e3 * seconds_of(call) for name, call in _CALLS[form].items()}
+def start_training(form: str, limit: float) -> dict[str, float | None]:
+    """The first step of a network that `prepare_form` built in this process.
+
+    Args:
+        form: its form.
+        limit: seconds after which the process ends itself; 0 for never.
+    """
+    if limit:
+        signal.setitimer(signal.ITIMER_REAL, limit)  # also in the middle of a compilation
+    seconds = seconds_of(_CALLS[form]["training step ms"])
+    if limit:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    return {"first training step s": seconds, "peak GiB": peak_memory()}
+
+
+def time_form(form: str, names: Sequence[str]) -> dict[str, float]:
+    """Milliseconds of some calls of a network that `prepare_form` built in this process."""
+    return {name: 1e3 * seconds_of(_CALLS[form][name]) for name in names}
 
 
 def seconds_of(call: Callable) -> float:
@@ -97,6 +107,7 @@ def measure_scale(
     named_most: int,
     train_most: int,
     repeats: int = 5,
+    limit: float = 0.0,
     report: Callable[[list], Any] = print,
 ) -> list[list]:
     """The table of all forms. Each network has a process of its own; they are timed in turns.
@@ -108,8 +119,9 @@ def measure_scale(
         counts: numbers of categories.
         options: arguments of the builders.
         named_most: the largest number to measure named branches with.
-        train_most: the largest number to train with.
+        train_most: the largest number to train with, in batches of `BATCH` images.
         repeats: number of turns, of which the median counts.
+        limit: seconds that a first training step may take; then its row says so. 0 for no limit.
         report: is called with each row.
 
     Returns:
@@ -118,6 +130,7 @@ def measure_scale(
     rows, context = [], multiprocessing.get_context("spawn")
     for count in counts:
         forms = [form for form in FORMS if form != "named" or count <= named_most]
+        found: dict[str, dict] = {}
         with contextlib.ExitStack() as stack:
             pools = {
                 form: stack.enter_context(
@@ -125,18 +138,26 @@ def measure_scale(
                 )
                 for form in forms
             }
-            found: dict[str, dict] = {}
-            train = count <= train_most
+
+            def take_turns(names: Sequence[str], pools=pools, found=found) -> None:
+                turns = [
+                    {form: pool.submit(time_form, form, names).result() for form, pool in each}
+                    for each in [[*pools.items()]] * repeats
+                ]
+                for form in pools:
+                    for name in names:
+                        found[form][name] = statistics.median(turn[form][name] for turn in turns)
+
             for form, pool in pools.items():
-                made = pool.submit(prepare_form, form, count, options, train=train)
-                found[form] = made.result()
-            turns = [
-                {form: pool.submit(time_form, form).result() for form, pool in pools.items()}
-                for _ in range(repeats)
-            ]
-        for form in forms:
-            for name in turns[0][form]:
-                found[form][name] = statistics.median(turn[form][name] for turn in turns)
+                found[form] = pool.submit(prepare_form, form, count, options).result()
+            take_turns(INFERENCE)
+            for form, pool in [*pools.items()] if count <= train_most else []:
+                try:
+                    found[form] |= pool.submit(start_training, form, limit).result()
+                except concurrent.futures.process.BrokenProcessPool:
+                    found[form]["first training step s"] = f"more than {limit:g}"
+                    del pools[form]
+            take_turns(TRAINING if count <= train_most else ())
         rate = found["plain"]["GMACs"] / found["plain"]["ms, batch 16"]
         for form in forms:
             found[form]["ideal ms, batch 16"] = found[form]["GMACs"] / rate

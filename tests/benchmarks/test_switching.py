@@ -33,7 +33,7 @@ def test_cutout_and_predictor_take_turns(monkeypatch):
         sp.fuse(harness.network()), [2], **limits, report=shown.append
     )
     # On this clock each call takes a second.
-    assert rows == shown == [["tensorflow", 2, 1000.0, 1000.0, 1000.0, 0.0, rows[0][-1]]]
+    assert rows == shown == [["tensorflow", 2, 1000.0, 1000.0, 1000.0, 0.0, rows[0][-2], 0]]
     assert len(rows[0]) == len(switching.COLUMNS)
     assert len(asked) == 2 * (10 + 5) + 5 + 20
     assert len({*asked[0:30:2]}) == 1  # the same subset
