@@ -2,6 +2,7 @@
 
 import dataclasses
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ from keras_seqpar.training.config import RunConfig
 from keras_seqpar.training.distribution import ONE_DEVICE, Devices
 from keras_seqpar.training.optimizers import inner_optimizers
 from keras_seqpar.training.runs.checkpoints import Checkpoint, save_model
-from keras_seqpar.training.runs.history import time_left
+from keras_seqpar.training.runs.history import duration, time_left
+
+TELL_EVERY = 60.0  # seconds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,6 +169,24 @@ class _Rest(keras.utils.PyDataset):
         return self.batches[self.first + step]
 
 
+class _Progress(keras.callbacks.Callback):
+    """Prints once a minute how far an epoch is, where no bar shows it."""
+
+    def __init__(self, steps: int):
+        super().__init__()
+        self.steps = steps
+
+    def on_train_begin(self, logs=None):
+        self._started = self._told = time.monotonic()
+
+    def on_train_batch_end(self, batch, logs=None):
+        now = time.monotonic()
+        if now - self._told > TELL_EVERY:
+            self._told = now
+            since = duration(now - self._started)
+            print(f"Step {batch + 1} of {self.steps} of the epoch, after {since}.", flush=True)
+
+
 class _AddUp(keras.callbacks.Callback):
     """Adds up the metrics of all processes after the last step of training and of validation."""
 
@@ -205,6 +226,9 @@ def _fit(
         checkpoint.averages = keras.callbacks.SwapEMAWeights()
         callbacks.append(checkpoint.averages)
     verbose = 1 if sys.stdout.isatty() else 2
+    if devices.first:
+        print(f"{len(batches):,} steps an epoch, of which the first one compiles.", flush=True)
+        callbacks += [] if verbose == 1 else [_Progress(len(batches))]
     with devices.connected(trainer):
         trainer.fit(
             batches,

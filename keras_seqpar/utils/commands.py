@@ -63,6 +63,8 @@ def run(
         stopped: what to print after Ctrl-C, for example how to continue.
     """
     show_all_characters()
+    if reconfigure := getattr(sys.stdout, "reconfigure", None):
+        reconfigure(line_buffering=True)  # also where no terminal shows it
 
     def parse(argv: list[str]) -> list[str]:
         if any(argument in _HELP for argument in argv[1:]):
