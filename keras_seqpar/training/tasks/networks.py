@@ -12,6 +12,7 @@ from keras_seqpar.hierarchy.tree import Hierarchy
 from keras_seqpar.networks.builders import build_nhl, build_one_branch, build_phl, build_plain
 from keras_seqpar.networks.loading import load_network
 from keras_seqpar.networks.parts import find_parts
+from keras_seqpar.surgery.cutout import cutout
 from keras_seqpar.surgery.slimming import from_plain
 from keras_seqpar.training import balance
 from keras_seqpar.training.config import (
@@ -47,6 +48,10 @@ def start_network(
         ValueError: no such network, or initial weights that do not fit.
     """
     step, network_config = config.step, config.network
+    print(
+        f"{config.data.dataset}: {len(dataset.categories)} categories, {len(dataset.train)} images "
+        f"to train on, {len(dataset.validation)} to validate on, {config.data.image_size} pixels."
+    )
     keras.utils.set_random_seed(step.seed)
     with devices.scope():
         network, snapshot = make_network(
@@ -64,10 +69,6 @@ def start_network(
         print(f"Initial weights: {load_weights(network, init, classifier=False, partial=partial)}")
     has_plan = network_config.network == SEQPAR
     plan = network_config.plan if has_plan else network_config.network
-    print(
-        f"{config.data.dataset}: {len(dataset.categories)} categories, {len(dataset.train)} images "
-        f"to train on, {len(dataset.validation)} to validate on, {config.data.image_size} pixels."
-    )
     print(
         f"{network_config.family}, {plan}, width {network_config.width:g}: "
         f"{sum(np.prod(v.shape) for v in network.trainable_variables):,} parameters to train. "
@@ -178,7 +179,7 @@ def start_from_plain(
             f"--network {SEQPAR}, or --init with the file alone."
         )
     plain = load_network((config.init or "").removeprefix(FROM_PLAIN))
-    categories = find_parts(network).hierarchy.categories
+    categories = find_parts(network, allow_fused=True).hierarchy.categories
     count = min(len(split), max(_SAMPLES, 4 * len(categories)))
     rows = np.sort(np.random.default_rng(seed).permutation(len(split))[:count])
     images = keras.ops.cast(split.read(rows), "float32")
@@ -186,7 +187,8 @@ def start_from_plain(
     images = keras.ops.image.resize(images, size, antialias=True, data_format="channels_last")
     tree = read_hierarchy(config.hierarchy, categories) if config.hierarchy else None
     images = keras.ops.convert_to_numpy(images)
-    copy_weights(from_plain(plain, images, plan=config.plan, hierarchy=tree), network)
+    filled = from_plain(plain, images, plan=config.plan, hierarchy=tree)
+    copy_weights(cutout(filled, categories, fused=config.fused), network)  # in their order
     print(f"Initial weights: parts of {plain.name!r}, by what matters on {count} images.")
 
 

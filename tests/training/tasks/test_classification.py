@@ -10,6 +10,7 @@ import pytest
 from keras_seqpar.data import loading
 from keras_seqpar.data.datasets import Split
 from keras_seqpar.networks.graph import leaf_layers
+from keras_seqpar.training import loop
 from keras_seqpar.training.flags import parse_train_flags
 from keras_seqpar.training.tasks import networks
 from keras_seqpar.training.tasks.distillation import Trainer
@@ -50,6 +51,11 @@ def test_branches_that_begin_as_parts_of_a_plain_network(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 255, (12, 80, 80, 3), "uint8")
     split = Split(("",) * 12, np.zeros(12, "int64"), lambda rows: pixels[rows])
     networks.start_from_plain(network, config.network, split, seed=0)
+    fused = dataclasses.replace(config.network, fused=True)
+    banks = networks.build(fused, ("bright", "dark"), **options)
+    networks.start_from_plain(banks, fused, split, seed=0)
+    x = pixels[:2, :64, :64].astype("float32")
+    assert harness.error(harness.predict(banks, x), harness.predict(network, x)) < 1e-5
     loaded = keras.models.load_model(path)
     have, found = (named_weights(x.get_layer("trunk")) for x in (loaded, network))
     for name, weight in found.items():
@@ -58,10 +64,17 @@ def test_branches_that_begin_as_parts_of_a_plain_network(tmp_path):
         networks.start_from_plain(network, plain, split, seed=0)
 
 
-def test_a_plain_network_in_mixed_precision_is_saved_in_float32(images, tmp_path):
+@pytest.mark.parametrize("form", [("--network=plain", "--plan="), ("--fused",)])
+def test_networks_in_mixed_precision_are_saved_in_float32(
+    form, images, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(loop, "TELL_EVERY", 0.0)
     folder = tmp_path / "run"
-    more = ("--network=plain", "--mixed_precision=bfloat16", "--optimizer=sgd", "--crop_scale=1")
+    more = (*form, "--mixed_precision=bfloat16", "--optimizer=sgd", "--crop_scale=1")
     train(simple(images, folder, *more))
+    printed = capsys.readouterr().out
+    assert "2 steps an epoch, of which the first one compiles." in printed
+    assert "Step 2 of 2 of the epoch, after " in printed
     network = keras.models.load_model(folder / "last.keras")
     assert keras.config.dtype_policy().name == "float32"
     for layer in leaf_layers(network):
