@@ -49,6 +49,7 @@ def train(folder, **options):
             weighted_metrics=[keras.metrics.BinaryAccuracy(name="accuracy", threshold=0)],
             jit_compile=harness.JIT,
         )
+        trainer.optimizer.build(trainer.trainable_variables)  # or TensorFlow traces a step twice
         return loop.Task(trainer, lambda: (Batches(), Batches()), "")
 
     phases = [loop.Phase(n, lambda i=i: task(bool(i))) for i, n in enumerate(EPOCHS)]

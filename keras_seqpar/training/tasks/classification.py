@@ -351,5 +351,5 @@ def make_trainer(
         weighted_metrics=[Accuracy(len(categories)), balanced],
         jit_compile=JIT[jit],
     )
-    trainer.optimizer.build(trainer.trainable_variables)  # slow while a step is traced
+    trainer.optimizer.build(trainer.trainable_variables)  # or TensorFlow traces a step twice
     return trainer

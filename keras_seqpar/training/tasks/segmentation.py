@@ -178,4 +178,5 @@ def make_trainer(
         weighted_metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
         jit_compile=JIT[jit],
     )
+    trainer.optimizer.build(trainer.trainable_variables)  # or TensorFlow traces a step twice
     return trainer
