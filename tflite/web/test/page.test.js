@@ -692,13 +692,19 @@ test('without a camera the page says so', async () => {
 
 // Static files, offline --------------------------------------------------------------------------
 
-test('exported files need no server of their own, use threads, and work offline', async () => {
-  const folder = join(profile, 'exported');
+/** Exports a page with a pack into a folder, and serves it as plain files. */
+async function serveExport(name) {
+  const folder = join(profile, name);
   const script = join(HERE, '..', 'serve.py');
   const pack = join(FILES, 'only_pack', 'pack');
   const done = spawnSync(PYTHON, [script, pack, '--export', folder], {encoding: 'utf8'});
   assert.equal(done.status, 0, done.stderr);
   const url = await serve('-m', 'http.server', '0', '--bind', '127.0.0.1', '-d', folder);
+  return {folder, url};
+}
+
+test('exported files need no server of their own, use threads, and work offline', async () => {
+  const {url} = await serveExport('exported');
   const page = await context.newPage();
   await page.goto(url);
   await page.waitForFunction(() => /offline/.test(document.querySelector('#offline').textContent));
@@ -719,12 +725,7 @@ test('exported files need no server of their own, use threads, and work offline'
 });
 
 test('a new version replaces what is kept for offline use', async () => {
-  const folder = join(profile, 'versions');
-  const script = join(HERE, '..', 'serve.py');
-  const pack = join(FILES, 'only_pack', 'pack');
-  const done = spawnSync(PYTHON, [script, pack, '--export', folder], {encoding: 'utf8'});
-  assert.equal(done.status, 0, done.stderr);
-  const url = await serve('-m', 'http.server', '0', '--bind', '127.0.0.1', '-d', folder);
+  const {folder, url} = await serveExport('versions');
   const page = await context.newPage();
   const visit = async () => {
     await page.goto(url);
