@@ -38,9 +38,8 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 ON_TENSORFLOW = {
-    *("benchmarks", "data", "hierarchy", "plots", "recipes", "utils"),
-    *("test_docstrings.py", "test_notebooks.py", "test_results.py", "test_server.py"),
-    "test_snippets.py",
+    *("benchmarks", "data", "docs", "hierarchy", "plots", "recipes", "utils"),
+    *("test_results.py", "test_server.py"),
 }
 ON_ALL_BACKENDS = {
     *("data/test_augmentation.py", "data/test_batches.py", "data/test_scene_crops.py"),
@@ -153,6 +152,7 @@ def pytest_collection_modifyitems(config, items):
         items[:] = kept
     gc.collect()
     gc.freeze()  # libraries and tests stay: no later collection needs to look at them
+    gc.set_threshold(20_000, 20, 20)  # half of its time: networks are many objects that stay
 
 
 @pytest.hookimpl(wrapper=True)

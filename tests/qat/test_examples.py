@@ -1,9 +1,9 @@
-"""The examples of docstrings that need tf_keras; `tests/test_docstrings.py` runs the others."""
+"""Examples of docstrings that need tf_keras; `tests/docs/test_docstrings.py` runs the others."""
 
 import pytest
 
 from keras_seqpar import mobile
-from tests import examples
+from tests.docs import examples
 
 pytestmark = pytest.mark.only_backend("tensorflow")
 

@@ -9,7 +9,7 @@ import re
 import pytest
 
 import keras_seqpar as sp
-from tests import examples
+from tests.docs import examples
 from tests.references import timm_nets
 
 EXAMPLES = examples.examples()

@@ -27,7 +27,7 @@ from keras_seqpar import data
 from tests import commands
 from tests.references import digits_nets
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 PAGES = [
     "README.md",
     *(

@@ -6,7 +6,7 @@ import pathlib
 import re
 from collections.abc import Iterator
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 # Modules whose examples need an environment of their own, where `tests/qat` runs them.
 QAT = ("keras_seqpar.mobile.quantization.qat.", "keras_seqpar.mobile.export.aware.")
