@@ -12,8 +12,8 @@ import collections
 BOXES, FULL, PLAIN = "boxes", "full", "plain"
 _KEPT = 5  # times of each kind
 _PARTS = 8  # shares of the full cost, whose times per cost are kept apart
-_REMEASURE = 32  # frames after which a time is measured again
-_CLOSE = 1.5  # a time is measured again only if it is at most this much above the best one,
+_REMEASURE = 32  # frames after which a time is measured again; boxes later, as far as they lose
+_CLOSE = 1.5  # a full pass is measured again only if it took at most this much longer than boxes,
 _FIRST = 2.0  # or this much, if it was measured only once, when memory was touched the first time
 _SURE = 0.1  # of a full pass, which has to be lost before plain passes end
 _PLAIN_GUESS = 0.9  # of a full pass, until it is measured
@@ -55,8 +55,11 @@ class Passes:
         if self._may_be_plain and self._regret > full:
             return PLAIN
         kind, other = (BOXES, self._full) if boxes <= full else (FULL, self._of_boxes(cost))
-        limit = best * (_FIRST if other.is_first else _CLOSE)
-        if other.age >= _REMEASURE and max(full, boxes) < limit:
+        if kind == BOXES:
+            again = full < boxes * (_FIRST if other.is_first else _CLOSE)
+        else:  # a time that something else delayed would keep boxes away for good
+            again = other.age * full >= _REMEASURE * (boxes - full)
+        if other.age >= _REMEASURE and again:
             kind = BOXES if kind == FULL else FULL
         return kind
 

@@ -42,6 +42,14 @@ def test_a_change_of_speed_is_noticed():
     assert played(passes, [90] * 400, 0.1, full=12.0)[-40:].count(BOXES) >= 38
 
 
+@pytest.mark.parametrize("times", [3, 10])
+def test_one_slow_pass_does_not_decide_for_good(times):
+    passes = Passes(100, False)
+    played(passes, [20] * 2, 0.1)  # the first pass by boxes does not count
+    passes.took(BOXES, 20, times * 10.0)  # the machine was busy
+    assert played(passes, [20] * 600, 0.1)[-100:].count(BOXES) == 100
+
+
 def test_where_everything_changes_passes_become_plain_and_boxes_come_back_at_once():
     passes = Passes(100, True)
     assert PLAIN not in played(passes, [100] * 8, 0.15)
