@@ -19,8 +19,9 @@ class Split:
         labels: `(images,)` category index of every image, `int32`.
         pixels: all images, `(images, size, size, 3)` uint8, or a function from indices to
             such an array where they do not fit into memory.
-        contents: returns the size and CRC-32 of every encoded image, `(images, 2)`, by which
-            `keras_seqpar.data.fingerprints` recognizes them; `None` where there are only pixels.
+        contents: returns the size and CRC-32 of every encoded image, as `contents_of` in
+            `keras_seqpar.data.fingerprints`, which recognizes them by these; `None` where there are
+            only pixels.
 
     Example:
 

@@ -57,6 +57,5 @@ def decode_split(
     if lost := [label for label, left in zip(categories, counts, strict=True) if not left]:
         raise ValueError(f"No readable image is left of {', '.join(map(repr, lost))} in {spec!r}.")
     shown = Decoding(images.places, images.names, size, spec) if pixels is None else pixels
-    found = images.contents
-    contents = reader_of(images.places) if found is None else lambda: found
+    contents = reader_of(images.places, images.contents)
     return Split(images.names, images.labels, shown, contents), skipped

@@ -1,6 +1,5 @@
 """Data is recognized by what it holds: names, categories and encoded bytes."""
 
-import io
 import shutil
 import zipfile
 
@@ -9,6 +8,7 @@ import pytest
 
 from keras_seqpar import data
 from keras_seqpar.data import fingerprints
+from keras_seqpar.data.streaming import content_of
 from tests.training.runner import write_images
 
 pytest.importorskip("PIL.Image")
@@ -61,34 +61,62 @@ def test_some_categories_of_the_data(folder):
     assert kept == {name: found for name, found in whole.items() if found[0] == "dark"}
 
 
-@pytest.mark.parametrize("size", [0, 1000, fingerprints.WHOLE, fingerprints.WHOLE + 1, 2_000_000])
-def test_bytes_and_files_have_the_same_content(tmp_path, size):
-    content = np.random.default_rng(0).bytes(size)
-    (tmp_path / "a").write_bytes(content)
-    found = fingerprints.content_of(content)
-    assert found == fingerprints.content_of(tmp_path / "a") and found[0] == size
-    for place in (0, size // 2, size - 1) if 0 < size <= fingerprints.WHOLE + 1 else ():
-        other = bytearray(content)
-        other[place] ^= 1
-        assert fingerprints.content_of(bytes(other)) != found
+@pytest.fixture
+def counted(monkeypatch):
+    """The names of the images whose bytes are read, and how many bytes."""
+    found = {}
+
+    def count(place):
+        found[str(place)] = len(content := content_of(place))
+        return content
+
+    monkeypatch.setattr(fingerprints, "content_of", count)
+    return found
 
 
-def test_large_files_are_read_in_part():
-    class Counting(io.BytesIO):
-        total = 0
+@pytest.mark.parametrize("kind", ["folder", "tar"])
+def test_of_many_images_a_sample_is_read(folder, tmp_path, monkeypatch, counted, kind):
+    """All names, categories and sizes count; contents do in the sample, which is the same again."""
+    path = shutil.make_archive(str(tmp_path / "images"), kind, folder) if kind == "tar" else folder
+    spec = f"{'archive' if kind == 'tar' else 'folder'}:{path}"
+    whole = of(spec, memory_limit=0)
+    size = max(size for _, size, _ in whole.values())
+    monkeypatch.setattr(fingerprints, "READ", 3 * size)
+    counted.clear()
+    before = of(spec, memory_limit=0)
+    assert 0 < sum(counted.values()) <= 2 * 3 * size  # of two splits
+    assert fingerprints.digest(of(spec, memory_limit=0)) == fingerprints.digest(before)
+    sampled = [name for name, (*_, check) in before.items() if check is not None]
+    assert len(sampled) == len(counted) < len(before)
+    assert {n: each[:2] for n, each in before.items()} == {n: each[:2] for n, each in whole.items()}
+    assert not fingerprints.differences(before, whole) + fingerprints.differences(whole, before)
+    assert fingerprints.from_csv(fingerprints.to_csv(before)) == before
+    if kind == "tar":
+        return
+    for name in before:
+        image = folder / name
+        content = image.read_bytes()
+        image.write_bytes(content[:-1] + b"x")  # as many bytes
+        found = fingerprints.differences(before, of(spec, memory_limit=0))
+        wanted = [f"1 with another content or category: {name}"] if name in sampled else []
+        assert found == wanted
+        image.write_bytes(content + b"x")
+        found = fingerprints.differences(before, of(spec, memory_limit=0))
+        assert any(name in line for line in found)
+        image.write_bytes(content)
 
-        def read(self, length=-1):
-            content = super().read(length)
-            self.total += len(content)
-            return content
 
-    file = Counting(bytes(10_000_000))
-    fingerprints._checked(file, 10_000_000)
-    assert file.total == fingerprints.WHOLE
+def test_a_zip_tells_all_contents_and_no_image_is_read(folder, tmp_path, monkeypatch, counted):
+    before = of(f"folder:{folder}")
+    assert len(counted) == 10
+    shutil.make_archive(str(tmp_path / "images"), "zip", folder)
+    monkeypatch.setattr(fingerprints, "READ", 0)
+    counted.clear()
+    assert of(f"archive:{tmp_path / 'images.zip'}", memory_limit=0) == before and not counted
 
 
 def test_tables_are_read_back():
-    made = {'a,"b"\n.png': ("cät", 3, 2**32 - 1), "b.png": ("dog", 0, 0)}
+    made = {'a,"b"\n.png': ("cät", 3, 2**32 - 1), "b.png": ("dog", 0, 0), "c": ("cat", 9, None)}
     assert fingerprints.from_csv(fingerprints.to_csv(made)) == made
     for text in ("name,category\na,b\n", "name,category,bytes,crc32\na,b,c,d\n"):
         with pytest.raises(ValueError):

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+UNKNOWN = -1  # in place of a CRC-32
 TAR = -1  # the method of a `Span` that is not packed
 _ZIP_HEADER = 30  # bytes, then the name and an extra field
 _ZIP_METHODS = (0, 8)  # stored, deflated
@@ -117,7 +118,8 @@ class Encoded(NamedTuple):
         names: name of every image, for messages.
         labels: `(images,)` category index of every image, `int32`.
         places: where they are, by image.
-        contents: their sizes and CRC-32, `(images, 2)`, where the source had to read them all.
+        contents: their sizes and CRC-32, `(images, 2)` int64, where the source tells them without
+            reading them; a CRC-32 may be `UNKNOWN`.
     """
 
     names: tuple[str, ...]
@@ -135,12 +137,15 @@ class Encoded(NamedTuple):
         """
         names, labels, places = zip(*records, strict=True) if records else ((), (), ())
         kept: Sequence = places
+        contents = None
         if places and isinstance(places[0], Path):
             kept = Files(places)
         elif places and isinstance(places[0], Span):
             assert archive is not None
             kept = Spans(archive, places)
-        return cls(names, np.array(labels, "int32"), kept)
+            known = [(span.size, UNKNOWN if span.method == TAR else span.crc) for span in places]
+            contents = np.array(known, "int64")
+        return cls(names, np.array(labels, "int32"), kept, contents)
 
     def take(self, rows: np.ndarray) -> "Encoded":
         """Some of the images."""

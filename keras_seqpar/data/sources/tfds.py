@@ -3,29 +3,34 @@
 Sets in the format array_record are read by `tfds.data_source`, as tensorflow-datasets prepares them
 here. In the older TFRecord files, which it cannot read at random, the records are found by the
 lengths that stand before them.
+
+Labels stand in the records, so all of these must be read once: the first time that a set is loaded.
+What was found is kept in files beside the set, if its folder can be written.
 """
 
-import concurrent.futures
 import contextlib
 import functools
+import io
 import os
 import queue
 import struct
 import threading
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from keras_seqpar.data.datasets import missing_library
-from keras_seqpar.data.fingerprints import content_of
-from keras_seqpar.data.sources.encoded import Encoded
+from keras_seqpar.data.fingerprints import on_all_cores
+from keras_seqpar.data.sources.encoded import UNKNOWN, Encoded
 from keras_seqpar.data.sources.trees import SPLITS
 from keras_seqpar.hierarchy.subsets import subset_labels, subset_wnids
+from keras_seqpar.utils.files import write_file
 
 ANSWER_SECONDS = 10.0  # to wait for the server that has the data
 _HEADER, _FOOTER = 12, 4  # bytes around a TFRecord: its length with a checksum; its checksum
-_BLOCK = 4096  # records that are looked through at once
 
 
 def labels_by_wnid() -> dict[str, str]:
@@ -42,7 +47,7 @@ def words(names: Sequence[str]) -> tuple[str, ...]:
 def read_tfds(
     spec: str, name: str, data_dir: str | os.PathLike | None, splits: Sequence[str]
 ) -> tuple[tuple[str, ...], dict[str, Encoded]]:
-    """Finds the images of a set of tensorflow-datasets. Every record is read once, for its label.
+    """Finds the images of a set of tensorflow-datasets.
 
     Args:
         spec: the data set, for messages.
@@ -94,7 +99,7 @@ def read_tfds(
                 f"{', '.join(builder.info.splits)}. Give another set, or folder:PATH."
             )
         try:
-            found[split] = _find(Images(_records(builder, own), image), label, split)
+            found[split] = _find(builder, own, image, label, split)
         except Exception as error:  # damaged or missing files
             raise ValueError(
                 f"The {split} split in {builder.data_path} cannot be read ({error}). Remove that "
@@ -128,18 +133,36 @@ def _prepare(builder, spec: str) -> None:
         raise ValueError(f"{where} and could not be downloaded ({error}). {way_on}") from error
 
 
+def _kept(builder, split: str, about: str, make: Callable[[], np.ndarray]) -> np.ndarray:
+    """What `make` finds in the files of a split: kept beside them as long as they stay the same."""
+    found = [os.stat(path) for path in builder.info.splits[split].filepaths]
+    files = np.array([(each.st_size, each.st_mtime_ns) for each in found], "int64")
+    path = Path(builder.data_path, f"keras_seqpar.{split}.{about}.npz")
+    with contextlib.suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        with np.load(path) as kept:
+            if np.array_equal(kept["files"], files):
+                return kept["table"]
+    table, content = make(), io.BytesIO()
+    np.savez(content, files=files, table=table)
+    with contextlib.suppress(OSError):  # the data may be read-only
+        write_file(path, content.getvalue())
+    return table
+
+
 def _records(builder, split: str) -> Sequence:
     """The serialized records of a split."""
     from tensorflow_datasets.core.decode import DeserializeMethod
 
     if builder.info.file_format.value == "tfrecord":
         about = builder.info.splits[split]
-        return TFRecords(about.filepaths, about.shard_lengths)
+        paths, counts = about.filepaths, about.shard_lengths
+        table = _kept(builder, split, "records", lambda: find_records(paths, counts))
+        return TFRecords(paths, table)
     return builder.as_data_source(split, deserialize_method=DeserializeMethod.RAW_BYTES)
 
 
-class TFRecords(Sequence):
-    """Records of TFRecord files, each read when it is asked for. Checksums are not compared.
+def find_records(paths: Sequence[Any], counts: Sequence[int]) -> np.ndarray:
+    """Where the records of TFRecord files are: `(records, 3)`, file, first byte and length.
 
     Args:
         paths: the files.
@@ -148,24 +171,33 @@ class TFRecords(Sequence):
     Raises:
         OSError: a file is missing or cut off, or has another number of records.
     """
+    rows = []
+    for i, (path, count) in enumerate(zip(paths, counts, strict=True)):
+        begin, size = 0, os.path.getsize(path)
+        with open(path, "rb", buffering=0) as file:
+            for _ in range(count):
+                file.seek(begin)
+                header = file.read(_HEADER)
+                length = struct.unpack("<Q", header[:8])[0] if len(header) == _HEADER else size
+                rows.append((i, begin + _HEADER, length))
+                begin += _HEADER + length + _FOOTER
+                if begin > size:
+                    raise OSError(f"{path} is damaged or cut off")
+        if begin != size:
+            raise OSError(f"{path} has other records than its dataset_info.json says")
+    return np.array(rows, "int64").reshape(-1, 3)
 
-    def __init__(self, paths: Sequence[Any], counts: Sequence[int]):
-        self.paths = [os.path.abspath(path) for path in paths]
-        rows = []
-        for i, (path, count) in enumerate(zip(self.paths, counts, strict=True)):
-            begin, size = 0, os.path.getsize(path)
-            with open(path, "rb") as file:
-                for _ in range(count):
-                    file.seek(begin)
-                    header = file.read(_HEADER)
-                    length = struct.unpack("<Q", header[:8])[0] if len(header) == _HEADER else size
-                    rows.append((i, begin + _HEADER, length))
-                    begin += _HEADER + length + _FOOTER
-                    if begin > size:
-                        raise OSError(f"{path} is damaged or cut off")
-            if begin != size:
-                raise OSError(f"{path} has other records than its dataset_info.json says")
-        self.table = np.array(rows, "int64").reshape(-1, 3)
+
+class TFRecords(Sequence):
+    """Records of TFRecord files, each read when it is asked for. Checksums are not compared.
+
+    Args:
+        paths: the files.
+        table: from `find_records`.
+    """
+
+    def __init__(self, paths: Sequence[Any], table: np.ndarray):
+        self.paths, self.table = [os.path.abspath(path) for path in paths], table
 
     def __len__(self) -> int:
         return len(self.table)
@@ -206,21 +238,20 @@ def _example():
     return tf_example_pb2.Example
 
 
-def _find(images: Images, key: str, split: str) -> Encoded:
-    def look(index: int) -> tuple[int, tuple[int, int]]:
-        features = images.parse(index)
-        content = content_of(features[images.key].bytes_list.value[0])
-        return features[key].int64_list.value[0], content
+def _find(builder, own: str, key: str, label: str, split: str) -> Encoded:
+    images = Images(_records(builder, own), key)
 
-    labels, contents = [], []
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        for start in range(0, len(images), _BLOCK):
-            for label, content in pool.map(look, range(start, min(start + _BLOCK, len(images)))):
-                labels.append(label)
-                contents.append(content)
+    def look(index: int) -> tuple[int, int]:
+        features = images.parse(index)
+        return features[label].int64_list.value[0], len(features[key].bytes_list.value[0])
+
+    def look_at_all() -> np.ndarray:
+        return np.array(on_all_cores(look, range(len(images))), "int64").reshape(-1, 2)
+
+    labels, sizes = _kept(builder, own, "labels", look_at_all).T
     names = tuple(f"{split}[{i}]" for i in range(len(images)))
-    found = np.array(contents, "uint64").reshape(-1, 2)
-    return Encoded(names, np.array(labels, "int32"), images, found)
+    contents = np.stack([sizes, np.full(len(sizes), UNKNOWN)], axis=1)
+    return Encoded(names, labels.astype("int32"), images, contents)
 
 
 def _unreachable(url: str) -> str:

@@ -1,7 +1,7 @@
 """The folder of one training run: what it holds, and how it survives a kill at any moment.
 
     flags.json       resolved flags, categories, versions; first the flags alone
-    images.csv       names, sizes and checks of the images, by which they are recognized
+    images.csv       names, sizes and checksums of the images, by which they are recognized
     checkpoint.npz   network, optimizer, epoch, step and history as of the last checkpoint
     best.keras       the network of the epoch with the highest validation accuracy
     last.keras       the network at the end

@@ -1,6 +1,7 @@
 """Sets of tensorflow-datasets: names, files in both formats, what is missing or damaged."""
 
 import json
+import shutil
 import socket
 import threading
 
@@ -103,7 +104,8 @@ def test_records_are_read_one_at_a_time_and_are_those_of_tensorflow(tmp_path):
     info = json.loads((folder / "dataset_info.json").read_text()) | {"fileFormat": "array_record"}
     for split in info["splits"]:
         path = folder / f"imagenette-{split['name']}.tfrecord-00000-of-00001"
-        records = source.TFRecords([path], [int(split["shardLengths"][0])])
+        table = source.find_records([path], [int(split["shardLengths"][0])])
+        records = source.TFRecords([path], table)
         file = other / f"imagenette-{split['name']}.array_record-00000-of-00001"
         writer = array_record.ArrayRecordWriter(str(file), "group_size:1")
         for record in records:
@@ -204,3 +206,38 @@ def test_damaged_files_name_their_folder(tmp_path):
     file.write_bytes(file.read_bytes()[:-20])
     with pytest.raises(ValueError, match=r"validation split in .*160px-v2.* cannot be read"):
         data.load("imagenette", image_size=8, data_dir=tmp_path)
+
+
+def test_the_first_time_all_records_are_read_and_never_again(tmp_path, monkeypatch):
+    """Until the files change; also where what was found is damaged or cannot be kept."""
+    store(tmp_path)
+    reads, parse = [], source.Images.parse
+    monkeypatch.setattr(source.Images, "parse", lambda self, i: reads.append(i) or parse(self, i))
+
+    def found():
+        reads.clear()
+        _, images = source.read_tfds("imagenette", "imagenette/160px-v2", tmp_path, ["train"])
+        return images["train"].labels.tolist(), images["train"].contents.tolist(), len(reads)
+
+    *first, count = found()
+    assert first[0] == [3, *range(10)] and count == 11
+    assert found() == (*first, 0)
+    kept = sorted(tmp_path.rglob("keras_seqpar.*"))
+    assert [path.name for path in kept] == [
+        "keras_seqpar.train.labels.npz",
+        "keras_seqpar.train.records.npz",
+    ]
+    for path in kept:
+        path.write_bytes(path.read_bytes()[:100])
+    assert found() == (*first, 11) and found() == (*first, 0)
+    shutil.rmtree(tmp_path / "imagenette")
+    store(tmp_path, [*range(10)] * 2)
+    assert found()[0] == [*range(10)] * 2
+    monkeypatch.setattr(source, "write_file", failing)
+    shutil.rmtree(tmp_path / "imagenette")
+    store(tmp_path)
+    assert found()[2] == found()[2] == 11
+
+
+def failing(*args):
+    raise PermissionError("read-only")
