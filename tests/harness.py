@@ -24,6 +24,7 @@ from keras_seqpar.weights import named_weights
 # Compile a step of training with XLA, which takes long, only where each of its operations would be
 # compiled otherwise.
 JIT = "auto" if keras.backend.backend() == "jax" else False
+EAGER = keras.backend.backend() != "jax"  # a few steps are not worth compiling elsewhere
 LABELS = ("tench", "English springer", "cassette player", "chain saw", "church", "French horn")
 
 # Names that try to meet those of layers, of sub-models and of each other.
@@ -236,7 +237,7 @@ def check_network(
     gradient: bool = True,
     renamed: bool = False,
     compiled: bool = False,
-) -> None:
+) -> keras.Model:
     """What must hold for any network of the package.
 
     Args:
@@ -245,6 +246,9 @@ def check_network(
         gradient: also look at the gradients.
         renamed: a layer of a library gives itself another name in every copy.
         compiled: as in `gradients`, for the outputs.
+
+    Returns:
+        The network as it was loaded from its file.
     """
     check_names(model)
     inputs = [images(model)]
@@ -259,15 +263,14 @@ def check_network(
     counted = sp.cost(model)
     assert counted.params == sum(int(np.prod(v.shape)) for v in model.trainable_variables)
 
-    twin = keras.Model.from_config(model.get_config())
-    assert renamed or config_of(twin) == config_of(model)
-    again = reload(model, folder)
+    again = reload(model, folder)  # made of its configuration
     assert renamed or config_of(again) == config_of(model)
     assert same_values(values(again), values(model))
     assert np.array_equal(predict(again, *inputs, compiled=compiled), scores)
     if gradient:
         given = inputs if len(inputs) == 2 else inputs[0]
         assert all(reached(sp.with_activation(model, None), given, compiled=True))
+    return again
 
 
 def labels() -> st.SearchStrategy[str]:

@@ -225,8 +225,9 @@ def test_dtype_policies_survive(name, family, policy, tmp_path):
     assert harness.error(scores, harness.predict(exact, x)) < 0.1
 
 
-@pytest.mark.parametrize("preprocessing", [False, True])
-@pytest.mark.parametrize("family", ["resnet18", "convnext_v2_atto"])
+@pytest.mark.parametrize(
+    ("family", "preprocessing"), [("resnet18", True), ("convnext_v2_atto", False)]
+)
 def test_the_global_data_format_does_not_matter(family, preprocessing, channels_first, tmp_path):
     options = {"family": family, "include_preprocessing": preprocessing}
     model = harness.network(NESTED, **options)

@@ -23,13 +23,13 @@ def networks(tmp_path_factory):
     folder = tmp_path_factory.mktemp("networks")
     options = {"input_shape": (16, 16, 3), "width": 0.125, "stem": "small", "seed": 1}
     made = {
-        "phl": sp.build_phl(DIGITS, family="resnet18", include_preprocessing=True, **options),
-        "normalized": sp.build_phl(DIGITS, family="resnet18", **options),
+        "phl": harness.network(DIGITS, include_preprocessing=True),
+        "normalized": harness.network(DIGITS),
         "plain": sp.build_plain(DIGITS, family="resnet18", include_preprocessing=True, **options),
-        "other": sp.build_phl(["a", "b"], family="resnet18", **options),
+        "other": harness.network(["a", "b"]),
     }
+    harness.randomize(made["plain"])
     for name, model in made.items():
-        harness.randomize(model)
         model.save(folder / f"{name}.keras")
     return folder
 

@@ -138,7 +138,7 @@ def test_gains_survive_saving_cutting_and_copying(tmp_path):
     x = harness.images(model)
     attended = sp.attend(model, {"vehicles": 1.5, "bus": 0.5, "cat": 2})
     want = harness.logits(attended, x)[:, [3, 0]]
-    loaded = harness.reload(attended, tmp_path)
+    loaded = harness.check_network(attended, tmp_path)
     for net in (
         sp.cutout(attended, ["bus", "cat"]),
         sp.cutout(attended, ["bus", "cat"], copy=True),
@@ -148,7 +148,6 @@ def test_gains_survive_saving_cutting_and_copying(tmp_path):
                                                               "cat": 2}), ["bus", "cat"]),
     ):  # fmt: skip
         assert np.array_equal(harness.logits(net, x), want)
-    harness.check_network(attended, tmp_path)
 
 
 @settings(max_examples=3)
@@ -273,13 +272,12 @@ def test_networks_with_moved_gains_are_networks_like_others(tmp_path):
     assert {id(w) for w in moved.weights} == {id(w) for w in model.weights}
     assert sp.cost(moved).nodes == sp.cost(model).nodes
     # saved, cut, copied
-    loaded = harness.reload(moved, tmp_path)
+    loaded = harness.check_network(moved, tmp_path)
     for cut in (
         sp.cutout(loaded, ["bus", "cat"]),
         sp.cutout(moved, ["bus", "cat"], copy=True),
     ):
         assert harness.error(harness.logits(cut, x), want[:, [3, 0]]) < 1e-6
-    harness.check_network(moved, tmp_path)
     # attended again where the gains are now, with an input as well, and moved back
     again = by_hand(model, x, {**gains, "cat": 3}, places)
     assert harness.error(harness.logits(sp.attend(loaded, {"cat": 3}), x), again) < 1e-6
