@@ -11,7 +11,7 @@ QAT_VENV ?= $(VENV)-qat
 BACKENDS ?= tensorflow jax torch
 CATEGORIES ?=
 NETWORK ?= preset:imagenette_mobile
-PYTEST_ARGS ?= -n 2 --dist loadfile
+PYTEST_ARGS ?= -n 2 --dist loadfile --no-loadscope-reorder
 SHARE ?= 1
 VERSIONS ?= newest
 SEED := $(or $(SEED),$(shell date +%s))
@@ -39,7 +39,7 @@ demo: $(VENV)/demo.done ## train on digits, cut, quantize, compare (CATEGORIES=0
 explore: $(VENV)/demo.done ## open a trained network in a browser (NETWORK=NET.keras)
 	@$(BIN)/python tflite/web/serve.py "$(NETWORK)"
 
-test: lint $(RUNTIME_VENV)/test.done $(MEDIAPIPE_VENV)/test.done ## lint, then all tests on the three backends, in turn
+test: lint $(RUNTIME_VENV)/test.done $(MEDIAPIPE_VENV)/test.done ## lint, then the tests on the three backends, in turn
 	@for backend in $(BACKENDS); do \
 		echo "== tests on $$backend"; \
 		KERAS_BACKEND=$$backend \
@@ -54,7 +54,7 @@ test-threads: $(VENV)/test.done ## some tests with the kernels users have: oneDN
 		echo "== tests on $$backend with two threads"; \
 		KERAS_BACKEND=$$backend TF_ENABLE_ONEDNN_OPTS=1 OMP_NUM_THREADS=2 XLA_FLAGS= \
 		TF_NUM_INTRAOP_THREADS=2 TF_NUM_INTEROP_THREADS=2 \
-		$(BIN)/python -m pytest -m kernels || exit $$?; \
+		$(BIN)/python -m pytest -m kernels $$(grep -rl --include="*.py" mark.kernels tests) || exit $$?; \
 	done
 
 test-random: $(VENV)/test.done ## property tests on new examples (SEED=1 to draw those of 1)

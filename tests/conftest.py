@@ -45,6 +45,11 @@ ON_ALL_BACKENDS = {
     *("data/test_augmentation.py", "data/test_batches.py", "data/test_scene_crops.py"),
     *("recipes/test_segment.py", "recipes/test_train.py"),
 }
+# Files of more than 20 s come first: at the end none of them keeps one process waiting for another.
+LONG = {
+    *("test_builders.py", "test_checkpoints.py", "test_classification.py", "test_converting.py"),
+    *("test_cutout.py", "test_distribution.py", "test_frozen.py", "test_packing.py"),
+}
 
 # These have an environment of their own: `make test-qat` makes it and runs them there.
 collect_ignore = [] if importlib.util.find_spec("tensorflow_model_optimization") else ["qat"]
@@ -89,6 +94,7 @@ def pytest_configure(config):
         config.add_cleanup(compiled.cleanup)
         if getattr(config.option, "dist", "no") != "no":
             return
+    os.fsync = lambda file: None  # no file of a test needs to survive a loss of power
     if importlib.util.find_spec("torch"):
         import torch  # before TensorFlow: the other order can crash
 
@@ -136,7 +142,7 @@ def pytest_report_header(config):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Deselects what `only_backend` and `ON_TENSORFLOW` keep for other backends."""
+    """Deselects what belongs to other backends, and puts long files first."""
     import keras
 
     backend = keras.backend.backend()
@@ -149,7 +155,7 @@ def pytest_collection_modifyitems(config, items):
         (kept if fits else dropped).append(item)
     if dropped:
         config.hook.pytest_deselected(items=dropped)
-        items[:] = kept
+    items[:] = sorted(kept, key=lambda item: item.path.name not in LONG)
     gc.collect()
     gc.freeze()  # libraries and tests stay: no later collection needs to look at them
     gc.set_threshold(20_000, 20, 20)  # half of its time: networks are many objects that stay

@@ -21,10 +21,8 @@ from keras_seqpar.networks.plans import get_family
 from keras_seqpar.utils.names import check_label
 from keras_seqpar.weights import named_weights
 
-# Compile a step of training with XLA, which takes long, only where each of its operations would be
-# compiled otherwise.
-JIT = "auto" if keras.backend.backend() == "jax" else False
-EAGER = keras.backend.backend() != "jax"  # a few steps are not worth compiling elsewhere
+# A few steps of training are compiled only where each of their operations would be otherwise.
+EAGER = keras.backend.backend() != "jax"
 LABELS = ("tench", "English springer", "cassette player", "chain saw", "church", "French horn")
 
 # Names that try to meet those of layers, of sub-models and of each other.

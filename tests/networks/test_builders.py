@@ -61,13 +61,12 @@ def test_the_late_split_has_the_papers_counts():
         (["cat", "dog", "car"], "resnet18", {}),
         (NESTED, "resnet50", {"width": 0.25}),
         (NESTED, "resnet34", {"stem": "standard", "size": 32}),
-        (NESTED, "convnext_v2_atto", {"width": 0.5}),
         (NESTED, "resnet18", {"include_preprocessing": True, "classifier_activation": "sigmoid"}),
         (["cat", "dog"], "resnet18", {"drop_path_rate": 0.3, "classifier_activation": None}),
     ],
 )
 def test_networks_work(tree, family, options, tmp_path):
-    """Trees of other shapes: `test_random_hierarchies_work`."""
+    """Trees of other shapes: `test_random_hierarchies_work`; families: tests/families/."""
     model = harness.build(tree, family=family, **options)
     harness.randomize(model)
     harness.check_network(model, tmp_path)
@@ -173,11 +172,10 @@ def test_default_names_tell_the_family():
     assert plain.get_layer("categories").hierarchy.categories == ("0",)
 
 
-@pytest.mark.parametrize("stem", ["small", "standard"])
-def test_hostile_labels_do_not_collide(stem, tmp_path):
+def test_hostile_labels_do_not_collide(tmp_path):
     half = len(harness.HOSTILE) // 2
     tree = [{"super stage4": harness.HOSTILE[:half]}, *harness.HOSTILE[half:]]
-    model = harness.network(tree, stem=stem, size=32 if stem == "standard" else 16)
+    model = harness.network(tree, stem="standard", size=32)  # which has more layers
     harness.check_names(model)
     again = harness.reload(model, tmp_path)
     assert harness.same_values(harness.values(again), harness.values(model))
@@ -196,8 +194,7 @@ def test_hostile_labels_do_not_collide(stem, tmp_path):
     ("name", "family"),
     [
         ("mixed_bfloat16", "convnext_v2_atto"),
-        ("mixed_float16", "resnet18"),
-        ("float16", "convnext_v2_atto"),
+        ("float16", "resnet18"),
         ("float64", "resnet18"),
     ],
 )

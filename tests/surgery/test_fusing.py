@@ -78,15 +78,16 @@ def test_without_a_seed_branches_start_apart_and_equally_wide():
                 assert value.std() == pytest.approx(harness.array(theirs).std(), rel=0.1)
 
 
-def test_a_step_of_training_changes_both_forms_alike(backend):
+def test_a_step_of_training_changes_both_forms_alike():
     start = harness.network(SMALL)
     images, targets = harness.images(start, 4), np.eye(3, dtype="float32")[[0, 1, 2, 0]]
-    eagerly = backend != "jax"  # which compiles each operation otherwise
     after = []
     for fused in (False, True):
         model = sp.cutout(start, ["cat", "dog", "tree"], copy=True)
         model = sp.fuse(model) if fused else model
-        model.compile(keras.optimizers.SGD(0.1), "categorical_crossentropy", run_eagerly=eagerly)
+        model.compile(
+            keras.optimizers.SGD(0.1), "categorical_crossentropy", run_eagerly=harness.EAGER
+        )
         model.train_on_batch(images, targets)
         after.append(harness.values(sp.unfuse(model) if fused else model))
     for old, named, fused in zip(harness.values(start), *after, strict=True):

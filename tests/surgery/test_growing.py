@@ -90,7 +90,7 @@ def test_the_new_branch_can_be_trained_alone():
     assert len(model.trainable_variables) == len(harness.build(["a", "b"]).trainable_variables)
     x = harness.images(model, 4)
     old_logits, old = harness.logits(model, x), harness.values(new)
-    grown.compile("sgd", "categorical_crossentropy", jit_compile=harness.JIT)
+    grown.compile("sgd", "categorical_crossentropy", run_eagerly=harness.EAGER)
     grown.fit(x, np.eye(3)[[0, 1, 2, 2]], verbose=0)
     assert np.array_equal(harness.logits(grown, x)[:, :2], old_logits)  # statistics included
     assert not harness.same_values(harness.values(new), old)

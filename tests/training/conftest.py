@@ -1,7 +1,11 @@
 """A small plan, images, and a run that nothing interrupted."""
 
+import functools
+
+import keras
 import pytest
 
+from tests import harness
 from tests.training import runner
 
 
@@ -9,6 +13,13 @@ from tests.training import runner
 def _tiny():
     with runner.tiny_plan():
         yield
+
+
+@pytest.fixture
+def eagerly(monkeypatch):
+    """Trains without compiling, where that takes longer than the few steps of a test."""
+    compile_ = functools.partialmethod(keras.Model.compile, run_eagerly=harness.EAGER)
+    monkeypatch.setattr(keras.Model, "compile", compile_)
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from tests.data.sources.test_tfds import store
 from tests.training.runner import JIT, SIZE, train, weights_of
 
 # Two trainings each; what reads images knows no backend.
-pytestmark = pytest.mark.only_backend("tensorflow")
+pytestmark = [pytest.mark.only_backend("tensorflow"), pytest.mark.usefixtures("eagerly")]
 
 
 @pytest.fixture(scope="module")

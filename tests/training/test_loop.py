@@ -47,9 +47,8 @@ def train(folder, **options):
             keras.optimizers.AdamW(0.01, use_ema=ema, ema_momentum=0.5),
             loss=keras.losses.BinaryCrossentropy(from_logits=True),
             weighted_metrics=[keras.metrics.BinaryAccuracy(name="accuracy", threshold=0)],
-            jit_compile=harness.JIT,
+            run_eagerly=harness.EAGER,
         )
-        trainer.optimizer.build(trainer.trainable_variables)  # or TensorFlow traces a step twice
         return loop.Task(trainer, lambda: (Batches(), Batches()), "")
 
     phases = [loop.Phase(n, lambda i=i: task(bool(i))) for i, n in enumerate(EPOCHS)]
@@ -150,7 +149,7 @@ def test_a_run_without_a_better_epoch_ends_early(tmp_path, capsys):
             keras.optimizers.SGD(0.0),  # all epochs are equal
             loss=keras.losses.BinaryCrossentropy(from_logits=True),
             weighted_metrics=[keras.metrics.BinaryAccuracy(name="accuracy", threshold=0)],
-            jit_compile=harness.JIT,
+            run_eagerly=harness.EAGER,
         )
         return loop.Task(network, lambda: (Batches(), Batches()), "")
 

@@ -28,6 +28,8 @@ from tests.training.runner import (
     write_images,
 )
 
+pytestmark = pytest.mark.usefixtures("eagerly")
+
 
 def test_initial_weights_of_another_network(finished, images, tmp_path, capsys):
     source = f"--init={finished / 'best.keras'}"
@@ -173,7 +175,6 @@ def test_class_weights_weigh_the_loss_and_not_the_accuracies():
         keras.optimizers.SGD(0.0),
         loss=keras.losses.CategoricalCrossentropy(from_logits=True),
         weighted_metrics=[Accuracy(2), BalancedAccuracy(2)],
-        jit_compile=harness.JIT,
     )
     weights = {0: 8 / 12, 1: 8 / 4}
     found = trainer.fit([x, rows], y, batch_size=8, class_weight=weights, verbose=0).history

@@ -18,6 +18,7 @@ def expected(arguments):
     return [(line[0], line[-1]) for line in lines]
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_the_numbers_of_a_dry_run(finished, images, tmp_path, steady_clock):
     """With a clock that goes on by a second per look, each step takes one."""
     source = f"--init={finished / 'best.keras'}"

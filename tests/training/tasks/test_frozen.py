@@ -144,6 +144,7 @@ def test_only_what_stands_behind_the_trunk_learns(finished, images, tmp_path):
         np.testing.assert_allclose(value, after[1][name], rtol=1e-2, atol=2e-3, err_msg=name)
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_the_rest_of_a_trunk_learns_with_the_branches(finished, images, tmp_path):
     """Behind --frozen_end, at --trunk_rate; with stored features and without."""
     before = weights_of(finished / "best.keras")
@@ -172,6 +173,7 @@ class Killed(Exception):
     """A run is over."""
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_a_run_with_everything_resumes_to_the_same_weights(
     finished, images, tmp_path, monkeypatch, capsys
 ):
