@@ -3,8 +3,10 @@
 from collections.abc import Callable, Sequence
 
 import keras
+import numpy as np
 from keras import ops
 
+from keras_seqpar.networks.inputs import normalization_of
 from keras_seqpar.networks.parts import find_parts, with_activation
 from keras_seqpar.utils.names import match_labels
 
@@ -16,28 +18,37 @@ class Teacher(keras.layers.Layer):
     training, and zeros at validation, which does not use them.
 
     Args:
-        network: a network of this package that takes pixels.
+        network: a network of this package.
         categories: labels, in the order of the logits to return.
 
     Raises:
-        ValueError: the network does not have all of the categories.
+        ValueError: the network does not have all of the categories, or nothing says how its images
+            are normalized.
     """
 
     def __init__(self, network: keras.Model, categories: Sequence[str], **kwargs):
         super().__init__(dtype="float32", **kwargs)
-        hierarchy = find_parts(network, allow_plain=True).hierarchy
-        self.columns = match_labels(categories, hierarchy.categories)
+        parts = find_parts(network, allow_plain=True)
+        self.columns = match_labels(categories, parts.hierarchy.categories)
         if missing := [n for n, i in zip(categories, self.columns, strict=True) if i is None]:
             raise ValueError(
                 f"The teacher does not know {', '.join(missing)}. It must be trained on all "
                 "categories of the data."
             )
+        _, normalization = normalization_of(parts, network.inputs[0].shape[-1])
+        if normalization is None:
+            raise ValueError(
+                "Nothing says how the teacher's images are normalized. Build it with "
+                "include_preprocessing=True, so that it takes pixels."
+            )
+        self.offset, self.divisor = (np.array(x, "float32") for x in normalization)
         self.network = with_activation(network, None)
         self.trainable = False
 
     def call(self, images, training=False):
         if not training:
             return ops.zeros((ops.shape(images)[0], len(self.columns)))
+        images = ops.divide(ops.subtract(images, self.offset), self.divisor)
         return ops.take(self.network(images, training=False), self.columns, axis=-1)
 
     def compute_output_shape(self, images_shape):

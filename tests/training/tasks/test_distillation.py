@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+import keras_seqpar as sp
 from keras_seqpar.data.augmentation import Policy
 from keras_seqpar.training.config import DistillationConfig, OptimizerConfig
 from keras_seqpar.training.tasks import classification, distillation
@@ -77,6 +78,22 @@ def test_a_teacher_says_its_logits_in_the_order_of_the_data_and_does_not_learn()
     assert harness.same_values(harness.values(network), before)  # statistics included
     assert not teacher.trainable_variables
     assert not harness.array(teacher(x, training=False)).any()
+
+
+@pytest.mark.parametrize("family", ["resnet18", "efficientnet_lite0"])
+def test_a_teacher_gets_the_images_that_it_takes(family):
+    networks = [
+        harness.build(LABELS, family=family, include_preprocessing=pixels)
+        for pixels in (True, False)
+    ]
+    harness.randomize(networks[0])
+    sp.copy_weights(*networks)
+    x = np.random.default_rng(0).uniform(0, 255, (2, 16, 16, 3)).astype("float32")
+    one, other = (
+        harness.array(distillation.Teacher(network, LABELS)(x, training=True))
+        for network in networks
+    )
+    assert harness.error(other, one) < 1e-5
 
 
 def test_a_teacher_that_does_not_know_all_categories():
