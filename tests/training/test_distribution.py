@@ -1,8 +1,8 @@
 """Several devices: what a batch teaches them is what it teaches one device.
 
 The network has batch normalizations. JAX runs as two processes with two devices each, torch as two
-processes, TensorFlow as one process with two devices. One process is killed in the second epoch;
-then all are started again and resume.
+processes, TensorFlow as one process with two devices. The first epoch has a frozen trunk and kept
+features. One process is killed in the second epoch; then all are started again and resume.
 """
 
 import os
@@ -42,19 +42,19 @@ runpy.run_path("recipes/train.py", run_name="__main__")
 
 
 @pytest.fixture(scope="module")
-def images(tmp_path_factory):
+def photos(tmp_path_factory):
     """32 and 8 images to train on, 2 x 5 to validate on."""
     pytest.importorskip("PIL.Image")
     folder = tmp_path_factory.mktemp("images")
     return runner.write_images(folder, (("train", 32), ("validation", 5)), (20, 20), dark=8)
 
 
-def flags(images, output, *more):
+def flags(photos, init, output, *more):
     """A training of five steps per epoch."""
     return [
-        *(f"--dataset=folder:{images}", f"--output={output}", "--image_size=16", "--plan=tiny"),
-        *("--width=0.125", "--epochs=2", "--batch_size=8", "--class_weight=balanced"),
-        *("--optimizer=sgd", "--checkpoint_steps=1", runner.JIT, *more),
+        *(f"--dataset=folder:{photos}", f"--output={output}", "--image_size=16", "--plan=tiny"),
+        *("--width=0.125", f"--init={init}", "--frozen_epochs=1", "--epochs=1", "--batch_size=8"),
+        *("--class_weight=balanced", "--optimizer=sgd", "--checkpoint_steps=1", runner.JIT, *more),
     ]
 
 
@@ -82,14 +82,14 @@ def start(command, folder, count):
     return started
 
 
-def train_on_many(images, folder, backend):
+def train_on_many(photos, init, folder, backend):
     """Trains, with a kill and a restart; returns what the processes printed."""
     script = folder / "script.py"
     script.write_text(runner.TINY + SCRIPT)
     count = {"jax": 2, "torch": 1, "tensorflow": 1}[backend]  # commands to start
     devices = 4 if backend == "jax" else 2
     command = [sys.executable, str(script)]
-    arguments = flags(images, folder / "many", f"--devices={devices}", "--resume")
+    arguments = flags(photos, init, folder / "many", f"--devices={devices}", "--resume")
     killed = -signal.SIGKILL
     if backend == "torch":  # the launcher stops the other process and ends
         launcher = ["torch.distributed.run", "--standalone", "--nproc_per_node=2"]
@@ -106,12 +106,13 @@ def train_on_many(images, folder, backend):
     return printed
 
 
-def test_many_devices_learn_what_one_learns(images, tmp_path, backend):
-    printed = train_on_many(images, tmp_path, backend)
+def test_many_devices_learn_what_one_learns(photos, finished, tmp_path, backend):
+    init = finished / "last.keras"
+    printed = train_on_many(photos, init, tmp_path, backend)
     assert "Resuming after epoch 1 of 2" in printed
     if backend != "tensorflow":  # which prepares batches ahead
         assert "steps of the next." in printed
-    runner.train(flags(images, tmp_path / "one"))
+    runner.train(flags(photos, init, tmp_path / "one"))
     one, many = (runner.history_of(tmp_path / name) for name in ("one", "many"))
     for a, b in zip(one, many, strict=True):
         assert a.keys() == b.keys()
