@@ -47,7 +47,6 @@ test: lint $(RUNTIME_VENV)/test.done $(MEDIAPIPE_VENV)/test.done ## lint, then t
 		MEDIAPIPE_PYTHON="$(abspath $(MEDIAPIPE_VENV))/bin/python" \
 		$(BIN)/python -m pytest --ignore=tests/docs $(PYTEST_ARGS) || exit $$?; \
 	done
-	@$(MAKE) --no-print-directory test-threads
 
 test-threads: $(VENV)/test.done ## some tests with the kernels users have: oneDNN, two threads
 	@for backend in $(BACKENDS); do \
@@ -67,8 +66,8 @@ test-random: $(VENV)/test.done ## property tests on new examples (SEED=1 to draw
 test-all: test docs test-tools ## make test, docs and test-tools
 
 # The page and the drill wait for what takes its usual time, so nothing else runs beside them.
-test-tools: $(VENV)/test.done ## the tests that need tools of their own
-	@$(MAKE) --no-print-directory test-web test-drill
+test-tools: $(VENV)/test.done ## the tests that need two threads, or tools of their own
+	@$(MAKE) --no-print-directory test-threads test-web test-drill
 	@$(MAKE) --no-print-directory -j 2 -O test-qat test-wheel test-kotlin test-arm64
 
 test-wheel: wheel ## install the wheel into two new environments and use it there
