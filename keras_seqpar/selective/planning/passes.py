@@ -54,14 +54,13 @@ class Passes:
         self._regret = max(0.0, self._regret + best - plain)
         if self._may_be_plain and self._regret > full:
             return PLAIN
-        kind, other = (BOXES, self._full) if boxes <= full else (FULL, self._of_boxes(cost))
-        if kind == BOXES:
-            again = full < boxes * (_FIRST if other.is_first else _CLOSE)
+        if boxes <= full:
+            kind, other, times = BOXES, FULL, self._full
+            again = full < boxes * (_FIRST if times.is_first else _CLOSE)
         else:  # a time that something else delayed would keep boxes away for good
-            again = other.age * full >= _REMEASURE * (boxes - full)
-        if other.age >= _REMEASURE and again:
-            kind = BOXES if kind == FULL else FULL
-        return kind
+            kind, other, times = FULL, BOXES, self._of_boxes(cost)
+            again = times.age * full >= _REMEASURE * (boxes - full)
+        return other if times.age >= _REMEASURE and again else kind
 
     def took(self, kind: str, cost: float, seconds: float) -> None:
         """Notes the time of a pass of some kind, for a frame whose boxes have a cost."""
