@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_seqpar.selective.detector import COLORS, Detector, region_map, wanted_map
 from keras_seqpar.selective.network import Network, read_array
-from keras_seqpar.selective.planning.boxes import Box, area, changed_map, cover, to_map
+from keras_seqpar.selective.planning.boxes import Box, changed_map, cover, to_map
 from keras_seqpar.selective.planning.engine import Work
 from keras_seqpar.selective.planning.passes import BOXES
 from keras_seqpar.selective.results import Result, Stats
@@ -89,7 +89,8 @@ class Stream:
         """Name of a stored map -> a copy of it, of the last frame; empty before the first one."""
         if not self._complete:
             return {}
-        return {self._graph.tensors[i].name: x.copy() for i, x in self._engine.maps.items()}
+        maps = self._engine.maps
+        return {self._graph.tensors[i].name: maps[i].copy() for i in self._plan.stored}
 
     def look(self, *, include=None, exclude=None) -> None:
         """Sets where changes are looked for from now on; `None` removes a limit.
@@ -166,7 +167,7 @@ class Stream:
             raise ValueError("No frame was seen yet. Call the stream with one first.")
         if layer is None:
             return self._changed.copy()
-        numbers = {self._graph.tensors[i].name: i for i in self._engine.maps}
+        numbers = {self._graph.tensors[i].name: i for i in self._plan.stored}
         if layer not in numbers:
             raise ValueError(unknown_name("map", layer, list(numbers)))
         i = numbers[layer]
@@ -253,10 +254,6 @@ class Stream:
                 milliseconds=1000 * (time.perf_counter() - start - loaded),
                 warm_up_milliseconds=1000 * loaded,
                 state_bytes=self.state_bytes,
-                layers={
-                    x.name: area(work.changed[i], x.grid) if work.changed.get(i) else 0.0
-                    for i, x in ((i, self._graph.tensors[i]) for i in self._plan.stored)
-                },
             ),
         )
 

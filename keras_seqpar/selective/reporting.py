@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Union
 import numpy as np
 
 from keras_seqpar.selective.network import Network
-from keras_seqpar.selective.planning.boxes import Box, area
+from keras_seqpar.selective.planning.boxes import Box, to_map
 from keras_seqpar.selective.planning.engine import Engine
 from keras_seqpar.selective.planning.plan import CropRun, View
 from keras_seqpar.selective.streams import open_network
@@ -177,7 +177,7 @@ def _report(network: Network, name: str, shares: tuple[float, ...]) -> Report:
                 operations=tuple(graph.operations[n].name for n in step.operations),
                 grid=grid,
                 receptive_field=(int(rows[i]), int(cols[i])),
-                shares=tuple(area(x.boxes[i], grid) for x in work),
+                shares=tuple(float(to_map(x.boxes[i], grid).mean()) for x in work),
                 macs=step.macs * (math.prod(grid) if is_crop else 1),
                 whole=not is_crop,
             )

@@ -22,7 +22,6 @@ class Stats:
         warm_up_milliseconds: time that this frame waited for loading, see `Stream.warm_up`; about
             0 for all but the first frame.
         state_bytes: size of all that the stream keeps from frame to frame.
-        layers: name of a stored map -> share of its positions that had to be computed.
 
     Example:
 
@@ -39,7 +38,6 @@ class Stats:
     milliseconds: float
     warm_up_milliseconds: float
     state_bytes: int
-    layers: dict[str, float] = dataclasses.field(repr=False, default_factory=dict)
 
     @property
     def saved(self) -> float:

@@ -61,7 +61,6 @@ def test_statistics_are_plain_data(path, frame):
     some = stream(frame).stats
     assert (some.mode, some.boxes) == ("boxes", ((3, 4, 5, 6),))
     assert some.changed == 4 / (21 * 19) and 0 < some.saved < 1
-    assert some.layers["tensor0"] == some.changed and 0 < some.layers["tensor3"] < 1
     same = stream(frame).stats
     assert (same.mode, same.changed, same.macs, same.boxes) == ("cached", 0.0, 0, ())
     assert pickle.loads(pickle.dumps(some)) == some

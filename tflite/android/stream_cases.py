@@ -138,6 +138,7 @@ def case(path: Path, frames: np.ndarray, seed: int = 0, threshold: float | str =
     stream = selective.stream(path, threshold=threshold)
     outputs: list[np.ndarray] = []
     results: list[dict[str, Any]] = []
+    names: list[str] = []
     for frame in frames:
         if frames.dtype == "uint8" and any(about.get("mean", ())):
             frame = ((frame - np.float32(about["mean"])) / np.float32(about["std"])).astype(
@@ -146,17 +147,17 @@ def case(path: Path, frames: np.ndarray, seed: int = 0, threshold: float | str =
         result = stream(frame)
         output = result.output
         outputs += list(output.values()) if isinstance(output, dict) else [output]
-        stats = result.stats
+        stats, names = result.stats, names or list(stream.maps)
         results.append(
             {
                 "cached": stats.mode == "cached",
                 "changed": stats.changed,
                 "boxes": stats.boxes,
-                "layers": stats.layers,
+                "layers": {name: float(stream.change_map(name).mean()) for name in names},
             }
         )
     (folder / "outputs.bin").write_bytes(b"".join(x.tobytes() for x in outputs))
-    stored = {key: stream.maps[key] for key in results[0]["layers"]}
+    stored = stream.maps
     (folder / "maps.bin").write_bytes(b"".join(x.tobytes() for x in stored.values()))
     return {
         "folder": folder.name,

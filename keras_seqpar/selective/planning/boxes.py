@@ -89,13 +89,6 @@ def _within(a: Box, b: Box) -> bool:
     return a[0] >= b[0] and a[1] >= b[1] and a[2] <= b[2] and a[3] <= b[3]
 
 
-def area(boxes: Sequence[Box], shape: tuple[int, int]) -> float:
-    """The share of a map that boxes cover; where they overlap counts once."""
-    if any(overlap(a, b) for i, a in enumerate(boxes) for b in boxes[:i]):
-        return float(to_map(boxes, shape).mean())
-    return sum((b[2] - b[0]) * (b[3] - b[1]) for b in boxes) / (shape[0] * shape[1])
-
-
 def overlap(a: Box, b: Box) -> bool:
     """Whether two boxes have a position in common."""
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]

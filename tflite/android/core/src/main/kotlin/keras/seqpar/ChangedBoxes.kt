@@ -72,14 +72,6 @@ internal fun mergeByCost(
     return boxes
 }
 
-/** The share of a map that boxes cover; where they overlap counts once. */
-internal fun share(boxes: List<Box>, height: Int, width: Int): Double {
-    if (boxes.isEmpty()) return 0.0
-    val all = height.toDouble() * width
-    if (boxes.size == 1) return boxes[0].area / all
-    return toMap(boxes, height, width).count { it } / all
-}
-
 /** The map of boxes, row by row. */
 internal fun toMap(boxes: List<Box>, height: Int, width: Int): BooleanArray {
     val found = BooleanArray(height * width)

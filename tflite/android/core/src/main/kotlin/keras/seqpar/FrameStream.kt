@@ -33,7 +33,6 @@ internal class Computed(
     val mode: String,
     val boxes: List<Box>,
     val macs: Long,
-    val layers: Map<String, Double>,
 )
 
 /**
@@ -203,7 +202,6 @@ abstract class FrameStream internal constructor(
             Stats(
                 computed.mode, found.count { it }.toDouble() / positions, computed.boxes,
                 computed.macs, macs, (System.nanoTime() - start) / 1e6, stateBytes,
-                computed.layers,
             ),
         )
     }

@@ -14,7 +14,6 @@ import java.nio.ByteOrder
  * @property macsDense multiply-accumulates of a dense pass.
  * @property milliseconds time from frame to output.
  * @property stateBytes size of all that the stream keeps from frame to frame.
- * @property layers name of a stored map -> share of its positions that had to be computed.
  */
 class Stats(
     val mode: String,
@@ -24,7 +23,6 @@ class Stats(
     val macsDense: Long,
     val milliseconds: Double,
     val stateBytes: Long,
-    val layers: Map<String, Double>,
 ) {
     /** Share of a dense pass's multiply-accumulates that were saved. */
     val saved: Double get() = if (macsDense > 0) 1 - macs.toDouble() / macsDense else 0.0

@@ -53,7 +53,7 @@ open class Stream internal constructor(
     /**
      * The positions of a stored map that had to be computed for the last frame.
      *
-     * @param layer its name, see [Stats.layers].
+     * @param layer its name, that of its tensor in the file.
      * @return one value per position, row by row.
      * @throws IllegalArgumentException there was no frame yet, or the map is unknown.
      */
@@ -107,14 +107,10 @@ open class Stream internal constructor(
             isComplete = true
         }
         this.work = work
-        val layers = plan.stored.associate { i ->
-            val (height, width) = plan.tensors[i].shape.subList(1, 3)
-            plan.names[i] to share(work.changed[i].orEmpty(), height, width)
-        }
         return when {
-            !isAll && boxes.isEmpty() -> Computed("cached", boxes, 0, layers)
-            isDense -> Computed("dense", boxes, plan.macs, layers)
-            else -> Computed("boxes", boxes, work.macs, layers)
+            !isAll && boxes.isEmpty() -> Computed("cached", boxes, 0)
+            isDense -> Computed("dense", boxes, plan.macs)
+            else -> Computed("boxes", boxes, work.macs)
         }
     }
 
