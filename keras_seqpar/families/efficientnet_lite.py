@@ -18,10 +18,9 @@ The plans' widths are this package's own. They are written for lite0 and scale w
 `keras_seqpar.families.resnet` says what their names mean: `late_sp` splits before the last block
 of the fifth stage, `small` behind it, `early` after the fourth stage. `later_sp` splits behind the
 first block of the sixth stage: more is shared, and its branches are the smallest. `fast_sp` does,
-too, and leaves out the second blocks of the second and the third stage, whose large maps take a
-fifth of the time of a small device's processor. The branches of
-`late_sp` are blocks like those of the sixth stage, so that they can start as parts of a trained
-network (`keras_seqpar.from_plain`).
+too, and leaves out the second block of the second stage, whose large map takes a tenth of the plain
+network's time. The branches of `late_sp` are blocks like those of the sixth stage, so that they can
+start as parts of a trained network (`keras_seqpar.from_plain`).
 """
 
 import dataclasses
@@ -218,18 +217,18 @@ def _separable(channels: int, repeats: int, stride: int = 1) -> Stage:
     return Stage(channels, repeats, stride, kernel=5, expansion=1)
 
 
-def _slim(repeats: int, stride: int = 1) -> Stage:
+def _slim(repeats: int, stride: int = 1, *, channels: int = 128) -> Stage:
     """The family's own blocks of its sixth stage, with a fraction of their channels."""
-    return Stage(128, repeats, stride, kernel=5, hidden=128)
+    return Stage(channels, repeats, stride, kernel=5, hidden=128)
 
 
 _LATE = (None, None, None, None, None)
 _MOST = (None, None, None, None, 2)
 _EARLY = (None, None, None, None)
 _LATER = (None, None, None, None, None, 1)
-_FAST = (None, 1, 1, None, None, 1)
+_FAST = (None, 1, None, None, None, 1)
 _LAST = Stage(128, 1, kernel=5, expansion=3)
-_FIRST_SMALL, _LAST_SMALL = _separable(96, 1, 2), _separable(128, 1)
+_FIRST_SLIM, _LAST_SLIM = _slim(1, 2, channels=64), _slim(1, channels=64)
 
 PLANS: dict[str, tuple[Plan, ...]] = {
     "late_sp": (
@@ -239,12 +238,12 @@ PLANS: dict[str, tuple[Plan, ...]] = {
         Plan(_MOST, ((_slim(1, 2),), (_slim(1),), (_slim(1),), (_slim(1),))),
     ),
     "later_sp": (
-        Plan(_LATER, ((_FIRST_SMALL, _LAST_SMALL),)),
-        Plan(_LATER, ((_FIRST_SMALL,), (_LAST_SMALL,))),
+        Plan(_LATER, ((_FIRST_SLIM,),)),
+        Plan(_LATER, ((_FIRST_SLIM,), (_LAST_SLIM,))),
     ),
     "fast_sp": (
-        Plan(_FAST, ((_FIRST_SMALL, _LAST_SMALL),)),
-        Plan(_FAST, ((_FIRST_SMALL,), (_LAST_SMALL,))),
+        Plan(_FAST, ((_FIRST_SLIM,),)),
+        Plan(_FAST, ((_FIRST_SLIM,), (_LAST_SLIM,))),
     ),
     "small": (Plan(_LATE, ((_separable(96, 1, 2), _separable(160, 1)),)),),
     "early": (

@@ -61,7 +61,7 @@ def test_branches_are_mobile_and_plans_have_up_to_four_split_points():
         wide = sp.build_phl(["a"], family="efficientnet_lite4", input_shape=(64, 64, 3))
     assert sp.cost(five).params < 0.4 * sp.cost(plain).params
     assert sp.cost(five).macs < 0.75 * sp.cost(plain).macs
-    assert sp.cost(fast).macs < 0.6 * sp.cost(plain).macs
+    assert sp.cost(fast).macs < 0.66 * sp.cost(plain).macs
     assert wide.get_layer("branch_a").output_shape == (None, 1)
     assert wide.get_layer("branch_a").input_shape[-1] == 160
 
