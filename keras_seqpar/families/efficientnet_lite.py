@@ -7,7 +7,8 @@ epsilon 1e-3, stem and head of the same width in all five. A block expands the c
 filters them (depthwise), and projects them (1x1, without an activation); the first stage does not
 expand. Its input is (pixels - 127) / 128.
 
-The top-down gain comes after the depthwise convolution of the first block.
+The top-down gain multiplies what the first block gives, or adds to its input. After its depthwise
+convolution, a gain above 1 makes a category less likely where branches have one block (measured).
 
 The head (a 1x1 convolution to 1,280 channels, with a third of the weights of a lite0) is that of
 the plain network; branches pool their features as they are.
@@ -178,11 +179,10 @@ def _residual(x, stage, stride: int, name: str, init: Initializers, gain: str | 
         depthwise_initializer=init.he(f"{name}_depthwise"),
         name=f"{name}_depthwise",
     )(x)
-    if gain:
-        x = TopDownGain(name=gain)(x)
     x = _norm_relu(x, f"{name}_depthwise")
     x = _conv(x, stage.channels, 1, f"{name}_project", init)
-    return _norm(x, f"{name}_project")
+    x = _norm(x, f"{name}_project")
+    return TopDownGain(name=gain)(x) if gain else x
 
 
 def _conv(x, channels: int, kernel: int, name: str, init: Initializers, *, stride: int = 1):
