@@ -61,6 +61,8 @@ def test_statistics_are_plain_data(path, frame):
     some = stream(frame).stats
     assert (some.mode, some.boxes) == ("boxes", ((3, 4, 5, 6),))
     assert some.changed == 4 / (21 * 19) and 0 < some.saved < 1
+    assert stream.change_map("tensor0").mean() == some.changed
+    assert 0 < stream.change_map("tensor3").mean() < 1
     same = stream(frame).stats
     assert (same.mode, same.changed, same.macs, same.boxes) == ("cached", 0.0, 0, ())
     assert pickle.loads(pickle.dumps(some)) == some
