@@ -2,7 +2,8 @@
 
     python recipes/study.py baselines -- --setting two_cores --data_dir DIR
     python recipes/study.py baselines --seeds 3 -- --dataset folder:PATH --epochs 40
-    python recipes/study.py baselines --seeds 3 -- --setting mobile --data_dir DIR
+    python recipes/study.py baselines --seeds 3 -- --setting mobile --data_dir DIR \\
+        --features_dir FEATURES
     python recipes/study.py nesting -- --dataset folder:PATH --epochs 20
 
 What follows `--` are flags of recipes/train.py, the same for every network; the study itself sets

@@ -140,6 +140,7 @@ class TrunkConfig:
         trunk_rate: the learning rate of the trunk where it learns, as a share of the branches'.
         frozen_end: the last layer of the trunk that is frozen in these epochs, or the beginning of
             its name, as "stage3"; `None` for all of the trunk.
+        features_dir: a folder to keep the features in for other trainings; `None` for none.
     """
 
     frozen_epochs: int
@@ -148,6 +149,7 @@ class TrunkConfig:
     frozen_memory: float
     trunk_rate: float
     frozen_end: str | None = None
+    features_dir: str | None = None
 
     def __post_init__(self):
         if self.frozen_end and not self.frozen_epochs:
@@ -290,6 +292,10 @@ class ClassificationConfig:
             raise ValueError(
                 "--fused trains on one device only: the batch normalizations of banks are not "
                 "synchronized. Give --devices 1, or leave out --fused."
+            )
+        if self.trunk.features_dir and self.step.devices > 1:
+            raise ValueError(
+                "--features_dir is for trainings on one device. Leave it out, or give --devices 1."
             )
         policy, views = self.augmentation, self.trunk.frozen_views
         different = 2 if policy.flip else 1

@@ -144,6 +144,9 @@ def define_trunk_flags(values: flags.FlagValues = flags.FLAGS) -> None:
         rates = ", ".join(f"{name} {rate}" for name, rate in OPTIMIZERS.items())
         number("frozen_rate", None, f"The highest learning rate in them. Default: {rates}.")
         number("frozen_memory", 4.0, "The most memory for these features, in GiB.")
+        text = "Keep these features in this folder, and take from it what is there already: for "
+        text += "several trainings with the same images and trunk, as those of a study."
+        flags.DEFINE_string("features_dir", None, text, flag_values=values)
         number(
             "trunk_rate",
             1.0,

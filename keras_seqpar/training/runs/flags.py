@@ -21,7 +21,7 @@ _SAME_RESULT = ("checkpoint_steps", "checkpoint_minutes", "data_memory", "worker
 # Flags for places of files and ways to start, and those with which the result is the same; they may
 # differ when a run is resumed.
 CALL_FLAGS = (
-    *("data", "data_dir", "output", "resume", "overwrite", "evaluate", "setting"),
+    *("data", "data_dir", "features_dir", "output", "resume", "overwrite", "evaluate", "setting"),
     *_SAME_RESULT,
 )
 # Flags and values that had other names in runs of earlier versions, and flags they did not have.

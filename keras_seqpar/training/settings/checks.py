@@ -18,12 +18,12 @@ _UNUSED: tuple[tuple[tuple[str, ...], Callable[[Values], Any], str], ...] = (
         "--distillation is 0. Give --distillation above 0",
     ),
     (
-        ("frozen_views", "frozen_rate", "frozen_memory"),
+        ("frozen_views", "frozen_rate", "frozen_memory", "features_dir"),
         lambda values: not values["frozen_epochs"],
         "--frozen_epochs is 0. Give --frozen_epochs above 0",
     ),
     (
-        ("frozen_memory",),
+        ("frozen_memory", "features_dir"),
         lambda values: not values["frozen_views"],
         "--frozen_views 0 keeps no features. Give --frozen_views above 0",
     ),

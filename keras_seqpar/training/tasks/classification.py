@@ -88,7 +88,7 @@ def _train(
     if devices.first:
         run_flags.write_flags(folder, about, contents)
     devices.synchronize(network)
-    makers = TaskMakers(config, dataset, network, devices)
+    makers = TaskMakers(config, dataset, network, devices, about["images_sha256"])
     trunk, last = config.trunk, config.optimizer
     if trunk.frozen_epochs and trunk.frozen_views:
         frozen.check_memory(trunk, makers.halves.trunk, len(dataset.train), len(dataset.validation))
@@ -124,6 +124,7 @@ class TaskMakers:
         dataset: both splits.
         network: the network in training, which gives logits.
         devices: the devices that train.
+        contents: what the images are, as `fingerprints.digest` tells it.
 
     Attributes:
         trunk_seconds: what the trunk takes for one image at inference; `None` if it is not known.
@@ -135,9 +136,10 @@ class TaskMakers:
         dataset: Dataset,
         network: keras.Model,
         devices: distribution.Devices,
+        contents: str = "",
     ):
         self.config, self.dataset, self.devices = config, dataset, devices
-        self.network = network
+        self.network, self.contents = network, contents
         self.halves = frozen.Halves.of(network, config.trunk.frozen_end)
         self.trunk_seconds: float | None = None
 
@@ -213,14 +215,17 @@ class TaskMakers:
             f"Computing the trunk's features of {config.trunk.frozen_views} views of "
             f"{len(splits.train):,} images, and of {len(splits.validation):,} to validate on ..."
         )
+        folder = Path(config.trunk.features_dir) if config.trunk.features_dir else None
         with self.devices.scope():
             teacher = load_teacher(config.distillation, splits.categories)
-            training = frozen.Features(self.halves.trunk, policy, size, teacher)
-            validation = frozen.Features(self.halves.trunk, Policy(), size, None)
-        views, seed = config.trunk.frozen_views, config.step.seed
-        features, taught = training.of_views(splits.train, views, seed, "Features")
-        (measured,), _ = validation.of_views(splits.validation, 1, seed, "Validation features")
-        self.trunk_seconds = min(training.seconds, validation.seconds)
+            training = frozen.Features(self.halves.trunk, policy, size, teacher, folder)
+            validation = frozen.Features(self.halves.trunk, Policy(), size, None, folder)
+        views, contents = config.trunk.frozen_views, self.contents
+        features, taught = training.of_views(splits.train, views, "Features", contents)
+        text = "Validation features"
+        (measured,), _ = validation.of_views(splits.validation, 1, text, contents)
+        known = [one.seconds for one in (training, validation) if one.seconds is not None]
+        self.trunk_seconds = min(known, default=None)
         columns = Policy().columns if taught is None else taught.shape[-1]
         batches = frozen.ViewBatches(splits.train, features, taught, **self._batch_options())
         of_features = Split(splits.validation.names, splits.validation.labels, measured)

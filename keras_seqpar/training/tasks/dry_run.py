@@ -64,8 +64,8 @@ def dry_run(config: ClassificationConfig) -> str:
     network, _ = start_network(config, dataset, ONE_DEVICE)
     trunk, images = config.trunk, (len(dataset.train), len(dataset.validation))
     some, decoding = _some(dataset, size)
-    few_views = dataclasses.replace(trunk, frozen_views=min(2, trunk.frozen_views))
-    makers = TaskMakers(dataclasses.replace(config, trunk=few_views), some, network, ONE_DEVICE)
+    few = dataclasses.replace(trunk, frozen_views=min(2, trunk.frozen_views), features_dir=None)
+    makers = TaskMakers(dataclasses.replace(config, trunk=few), some, network, ONE_DEVICE)
     memory: dict[str, int | None] = {
         "decoded images": sum(_kept(split) for split in dataset.splits.values())
     }

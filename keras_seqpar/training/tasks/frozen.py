@@ -1,11 +1,16 @@
 """A frozen start: the trunk, or its beginning, stays as it is: its features are computed once.
 
-What stands behind it then learns from features in memory, of several views of every image.
+What stands behind it then learns from features in memory, of several views of every image. In a
+folder, they serve the next training with the same trunk, too.
 """
 
 import dataclasses
+import hashlib
+import json
 import math
 import time
+import zipfile
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -19,6 +24,7 @@ from keras_seqpar.networks.prediction import predict
 from keras_seqpar.training.config import TrunkConfig
 from keras_seqpar.training.runs.history import duration
 from keras_seqpar.training.tasks.distillation import Teacher
+from keras_seqpar.utils.files import make_folder, replacing
 from keras_seqpar.utils.names import unknown_name
 from keras_seqpar.weights.copies import CLASSIFIER
 
@@ -146,9 +152,11 @@ def check_memory(config: TrunkConfig, trunk: keras.Model, training: int, validat
 
 
 def view_rows(
-    view: int, count: int, policy: Policy, *, stored: int, size: int, seed: int
+    view: int, count: int, policy: Policy, *, stored: int, size: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """What a view does to the images, as `augmentation.draw` says it, without mixing images.
+
+    The views are the same for every seed of a training, so that kept features serve all of them.
 
     Args:
         view: its number: 0 is the whole image, 1 its mirror image if the policy mirrors; all
@@ -157,12 +165,11 @@ def view_rows(
         policy: what happens to training images.
         stored: side of the images as they are stored, in pixels.
         size: side of the images to make.
-        seed: of the random views.
 
     Returns:
         The rows, `(count, policy.columns)`, and which images to equalize, `(count,)`.
     """
-    rng = np.random.default_rng([seed, view, 0])  # a step of training is never 0
+    rng = np.random.default_rng([0, view, 0])  # a step of training is never 0
     if view > int(policy.flip):
         alone = dataclasses.replace(policy, mixup=0.0, cutmix=0.0)
         rows, _, equalized = augmentation.draw(rng, count, alone, stored=stored, size=size)
@@ -183,16 +190,24 @@ class Features(keras.Model):
         policy: what happens to training images.
         size: side of the images that the trunk gets, in pixels.
         teacher: gives logits for the same views, or `None`.
+        folder: where views are kept, and taken from if they are there already; `None` for nowhere.
 
     Attributes:
-        seconds: what an image took in the last view.
+        seconds: what an image took in the last view that was computed; `None` if none was.
     """
 
-    def __init__(self, trunk: keras.Model, policy: Policy, size: int, teacher: Teacher | None):
+    def __init__(
+        self,
+        trunk: keras.Model,
+        policy: Policy,
+        size: int,
+        teacher: Teacher | None,
+        folder: Path | None = None,
+    ):
         super().__init__(name="features")
-        self.trunk, self.policy, self.teacher = trunk, policy, teacher
+        self.trunk, self.policy, self.teacher, self.folder = trunk, policy, teacher, folder
         self.augment = Augment(policy, size, name="augment")
-        self.seconds = 0.0
+        self.seconds: float | None = None
 
     def call(self, inputs):
         """Features of augmented images, as a dictionary."""
@@ -203,51 +218,88 @@ class Features(keras.Model):
         return found
 
     def of_views(
-        self, split: Split, views: int, seed: int, label: str
+        self, split: Split, views: int, label: str, contents: str = ""
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """Features of views of all images of a split.
 
         Args:
             split: the images.
             views: number of views.
-            seed: of the random views.
             label: text before a progress bar.
+            contents: what the images are, as `keras_seqpar.data.fingerprints.digest` tells it.
 
         Returns:
             Features `(views, images, ...)` in float16, and the teacher's logits
             `(views, images, categories)` or `None`.
 
         Raises:
-            ValueError: features that float16 cannot hold.
+            ValueError: features that float16 cannot hold, or a damaged file in the folder.
         """
-        stored = split.read([0]).shape[1]
         found: dict[str, np.ndarray] = {}
+        kept = self.folder / self._key(split, contents) if self.folder else None
         for view in range(views):
-            rows, equalized = view_rows(
-                view, len(split), self.policy, stored=stored, size=self.augment.size, seed=seed
-            )
-
-            def read(indices, equalized=equalized):
-                return augmentation.equalize(split.read(indices), equalized[indices])
-
             text = label if views == 1 else f"{label}, view {view + 1} of {views}"
-            images = Split(split.names, split.labels, read)
-            started = time.perf_counter()
-            made = predict(self, [images, rows], label=text)
-            seconds = time.perf_counter() - started
-            self.seconds = seconds / len(split)
-            left = duration(seconds * (views - 1 - view))
-            print(f"{text}: {duration(seconds)}, about {left} left of them.", flush=True)
-            if not np.isfinite(made["features"]).all():
-                raise ValueError(
-                    f"The trunk's features are too large for {TYPE}. Give --frozen_views 0, which "
-                    "stores none."
-                )
+            path = kept and kept / f"view{view + 1:03}.npz"
+            if path and path.exists():
+                made = _read(path)
+                print(f"{text}: read from {path}.", flush=True)
+            else:
+                started = time.perf_counter()
+                made = self._of_view(split, view, text)
+                seconds = time.perf_counter() - started
+                self.seconds = seconds / len(split)
+                left = duration(seconds * (views - 1 - view))
+                print(f"{text}: {duration(seconds)}, about {left} left of them.", flush=True)
+                if path:
+                    with replacing(make_folder(path)) as temporary:
+                        np.savez(temporary, **made)  # type: ignore[arg-type]
             for name, values in made.items():
                 if view == 0:
                     found[name] = np.empty((views, *values.shape), values.dtype)
                 found[name][view] = values
         return found["features"], found.get("taught")
+
+    def _of_view(self, split: Split, view: int, label: str) -> dict[str, np.ndarray]:
+        """Computes a view."""
+        stored = split.read([0]).shape[1]
+        rows, equalized = view_rows(
+            view, len(split), self.policy, stored=stored, size=self.augment.size
+        )
+
+        def read(indices):
+            return augmentation.equalize(split.read(indices), equalized[indices])
+
+        made = predict(self, [Split(split.names, split.labels, read), rows], label=label)
+        if not np.isfinite(made["features"]).all():
+            raise ValueError(
+                f"The trunk's features are too large for {TYPE}. Give --frozen_views 0, which "
+                "stores none."
+            )
+        return made
+
+    def _key(self, split: Split, contents: str) -> str:
+        """A hash of all that features depend on: images, views, weights and layers."""
+        models = [self.trunk, *([self.teacher.network] if self.teacher else [])]
+        layers = [
+            (type(layer).__name__, layer.compute_dtype, str(layer.output.shape))
+            for model in models
+            for layer in model.layers
+        ]
+        policy = dataclasses.asdict(self.policy)
+        facts = [contents, len(split), keras.backend.backend(), self.augment.size, policy, layers]
+        found = hashlib.sha256(json.dumps(facts).encode())
+        for weight in (w for model in models for w in model.weights):
+            found.update(np.ascontiguousarray(keras.ops.convert_to_numpy(weight)).data)
+        return found.hexdigest()[:16]
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    """Reads what is kept of a view."""
+    try:
+        with np.load(path) as file:
+            return {name: file[name] for name in file.files}
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} is damaged: {error}. Delete it, and run this again.") from error
 
 
 class ViewBatches(TrainingBatches):

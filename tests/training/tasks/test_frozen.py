@@ -36,7 +36,7 @@ def test_the_first_views_are_the_whole_image_and_its_mirror_image():
     images = some_images(size=SIZE).pixels
 
     def view(number, policy=POLICY):
-        rows, equalized = frozen.view_rows(number, 5, policy, stored=SIZE, size=SIZE, seed=1)
+        rows, equalized = frozen.view_rows(number, 5, policy, stored=SIZE, size=SIZE)
         assert rows.shape == (5, policy.columns) and rows.dtype == "float32"
         made = harness.array(Augment(policy, SIZE)(images, rows, training=True))
         return np.where(equalized[:, None, None, None], np.nan, made)
@@ -69,10 +69,10 @@ def test_features_and_a_teachers_logits_are_those_of_each_view(build, end):
     teacher = Teacher(harness.build(LABELS, include_preprocessing=True, seed=5), LABELS)
     split, policy = some_images(), Policy(flip=True, crop_scale=0.5)
     made = frozen.Features(halves.trunk, policy, SIZE, teacher)
-    features, taught = made.of_views(split, 3, 7, "Features")
+    features, taught = made.of_views(split, 3, "Features")
     assert features.dtype == "float16" and features.shape[:2] == (3, 5)
     for view in range(3):
-        rows, _ = frozen.view_rows(view, 5, policy, stored=20, size=SIZE, seed=7)
+        rows, _ = frozen.view_rows(view, 5, policy, stored=20, size=SIZE)
         augmented = Augment(policy, SIZE)(split.pixels, rows, training=True)
         expected = harness.array(network(augmented, training=False))
         found = harness.array(halves.head(np.float32(features[view]), training=False))
@@ -124,10 +124,40 @@ def test_features_that_float16_cannot_hold():
     inputs = keras.Input((SIZE, SIZE, 3))
     trunk = keras.Model(inputs, 1000 * inputs)
     with pytest.raises(ValueError, match="too large for float16. Give --frozen_views 0"):
-        frozen.Features(trunk, Policy(), SIZE, None).of_views(some_images(), 1, 0, "")
+        frozen.Features(trunk, Policy(), SIZE, None).of_views(some_images(), 1, "")
 
 
-def test_only_what_stands_behind_the_trunk_learns(finished, images, tmp_path):
+def test_kept_features_serve_the_same_trunk_images_and_views_only(tmp_path, capsys):
+    split, policy = some_images(), Policy(flip=True, crop_scale=0.5)
+
+    def features(trunk, views=2, contents="these", policy=policy, size=SIZE, teacher=None):
+        made = frozen.Features(trunk, policy, size, teacher, tmp_path / "kept")
+        found = made.of_views(split, views, "Features", contents)
+        return found, capsys.readouterr().out.count("read from")
+
+    network = harness.build(LABELS, include_preprocessing=True)
+    trunk = network.get_layer("trunk")
+    (first, _), read = features(trunk)
+    assert read == 0
+    (again, _), read = features(trunk, views=3)  # one more
+    assert read == 2
+    np.testing.assert_array_equal(again[:2], first)
+    rebuilt = harness.build(LABELS[:2], include_preprocessing=True).get_layer("trunk")
+    assert features(rebuilt)[1] == 2  # layers of other names, as in another process
+    for other in (
+        {"contents": "those"},
+        {"policy": Policy(crop_scale=0.5)},
+        {"teacher": Teacher(network, LABELS)},
+        {"trunk": harness.build(LABELS, include_preprocessing=True, seed=9).get_layer("trunk")},
+    ):
+        assert features(**({"trunk": trunk} | other))[1] == 0
+    for path in (tmp_path / "kept").glob("*/view001.npz"):
+        path.write_bytes(path.read_bytes()[:300])
+    with pytest.raises(ValueError, match=r"view001.npz is damaged: .* Delete it"):
+        features(trunk)
+
+
+def test_only_what_stands_behind_the_trunk_learns(finished, images, tmp_path, capsys):
     """With stored features and without: they are those of the images as they are."""
     common = [f"--init={finished / 'best.keras'}", "--noflip", "--crop_scale=1"]
     common += ["--frozen_epochs=2", "--frozen_rate=0.01", "--epochs=0", "--optimizer=sgd"]
@@ -135,13 +165,18 @@ def test_only_what_stands_behind_the_trunk_learns(finished, images, tmp_path):
     after = []
     for views in (1, 0):
         folder = tmp_path / str(views)
-        train(simple(images, folder, *common, f"--frozen_views={views}"))
+        keep = [f"--features_dir={tmp_path / 'kept'}"] if views else []
+        train(simple(images, folder, *common, f"--frozen_views={views}", *keep))
         after.append(weights_of(folder / "last.keras"))
         for name, value in before.items():  # moving statistics of the trunk included
             assert np.array_equal(value, after[-1][name]) != name.startswith(("bright", "dark"))
         assert history_of(folder)[0]["learning_rate"] == pytest.approx(0.01, rel=0.3)
     for name, value in after[0].items():
         np.testing.assert_allclose(value, after[1][name], rtol=1e-2, atol=2e-3, err_msg=name)
+    capsys.readouterr()
+    common += [f"--features_dir={tmp_path / 'kept'}", "--seed=5"]
+    train(simple(images, tmp_path / "2", *common, "--frozen_views=1"))
+    assert capsys.readouterr().out.count("read from") == 2
 
 
 @pytest.mark.usefixtures("eagerly")
