@@ -19,8 +19,8 @@ from absl import flags
 
 import keras_seqpar as sp
 from keras_seqpar import data, plots
-from keras_seqpar.networks.loading import load_network
 from keras_seqpar.networks.parts import find_parts
+from keras_seqpar.presets.sources import load_source
 from keras_seqpar.training.evaluation import logits_of, match, size_of
 
 args = flags.FLAGS
@@ -62,7 +62,7 @@ def study_points(results: dict) -> list[dict]:
 
 def main(argv: list[str]) -> None:
     """Runs the network on the data and draws."""
-    network = load_network(argv[1])
+    network = load_source(argv[1])
     labels = find_parts(network).hierarchy.categories
     dataset = data.load(
         args.dataset,

@@ -3,6 +3,7 @@
     python recipes/attention.py runs/digits/best.keras
     python recipes/attention.py runs/imagenette/best.keras --dataset imagenette --data_dir PATH \\
         --after stage4_block1_conv2,stage5_block1_relu --json out.json --plot out.png
+    python recipes/attention.py preset:imagenette_mobile --dataset imagenette --data_dir PATH
 
 Measures top-1 at every gain of a grid:
 - right cue: the image's true category has the gain (arXiv 2308.05128, section 4.4);
@@ -29,8 +30,8 @@ from absl import flags
 
 from keras_seqpar import plots
 from keras_seqpar.data import Split
-from keras_seqpar.networks.loading import load_network
 from keras_seqpar.networks.parts import find_parts
+from keras_seqpar.presets.sources import load_source
 from keras_seqpar.training import evaluation
 from keras_seqpar.training.composites import composite_table, run_composites
 from keras_seqpar.training.flags import define_measured_data_flags
@@ -82,7 +83,7 @@ def main(argv: list[str]) -> None:
         seed=args.seed,
         batch_size=args.batch_size,
     )
-    network = load_network(argv[1])
+    network = load_source(argv[1])
     labels = find_parts(network).hierarchy.categories  # refuses a plain network
     dataset = evaluation.load_split(
         network,

@@ -3,6 +3,7 @@
     python recipes/evaluate.py runs/digits/best.keras
     python recipes/evaluate.py runs/digits/best.keras --categories 0,1,7 --json out/017.json
     python recipes/evaluate.py best.keras --dataset folder:PATH
+    python recipes/evaluate.py preset:imagenette_mobile --dataset imagenette --data_dir PATH
 
 Prints top-1 accuracy over all images, per category, and balanced: the mean over the categories,
 which also shows rare ones. With --categories it also cuts these
@@ -21,7 +22,7 @@ from typing import Any
 from absl import flags
 
 import keras_seqpar as sp
-from keras_seqpar.networks.loading import load_network
+from keras_seqpar.presets.sources import load_source
 from keras_seqpar.training import evaluation
 from keras_seqpar.training.balance import missed_note
 from keras_seqpar.training.flags import define_measured_data_flags
@@ -43,7 +44,7 @@ def show(title: str, report: Mapping[str, Any]) -> None:
 def main(argv: list[str]) -> None:
     """Measures the network and the cutout, and prints the results."""
     args = flags.FLAGS
-    network = load_network(argv[1])
+    network = load_source(argv[1])
     cut = sp.cutout(network, args.categories) if args.categories else None
     dataset = evaluation.load_split(
         network,

@@ -23,12 +23,11 @@ from pathlib import Path
 
 from absl import flags
 
-import keras_seqpar as sp
 from keras_seqpar.mobile.checking.datasets import images_of, load_dataset
 from keras_seqpar.mobile.explorer.page_data import cutter, write_page_data
 from keras_seqpar.mobile.explorer.server import PageServer, export, install
 from keras_seqpar.mobile.explorer.validation import example_images, write_validation
-from keras_seqpar.networks.loading import load_network
+from keras_seqpar.presets.sources import PRESET, load_source, stem_of
 from keras_seqpar.training.gain_sweeps import parse_gain_grid
 
 PAGE = Path(__file__).resolve().parents[1] / "tflite" / "web"
@@ -50,9 +49,7 @@ with flag_group("Page"):
 
 def main(argv: list[str]) -> None:
     """Converts, measures, and serves or exports."""
-    name = argv[1].removeprefix("preset:")
-    is_preset = name != argv[1]
-    network = sp.load_preset(name) if is_preset else load_network(argv[1])
+    network = load_source(argv[1])
     gains = parse_gain_grid(args.gains)
     install(PAGE)
     dataset = load_dataset(args.dataset, network, data_dir=args.data_dir)
@@ -63,8 +60,8 @@ def main(argv: list[str]) -> None:
         write_page_data(
             network,
             data,
-            title=Path(name).stem,
-            source=None if is_preset else argv[1],
+            title=stem_of(argv[1]),
+            source=None if argv[1].startswith(PRESET) else argv[1],
             calibration=calibration,
             examples=example_images(network, dataset),
         )

@@ -28,8 +28,8 @@ from keras_seqpar.hierarchy.corpora import open_corpus
 from keras_seqpar.hierarchy.files import check_suffix
 from keras_seqpar.hierarchy.subsets import SUBSETS
 from keras_seqpar.hierarchy.wordnet import look_up
-from keras_seqpar.networks.loading import load_network
 from keras_seqpar.networks.parts import find_parts
+from keras_seqpar.presets.sources import load_source
 from keras_seqpar.training.class_means import BY, class_means
 
 SOURCES = ("wordnet", "similarity", "dissimilar", "random", "file")
@@ -57,7 +57,7 @@ with flag_group("Grouping"):
         "explain", False, "For wordnet: print the meaning that was found for each name."
     )
 with flag_group("Trained network (similarity, dissimilar)"):
-    flags.DEFINE_string("model", None, "A .keras file, for example runs/x/best.keras.")
+    flags.DEFINE_string("model", None, "A .keras file, as runs/x/best.keras, or preset:NAME.")
     flags.DEFINE_enum("by", "features", BY, "What to compare.")
     flags.DEFINE_enum("method", "average", METHODS, "Linkage of clusters; ward: features only.")
     flags.DEFINE_string("data_dir", None, "Where tensorflow-datasets keeps its data.")
@@ -138,7 +138,7 @@ def measure() -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
     Returns:
         The network's labels, and an argument for `from_similarity` and `from_dissimilarity`.
     """
-    model = load_network(args.model)
+    model = load_source(args.model)
     size = model.inputs[0].shape[1] or args.image_size
     if not size:
         raise ValueError("This network takes images of any size: choose one with --image_size.")

@@ -3,6 +3,7 @@
     python recipes/unknowns.py runs/digits/best.keras --categories 0,1,7
     python recipes/unknowns.py runs/imagenette/best.keras --dataset imagenette \
         --categories "tench,church,golf ball" --save out/three.keras --plot out/roc.png
+    python recipes/unknowns.py preset:imagenette_mobile --dataset imagenette --data_dir PATH
 
 The images of one split, in-distribution (of the kept categories) and out-of-distribution (of the
 others), are halved at random: one half fits a threshold for each score, the other measures it.
@@ -23,8 +24,8 @@ from absl import flags
 
 import keras_seqpar as sp
 from keras_seqpar import plots
-from keras_seqpar.networks.loading import load_network
 from keras_seqpar.networks.parts import find_parts
+from keras_seqpar.presets.sources import load_source
 from keras_seqpar.surgery.unknowns import SCORES
 from keras_seqpar.training import evaluation
 from keras_seqpar.training.flags import define_measured_data_flags
@@ -61,7 +62,7 @@ def main(argv: list[str]) -> None:
         path = args[name].value
         if path and Path(path).suffix not in endings:
             raise ValueError(f"--{name} must end in {' or '.join(endings)}, got {path!r}.")
-    network = load_network(argv[1])
+    network = load_source(argv[1])
     if args.categories:
         network = sp.cutout(network, args.categories)
     dataset = evaluation.load_split(

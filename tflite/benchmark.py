@@ -1,6 +1,6 @@
 r"""Measures cutouts of every size as .tflite files, beside the plain network of their family.
 
-    python tflite/benchmark.py --preset imagenette_small --plot latency.png
+    python tflite/benchmark.py preset:imagenette_small --plot latency.png
     python tflite/benchmark.py runs/digits/best.keras --sizes 1,5,10 --quantization dynamic
 
 prints a table: bytes, load time, first and median latency, peak memory, and the latency that the
@@ -29,13 +29,12 @@ from pathlib import Path
 import keras
 from absl import flags
 
-from keras_seqpar import mobile, plots, presets
+from keras_seqpar import mobile, plots
 from keras_seqpar.mobile.checking import benchmark, benchmark_files, measuring, phone
-from keras_seqpar.networks.loading import load_model
+from keras_seqpar.presets.sources import load_source
 
 args = flags.FLAGS
 with flag_group("Network"):
-    flags.DEFINE_string("preset", None, "Name of a trained network in place of a file.")
     flags.DEFINE_list(
         "categories",
         [],
@@ -92,8 +91,8 @@ def make_and_measure(
 def main(argv: list[str]) -> None:
     """Measures, or goes on from what was measured; prints."""
     named = len(argv) == 2
-    if len(argv) > 2 or (named and args.preset):
-        raise ValueError("Name one .keras file, or a --preset, or none of them.")
+    if len(argv) > 2:
+        raise ValueError("Name one .keras file, or preset:NAME, or none of them.")
     folder, threads = Path(args.output).expanduser(), whole_numbers("threads", args.threads)
     path = Path(args.json).expanduser() if args.json else folder / "benchmark.json"
     for file in (args.json, args.plot):  # before hours of measuring, not after
@@ -104,10 +103,9 @@ def main(argv: list[str]) -> None:
         if not Path(args.phone_log).is_file():
             raise ValueError(f"There is no file {args.phone_log}.")
         log = Path(args.phone_log).read_text("utf-8", "replace")
-    if named or args.preset:
+    if named:
         sizes = whole_numbers("sizes", args.sizes)
-        model = presets.load_preset(args.preset) if args.preset else load_model(argv[1])
-        found = make_and_measure(model, folder, sizes, threads)
+        found = make_and_measure(load_source(argv[1]), folder, sizes, threads)
         benchmark.write(found, path)
     else:
         found = benchmark.read(path)

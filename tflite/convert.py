@@ -3,10 +3,11 @@ r"""Converts a network, or a cutout of it, to .tflite, and keeps the file only i
     python tflite/convert.py runs/digits/best.keras --categories 3,5,8 --dataset digits \
         --quantization int8 --input_dtype uint8 --output out/
 
-writes out/best-c3-c5-c8-int8.tflite and its label file. Int8 is calibrated on training images
-of the kept categories. The file then runs in the LiteRT interpreter on their validation
-images, beside Keras: where the two disagree more than the bounds allow, or the accuracy drops by
-more than --max_accuracy_drop, the command fails and leaves no file behind.
+writes out/best-c3-c5-c8-int8.tflite and its label file. In place of a file, `preset:NAME` takes a
+network that comes with the package. Int8 is calibrated on training images of the kept categories.
+The file then runs in the LiteRT interpreter on their validation images, beside Keras: where the two
+disagree more than the bounds allow, or the accuracy drops by more than --max_accuracy_drop, the
+command fails and leaves no file behind.
 
     python tflite/convert.py runs/digits/best.keras --dataset digits \
         --signature small=0,1,2 --signature all
@@ -37,7 +38,7 @@ from keras_seqpar.mobile.checking.command_flags import (
     define_threads_flag,
 )
 from keras_seqpar.mobile.checking.datasets import images_of, load_dataset
-from keras_seqpar.networks.loading import load_model
+from keras_seqpar.presets.sources import load_source, stem_of
 from keras_seqpar.utils.files import make_folder
 
 args = flags.FLAGS
@@ -94,11 +95,11 @@ def parse_signatures(texts: Sequence[str]) -> dict[str, list[str] | None]:
     return found
 
 
-def file_to_write(source: Path, uses: Sequence[str], labels: Sequence[str]) -> Path:
+def file_to_write(stem: str, uses: Sequence[str], labels: Sequence[str]) -> Path:
     """The path of the file to write, whose folder it creates.
 
     Args:
-        source: the network's file.
+        stem: the network's name.
         uses: names of the signatures.
         labels: of the network's categories.
     """
@@ -108,7 +109,7 @@ def file_to_write(source: Path, uses: Sequence[str], labels: Sequence[str]) -> P
         short = len(ids) <= 5 and len("-".join(ids)) <= 100
         kept = ids if short else [f"{len(ids)}-categories"]
         kept = list(uses) or (kept if args.categories else [])
-        path = path / ("-".join([source.stem, *kept, args.quantization]) + ".tflite")
+        path = path / ("-".join([stem, *kept, args.quantization]) + ".tflite")
     return make_folder(path)
 
 
@@ -134,7 +135,7 @@ def verify(path: Path, model, dataset, signature: str | None) -> None:
 def main(argv: list[str]) -> None:
     """Converts, verifies, keeps."""
     uses = parse_signatures(args.signature)
-    model = load_model(argv[1])
+    model = load_source(argv[1])
     if args.categories:
         model = sp.cutout(model, [name.strip() for name in args.categories])
     if args.gains:
@@ -145,7 +146,7 @@ def main(argv: list[str]) -> None:
         calibration, _ = images_of(dataset, "train", model, args.calibration)
         if max_gain is None and len(model.inputs) > 1:
             max_gain = 2.0
-    path = file_to_write(Path(argv[1]), list(uses), mobile.labels_of(model) or ())
+    path = file_to_write(stem_of(argv[1]), list(uses), mobile.labels_of(model) or ())
     convert = mobile.convert
     if uses:
         convert = functools.partial(mobile.convert_signatures, signatures=uses)

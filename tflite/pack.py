@@ -31,9 +31,9 @@ from keras_seqpar.mobile.checking.command_flags import define_image_flags, defin
 from keras_seqpar.mobile.checking.datasets import images_of, load_dataset
 from keras_seqpar.mobile.format.pack_files import write_manifest
 from keras_seqpar.mobile.runtime.manifest import Manifest
-from keras_seqpar.networks.loading import load_model
 from keras_seqpar.networks.parts import find_parts
 from keras_seqpar.networks.prediction import predict
+from keras_seqpar.presets.sources import load_source
 from keras_seqpar.utils.files import new_folder
 
 ROUNDS, RUNS = 10, 20  # of the latency: pack and file in turns, so that both see the same load
@@ -161,10 +161,10 @@ def main(argv: list[str]) -> None:
         print(describe(mobile.read_manifest(folder), folder))
         return
     if len(argv) != 2:
-        raise ValueError("Name one .keras file.")
+        raise ValueError("Name one .keras file, or preset:NAME.")
     if args.dataset is None:
         raise ValueError("Name real images with --dataset: the pack is compared with Keras.")
-    model = load_model(argv[1])
+    model = load_source(argv[1])
     if args.categories:
         model = sp.cutout(model, [name.strip() for name in args.categories])
     dataset = load_dataset(args.dataset, model, data_dir=args.data_dir)

@@ -19,7 +19,7 @@ from keras_seqpar.mobile.checking.command_flags import (
     define_threads_flag,
 )
 from keras_seqpar.mobile.checking.datasets import images_of, load_dataset
-from keras_seqpar.networks.loading import load_model
+from keras_seqpar.presets.sources import load_source
 
 args = flags.FLAGS
 with flag_group("File"):
@@ -36,7 +36,7 @@ with flag_group("Comparison"):
 def main(argv: list[str]) -> None:
     """Verifies."""
     _, file, source = argv
-    model = load_model(source)
+    model = load_source(source)
     if args.categories:
         model = sp.cutout(model, [name.strip() for name in args.categories])
     dataset = load_dataset(args.dataset, model, data_dir=args.data_dir)

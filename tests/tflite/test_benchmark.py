@@ -39,9 +39,9 @@ def test_measure_then_phone(call, tmp_path):
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        (["--sizes", "1,x", "--preset", "imagenette_small"], "--sizes takes whole numbers .*'x'"),
+        (["preset:imagenette_small", "--sizes", "1,x"], "--sizes takes whole numbers .*'x'"),
         (["--json", "no/where.json", "--phone"], "The folder of no/where.json does not exist"),
-        (["a.keras", "--preset", "imagenette_small"], "Name one .keras file, or a --preset"),
+        (["a.keras", "b.keras"], "Name one .keras file, or preset:NAME"),
     ],
 )
 def test_bad_values(call, tmp_path, arguments, words):
