@@ -77,7 +77,7 @@ class Detector:
         """Whether `observe` needs more frames to learn the noise."""
         return isinstance(self.threshold, str) and self.noise is None
 
-    @functools.cached_property
+    @property
     def is_exact(self) -> bool:
         """Whether every difference counts as a change."""
         return not isinstance(self.threshold, str) and not np.any(self.threshold)
@@ -146,7 +146,7 @@ class Detector:
         means, noise = _tile_means(found), self.noise or 0.0
         tiles = means > FACTOR * noise
         tiles |= largest_around(tiles) & (means > noise)
-        return tiles.repeat(TILE, 0).repeat(TILE, 1)[: frame.shape[0], : frame.shape[1]]
+        return tiles.repeat(TILE, 1).repeat(TILE, 0)[: frame.shape[0], : frame.shape[1]]
 
     def state_dict(self) -> dict:
         """What the detector has learned."""
@@ -187,10 +187,11 @@ def check_finite(frame: np.ndarray) -> None:
 def distance(frame: np.ndarray, accepted: np.ndarray) -> np.ndarray:
     """The absolute difference of two frames, value by value.
 
-    Of unsigned integers these are such ones, which is several times faster, and float32 otherwise.
+    Of integers these are unsigned ones, which is several times faster, and float32 otherwise.
     """
-    if frame.dtype == accepted.dtype and frame.dtype.kind == "u":
-        return np.maximum(frame, accepted) - np.minimum(frame, accepted)
+    if frame.dtype == accepted.dtype and frame.dtype.kind in "iu":
+        found = np.maximum(frame, accepted) - np.minimum(frame, accepted)
+        return found.view(f"u{found.itemsize}")  # signed ones wrap to the same bits
     found = frame.astype("float32", copy=False) - accepted.astype("float32", copy=False)
     return np.abs(found, out=found)
 
@@ -259,11 +260,13 @@ def region_map(given, shape: Sequence[int], name: str) -> np.ndarray:
 
 def _any_channel(found: np.ndarray) -> np.ndarray:
     """The positions at which any channel is true: several times faster than `found.any(-1)`."""
-    changed = np.zeros(found.shape[:2], bool)
-    rows = np.flatnonzero(found.reshape(len(found), -1).any(1))
-    if len(rows):  # rows without any true value need no work
+    changed, flat = np.zeros(found.shape[:2], bool), found.reshape(len(found), -1)
+    rows = np.flatnonzero(flat.any(1))
+    if len(rows):  # rows and columns without any true value need no work
         some = slice(rows[0], rows[-1] + 1)
-        changed[some] = functools.reduce(np.logical_or, np.moveaxis(found[some], -1, 0))
+        cols = np.flatnonzero(flat[some].any(0)) // found.shape[2]
+        part = some, slice(cols[0], cols[-1] + 1)
+        changed[part] = functools.reduce(np.logical_or, np.moveaxis(found[part], -1, 0))
     return changed
 
 

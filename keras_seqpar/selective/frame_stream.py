@@ -95,7 +95,8 @@ class Stream:
     def look(self, *, include=None, exclude=None) -> None:
         """Sets where changes are looked for from now on; `None` removes a limit.
 
-        Elsewhere a position keeps its last accepted value. The first frame is accepted as a whole.
+        Elsewhere a position keeps its last accepted value. The first frame, and those in which the
+        detector learns the noise, are accepted as a whole.
 
         Args:
             include: only here, a boolean `(height, width)` map or boxes

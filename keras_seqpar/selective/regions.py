@@ -191,7 +191,7 @@ def without_small(changed: np.ndarray, least: int) -> np.ndarray:
     while (region != before).any():  # cells take the largest number that they touch
         before, region = region, largest_around(region) * (counts > 0)
     large = np.bincount(region.ravel(), counts.ravel()) >= least
-    kept = (large[region] & (counts > 0)).repeat(CELL, 0).repeat(CELL, 1)
+    kept = (large[region] & (counts > 0)).repeat(CELL, 1).repeat(CELL, 0)
     return changed & kept[:height, :width]
 
 

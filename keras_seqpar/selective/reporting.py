@@ -4,6 +4,7 @@ import dataclasses
 import math
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Union
 
 import numpy as np
@@ -157,7 +158,7 @@ def report(
         raise ValueError(f"shares must be numbers above 0 and up to 1, got {shares}.")
     opened = open_network(network, input_shape=input_shape, signature=signature)
     is_file = isinstance(network, (str, os.PathLike))
-    name = os.path.basename(network) if is_file else network.name  # type: ignore[union-attr]
+    name = Path(network).name if is_file else network.name  # type: ignore[union-attr]
     with opened.engine.plan.graph.refusing_damage():
         return _report(opened, name, shares)
 
@@ -214,9 +215,7 @@ def _square(shape: Sequence[int], share: float) -> Box:
 def _receptive_fields(engine: Engine, shape: Sequence[int], axis: int) -> np.ndarray:
     """For every step, the rows (or columns) of the frame that its middle output depends on."""
     tensors, steps = engine.plan.graph.tensors, engine.plan.steps
-    middles = [
-        tensors[x.output if isinstance(x, View) else x.outputs[0]].grid[axis] // 2 for x in steps
-    ]
+    middles = [tensors[x.outputs[0]].grid[axis] // 2 for x in steps]
     found = np.zeros(len(steps), int)
     for i in range(shape[axis]):
         box = (i, 0, i + 1, shape[1]) if axis == 0 else (0, i, shape[0], i + 1)

@@ -26,12 +26,13 @@ from keras_seqpar.selective.planning.effects import (
     Window,
     Windowed,
     joined,
-    padded_window,
     resized,
     windowed,
+    windows,
 )
 
 Shape = tuple[int, ...]
+WITH_WEIGHTS = ()  # no layer has weights among its inputs: its own are part of it
 CONVOLUTIONS = kl.Conv2D, kl.DepthwiseConv2D, kl.SeparableConv2D
 _CUSTOM_ACTIVATION = "its activation is not one of Keras's"
 _POINTWISE = "pointwise"  # position by position at inference, with the settings that are checked
@@ -155,11 +156,6 @@ def effect_of(graph: planning.Graph, call: LayerCall) -> Effect:
     return Barrier(why) if why else Pointwise()
 
 
-def has_weights(graph: planning.Graph, call: LayerCall) -> bool:
-    """No layer has weights among its inputs: its own are part of it."""
-    return False
-
-
 def macs_of(graph: planning.Graph, call: LayerCall) -> int:
     """Multiply-accumulates of a layer on whole maps; convolutions and dense layers only."""
     if not call.inputs or not call.outputs:
@@ -205,25 +201,17 @@ def _over_axes(layer) -> Effect:
     return Barrier(f"it works on axis {layer.axis}, not on the channels alone")
 
 
-def _windows(
-    size: Shape, kernel: Sequence[int], strides, dilation, padding: str
-) -> tuple[Window, Window, bool]:
-    """Windows along rows and columns, and whether some reach outside of the map."""
-    axes = zip(size[1:3], kernel, strides, dilation, strict=True)
-    (rows, above), (cols, left) = (padded_window(*x, same=padding == "same") for x in axes)
-    return rows, cols, above + left > 0
-
-
 def _convolution(layer, old: Shape, new: Shape) -> Effect:
     if not _is_of_keras(layer.activation):
         return Barrier(_CUSTOM_ACTIVATION)
     sizes = layer.kernel_size, layer.strides, layer.dilation_rate
-    rows, cols, padded = _windows(old, *sizes, layer.padding)
+    rows, cols, padded = windows(old, *sizes, same=layer.padding == "same")
     return windowed(rows, cols, 0.0, padded=padded)
 
 
 def _pool(layer, old: Shape, new: Shape) -> Effect:
-    rows, cols, padded = _windows(old, layer.pool_size, layer.strides, (1, 1), layer.padding)
+    same = layer.padding == "same"
+    rows, cols, padded = windows(old, layer.pool_size, layer.strides, (1, 1), same=same)
     if type(layer) is kl.MaxPooling2D:
         return windowed(rows, cols, -np.inf, padded=padded)
     # The mean at the border is of fewer values or, on torch, of the edge repeated.

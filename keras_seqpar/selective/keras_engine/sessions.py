@@ -1,6 +1,6 @@
 """Runs the pieces of a plan by calling layers on crops of the stored maps."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import keras
 import numpy as np
@@ -9,9 +9,9 @@ from keras import ops
 from keras_seqpar.selective.keras_engine.compiling import compiled, rounded
 from keras_seqpar.selective.keras_engine.rules import effect_of
 from keras_seqpar.selective.planning.boxes import Box
-from keras_seqpar.selective.planning.effects import Spans, Windowed
+from keras_seqpar.selective.planning.effects import Windowed
 from keras_seqpar.selective.planning.graph import Graph
-from keras_seqpar.selective.planning.plan import CropRun, Plan, Source, WholeRun
+from keras_seqpar.selective.planning.plan import CropRun, Plan, WholeRun
 from keras_seqpar.selective.planning.sessions import (
     CopySession,
     CropSession,
@@ -68,7 +68,7 @@ class KerasCropSession(CropSession):
         )
         top, left = min(box[0], run.grid[0] - height), min(box[1], run.grid[1] - width)
         made = self.made((top, left, top + height, left + width))
-        crops = [_crop(maps[x.tensor], x, made) for x in run.sources]
+        crops = [copy_crop(maps[x.tensor], x, made) for x in run.sources]
         found = function(crops, [vectors[i] for i in run.vectors])
         for i, values in zip(run.outputs, found, strict=True):
             write_box(maps[i], box, values, made)
@@ -79,19 +79,7 @@ class KerasCropSession(CropSession):
             ops.cast(x, graph.tensors[source.reader].kind)
             for x, source in zip(crops, run.sources, strict=True)
         ]
-        values = {
-            i: ops.cast(x, graph.tensors[i].kind) for i, x in zip(run.vectors, vectors, strict=True)
-        }
-        for number in run.operations:
-            call = graph.operations[number]
-            given = [
-                crops[run.reads[number, place]] if (number, place) in run.reads else values[i]
-                for place, i in enumerate(call.inputs)
-            ]
-            on_crop = isinstance(effect_of(graph, call), Windowed)
-            made = [call.on_crop(given[0])] if on_crop else call(given)
-            values |= zip(call.outputs, made, strict=True)
-        return [values[i] for i in run.outputs]
+        return _computed(graph, run, dict(zip(run.vectors, vectors, strict=True)), crops, run.reads)
 
 
 class KerasWholeSession(WholeSession):
@@ -115,15 +103,25 @@ class KerasWholeSession(WholeSession):
         yield from zip(self.run.outputs, made, strict=True)
 
     def _call(self, inputs):
-        graph = self.plan.graph
-        values = {
-            i: ops.cast(x, graph.tensors[i].kind)
-            for i, x in zip(self.run.inputs, inputs, strict=True)
-        }
-        for number in self.run.operations:
-            call = graph.operations[number]
-            values |= zip(call.outputs, call([values[i] for i in call.inputs]), strict=True)
-        return [values[i] for i in self.run.outputs]
+        return _computed(self.plan.graph, self.run, dict(zip(self.run.inputs, inputs, strict=True)))
+
+
+def _computed(
+    graph: Graph, run, given: Mapping, crops: Sequence = (), reads: Mapping | None = None
+) -> list:
+    """The outputs of a run, from tensors by their number, and from the crops that it reads."""
+    values = {i: ops.cast(x, graph.tensors[i].kind) for i, x in given.items()}
+    reads = reads or {}
+    for number in run.operations:
+        call = graph.operations[number]
+        inputs = [
+            crops[reads[number, place]] if (number, place) in reads else values[i]
+            for place, i in enumerate(call.inputs)
+        ]
+        on_crop = crops and isinstance(effect_of(graph, call), Windowed)
+        made = [call.on_crop(inputs[0])] if on_crop else call(inputs)
+        values |= zip(call.outputs, made, strict=True)
+    return [values[i] for i in run.outputs]
 
 
 def variables_of(graph: Graph, operations: Sequence[int]) -> list:
@@ -136,12 +134,3 @@ def _symbolic(graph: Graph, numbers: Sequence[int]) -> list:
     """Symbolic tensors of the shapes and types of some tensors."""
     tensors = (graph.tensors[i] for i in numbers)
     return [keras.KerasTensor(x.shape, x.dtype.name) for x in tensors]
-
-
-def _crop(map_: np.ndarray, source: Source, made: Box) -> np.ndarray:
-    """What a box of outputs reads of a map, with a border where that lies outside of it."""
-    assert not isinstance(source.rows, Spans) and not isinstance(source.cols, Spans)
-    rows, cols = source.rows.crop(made[0], made[2]), source.cols.crop(made[1], made[3])
-    place = np.empty((1, rows[1] - rows[0], cols[1] - cols[0], map_.shape[3]), map_.dtype)
-    copy_crop(map_, rows, cols, place, source.border)
-    return place

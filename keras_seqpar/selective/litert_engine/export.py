@@ -144,7 +144,7 @@ class _Writer:
             return self._crop(name, step)
         if isinstance(step, WholeRun):
             return self._whole(name, step) | _axes(step)
-        numbers = {"source": self._number(step.source), "output": self._number(step.output)}
+        numbers = {"source": self._number(step.inputs[0]), "output": self._number(step.outputs[0])}
         return {"kind": "view", **numbers, **_axes(step)}
 
     def _crop(self, name: str, run: CropRun) -> dict[str, Any]:

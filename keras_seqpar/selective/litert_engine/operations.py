@@ -23,9 +23,9 @@ from keras_seqpar.selective.planning.effects import (
     copied,
     joined,
     nearest,
-    padded_window,
     resized,
     windowed,
+    windows,
 )
 
 SAME, VALID = 0, 1  # Padding of schema.fbs
@@ -42,7 +42,7 @@ _OF_SEVERAL = {
     *("POW", "FLOOR_DIV", "FLOOR_MOD", "SELECT_V2", "LESS", "LESS_EQUAL", "GREATER"),
     *("GREATER_EQUAL", "EQUAL", "NOT_EQUAL", "LOGICAL_AND", "LOGICAL_OR"),
 }
-_WITH_WEIGHTS = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"}
+WITH_WEIGHTS = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"}
 _OVER_CHANNELS = {"SOFTMAX", "LOG_SOFTMAX", "L2_NORMALIZATION"}
 _REDUCTIONS = {"MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN", "REDUCE_PROD"}
 Shape = tuple[int, ...]
@@ -97,7 +97,7 @@ def effect_of(graph: Graph, operation: Operation) -> Effect:
 
 def macs_of(graph: Graph, operation: Operation) -> int:
     """Multiply-accumulates of an operation on whole maps; convolutions and dense layers only."""
-    if not has_weights(graph, operation):
+    if operation.name not in WITH_WEIGHTS:
         return 0
     weights = graph.tensors[operation.inputs[1]].shape
     made = math.prod(graph.tensors[operation.outputs[0]].shape)
@@ -108,11 +108,6 @@ def macs_of(graph: Graph, operation: Operation) -> int:
     if operation.name == "FULLY_CONNECTED":
         return made * weights[-1]
     return math.prod(graph.tensors[operation.inputs[2]].shape[:3]) * math.prod(weights)
-
-
-def has_weights(graph: Graph, operation: Operation) -> bool:
-    """Whether an operation has weights, which must be constant."""
-    return operation.name in _WITH_WEIGHTS
 
 
 def _is_dynamic_range(graph: Graph, operation: Operation) -> bool:
@@ -151,16 +146,12 @@ def _window(graph: Graph, operation: Operation, old: Shape, new: Shape, kernel, 
     """Windows along rows and columns, and whether anything is padded; `None` if sizes differ."""
     strides = graph.option(operation, 2, "<i"), graph.option(operation, 1, "<i")
     same = graph.option(operation, 0) == SAME
-    windows, padded = [], False
-    for axis in (0, 1):
-        size, stride = old[1 + axis], strides[axis]
-        window, padding = padded_window(size, kernel[axis], stride, dilation[axis], same=same)
-        count = (size + padding - window.extent) // stride + 1
-        if window.extent < 1 or count != new[1 + axis]:
+    found = rows, cols, _ = windows(old, kernel, strides, dilation, same=same)
+    for n, made, x in zip(old[1:3], new[1:3], (rows, cols), strict=True):
+        read = 1 if same else x.extent  # with padding, one output begins at every stride
+        if x.extent < 1 or made != (n - read) // x.stride + 1:
             return None
-        padded = padded or padding > 0
-        windows.append(window)
-    return windows[0], windows[1], padded
+    return found
 
 
 def _convolution(graph: Graph, operation: Operation, old: Shape, new: Shape) -> Effect:

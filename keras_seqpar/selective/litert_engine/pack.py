@@ -22,7 +22,6 @@ from keras_seqpar.selective.litert_engine.tables import Graph
 class PackGraph(Graph):
     """The graph of some categories of a branch pack; its outputs are their logits."""
 
-    labels: tuple[str, ...] = ()  # of the categories, in order of the scores
     activation: str | None = None  # turns logits into scores
     # below it a frame shows none of the categories; `None` without one
     threshold: Threshold | None = None
@@ -90,7 +89,6 @@ def read_pack(folder: str | os.PathLike, categories: Sequence[str] | None = None
         about={key: value for key, value in about.items() if value is not None},
         codes=joined.codes,
         signature=None,
-        labels=hierarchy.categories,
         activation=manifest.classifier_activation,
         threshold=manifest.threshold if complete else None,
     )

@@ -115,8 +115,7 @@ class FileCropSession(CropSession):
         self._make = make
         self._session: Session | None = None
         self._size: tuple[int, int] | None = None  # of the outputs that it is made for now
-        is_integer = any(plan.graph.tensors[i].dtype.kind in "iu" for i in run.outputs)
-        self.resizing = RESIZING * START[is_integer]
+        self.resizing = RESIZING * START[self.is_integer]
 
     def load(self) -> Session:
         """Makes its interpreter, where there is none yet; memory for crops comes later."""
@@ -173,9 +172,7 @@ class FileCropSession(CropSession):
         top, left, bottom, right = made = self.made(box)
         self._fit(session, (bottom - top, right - left))
         for source, view in zip(run.sources, session.inputs, strict=False):
-            assert not isinstance(source.rows, Spans) and not isinstance(source.cols, Spans)
-            rows, cols = source.rows.crop(top, bottom), source.cols.crop(left, right)
-            copy_crop(maps[source.tensor], rows, cols, view(), source.border)
+            copy_crop(maps[source.tensor], source, made, view())
         for vector, view in zip(run.vectors, session.inputs[len(run.sources) :], strict=True):
             view()[...] = vectors[vector]
         session.invoke()

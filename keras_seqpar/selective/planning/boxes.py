@@ -89,11 +89,6 @@ def _within(a: Box, b: Box) -> bool:
     return a[0] >= b[0] and a[1] >= b[1] and a[2] <= b[2] and a[3] <= b[3]
 
 
-def overlap(a: Box, b: Box) -> bool:
-    """Whether two boxes have a position in common."""
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
-
-
 def limited(
     boxes: Sequence[Box], limits: Sequence[Box], frame: tuple[int, int], grid: tuple[int, int]
 ) -> list[Box]:
@@ -103,12 +98,12 @@ def limited(
         (a * rows // height, b * cols // width, -(-c * rows // height), -(-d * cols // width))
         for a, b, c, d in limits
     ]
-    return [
+    common = (
         (max(a[0], b[0]), max(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3]))
         for a in boxes
         for b in scaled
-        if overlap(a, b)
-    ]
+    )
+    return [x for x in common if x[0] < x[2] and x[1] < x[3]]
 
 
 def to_map(boxes: Sequence[Box], shape: tuple[int, int]) -> np.ndarray:

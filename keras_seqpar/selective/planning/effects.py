@@ -1,7 +1,7 @@
 """What an operation does to positions: its effect, and which inputs outputs read along an axis."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 
 import numpy as np
@@ -111,17 +111,21 @@ def reached(boxes: Iterable[Box], rows: Axis, cols: Axis, grid: tuple[int, int])
             yield top, left, bottom, right
 
 
-def padded_window(
-    size: int, kernel: int, stride: int, dilation: int, *, same: bool
-) -> tuple[Window, int]:
-    """The window of a convolution or of pooling, and how many positions are padded for it.
+def windows(
+    size: Sequence[int], kernel: Sequence[int], strides, dilation, *, same: bool
+) -> tuple[Window, Window, bool]:
+    """The windows of a convolution or of pooling along both axes, and whether they are padded.
 
     With `same`, there are as many outputs as inputs, but for the stride; the smaller half of the
     padding is before the first input.
     """
-    extent = (kernel - 1) * dilation + 1
-    padding = max((-(-size // stride) - 1) * stride + extent - size, 0) if same else 0
-    return Window(extent, stride, padding // 2), padding
+    found, padded = [], False
+    for count, side, stride, apart in zip(size[1:3], kernel, strides, dilation, strict=True):
+        extent = (side - 1) * apart + 1
+        padding = max((-(-count // stride) - 1) * stride + extent - count, 0) if same else 0
+        found.append(Window(extent, stride, padding // 2))
+        padded = padded or padding > 0
+    return found[0], found[1], padded
 
 
 def resized(inputs: int, outputs: int, *, corners: bool) -> Spans:

@@ -3,6 +3,7 @@
 import dataclasses
 import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -42,14 +43,12 @@ class Engine:
 
     def __init__(self, plan: Plan, sessions: Sessions, *, plain: bool = True):
         self.plan, self._sessions = plan, sessions
-        self._steps: list[CropSession | WholeSession | View] = [
-            sessions.crops(plan, step)
-            if isinstance(step, CropRun)
-            else sessions.whole(plan, step)
-            if isinstance(step, WholeRun)
-            else step
-            for step in plan.steps
+        make: dict[Any, Any] = {CropRun: sessions.crops, WholeRun: sessions.whole}
+        # what runs every step; `None` for a view
+        self._steps: list[Any] = [
+            make[type(x)](plan, x) if type(x) in make else None for x in plan.steps
         ]
+        self._readings = [_readings(x, plan.graph.tensors[x.outputs[0]].grid) for x in plan.steps]
         self._dense = sessions.whole(plan, plan.dense) if plan.dense else None
         self._full = sessions.full(plan)
         self._plain: WholeSession | None = None
@@ -100,50 +99,43 @@ class Engine:
         changed: dict[int, Sequence[Box]] = {plan.frame: boxes}
         of_steps: list[Sequence[Box]] = []
         macs, cost = 0, 0.0
-        for step in self._steps:
-            outputs = (step.output,) if isinstance(step, View) else step.run.outputs
-            grid = tensors[outputs[0]].grid
-            if isinstance(step, View):
-                found = list(reached(changed.get(step.source, ()), step.rows, step.cols, grid))
-            else:
-                found = step.boxes(changed)
+        for run, session, readings in zip(plan.steps, self._steps, self._readings, strict=True):
+            found = [x for i, *axes in readings for x in reached(changed.get(i, ()), *axes)]
             if limits is not None:
-                found = limited(found, limits, frame, grid)
-            if isinstance(step, CropSession):
-                found = merged(found, step.cost)
+                found = limited(found, limits, frame, tensors[run.outputs[0]].grid)
+            if isinstance(run, CropRun):
+                found = merged(found, session.cost)
                 for top, left, bottom, right in found:
-                    macs += step.run.macs * (bottom - top) * (right - left)
-                    cost += step.cost(bottom - top, right - left)
-            elif isinstance(step, WholeSession) and found:
+                    macs += run.macs * (bottom - top) * (right - left)
+                    cost += session.cost(bottom - top, right - left)
+            elif isinstance(run, WholeRun) and found:
                 found = merged(found, lambda height, width: height * width)
-                macs += step.run.macs
-                cost += step.run.macs
+                macs += run.macs
+                cost += run.macs
             of_steps.append(found)
             if found:
-                changed |= dict.fromkeys(outputs, found)
-        dense = plan.dense is not None and any(changed.get(i) for i in plan.dense.inputs)
-        if dense and plan.dense is not None:
-            macs += plan.dense.macs
-            cost += plan.dense.macs
-        return Work(tuple(of_steps), changed, dense, macs, cost)
+                changed |= dict.fromkeys(run.outputs, found)
+        dense = plan.dense if plan.dense and any(map(changed.get, plan.dense.inputs)) else None
+        more = dense.macs if dense else 0
+        return Work(tuple(of_steps), changed, dense is not None, macs + more, cost + more)
 
     def _everything(self) -> Work:
         plan, tensors = self.plan, self.plan.graph.tensors
-        maps = (*plan.stored, *(x.output for x in self._steps if isinstance(x, View)))
+        maps = (plan.frame, *(i for step in plan.steps for i in step.outputs))
         changed = {i: [(0, 0, *tensors[i].grid)] for i in maps}
         cost = float(plan.dense.macs) if plan.dense else 0.0
-        for step in self._steps:
-            if isinstance(step, CropSession):
-                cost += step.cost(*step.run.grid)
-            elif isinstance(step, WholeSession):
-                cost += step.run.macs
+        for run, session in zip(plan.steps, self._steps, strict=True):
+            if isinstance(run, CropRun):
+                cost += session.cost(*run.grid)
+            elif isinstance(run, WholeRun):
+                cost += run.macs
         return Work((), changed, plan.dense is not None, plan.macs, cost)
 
     def load(self) -> None:
         """Loads all that runs and allocates the stored maps, where that is not done yet."""
-        for step in (self._full, *self._steps, self._dense):
-            if step is not None and not isinstance(step, View):
-                step.load()
+        for session in (self._full, *self._steps, self._dense):
+            if session is not None:
+                session.load()
         if self._maps:
             return
         tensors = self.plan.graph.tensors
@@ -152,8 +144,8 @@ class Engine:
             shape = tensors[i].map_shape
             self._maps[i] = tensors[i].values().reshape((1,) * (4 - len(shape)) + shape)
         for view in (x for x in self.plan.steps if isinstance(x, View)):
-            shape = tensors[view.output].map_shape
-            self._maps[view.output] = self._maps[view.source].reshape(shape)
+            (i,) = view.outputs
+            self._maps[i] = self._maps[view.inputs[0]].reshape(tensors[i].map_shape)
 
     def set_frame(self, box: Box, values: np.ndarray) -> None:
         """Writes a box of the frame, `(height, width, channels)` as the graph takes it."""
@@ -193,12 +185,12 @@ class Engine:
         return must
 
     def _compute_boxes(self, work: Work) -> None:
-        for step, boxes in zip(self._steps, work.boxes, strict=True):
-            if isinstance(step, CropSession):
+        for run, session, boxes in zip(self.plan.steps, self._steps, work.boxes, strict=True):
+            if isinstance(run, CropRun):
                 for box in boxes:
-                    step.compute(box, self._maps, self._vectors)
-            elif isinstance(step, WholeSession) and boxes:
-                step.renew(boxes, self._maps)
+                    session.compute(box, self._maps, self._vectors)
+            elif isinstance(run, WholeRun) and boxes:
+                session.renew(boxes, self._maps)
         if work.dense:
             self._values = self._all(self._dense)
 
@@ -213,3 +205,10 @@ class Engine:
             elif address(stored) != address(values):
                 stored[...] = values.reshape(stored.shape)
         return others
+
+
+def _readings(step: Any, grid: tuple[int, int]) -> list[tuple]:
+    """The maps that a step reads, each with what `reached` takes."""
+    if isinstance(step, CropRun):
+        return [(x.tensor, x.rows, x.cols, grid) for x in step.sources]
+    return [(i, step.rows, step.cols, grid) for i in step.inputs]

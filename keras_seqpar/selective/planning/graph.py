@@ -28,11 +28,6 @@ class Tensor:
         return self.dtype.kind != "V"
 
     @property
-    def zero(self) -> int:
-        """The stored value that stands for 0."""
-        return 0
-
-    @property
     def grid(self) -> tuple[int, int]:
         """Rows and columns of a map."""
         _, rows, cols, _ = self.map_shape
@@ -73,8 +68,8 @@ class Graph:
     inputs: dict[int, str]  # number of a tensor -> name of the input
     outputs: dict[int, str]  # number of a tensor -> name of the output
     # the module that knows the operations. Of a graph and one of its operations it tells what
-    # the operation does to positions (`effect_of`), its multiply-accumulates on whole maps
-    # (`macs_of`), and whether it has weights among its inputs (`has_weights`)
+    # the operation does to positions (`effect_of`), and its multiply-accumulates on whole maps
+    # (`macs_of`); those named in `WITH_WEIGHTS` have weights among their inputs
     rules: Any
     name: str  # what messages call the network
     fingerprint: str  # equal for equal networks only

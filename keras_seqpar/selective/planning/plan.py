@@ -57,8 +57,8 @@ class WholeRun:
 class View:
     """A stored map under another shape in the same memory; how changes spread along its axes."""
 
-    source: int
-    output: int
+    inputs: tuple[int]
+    outputs: tuple[int]
     rows: Axis
     cols: Axis
 

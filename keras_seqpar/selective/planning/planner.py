@@ -71,11 +71,6 @@ class _Made:
     growth: tuple[Transposed, ...] = ()  # how the run's inputs grow
 
 
-def _has_positions(shape: Sequence[int]) -> bool:
-    """Whether a value that is joined with a map differs from position to position."""
-    return ((1,) * (4 - len(shape)) + tuple(shape))[1:3] != (1, 1)
-
-
 class _Planner:
     def __init__(self, graph: Graph):
         self.graph = graph
@@ -167,12 +162,11 @@ class _Planner:
             graph.tensors[i].map_shape[:3] != made[:3] for i in moving
         ):
             return Barrier(_VARIES)
-        if graph.rules.has_weights(graph, operation) and not isinstance(effect, Barrier):
+        if operation.name in graph.rules.WITH_WEIGHTS and not isinstance(effect, Barrier):
             if len(moving) > 1 or self.vectors.intersection(operation.inputs):
                 return Barrier("its weights are computed")
-        if any(
-            _has_positions(graph.tensors[i].shape) for i in self.vectors & set(operation.inputs)
-        ):
+        others = (graph.tensors[i].shape for i in self.vectors & set(operation.inputs))
+        if any(((1,) * (4 - len(x)) + x)[1:3] != (1, 1) for x in others):  # it has positions
             return Barrier(_FROM_ELSEWHERE)
         if isinstance(effect, Windowed) and effect.pads and not self._can_leave_out(number, effect):
             old = graph.tensors[operation.inputs[0]].grid
@@ -202,7 +196,7 @@ class _Planner:
         first = self.effects[numbers[0]]
         operation = self.graph.operations[numbers[0]]
         if isinstance(first, Relabeled):
-            return View(operation.inputs[0], operation.outputs[0], first.rows, first.cols)
+            return View(operation.inputs[:1], operation.outputs[:1], first.rows, first.cols)
         if isinstance(first, Followed):
             run = self._whole(numbers)
             return dataclasses.replace(run, rows=first.rows, cols=first.cols)

@@ -1,15 +1,14 @@
 """What runs the pieces of a plan on stored maps, which are NumPy arrays; engines have their own."""
 
 import abc
-import itertools
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from keras_seqpar.selective.planning.boxes import Box
-from keras_seqpar.selective.planning.effects import Spans, Transposed, reached
-from keras_seqpar.selective.planning.plan import CropRun, Plan, WholeRun
+from keras_seqpar.selective.planning.effects import Spans, Transposed
+from keras_seqpar.selective.planning.plan import CropRun, Plan, Source, WholeRun
 
 # What starting a run once more costs, in multiply-accumulates: Python and resizing take about 60
 # microseconds, in which one core does this many in int8, or in float32.
@@ -46,21 +45,13 @@ class CropSession(abc.ABC):
         self.start = START[is_integer] + WEIGHT[is_integer] * weights
         if run.copies:
             self.start *= COPY_START
-        self.grown = run.grown
+        self.grown, self.is_integer = run.grown, is_integer
 
     def cost(self, height: int, width: int) -> float:
         """The cost of a box of outputs."""
         if self.only_whole:
             height, width = self.run.grid
         return self.start + self.per_position * height * width
-
-    def boxes(self, changed: Mapping[int, Sequence[Box]]) -> list[Box]:
-        """The boxes of outputs that read what changed; they may overlap."""
-        found = (
-            reached(changed.get(x.tensor, ()), x.rows, x.cols, self.run.grid)
-            for x in self.run.sources
-        )
-        return list(dict.fromkeys(itertools.chain.from_iterable(found)))
 
     def made(self, box: Box) -> Box:
         """The outputs that are computed for a box: more than it where maps grow."""
@@ -110,14 +101,6 @@ class WholeSession(abc.ABC):
     def __init__(self, plan: Plan, run: WholeRun):
         self.plan, self.run = plan, run
 
-    def boxes(self, changed: Mapping[int, Sequence[Box]]) -> list[Box]:
-        """The boxes of outputs that read what changed, for a run with known spans."""
-        rows, cols = self.run.rows, self.run.cols
-        assert rows is not None and cols is not None
-        grid = self.plan.graph.tensors[self.run.outputs[0]].grid
-        found = (reached(changed.get(i, ()), rows, cols, grid) for i in self.run.inputs)
-        return list(dict.fromkeys(itertools.chain.from_iterable(found)))
-
     @abc.abstractmethod
     def load(self) -> Any:
         """Makes what it runs with, where that is not there yet."""
@@ -161,32 +144,31 @@ def address(array: np.ndarray) -> int:
 
 
 def copy_crop(
-    map_: np.ndarray,
-    rows: tuple[int, int],
-    cols: tuple[int, int],
-    place: np.ndarray,
-    border: float | None,
-) -> None:
-    """Copies a part of a map, with a border where it lies outside of the map.
+    map_: np.ndarray, source: Source, made: Box, place: np.ndarray | None = None
+) -> np.ndarray:
+    """Copies what a box of outputs reads, with a border where it lies outside of the map.
 
     Args:
         map_: `(1, height, width, channels)`.
-        rows: first row and the one after the last; they may lie outside.
-        cols: first column and the one after the last.
-        place: where to copy it, of that size.
-        border: the value outside; `None` where nothing lies outside.
+        source: what the run reads of it.
+        made: the box.
+        place: where to copy it; `None` for a new array.
     """
+    assert not isinstance(source.rows, Spans) and not isinstance(source.cols, Spans)
+    top, bottom = source.rows.crop(made[0], made[2])
+    left, right = source.cols.crop(made[1], made[3])
     _, height, width, channels = map_.shape
-    (top, bottom), (left, right) = rows, cols
-    if place.ndim != 4:
-        place = place.reshape((1, bottom - top, right - left, channels))
+    if place is None or place.ndim != 4:
+        shape = (1, bottom - top, right - left, channels)
+        place = np.empty(shape, map_.dtype) if place is None else place.reshape(shape)
     if top >= 0 and left >= 0 and bottom <= height and right <= width:
         place[...] = map_[:, top:bottom, left:right]
-        return
-    place[...] = 0 if border is None else border
+        return place
+    place[...] = 0 if source.border is None else source.border
     y, x = max(-top, 0), max(-left, 0)
     inside = map_[:, max(top, 0) : bottom, max(left, 0) : right]
     place[:, y : y + inside.shape[1], x : x + inside.shape[2]] = inside
+    return place
 
 
 def write_box(map_: np.ndarray, box: Box, values: np.ndarray, made: Box) -> None:

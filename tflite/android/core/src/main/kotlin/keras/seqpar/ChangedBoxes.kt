@@ -45,7 +45,8 @@ internal fun mergeByCost(
     most: Int = Int.MAX_VALUE,
     cost: (Box) -> Double,
 ): List<Box> {
-    val boxes = given.distinct().toMutableList()
+    val some = given.distinct()
+    val boxes = some.filter { a -> some.none { it != a && it.union(a) == it } }.toMutableList()
     val costs = boxes.map(cost).toMutableList()
     while (boxes.size > 1) {
         val must = boxes.size > most

@@ -3,7 +3,7 @@ package keras.seqpar
 /**
  * Which positions of an input the outputs of an operation read, along one axis.
  *
- * Counterpart of keras_seqpar.selective.planning.axes. Ranges are from a first position until an
+ * Counterpart of keras_seqpar.selective.planning.effects. Ranges are from a first position until an
  * end, which is excluded.
  */
 internal sealed interface Reach {
