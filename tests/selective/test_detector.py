@@ -38,12 +38,13 @@ def test_thresholds_per_channel_and_bytes_that_would_wrap():
 
 @given(
     st.integers(0, 2**32 - 1),
-    st.sampled_from(["uint8", "uint16", "int16"]),
+    st.sampled_from(["uint8", "uint16", "int8", "int16"]),
+    st.booleans(),
     st.lists(st.one_of(st.integers(0, 40), st.floats(0, 40), st.just(1e6)), min_size=3, max_size=3),
 )
-def test_integers_change_where_equal_floats_do(seed, kind, threshold):
-    rng = np.random.default_rng(seed)
-    low, high = (-40, 40) if kind == "int16" else (0, 80)
+def test_integers_change_where_equal_floats_do(seed, kind, wide, threshold):
+    rng, limits = np.random.default_rng(seed), np.iinfo(kind)
+    low, high = (limits.min, limits.max + 1) if wide else (max(limits.min, -40), 40)
     a, b = (rng.integers(low, high, (5, 6, 3)).astype(kind) for _ in range(2))
     as_floats = a.astype("float64"), b.astype("float64")
     assert np.array_equal(distance(a, b), np.abs(np.subtract(*as_floats)))
