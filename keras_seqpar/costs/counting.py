@@ -230,6 +230,8 @@ def _params(layer) -> int:
 
 def _counted(layer, *args, **kwargs):
     """The output of a layer without values, and its MACs and those of normalizations."""
+    if not isinstance(layer, keras.Layer):  # an operation, as `x + 1` adds to a model
+        return layer.compute_output_spec(*args, **kwargs), (0, 0)
     inner = [x for x in inner_layers(layer) if x.weights and not inner_layers(x)]
     if not inner:
         output = layer.compute_output_spec(*args, **kwargs)

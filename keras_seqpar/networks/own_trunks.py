@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_seqpar.networks.graph import functional, one_at_a_time
+from keras_seqpar.networks.graph import functional, inner_layers, leaf_layers, one_at_a_time
 from keras_seqpar.utils.names import unknown_name
 
 
@@ -20,8 +20,8 @@ def make_trunk(model: keras.Model, end: str | None) -> keras.Model:
 
     Raises:
         TypeError: `model` is no Keras model.
-        ValueError: it is not functional, takes more than one image, has no such layer, or its
-            output there is not one map of `(height, width, channels)`.
+        ValueError: it is not functional, takes more than one image, has no such layer, has layers
+            for channels first, or its output there is not one map of `(height, width, channels)`.
     """
     if not isinstance(model, keras.Model):
         raise TypeError(
@@ -52,7 +52,14 @@ def make_trunk(model: keras.Model, end: str | None) -> keras.Model:
             "branches need a map, (batch, height, width, channels). Say with trunk_end at which "
             f"layer it ends; {last}."
         )
-    return keras.Model(inputs[0], output, name="trunk")
+    trunk = keras.Model(inputs[0], output, name="trunk")
+    for layer in (x for leaf in leaf_layers(trunk) for x in (leaf, *inner_layers(leaf))):
+        if getattr(layer, "data_format", None) == "channels_first":
+            raise ValueError(
+                f"The layer {layer.name!r} of the trunk {model.name!r} has channels first, but "
+                "branches take channels last. Build the trunk with data_format='channels_last'."
+            )
+    return trunk
 
 
 def _is_map(output) -> bool:

@@ -15,10 +15,8 @@ TREE = {"pets": ["cat", "dog"], "car": None}
 
 
 def keras_applications():
-    """The beginning of MobileNet V3: with and without stride and shortcut."""
-    net = keras.applications.MobileNetV3Small(
-        (48, 48, 3), weights=None, include_top=False, alpha=0.75, minimalistic=True
-    )
+    """The beginning of MobileNet V3: with operations, squeeze-and-excitation, and shortcuts."""
+    net = keras.applications.MobileNetV3Small((48, 48, 3), weights=None, include_top=False)
     return keras.Model(net.input, net.get_layer("expanded_conv_2_add").output, name=net.name)
 
 
@@ -133,6 +131,18 @@ def test_the_family_says_what_branches_are_made_of(family, layer):
     assert find_parts(control, allow_plain=True).build.trunk == "mine"
 
 
+def test_another_build_of_the_same_trunk_takes_its_weights():
+    """Keras counts the names of its layers up: re_lu, re_lu_1."""
+    first, second = (
+        sp.build_phl(["a", "b"], trunk=keras_applications(), plan="small", **MOBILE) for _ in "12"
+    )
+    names = [{x.name for x in net.get_layer("trunk").layers} for net in (first, second)]
+    assert names[0] != names[1]
+    sp.copy_weights(first, second)
+    x = harness.images(first)
+    assert harness.error(harness.logits(second, x), harness.logits(first, x)) < 1e-6
+
+
 def test_a_trunk_ends_where_it_is_told_to_and_shares_its_weights():
     model = own()
     net = sp.build_phl(["a", "b"], trunk=model, trunk_end="first", plan="small", **MOBILE)
@@ -167,6 +177,10 @@ def test_trunks_that_cannot_be_say_why():
     with pytest.raises(ValueError, match="weights fill a trunk of the family"):
         build(["a"], trunk=own(), trunk_end="first", weights="imagenet")
     vector = keras.Sequential([keras.Input((5,)), keras.layers.Dense(3)], name="dense")
+    image = keras.Input((3, 32, 32))
+    turned = keras.layers.Conv2D(8, 3, data_format="channels_first", name="turned")(image)
+    with pytest.raises(ValueError, match="layer 'turned' of the trunk .* has channels first"):
+        sp.build_phl(["a", "b"], trunk=keras.Model(image, turned), plan="small", **MOBILE)
     with pytest.raises(ValueError, match="takes one image, .* but 'dense' takes"):
         build(["a"], trunk=vector)
     net = build(["a"], trunk=own(), trunk_end="first", plan="small", **MOBILE)
