@@ -6,7 +6,7 @@ import keras
 
 
 def gradients_of(model: keras.Model) -> Callable:
-    """Returns a function that computes gradients of a logit, less the mean of all logits.
+    """Returns a function that computes gradients of a logit.
 
     Args:
         model: a network from a list of features and factors to logits, as at inference.
@@ -19,10 +19,9 @@ def gradients_of(model: keras.Model) -> Callable:
     return _BY_BACKEND[keras.backend.backend()](model)
 
 
-def _margin(model: keras.Model, features, factors, column: int):
-    """The sum over images of a logit, less the mean of all logits."""
-    logits = model([features, *factors], training=False)
-    return keras.ops.sum(logits[:, column] - keras.ops.mean(logits, axis=1))
+def _logit(model: keras.Model, features, factors, column: int):
+    """The sum of a logit over images."""
+    return keras.ops.sum(model([features, *factors], training=False)[:, column])
 
 
 def _tensorflow_gradients(model: keras.Model):
@@ -32,8 +31,8 @@ def _tensorflow_gradients(model: keras.Model):
     def gradients(features, factors, column):
         with tf.GradientTape() as tape:
             tape.watch(factors)
-            margin = _margin(model, features, factors, column)
-        return tape.gradient(margin, factors)
+            logit = _logit(model, features, factors, column)
+        return tape.gradient(logit, factors)
 
     def run(features, factors, column: int):
         tensors = [tf.convert_to_tensor(x) for x in factors]
@@ -45,10 +44,10 @@ def _tensorflow_gradients(model: keras.Model):
 def _jax_gradients(model: keras.Model):
     import jax
 
-    def margin(factors, features, column):
-        return _margin(model, features, factors, column)
+    def logit(factors, features, column):
+        return _logit(model, features, factors, column)
 
-    gradients = jax.jit(jax.grad(margin))
+    gradients = jax.jit(jax.grad(logit))
     return lambda features, factors, column: gradients(factors, features, column)
 
 
@@ -57,8 +56,8 @@ def _torch_gradients(model: keras.Model):
 
     def run(features, factors, column: int):
         tensors = [keras.ops.convert_to_tensor(x).requires_grad_() for x in factors]
-        margin = _margin(model, keras.ops.convert_to_tensor(features), tensors, column)
-        return [keras.ops.convert_to_numpy(x) for x in torch.autograd.grad(margin, tensors)]
+        logit = _logit(model, keras.ops.convert_to_tensor(features), tensors, column)
+        return [keras.ops.convert_to_numpy(x) for x in torch.autograd.grad(logit, tensors)]
 
     return run
 

@@ -40,10 +40,10 @@ def from_plain(
     names most images before any training, and learns faster than one with random branches: train
     it with the plain network as its teacher.
 
-    A channel matters by how much a logit, less the mean of all logits, would change to first order
-    if it were 0: the sum over positions of activation times gradient, of which the absolute values
-    are added up over the images and over all layers that share the channel (Molchanov et al.,
-    arXiv 1906.10771, section 3).
+    A channel matters by how much a logit (for a softmax, less the mean of all logits) would change
+    to first order if it were 0: the sum over positions of activation times gradient, of which the
+    absolute values are added up over the images and over all layers that share the channel
+    (Molchanov et al., arXiv 1906.10771, section 3).
 
     Args:
         plain: a trained network from `build_plain`, or a cutout of one.
@@ -61,8 +61,9 @@ def from_plain(
 
     Raises:
         TypeError: `plain` is no Keras model.
-        ValueError: no plain network, other categories, images that do not fit or too few of them
-            (2 per category), or a plan whose blocks the plain network does not have.
+        ValueError: no plain network, other categories, images that do not fit, are all the same,
+            have NaN or are too few (2 per category), or a plan whose blocks the plain network does
+            not have.
 
     Example:
 
@@ -73,7 +74,7 @@ def from_plain(
     """
     parts = find_parts(plain, allow_plain=True)
     tree = parts.hierarchy if hierarchy is None else Hierarchy.of(hierarchy)
-    _check(plain, parts, tree, images)
+    images = _checked(plain, parts, tree, images)
     build = parts.require_build(plain.name)
     make = build_phl if tree.depth == 1 else build_nhl
     network = make(
@@ -98,7 +99,6 @@ def from_plain(
     features = predict(new.trunk, images, batch_size=batch_size)
     tail = Tail(plain, parts, new.trunk.layers[-1].name, features)
     logits = predict(tail.logits, features, batch_size=batch_size)
-    logits = logits - logits.mean(axis=1, keepdims=True)
     every = range(features.shape[-1])
     columns = {id_: i for i, id_ in enumerate(parts.hierarchy.category_ids)}
     importance = [tail.importance(i, batch_size) for i in range(len(columns))]
@@ -125,7 +125,8 @@ def from_plain(
     return network
 
 
-def _check(plain: keras.Model, parts: Parts, tree: Hierarchy, images) -> None:
+def _checked(plain: keras.Model, parts: Parts, tree: Hierarchy, images) -> np.ndarray:
+    """The images as an array, once all fits together."""
     if parts.branches or parts.banks:
         raise ValueError(
             f"{plain.name!r} is a SeqPar network: it has branches. from_plain takes a network of "
@@ -136,7 +137,9 @@ def _check(plain: keras.Model, parts: Parts, tree: Hierarchy, images) -> None:
             f"The hierarchy has the categories {', '.join(tree.categories)}, but {plain.name!r} "
             f"was trained on {', '.join(parts.hierarchy.categories)}. Give the same ones."
         )
-    shape, least = tuple(np.shape(images)), 2 * len(tree.categories)
+    if not isinstance(images, np.ndarray):
+        images = keras.ops.convert_to_numpy(images)
+    shape, least = images.shape, 2 * len(tree.categories)
     wanted = plain.input_shape[1:]
     fits = len(shape) == 4 and all(b in (None, a) for a, b in zip(shape[1:], wanted, strict=True))
     if not fits or shape[0] < least:
@@ -144,6 +147,15 @@ def _check(plain: keras.Model, parts: Parts, tree: Hierarchy, images) -> None:
             f"images must be an array (n, height, width, channels) of {least} images or more, 2 "
             f"per category, of the shape {wanted}; got an array of the shape {shape}."
         )
+    odd = [i for i, image in enumerate(images) if not np.isfinite(image).all()]
+    if odd:
+        raise ValueError(
+            f"{len(odd)} of the {len(images)} images have NaN or infinite values, the first one is "
+            f"images[{odd[0]}]. Leave them out."
+        )
+    if (images == images[0]).all():
+        raise ValueError("All images are the same. Give different ones of every category.")
+    return images
 
 
 class _Channels:

@@ -27,12 +27,14 @@ class Tail:
         layers: name -> layer, in the order of computation.
         outputs: 1x1 convolution -> what it gives for these images.
         moments: normalization -> mean and deviation of what it gets, per channel.
-        logits: a network from the trunk's features to the logits.
+        logits: a network from the trunk's features to the logits; for a softmax, which does not
+            notice it, less their mean.
     """
 
     def __init__(self, plain: keras.Model, parts: Parts, end: str, features: np.ndarray):
         self.features = features
         self.network = with_activation(plain, None)
+        self._is_softmax = parts.classifier_activation == "softmax"
         self.trunk = parts.trunk
         self.end = self.trunk.get_layer(end)
         self._body = behind(self.trunk, self.end)
@@ -75,6 +77,8 @@ class Tail:
 
         image = keras.Input(self.network.input_shape[1:], dtype=self.network.input.dtype)
         logits = replay(self.network, image, outside)
+        if self._is_softmax:
+            logits = logits - keras.ops.mean(logits, axis=1, keepdims=True)
         inputs = [features, *factors.values()]
         return build_model(inputs if gated else features, logits), list(factors)
 

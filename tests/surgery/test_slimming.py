@@ -118,6 +118,21 @@ def test_resnets_give_their_blocks_too(images):
     assert np.corrcoef(found.ravel(), target.ravel())[0, 1] > 0.5
 
 
+@pytest.mark.parametrize("labels", [LABELS, LABELS[:1]])
+def test_scores_that_are_no_softmax_keep_their_level(images, labels):
+    plain = sp.build_plain(
+        labels,
+        family="efficientnet_lite0",
+        width=WIDTH,
+        input_shape=(64, 64, 3),
+        classifier_activation="sigmoid",
+    )
+    plain.get_layer("logits").bias.assign(range(-4, len(labels) - 4))
+    network = sp.from_plain(plain, list(images))
+    expected, found = (harness.array(x(images)) for x in (plain, network))
+    np.testing.assert_allclose(found.mean(0), expected.mean(0), rtol=1e-2)
+
+
 @pytest.mark.only_backend("tensorflow")
 def test_what_does_not_fit_is_refused(plain, images):
     network = sp.build_phl(LABELS, family="efficientnet_lite0", width=WIDTH)
@@ -127,6 +142,12 @@ def test_what_does_not_fit_is_refused(plain, images):
         sp.from_plain(plain, images[:5])
     with pytest.raises(ValueError, match=r"\(64, 64, 3\); got .*\(48, 32, 64, 3\)"):
         sp.from_plain(plain, images[:, :32])
+    broken = images.copy()
+    broken[[3, 7], 0, 0, 0] = np.nan, np.inf
+    with pytest.raises(ValueError, match=r"2 of the 48 images have NaN .* images\[3\]\. Leave"):
+        sp.from_plain(plain, broken)
+    with pytest.raises(ValueError, match="All images are the same"):
+        sp.from_plain(plain, np.repeat(images[:1], 8, axis=0))
     with pytest.raises(ValueError, match="Give the same ones"):
         sp.from_plain(plain, images, hierarchy={"a": ["b", "c"]})
     with pytest.raises(ValueError, match="no block that 'stage6_block1' of the plan could be"):

@@ -171,7 +171,7 @@ def start_from_plain(
         seed: chooses them.
 
     Raises:
-        ValueError: the file holds no plain network that fits.
+        ValueError: the file holds no plain network that fits, or one without some categories.
     """
     if config.network != SEQPAR:
         raise ValueError(
@@ -180,6 +180,15 @@ def start_from_plain(
         )
     plain = load_network((config.init or "").removeprefix(FROM_PLAIN))
     categories = find_parts(network, allow_fused=True).hierarchy.categories
+    known = find_parts(plain, allow_plain=True).hierarchy.categories
+    places = match_labels(categories, known)
+    if missing := [x for x, i in zip(categories, places, strict=True) if i is None]:
+        raise ValueError(
+            f"--init {config.init} does not know {', '.join(missing)}; it was trained on "
+            f"{', '.join(known)}. Give a plain network that was trained on all categories of the "
+            "data, or --categories that it knows."
+        )
+    plain = plain if len(known) == len(categories) else cutout(plain, categories)
     count = min(len(split), max(_SAMPLES, 4 * len(categories)))
     rows = np.sort(np.random.default_rng(seed).permutation(len(split))[:count])
     images = keras.ops.cast(split.read(rows), "float32")

@@ -63,6 +63,12 @@ def test_branches_that_begin_as_parts_of_a_plain_network(tmp_path):
     have, found = (named_weights(x.get_layer("trunk")) for x in (loaded, network))
     for name, weight in found.items():
         np.testing.assert_array_equal(harness.array(weight), harness.array(have[name]))
+    some = networks.build(config.network, ("dark",), **options)
+    networks.start_from_plain(some, config.network, split, seed=0)
+    assert some.output_shape == (None, 1)
+    other = networks.build(config.network, ("dark", "green"), **options)
+    with pytest.raises(ValueError, match="does not know green; it was trained on dark, bright"):
+        networks.start_from_plain(other, config.network, split, seed=0)
     with pytest.raises(ValueError, match="fills branches, but --network plain has none"):
         networks.start_from_plain(network, plain, split, seed=0)
 
