@@ -34,6 +34,7 @@ _WAYS_ON = {
     errno.EIO: "The disk may be broken or gone. Write to another one, and run this again.",
     errno.ENOENT: "Its folder does not exist, or was removed meanwhile. Make it, and run this "
     "again.",
+    errno.EEXIST: "A file has that name. Write to another folder, or move the file.",
     errno.ENOTDIR: "A part of its path is a file, not a folder. Write to another folder.",
     errno.ENAMETOOLONG: "Choose a shorter name.",
 }

@@ -10,6 +10,7 @@ import json
 import math
 import time
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import keras
@@ -234,14 +235,21 @@ class Features(keras.Model):
 
         Raises:
             ValueError: features that float16 cannot hold, or a damaged file in the folder.
+            OSError: the folder cannot be written.
         """
         found: dict[str, np.ndarray] = {}
         kept = self.folder / self._key(split, contents) if self.folder else None
+        shapes = {"features": (len(split), *self.trunk.output.shape[1:])}
+        if self.teacher:
+            shapes["taught"] = (len(split), len(self.teacher.columns))
+        if self.folder and kept:  # before an hour of computing
+            make_folder(self.folder / "key")
+            make_folder(kept / "view")
         for view in range(views):
             text = label if views == 1 else f"{label}, view {view + 1} of {views}"
             path = kept and kept / f"view{view + 1:03}.npz"
             if path and path.exists():
-                made = _read(path)
+                made = _read(path, shapes)
                 print(f"{text}: read from {path}.", flush=True)
             else:
                 started = time.perf_counter()
@@ -251,7 +259,7 @@ class Features(keras.Model):
                 left = duration(seconds * (views - 1 - view))
                 print(f"{text}: {duration(seconds)}, about {left} left of them.", flush=True)
                 if path:
-                    with replacing(make_folder(path)) as temporary:
+                    with replacing(path) as temporary:
                         np.savez(temporary, **made)  # type: ignore[arg-type]
             for name, values in made.items():
                 if view == 0:
@@ -287,18 +295,24 @@ class Features(keras.Model):
         ]
         policy = dataclasses.asdict(self.policy)
         facts = [contents, len(split), keras.backend.backend(), self.augment.size, policy, layers]
+        if self.teacher:
+            normalization = self.teacher.offset.tolist(), self.teacher.divisor.tolist()
+            facts += [self.teacher.columns, *normalization]
         found = hashlib.sha256(json.dumps(facts).encode())
         for weight in (w for model in models for w in model.weights):
             found.update(np.ascontiguousarray(keras.ops.convert_to_numpy(weight)).data)
         return found.hexdigest()[:16]
 
 
-def _read(path: Path) -> dict[str, np.ndarray]:
-    """Reads what is kept of a view."""
+def _read(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+    """Reads what is kept of a view: arrays of these names and shapes."""
     try:
         with np.load(path) as file:
-            return {name: file[name] for name in file.files}
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+            found = {name: file[name] for name in shapes}
+        if (have := {name: x.shape for name, x in found.items()}) != shapes:
+            raise ValueError(f"it has {have}, wanted are {dict(shapes)}")
+        return found
+    except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} is damaged: {error}. Delete it, and run this again.") from error
 
 

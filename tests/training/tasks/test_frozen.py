@@ -1,5 +1,7 @@
 """A frozen start: views, features, teachers, and runs that begin with one."""
 
+import io
+
 import keras
 import numpy as np
 import pytest
@@ -148,13 +150,33 @@ def test_kept_features_serve_the_same_trunk_images_and_views_only(tmp_path, caps
         {"contents": "those"},
         {"policy": Policy(crop_scale=0.5)},
         {"teacher": Teacher(network, LABELS)},
+        {"teacher": Teacher(network, LABELS[::-1])},
         {"trunk": harness.build(LABELS, include_preprocessing=True, seed=9).get_layer("trunk")},
     ):
         assert features(**({"trunk": trunk} | other))[1] == 0
-    for path in (tmp_path / "kept").glob("*/view001.npz"):
-        path.write_bytes(path.read_bytes()[:300])
-    with pytest.raises(ValueError, match=r"view001.npz is damaged: .* Delete it"):
-        features(trunk)
+    views = list((tmp_path / "kept").glob("*/view001.npz"))
+    whole = views[0].read_bytes()
+    for content in (whole[:300], b"", *map(saved, ({"x": 1}, {"features": np.ones(3)}, 1))):
+        for path in views:
+            path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"view001.npz is damaged: .* Delete it"):
+            features(trunk)
+
+
+def saved(arrays):
+    """The bytes that NumPy writes for arrays by name, or for one array."""
+    file = io.BytesIO()
+    np.savez(file, **arrays) if isinstance(arrays, dict) else np.save(file, arrays)
+    return file.getvalue()
+
+
+def test_a_folder_for_features_that_cannot_be_written_is_refused_first(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    trunk = harness.build(LABELS, include_preprocessing=True).get_layer("trunk")
+    made = frozen.Features(trunk, Policy(), SIZE, None, tmp_path / "file")
+    monkeypatch.setattr(frozen, "predict", None)
+    with pytest.raises(OSError, match="file cannot be written"):
+        made.of_views(some_images(), 1, "Features")
 
 
 def test_only_what_stands_behind_the_trunk_learns(finished, images, tmp_path, capsys):
