@@ -216,7 +216,7 @@ class DistillationConfig:
     """A trained network to learn from, in addition to the labels.
 
     Args:
-        teacher: its .keras file; `None` for no teacher.
+        teacher: its .keras file, or "preset:NAME"; `None` for no teacher.
         distillation: share of the loss that compares with the teacher, 0 to 1.
         temperature: divides the logits of both before they are compared.
     """

@@ -173,7 +173,7 @@ def define_training_flags(values: flags.FlagValues = flags.FLAGS) -> None:
         choice("sampling", UNIFORM, SAMPLINGS, text)
         text = "What makes an epoch the best (best.keras), on the validation images."
         choice("best_by", "accuracy", list(BEST_BY), text)
-        text = "A .keras file of a trained network to learn from, too (distillation)."
+        text = "A trained network to learn from, too (distillation): a .keras file or preset:NAME."
         flags.DEFINE_string("teacher", None, text, flag_values=values)
         text = "Share of the loss that compares with the teacher, 0 to 1."
         number("distillation", 0.5, text, lower_bound=0.0)

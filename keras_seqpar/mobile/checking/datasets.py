@@ -59,7 +59,10 @@ def images_of(
     """
     labels = labels_of(model)
     if labels is None:
-        raise ValueError(f"The model {model.name!r} is no network of this package: no labels.")
+        raise ValueError(
+            f"The model {model.name!r} has no labels, which say what the images should show: it is "
+            "no network of this package. Give one, as recipes/train.py writes it, or a preset."
+        )
     of_data = match_labels(labels, dataset.categories)
     if unknown := [label for label, i in zip(labels, of_data, strict=True) if i is None]:
         raise ValueError(

@@ -13,8 +13,8 @@ from keras_seqpar.data import fingerprints, loading
 from keras_seqpar.data.augmentation import Augment, Policy
 from keras_seqpar.data.batches import TrainingBatches, ValidationBatches
 from keras_seqpar.data.datasets import Dataset, Split
-from keras_seqpar.networks.loading import load_network
 from keras_seqpar.networks.prediction import predict
+from keras_seqpar.presets.sources import load_source
 from keras_seqpar.training import balance, distribution, loop
 from keras_seqpar.training.config import (
     JIT,
@@ -292,7 +292,7 @@ def load_teacher(config: DistillationConfig, categories: Sequence[str]) -> Teach
     """Loads the teacher, if there is one; it gives logits in the order of the categories."""
     if not config.teacher:
         return None
-    return Teacher(load_network(config.teacher), categories, name="teacher")
+    return Teacher(load_source(config.teacher), categories, name="teacher")
 
 
 def make_trainer(
