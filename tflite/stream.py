@@ -23,6 +23,8 @@ with flag_group("File"):
 def main(argv: list[str]) -> None:
     """Writes."""
     _, file, folder = argv
+    if Path(file).is_dir():
+        raise ValueError(f"{file} is a folder. Only a .tflite file can be written as a stream.")
     found = Path(folder).expanduser()
     selective.export_stream(file, found, signature=args.signature)
     files = list(found.glob("*.tflite"))

@@ -47,7 +47,7 @@ class Detector:
 
     Raises:
         TypeError: `threshold` is not a number, a sequence or `"auto"`.
-        ValueError: `threshold` is negative, infinite or NaN, or `learn` is less than 2.
+        ValueError: `threshold` or `noise` is negative, infinite or NaN, or `learn` is less than 2.
 
     Example:
 
@@ -71,6 +71,8 @@ class Detector:
             raise ValueError(allowed)
         if isinstance(self.learn, bool) or not isinstance(self.learn, int) or self.learn < 2:
             raise ValueError(f"learn must be a whole number of 2 or more, got {self.learn!r}.")
+        if self.noise is not None:
+            self.noise = _level(self.noise, "noise")
 
     @property
     def is_learning(self) -> bool:
@@ -153,10 +155,20 @@ class Detector:
         return {"noise": math.nan if self.noise is None else self.noise, "seen": list(self._seen)}
 
     def load_state(self, state) -> None:
-        """Continues with what another detector has learned; see `state_dict`."""
-        noise = float(state["noise"])
-        self.noise = None if math.isnan(noise) else noise
-        self._seen = [float(x) for x in state["seen"]]
+        """Continues with what another detector has learned; see `state_dict`.
+
+        Raises:
+            ValueError: the state is damaged. The detector is then as it was before.
+        """
+        noise, seen = np.asarray(state["noise"]), np.asarray(state["seen"])
+        if noise.ndim or seen.ndim != 1:
+            raise ValueError(
+                "The state is damaged: the noise of a detector is one number, and what it has seen "
+                f"are some, got arrays of the shapes {noise.shape} and {seen.shape}."
+            )
+        found = [_level(x, "what a detector has seen") for x in seen]
+        self.noise = None if np.isnan(noise) else _level(noise, "the noise of a detector")
+        self._seen = found
 
     def _check_numbers(self, allowed: str) -> None:
         try:
@@ -167,6 +179,14 @@ class Detector:
             raise TypeError(allowed)
         if not (np.isfinite(values).all() and (values >= 0).all()):
             raise ValueError(f"threshold must be finite and 0 or more, got {self.threshold!r}.")
+
+
+def _level(value, name: str) -> float:
+    """A level of noise, which must be a number of 0 or more."""
+    number = np.asarray(value)
+    if number.dtype.kind not in "fiu" or number.ndim or not 0 <= number < math.inf:
+        raise ValueError(f"{name} must be a finite number of 0 or more, got {value!r}.")
+    return float(number)
 
 
 def is_finite(x: np.ndarray) -> bool:

@@ -69,7 +69,7 @@ class Stream:
         self._network, self._inputs, self._engine = network, inputs, network.engine
         self._plan, self._graph = self._engine.plan, self._engine.plan.graph
         self.input_shape, self.runs_on = inputs.shape, network.runs_on
-        self.fingerprint = self._graph.fingerprint
+        self.fingerprint = network.fingerprint
         self.detector, self._is_bgr = detector.of_stream(color, inputs.shape), color == "bgr"
         self._work = self._nothing = self._engine.follow([])
         self._maps_bytes = self._engine.state_bytes
@@ -266,8 +266,9 @@ class Stream:
             limits = None  # they are of the values that the integers stand for
         if limits is not None and (is_first or is_float):
             self._warn_once("values", check_values(frame, limits, "frames", self._inputs.who))
-        if is_first and is_float and not isinstance(self.detector.threshold, str):
-            lowest, spread = float(np.min(self.detector.threshold)), float(np.ptp(frame))
+        if is_first and not isinstance(self.detector.threshold, str):
+            lowest = float(np.min(self.detector.threshold))
+            spread = float(np.ptp(frame) if is_float else 2.0 ** (8 * frame.itemsize) - 1)
             if 0 < spread <= lowest:
                 self._warn_once(
                     "threshold",

@@ -97,6 +97,9 @@ class Network:
     encode: Callable[[np.ndarray, int], np.ndarray]
     runs_on: str  # name and version of what computes it
     memory: int  # bytes that a stream takes, about
+    # equal for equal networks only. That of a Keras model is not of the file that it becomes:
+    # Keras counts names up from file to file
+    fingerprint: str
 
 
 def check_limit(who: str, needed: int, limit: int | None) -> None:

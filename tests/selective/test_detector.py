@@ -164,6 +164,10 @@ def test_settings_are_checked():
         ({"threshold": "a lot"}, ValueError),
         ({"threshold": None}, TypeError),
         ({"learn": 1}, ValueError),
+        ({"noise": np.nan}, ValueError),
+        ({"noise": -1}, ValueError),
+        ({"noise": True}, ValueError),
+        ({"noise": "a"}, ValueError),
     ):
         with pytest.raises(error):
             Detector(**options)

@@ -59,5 +59,14 @@ def test_dynamic_range_is_named(tmp_path):
 
 
 def test_shares_out_of_range(tmp_path):
-    with pytest.raises(ValueError, match="shares must be numbers above 0"):
-        selective.report(residual_net("int8").save(tmp_path / "net.tflite"), [2.0])
+    path = residual_net("int8").save(tmp_path / "net.tflite")
+    for shares in ([2.0], [], 0.1, None, ["a"]):
+        with pytest.raises(ValueError, match="shares must be numbers above 0"):
+            selective.report(path, shares)
+
+
+def test_a_small_network_is_computed_whole(tmp_path):
+    """Starting its runs would take longer."""
+    report = selective.report(residual_net("int8").save(tmp_path / "net.tflite"), [0.01, 1.0])
+    assert report.bounds[0] > report.bounds[1] == 1
+    assert report.expected[0] == report.expected[1] < 1

@@ -142,9 +142,21 @@ def test_state_goes_on_where_it_was(path, frame, tmp_path):
     broken = {**later.state_dict(), "accepted": np.zeros((3, 3, 3), "int8")}
     with pytest.raises(ValueError, match=r"Frames of net.tflite have the shape \(21, 19, 3\)"):
         later.load_state(broken)
+    before = later.detector.state_dict()
+    for name, value in (("noise", [1.0, 2.0]), ("noise", -1.0), ("seen", 3.0), ("seen", [np.nan])):
+        damaged = {**later.state_dict(), "detector_noise": np.array(7.0)}
+        with pytest.raises(ValueError, match="damaged|must be a finite number of 0 or more"):
+            later.load_state(damaged | {f"detector_{name}": np.array(value)})
+        np.testing.assert_equal(later.detector.state_dict(), before)
     del broken["detector_noise"], broken["accepted"]
     with pytest.raises(ValueError, match="not complete: 'detector_noise' is missing"):
         later.load_state(broken)
+
+
+def test_a_threshold_that_no_frame_can_exceed(path, frame):
+    with pytest.warns(UserWarning, match="threshold=255 cannot be exceeded by frames of int8"):
+        selective.stream(path, threshold=255)(frame)
+    selective.stream(path, threshold=254)(frame)
 
 
 def test_frames_that_do_not_fit_change_nothing(path, frame, tmp_path):

@@ -1,6 +1,7 @@
 """All that is needed to make a .tflite file: its options, checked for its network."""
 
 import dataclasses
+from collections.abc import Iterable
 
 import keras
 import numpy as np
@@ -118,7 +119,15 @@ def image_shape(
         ValueError: the network takes or gives something else, or the size does not fit.
     """
     shape = _input_shape(network.model)
-    size = shape[:2] if image_size is None else tuple(image_size)
+    size = shape[:2]
+    if image_size is not None:
+        numbers = np.asarray(image_size)
+        if numbers.dtype.kind not in "iu" or numbers.shape != (2,) or (numbers < 1).any():
+            raise ValueError(
+                "image_size must be two whole numbers of 1 or more, (height, width), got "
+                f"{image_size!r}."
+            )
+        size = tuple(numbers.tolist())
     if len(size) != 2 or any(
         have not in (None, want) for have, want in zip(shape, size, strict=False)
     ):
@@ -236,7 +245,11 @@ def _labels(network: NetworkFacts, labels) -> tuple[str, ...]:
             )
             return ()
         names = network.labels
-    elif isinstance(labels, str) or not all(isinstance(name, str) for name in labels):
+    elif (
+        isinstance(labels, str)
+        or not isinstance(labels, Iterable)
+        or not all(isinstance(name, str) for name in labels)
+    ):
         raise TypeError(f"labels must be True, False or a sequence of strings, got {labels!r}.")
     else:
         names = tuple(labels)

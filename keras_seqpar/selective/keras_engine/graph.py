@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import inspect
 import json
 from collections.abc import Sequence
 
@@ -64,6 +65,8 @@ def read_model(model: keras.Model, input_shape: Sequence[int] | None = None) -> 
     def call(layer, *args, **kwargs):
         if isinstance(layer, keras.Model):
             return replay(graph_of(layer), args[0], call)
+        if "training" in inspect.signature(layer.call).parameters:
+            kwargs["training"] = False  # as `predict` does, whatever a layer was called with
         count = times[layer.name] = times.get(layer.name, 0) + 1
         name = layer.name if count == 1 else f"{layer.name}:{count}"
         outputs = keras.tree.map_structure(
@@ -132,7 +135,15 @@ def check_model(model, input_shape: Sequence[int] | None = None) -> None:
             f"The model {model.name!r} has inputs of the shapes {shapes}, but a stream needs a "
             "functional model whose first input is an image, (height, width, channels)."
         )
-    wanted = shapes[0] if input_shape is None else tuple(input_shape)
+    wanted = shapes[0]
+    if input_shape is not None:
+        numbers = np.asarray(input_shape)
+        if numbers.dtype.kind not in "iu" or numbers.shape != (3,) or (numbers < 1).any():
+            raise ValueError(
+                "input_shape must be three whole numbers of 1 or more, (height, width, channels), "
+                f"got {input_shape!r}."
+            )
+        wanted = tuple(input_shape)
     if None in wanted:
         raise ValueError(
             f"The model {model.name!r} takes images of any size, but a stream frames of one. Give "

@@ -52,7 +52,10 @@ def open_model(
                 with _converted(model, input_shape) as path:
                     opened = open_file(path, who=f"the model {model.name!r}", **on_litert)
                 inputs = dataclasses.replace(opened.inputs, limits=_stated_limits(model))
-                return dataclasses.replace(opened, inputs=inputs)
+                known = opened.fingerprint
+                with contextlib.suppress(ValueError):  # what only LiteRT runs
+                    known = read_model(model, input_shape).fingerprint
+                return dataclasses.replace(opened, inputs=inputs, fingerprint=known)
             except _NotConvertible as error:
                 missing = str(error)
         if engine == "litert":
@@ -74,6 +77,7 @@ def open_model(
         encode=lambda values, i: values.astype(tensors[i].dtype),
         runs_on=f"Keras {keras.version()} on {keras.config.backend()}",
         memory=memory,
+        fingerprint=graph.fingerprint,
     )
 
 

@@ -1,5 +1,6 @@
 """Opens a .tflite file for a stream. Needs NumPy and an interpreter only."""
 
+import dataclasses
 import math
 import os
 from collections.abc import Sequence
@@ -39,9 +40,10 @@ def open_file(
     """
     if isinstance(num_threads, bool) or not isinstance(num_threads, int) or num_threads < 1:
         raise ValueError(f"num_threads must be a whole number of 1 or more, got {num_threads!r}.")
-    plan = make_plan(_read(path, signature, categories))
+    graph = _read(path, signature, categories)
+    plan = make_plan(dataclasses.replace(graph, name=who or graph.name))
     with plan.graph.refusing_damage():
-        inputs = _inputs(plan, who)
+        inputs = _inputs(plan)
         needed, more = _memory_of(plan)
     check_limit(plan.graph.name, needed, memory_limit)
     name, make_interpreter = find_interpreter(interpreter)
@@ -62,7 +64,7 @@ def open_file(
         content, plan = of_everything(plan)
         plain = memory_limit is None or needed + more <= memory_limit
         engine = Engine(plan, FileSessions(make, content), plain=plain)
-    return Network(engine, inputs, encoded, name, needed)
+    return Network(engine, inputs, encoded, name, needed, plan.graph.fingerprint)
 
 
 def _read(path: str | os.PathLike, signature, categories: Sequence[str] | None) -> Graph:
@@ -78,14 +80,14 @@ def _read(path: str | os.PathLike, signature, categories: Sequence[str] | None) 
     return read_graph(path, signature)
 
 
-def _inputs(plan: Plan, who: str) -> Inputs:
+def _inputs(plan: Plan) -> Inputs:
     """What a file takes."""
     graph, tensors, frame = plan.graph, plan.graph.tensors, plan.graph.tensors[plan.frame]
     detail = _detail(frame)
     is_code = frame.dtype.kind in "iu" and detail["quantization"] != (1.0, 0)
     _, height, width, channels = frame.shape
     return Inputs(
-        who=who or graph.name,
+        who=graph.name,
         shape=(height, width, channels),
         extras={graph.inputs[i]: (tensors[i].shape, tensors[i].dtype) for i in plan.extras},
         limits=input_limits(graph.path, graph.about, detail),

@@ -197,6 +197,7 @@ def mark_rows(graph: Graph) -> Graph:
     Files of this package normalize images row by row, `(1, rows, columns * channels)`, because
     XNNPACK computes along the last axis, which has only three values in an image.
     """
+    graph = _in_float32(graph)
     found: dict[int, tuple[int, ...]] = {}
     constants: dict[int, tuple[int, ...]] = {}
     mixed: set[int] = set()  # constants that other operations read as well
@@ -223,6 +224,24 @@ def mark_rows(graph: Graph) -> Graph:
         for i, x in enumerate(graph.tensors)
     )
     return dataclasses.replace(graph, tensors=tuple(tensors))
+
+
+def _in_float32(graph: Graph) -> Graph:
+    """The graph with constants that files in float16 widen for elementwise operations widened."""
+    widened: dict[int, Tensor] = {}
+    for operation in graph.operations:
+        source, i = graph.tensors[operation.inputs[0]], operation.outputs[0]
+        readers = (x.name for x in graph.operations if i in x.inputs)
+        if (
+            operation.name == "DEQUANTIZE"
+            and (source.data is not None and source.dtype == np.float16)
+            and (i not in graph.outputs and _ELEMENTWISE.issuperset(readers))
+        ):
+            data = memoryview(source.values().astype("float32").tobytes())
+            widened[i] = dataclasses.replace(graph.tensors[i], data=data)
+    tensors = tuple(widened.get(i, x) for i, x in enumerate(graph.tensors))
+    operations = tuple(x for x in graph.operations if not widened.keys() & set(x.outputs))
+    return dataclasses.replace(graph, tensors=tensors, operations=operations)
 
 
 def _positions(graph: Graph, operation: Operation, found: dict) -> tuple[int, ...] | None:

@@ -76,6 +76,18 @@ def test_networks_of_keras():
     assert len(camera.maps) >= 10
 
 
+def test_layers_run_as_they_predict():
+    """Random layers train unasked, and a call may say so; `predict` does neither."""
+    image = keras.Input((14, 15, 3))
+    x = keras.layers.RandomFlip()(keras.layers.RandomContrast(0.9)(image))
+    norm = keras.layers.BatchNormalization()
+    model = keras.Model(image, keras.layers.Conv2D(2, 3)(norm(x, training=True)))
+    before = [harness.array(x) for x in norm.weights]
+    play(model, moving_square((14, 15, 3)), tolerance=1e-4)
+    for old, new in zip(before, norm.weights, strict=True):
+        np.testing.assert_array_equal(harness.array(new), old)
+
+
 def test_networks_of_this_package_with_gains_and_none_of_these():
     model = sp.attention_input(harness.network(harness.LABELS[:3]))
     model = sp.none_of_these(sp.with_threshold(model, Threshold(-1.0)))

@@ -38,6 +38,9 @@ def test_a_model_is_converted_in_memory_and_gives_what_it_gives(capsys):
         stream(frame[1:])
     with pytest.raises(ValueError, match="more than memory_limit"):
         selective.stream(model, memory_limit=1000)
+    named_anew = keras.models.clone_model(model)  # a file of it has other names
+    named_anew.set_weights(model.get_weights())
+    selective.stream(named_anew).load_state(stream.state_dict())
     report = selective.report(model)
     assert report.name == model.name and report.runs and report.input_shape == frame.shape
 
@@ -54,6 +57,9 @@ def test_sizes_that_a_model_leaves_open():
     model = keras.Sequential([keras.Input((9, 8, 3)), layers.Conv2D(2, 3)])
     with pytest.raises(ValueError, match=r"input_shape=\(8, 8, 3\) does not fit"):
         selective.stream(model, input_shape=(8, 8, 3))
+    for shape in (9, (9.0, 8, 3), (0, 8, 3), "abc"):
+        with pytest.raises(ValueError, match="input_shape must be three whole numbers of 1 or"):
+            selective.stream(model, input_shape=shape)
 
 
 def test_models_that_cannot_be_streams():

@@ -15,16 +15,17 @@ from tests.selective.litert_engine.test_exactness import equal
 pytestmark = pytest.mark.only_backend("tensorflow")  # conversion needs it
 
 
-def play(path, shape, *, pixels=False, frames=4, extras=()):
-    """Compares outputs of a few frames; returns the stream."""
+def play(path, shape, *, pixels=None, frames=4, extras=()):
+    """Compares outputs of a few frames, of noise or of pixels of a type; returns the stream."""
     stream, dense = selective.stream(path), Dense(path)
     rng = np.random.default_rng(0)
     frame = rng.normal(size=shape).astype("float32")
     if pixels:
         frame = rng.integers(0, 256, shape).astype("uint8")
     for i in range(frames):
-        result = stream([frame, *extras] if extras else frame)
-        expected = dense(frame, *extras)
+        given = frame.astype(pixels) if pixels else frame
+        result = stream([given, *extras] if extras else given)
+        expected = dense(given, *extras)
         found = result.output if isinstance(result.output, dict) else {"": result.output}
         for mine, theirs in zip(found.values(), expected, strict=True):
             assert equal(mine, theirs), i
@@ -33,7 +34,8 @@ def play(path, shape, *, pixels=False, frames=4, extras=()):
     return stream
 
 
-def test_a_network_of_this_package_in_int8(tmp_path):
+@pytest.mark.parametrize("quantization", ["float32", "float16", "int8"])
+def test_a_network_of_this_package(tmp_path, quantization):
     """Its stem normalizes by rows and joins columns, which are relabeled, not barriers."""
     net = sp.build_phl(
         ["a", "b", "c"],
@@ -42,13 +44,17 @@ def test_a_network_of_this_package_in_int8(tmp_path):
         width=0.25,
         include_preprocessing=True,
     )
-    path = tmp_path / "net.tflite"
-    noise = np.random.default_rng(0).integers(0, 256, (50, 64, 64, 3)).astype("uint8")
-    mobile.convert(net, path, quantization="int8", calibration=noise, input_dtype="uint8")
-    stream = play(path, (64, 64, 3), pixels=True)
+    path, is_int8 = tmp_path / "net.tflite", quantization == "int8"
+    options = {}
+    if is_int8:
+        noise = np.random.default_rng(0).integers(0, 256, (50, 64, 64, 3)).astype("uint8")
+        options = {"calibration": noise, "input_dtype": "uint8"}
+    mobile.convert(net, path, quantization=quantization, **options)
+    kind = "uint8" if is_int8 else "float32"
+    stream = play(path, (64, 64, 3), pixels=kind)
     report = selective.report(path)
     assert {name.split()[0] for name in report.barriers} == {"MEAN"}
-    assert stream(np.zeros((64, 64, 3), "uint8")).output.shape == (1, 3)
+    assert stream(np.zeros((64, 64, 3), kind)).output.shape == (1, 3)
 
 
 def test_a_network_with_gains(tmp_path):
