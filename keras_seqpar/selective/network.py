@@ -41,7 +41,8 @@ class Inputs:
             TypeError: an input is not numeric, or the frame has another type than before.
             ValueError: inputs of another number or size, NaN or infinite values, negative gains.
         """
-        parts = list(given) if isinstance(given, (list, tuple)) and self.extras else [given]
+        is_list = isinstance(given, (list, tuple)) and len(given) > 0 and np.ndim(given[0]) > 2
+        parts = list(given) if is_list and self.extras else [given]
         names = list(self.extras)
         if len(parts) == 1 and names == [GAINS]:
             parts.append(np.ones(self.extras[GAINS][0], "float32"))

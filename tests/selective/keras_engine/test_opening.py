@@ -29,6 +29,8 @@ def test_a_model_is_converted_in_memory_and_gives_what_it_gives(capsys):
         frame = frame.copy()
         frame[2:4, 3:6] = rng.integers(0, 256, (2, 3, 3))
     assert np.array_equal(stream(frame).output, stream([frame, np.ones(4)]).output)
+    listed = selective.stream(model)(frame.tolist())
+    assert np.array_equal(listed.output, stream(frame).output)
     later = selective.stream(model)
     later.load_state(stream.state_dict())
     assert np.array_equal(later(frame).output, stream(frame).output)
