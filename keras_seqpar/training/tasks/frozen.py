@@ -289,12 +289,17 @@ class Features(keras.Model):
         """A hash of all that features depend on: images, views, weights and layers."""
         models = [self.trunk, *([self.teacher.network] if self.teacher else [])]
         layers = [
-            (type(layer).__name__, layer.compute_dtype, str(layer.output.shape))
+            (
+                type(layer).__name__,
+                layer.compute_dtype,
+                [x.shape for x in keras.tree.flatten(layer.output)],
+            )
             for model in models
             for layer in model.layers
         ]
         policy = dataclasses.asdict(self.policy)
-        facts = [contents, len(split), keras.backend.backend(), self.augment.size, policy, layers]
+        backend = keras.backend.backend()
+        facts = [contents, split.names, backend, self.augment.size, policy, layers]
         if self.teacher:
             normalization = self.teacher.offset.tolist(), self.teacher.divisor.tolist()
             facts += [self.teacher.columns, *normalization]

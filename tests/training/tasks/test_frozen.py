@@ -132,8 +132,8 @@ def test_features_that_float16_cannot_hold():
 def test_kept_features_serve_the_same_trunk_images_and_views_only(tmp_path, capsys):
     split, policy = some_images(), Policy(flip=True, crop_scale=0.5)
 
-    def features(trunk, views=2, contents="these", policy=policy, size=SIZE, teacher=None):
-        made = frozen.Features(trunk, policy, size, teacher, tmp_path / "kept")
+    def features(trunk, views=2, contents="these", policy=policy, teacher=None, split=split):
+        made = frozen.Features(trunk, policy, SIZE, teacher, tmp_path / "kept")
         found = made.of_views(split, views, "Features", contents)
         return found, capsys.readouterr().out.count("read from")
 
@@ -148,6 +148,7 @@ def test_kept_features_serve_the_same_trunk_images_and_views_only(tmp_path, caps
     assert features(rebuilt)[1] == 2  # layers of other names, as in another process
     for other in (
         {"contents": "those"},
+        {"split": Split(tuple("abcde"), split.labels, split.pixels)},  # of as many images
         {"policy": Policy(crop_scale=0.5)},
         {"teacher": Teacher(network, LABELS)},
         {"teacher": Teacher(network, LABELS[::-1])},
