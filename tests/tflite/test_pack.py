@@ -45,7 +45,7 @@ def test_pack_add_remove(call, network, tmp_path):
 def test_command_lines_that_cannot_be(call, network):
     for arguments, words in (
         (["--remove", "3", "--add", "5"], "--remove takes no network and no --add"),
-        ([], "Name one .keras file."),
+        ([], "Name one .keras file, or preset:NAME."),
         ([network], "Name real images with --dataset"),
     ):
         code, _, err = call("pack.py", *arguments, "--output", "out/digits.pack")
