@@ -14,6 +14,7 @@ from keras_seqpar.mobile.quantization.score_steps import TAKE_LOGITS, warn_of_co
 from keras_seqpar.mobile.runtime.activations import ACTIVATIONS
 from keras_seqpar.mobile.runtime.runner import LOGITS
 from keras_seqpar.utils.names import check_label
+from keras_seqpar.utils.sizes import check_sizes
 from keras_seqpar.utils.warning import warn_user
 
 
@@ -121,13 +122,7 @@ def image_shape(
     shape = _input_shape(network.model)
     size = shape[:2]
     if image_size is not None:
-        numbers = np.asarray(image_size)
-        if numbers.dtype.kind not in "iu" or numbers.shape != (2,) or (numbers < 1).any():
-            raise ValueError(
-                "image_size must be two whole numbers of 1 or more, (height, width), got "
-                f"{image_size!r}."
-            )
-        size = tuple(numbers.tolist())
+        size = check_sizes(image_size, "image_size", "(height, width)")
     if len(size) != 2 or any(
         have not in (None, want) for have, want in zip(shape, size, strict=False)
     ):

@@ -14,6 +14,7 @@ from keras_seqpar.selective.keras_engine import rules
 from keras_seqpar.selective.keras_engine.rules import LayerCall, Value
 from keras_seqpar.selective.planning import graph as planning
 from keras_seqpar.selective.planning.graph import Graph
+from keras_seqpar.utils.sizes import check_sizes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,13 +138,7 @@ def check_model(model, input_shape: Sequence[int] | None = None) -> None:
         )
     wanted = shapes[0]
     if input_shape is not None:
-        numbers = np.asarray(input_shape)
-        if numbers.dtype.kind not in "iu" or numbers.shape != (3,) or (numbers < 1).any():
-            raise ValueError(
-                "input_shape must be three whole numbers of 1 or more, (height, width, channels), "
-                f"got {input_shape!r}."
-            )
-        wanted = tuple(input_shape)
+        wanted = check_sizes(input_shape, "input_shape", "(height, width, channels)")
     if None in wanted:
         raise ValueError(
             f"The model {model.name!r} takes images of any size, but a stream frames of one. Give "

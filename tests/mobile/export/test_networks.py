@@ -158,5 +158,5 @@ def test_batches_and_images_of_any_size(tmp_path):
     with pytest.raises(ValueError, match=r"image_size \(16, 32\) does not fit.*16 x 16"):
         mobile.convert(network(), tmp_path / "a.tflite", image_size=(16, 32))
     for size in (16, (0, 16), (16.0, 16), "ab"):
-        with pytest.raises(ValueError, match="image_size must be two whole numbers of 1 or more"):
+        with pytest.raises(ValueError, match="image_size must be 2 whole numbers of 1 or more"):
             mobile.convert(net, tmp_path / "a.tflite", image_size=size)

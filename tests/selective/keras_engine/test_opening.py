@@ -60,7 +60,7 @@ def test_sizes_that_a_model_leaves_open():
     with pytest.raises(ValueError, match=r"input_shape=\(8, 8, 3\) does not fit"):
         selective.stream(model, input_shape=(8, 8, 3))
     for shape in (9, (9.0, 8, 3), (0, 8, 3), "abc"):
-        with pytest.raises(ValueError, match="input_shape must be three whole numbers of 1 or"):
+        with pytest.raises(ValueError, match="input_shape must be 3 whole numbers of 1 or"):
             selective.stream(model, input_shape=shape)
 
 
