@@ -37,7 +37,7 @@ from keras_seqpar.data.video import VideoStream, VideoWriter, open_video, parse_
 from keras_seqpar.plots.drawing import optional
 from keras_seqpar.plots.panels import COLUMNS, MODES, view_frames
 from keras_seqpar.plots.viewing import Viewer, frame_size, make_viewer
-from keras_seqpar.presets.sources import load_source
+from keras_seqpar.presets.sources import PRESET, load_source
 from keras_seqpar.selective.detector import AUTO, COLORS, Detector
 from keras_seqpar.selective.regions import parse_margin
 from keras_seqpar.utils.growing_file import GrowingCsv
@@ -213,7 +213,7 @@ def main(argv: list[str]) -> int:
     folder = Path(args.output)
     rows: list[dict] = []
     network: Any = args.model
-    if not args.model or args.model.endswith(".keras") or args.model.startswith("preset:"):
+    if not args.model or args.model.endswith(".keras") or args.model.startswith(PRESET):
         network = load_source(args.model)
     size = parse_size(args.size)
     own_size = None if isinstance(network, keras.Model) else frame_size(network)

@@ -11,7 +11,7 @@ from keras_seqpar.mobile.export.converting import convert
 from keras_seqpar.mobile.network import read_network
 from keras_seqpar.networks.builders import build_plain
 from keras_seqpar.networks.graph import leaf_layers
-from keras_seqpar.presets.sources import load_source
+from keras_seqpar.presets.sources import PRESET, load_source
 from keras_seqpar.selective import open_sizes
 
 APPLICATIONS = {"mobilenet_v2": "MobileNetV2", "vgg16": "VGG16"}  # of keras.applications
@@ -89,7 +89,7 @@ def convert_quietly(
 
 def load(name: str, size: int) -> keras.Model:
     """The network in its own size, or in the given one where it has none."""
-    if name.startswith("preset:") or name.endswith(".keras"):
+    if name.startswith(PRESET) or name.endswith(".keras"):
         return load_source(name)
     shape = (size, size, 3)
     keras.utils.set_random_seed(0)

@@ -154,12 +154,8 @@ def report(
     >>> print(report("pets.tflite"))
     """
     given = np.asarray(shares)
-    if (
-        given.dtype.kind not in "fiu"
-        or given.ndim != 1
-        or not given.size
-        or (not ((given > 0) & (given <= 1)).all())
-    ):
+    are_numbers = given.dtype.kind in "fiu" and given.ndim == 1 and given.size > 0
+    if not are_numbers or not ((given > 0) & (given <= 1)).all():
         raise ValueError(f"shares must be numbers above 0 and up to 1, got {shares!r}.")
     shares = tuple(given.astype("float64").tolist())
     opened = open_network(network, input_shape=input_shape, signature=signature)

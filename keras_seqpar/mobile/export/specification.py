@@ -123,9 +123,7 @@ def image_shape(
     size = shape[:2]
     if image_size is not None:
         size = check_sizes(image_size, "image_size", "(height, width)")
-    if len(size) != 2 or any(
-        have not in (None, want) for have, want in zip(shape, size, strict=False)
-    ):
+    if any(have not in (None, want) for have, want in zip(shape[:2], size, strict=True)):
         raise ValueError(
             f"image_size {image_size} does not fit {network.who}, which takes images of "
             f"{shape[0]} x {shape[1]}."

@@ -144,7 +144,7 @@ def check_model(model, input_shape: Sequence[int] | None = None) -> None:
             f"The model {model.name!r} takes images of any size, but a stream frames of one. Give "
             "input_shape=(height, width, channels)."
         )
-    if len(wanted) != 3 or any(x not in (None, y) for x, y in zip(shapes[0], wanted, strict=False)):
+    if any(x not in (None, y) for x, y in zip(shapes[0], wanted, strict=True)):
         raise ValueError(
             f"input_shape={input_shape} does not fit the model {model.name!r}, which takes images "
             f"of the shape {shapes[0]}."

@@ -229,14 +229,11 @@ def mark_rows(graph: Graph) -> Graph:
 def _in_float32(graph: Graph) -> Graph:
     """The graph with constants that files in float16 widen for elementwise operations widened."""
     widened: dict[int, Tensor] = {}
-    for operation in graph.operations:
+    for operation in (x for x in graph.operations if x.name == "DEQUANTIZE"):
         source, i = graph.tensors[operation.inputs[0]], operation.outputs[0]
         readers = (x.name for x in graph.operations if i in x.inputs)
-        if (
-            operation.name == "DEQUANTIZE"
-            and (source.data is not None and source.dtype == np.float16)
-            and (i not in graph.outputs and _ELEMENTWISE.issuperset(readers))
-        ):
+        is_constant = source.data is not None and source.dtype == np.float16
+        if is_constant and i not in graph.outputs and _ELEMENTWISE.issuperset(readers):
             data = memoryview(source.values().astype("float32").tobytes())
             widened[i] = dataclasses.replace(graph.tensors[i], data=data)
     tensors = tuple(widened.get(i, x) for i, x in enumerate(graph.tensors))
